@@ -1,0 +1,51 @@
+"""The exception family of hamsa_runtime and hamsa_deploy, each class with the exit code of the commands.
+
+Every message says what was found, what was expected, the likely cause and the way out.
+"""
+
+from __future__ import annotations
+
+
+class HamsaError(Exception):
+    """Base of all errors raised on purpose.
+
+    Args:
+        found: what is wrong, naming the file, node or layer.
+        expected: what should have been there.
+        cause: the likely reason.
+        fix: what the user can do now.
+    """
+
+    exit_code = 1
+
+    def __init__(self, found: str, *, expected: str = "", cause: str = "", fix: str = "") -> None:
+        self.found, self.expected, self.cause, self.fix = found, expected, cause, fix
+        lines = [found]
+        lines += [f"  expected: {expected}"] if expected else []
+        lines += [f"  likely cause: {cause}"] if cause else []
+        lines += [f"  try: {fix}"] if fix else []
+        super().__init__("\n".join(lines))
+
+
+class InputError(HamsaError):
+    """Bad usage or bad input: an option, a file, an image, an array."""
+
+    exit_code = 2
+
+
+class ParityError(HamsaError):
+    """The exported model does not compute what the PyTorch model computes."""
+
+    exit_code = 3
+
+
+class MissingError(HamsaError):
+    """A package or device that was asked for is not here. Nothing is ever installed or substituted."""
+
+    exit_code = 4
+
+
+class BuildError(HamsaError):
+    """An engine's own converter or compiler failed."""
+
+    exit_code = 5
