@@ -1,1 +1,30 @@
-"""x"""
+"""Spectral vision models from PyTorch to the device.
+
+    load_model(name, weights=None, **config) -> nn.Module
+    to_real(model, example_inputs) -> ExportedProgram without complex tensors and FFTs
+    export(model, to=..., output=...) -> a checked bundle, which hamsa_runtime.Engine runs
+    check_parity(bundle, model, data) -> ParityReport
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Imported at first use: `hamsa-export --help` must not wait for torch.
+_HOMES = {
+    "load_model": "hamsa_deploy.models",
+    "to_real": "hamsa_deploy.spectral",
+    "export": "hamsa_deploy.pipeline",
+    "check_parity": "hamsa_deploy.parity",
+    "ParityReport": "hamsa_deploy.parity",
+}
+__all__ = ["ParityReport", "check_parity", "export", "load_model", "to_real"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hamsa_deploy' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

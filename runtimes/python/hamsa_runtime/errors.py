@@ -5,6 +5,9 @@ Every message says what was found, what was expected, the likely cause and the w
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class HamsaError(Exception):
     """Base of all errors raised on purpose.
@@ -49,3 +52,24 @@ class BuildError(HamsaError):
     """An engine's own converter or compiler failed."""
 
     exit_code = 5
+
+
+class EngineClosedError(HamsaError):
+    """An engine was used after `close()`."""
+
+    exit_code = 2
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> InputError:
+    """The error for a misspelt name: what is valid, and the nearest of them."""
+    names = sorted(valid)
+    return InputError(
+        f"unknown {kind} {name!r}", expected="one of " + ", ".join(names), fix=nearest(name, names)
+    )
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint naming the valid name closest to `name`, or an empty string when none is close."""
+    by_lower = {each.lower(): each for each in valid}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[close[0]]!r}?" if close else ""

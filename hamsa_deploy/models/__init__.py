@@ -1,0 +1,24 @@
+"""The built-in models, their size presets, and safe checkpoint loading."""
+
+from hamsa_deploy.models.checkpoint import load_checkpoint, load_weights
+from hamsa_deploy.models.hamsa import HAMSA
+from hamsa_deploy.models.macs import count_macs, count_parameters
+from hamsa_deploy.models.preprocessing import Preprocessing
+from hamsa_deploy.models.registry import MODELS, ModelEntry, load_model, model_entry
+from hamsa_deploy.models.sass import SASS
+from hamsa_deploy.models.vminet import VMINet
+
+__all__ = [
+    "HAMSA",
+    "MODELS",
+    "SASS",
+    "ModelEntry",
+    "Preprocessing",
+    "VMINet",
+    "count_macs",
+    "count_parameters",
+    "load_checkpoint",
+    "load_model",
+    "load_weights",
+    "model_entry",
+]

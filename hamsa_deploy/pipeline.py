@@ -1,0 +1,294 @@
+"""`export`: from a model to a checked bundle, stage by stage.
+
+    capture and realise   nn.Module -> real-valued ExportedProgram      spectral.to_real
+    emit                  -> ONNX                                       targets.onnx
+    type                  -> float16 ONNX, if asked for                 precision.float16
+    convert               -> OpenVINO IR, if asked for                  targets.openvino
+    parity                the staged bundle against PyTorch             parity
+    pack                  manifest, hashes, one rename                  bundle
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from hamsa_deploy.bundle import staged_bundle
+from hamsa_deploy.models.preprocessing import Preprocessing
+from hamsa_deploy.outputs import names_of
+from hamsa_deploy.parity import check_parity
+from hamsa_deploy.precision.float16 import float16_from_float32
+from hamsa_deploy.spectral import to_real
+from hamsa_deploy.targets import onnx as onnx_target
+from hamsa_deploy.targets import openvino as openvino_target
+from hamsa_runtime.bundle import Bundle
+from hamsa_runtime.errors import InputError, unknown_name
+from hamsa_runtime.manifest import SCHEMA_VERSION
+
+# What each target can be exported in; bf16 is an execution hint of OpenVINO, its file holds float32.
+PRECISIONS = {"onnx": ("fp32", "fp16"), "openvino": ("fp32", "fp16", "bf16")}
+EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
+
+Progress = Callable[[str], AbstractContextManager[Any]]
+
+
+def no_progress(stage: str) -> AbstractContextManager[None]:
+    """Says nothing."""
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to export, and how. See `export` for the fields."""
+
+    model: nn.Module
+    to: str
+    precision: str = "fp32"
+    name: str = "model"
+    example_inputs: Sequence[Any] | None = None
+    preprocessing: Preprocessing | None = None
+    input_dtype: str = "uint8"
+    batch: int | None = None
+    labels: Sequence[str] | None = None
+    data: Any = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def export(
+    model: nn.Module,
+    example_inputs: Sequence[Any] | None = None,
+    *,
+    to: str,
+    output: str | Path,
+    precision: str = "fp32",
+    name: str = "model",
+    preprocessing: Preprocessing | None = None,
+    input_dtype: str = "uint8",
+    batch: int | None = None,
+    labels: Sequence[str] | None = None,
+    data: Any = None,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress = no_progress,
+) -> Bundle:
+    """Export a model, check it against PyTorch, and publish the bundle.
+
+    Args:
+        model: in eval mode.
+        example_inputs: the model's inputs, batch first. Not needed for a model of images (`preprocessing`).
+        to: "onnx" or "openvino".
+        output: the bundle's folder; an older bundle there is replaced in one step, once the new one has passed.
+        precision: "fp32", "fp16" or (openvino) "bf16".
+        name: of the bundle, in its manifest.
+        preprocessing: makes it a model of images: the bundle takes images of any size.
+        input_dtype: for a model of images, "uint8" puts the normalisation into the graph; "float32" leaves it to the
+            runtime, and the graph takes normalised NCHW floats.
+        batch: a fixed batch size; by default the batch is dynamic.
+        labels: class names in order of the logits.
+        data: images (or arrays) for the parity check; by default random arrays for a model without preprocessing.
+        provenance: `reference`, `config` and `weights` for the manifest.
+        progress: called with a stage's name, gives a context manager around that stage.
+
+    Returns:
+        The published bundle; its manifest holds the parity metrics.
+
+    Raises:
+        ParityError: the bundle does not compute what the model computes; nothing is published.
+        InputError, MissingError, BuildError: see hamsa_runtime.errors; nothing is published.
+    """
+    request = Request(
+        model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {}
+    )
+    check_request(request)
+    with staged_bundle(output) as stage:
+        with progress("real form"):
+            program = program_from_request(request)
+        with progress("onnx"):
+            onnx_model = _emitted(program, stage.folder / onnx_target.FILE)
+        islands: dict[str, str] = {}
+        if precision == "fp16":
+            with progress("float16"):
+                islands = float16_from_float32(onnx_model)
+                onnx_target.save(onnx_model, stage.folder / onnx_target.FILE)
+        if to == "openvino":
+            with progress("openvino"):
+                _replace_onnx_by_ir(stage.folder)
+        manifest = manifest_of(request, program, islands)
+        with progress("parity"):
+            stage.write_manifest(manifest)
+            report = check_parity(stage.folder, model, _parity_data(request, program))
+            report.require()
+        with progress("pack"):
+            stage.write_manifest({**manifest, "parity": report.as_manifest()})
+            return stage.publish()
+
+
+def check_request(request: Request) -> None:
+    """Refuse what cannot be exported before anything is built."""
+    if request.to not in PRECISIONS:
+        raise unknown_name("target", request.to, PRECISIONS)
+    if request.precision not in PRECISIONS[request.to]:
+        raise InputError(
+            f"precision {request.precision} for {request.to}",
+            expected=f"one of {', '.join(PRECISIONS[request.to])}",
+            cause="bf16 is an execution mode of OpenVINO" if request.precision == "bf16" else "",
+            fix="--to openvino --bf16" if request.precision == "bf16" else "",
+        )
+    if request.input_dtype not in ("uint8", "float32"):
+        raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
+    if request.batch is not None and request.batch < 1:
+        raise InputError(f"a batch of {request.batch}", expected="at least 1")
+    if request.preprocessing is None and request.example_inputs is None:
+        raise InputError(
+            "no example inputs", expected="example_inputs, or preprocessing for a model of images",
+            fix="--input-shape 1x3x224x224",
+        )
+    bad = [name for name, value in request.model.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise InputError(
+            f"the model holds NaN or Inf in {', '.join(bad)}", expected="finite weights", fix="another checkpoint"
+        )
+
+
+def program_from_request(request: Request) -> ExportedProgram:
+    """Capture the model, with its normalisation where the graph has it, and make it real."""
+    inputs = _example_inputs(request)
+    with _normalising(request):
+        return to_real(
+            request.model, inputs, dynamic_shapes=None if request.batch is None else {}, target=request.to
+        )
+
+
+def _example_inputs(request: Request) -> tuple[Any, ...]:
+    batch = request.batch or EXAMPLE_BATCH
+    how = request.preprocessing
+    if how is None:
+        return tuple(request.example_inputs or ())
+    if request.input_dtype == "uint8":
+        return (torch.zeros(batch, *how.size, how.channels, dtype=torch.uint8),)
+    return (torch.zeros(batch, how.channels, *how.size),)
+
+
+@contextlib.contextmanager
+def _normalising(request: Request) -> Iterator[None]:
+    """While it lasts, the model takes uint8 NHWC pixels. A hook, so that the names of its parameters stay theirs."""
+    how = request.preprocessing
+    if how is None or request.input_dtype != "uint8":
+        yield
+        return
+    mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (how.mean, how.std))
+    scale, offset = (1 / (255 * std)).float(), (-mean / std).float()
+
+    def normalise(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        pixels = args[0].permute(0, 3, 1, 2).to(torch.float32)
+        return (pixels * scale + offset, *args[1:])
+
+    hook = request.model.register_forward_pre_hook(normalise)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _emitted(program: ExportedProgram, path: Path) -> ir.Model:
+    inputs = [str(name) for name in program.graph_signature.user_inputs]
+    return onnx_target.onnx_from_program(program, path, inputs=inputs, outputs=output_names(program))
+
+
+def output_names(program: ExportedProgram) -> list[str]:
+    """Names of the program's outputs, from the container that the model returns."""
+    spec = program.call_spec.out_spec
+    assert spec is not None
+    return names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec))
+
+
+def _replace_onnx_by_ir(folder: Path) -> None:
+    onnx_file = folder / onnx_target.FILE
+    openvino_target.ir_from_onnx(onnx_file, folder)
+    for path in folder.glob(f"{onnx_target.FILE}*"):
+        path.unlink()
+
+
+def manifest_of(request: Request, program: ExportedProgram, islands: Mapping[str, str]) -> dict[str, Any]:
+    """Everything the manifest holds but `files`, before parity is known."""
+    how = request.preprocessing
+    layout = None if how is None else "NHWC" if request.input_dtype == "uint8" else "NCHW"
+    normalise = "graph" if request.input_dtype == "uint8" else "runtime"
+    return {
+        "schema": SCHEMA_VERSION,
+        "name": request.name,
+        "model": {
+            "reference": f"{type(request.model).__module__}:{type(request.model).__qualname__}",
+            "config": {},
+            "weights": None,
+            "parameters": sum(p.numel() for p in request.model.parameters()),
+            **request.provenance,
+        },
+        "inputs": [{**spec, "layout": layout} for spec in _specs(program, inputs=True)],
+        "outputs": _specs(program, inputs=False),
+        "preprocessing": None if how is None else {**how.as_manifest(), "normalise": normalise},
+        "labels": None if request.labels is None else list(request.labels),
+        "target": request.to,
+        "precision": request.precision,
+        "options": {"float32_islands": len(islands)},
+        "plan": transforms_of(program),
+        "versions": _versions(),
+        "calibration": None,
+        "parity": None,
+    }
+
+
+def transforms_of(program: ExportedProgram) -> list[dict[str, Any]]:
+    """The transforms of a real form, each once: module, length, factors, kind."""
+    rows: list[dict[str, Any]] = []
+    for row in program.graph_module.meta["transforms"]:
+        if row not in rows:
+            rows.append(row)
+    return rows
+
+
+def _specs(program: ExportedProgram, *, inputs: bool) -> list[dict[str, Any]]:
+    """name, dtype and shape of each input or output, `batch` for the dynamic dimension."""
+    nodes = {node.name: node for node in program.graph.nodes}
+    signature = program.graph_signature
+    graph_names = signature.user_inputs if inputs else signature.user_outputs
+    names = graph_names if inputs else output_names(program)
+    values = [nodes[str(name)].meta["val"] for name in graph_names]
+    return [
+        {
+            "name": str(name),
+            "dtype": str(value.dtype).removeprefix("torch."),
+            "shape": ["batch" if isinstance(size, torch.SymInt) else size for size in value.shape],
+        }
+        for name, value in zip(names, values, strict=True)
+    ]
+
+
+def _parity_data(request: Request, program: ExportedProgram) -> Any:
+    if request.data is not None:
+        return request.data
+    if request.preprocessing is not None:
+        raise InputError("no images for the parity check", expected="data=, a list of images")
+    generator = torch.Generator().manual_seed(0)
+    return {
+        spec["name"]: torch.randn(
+            [EXAMPLE_BATCH if size == "batch" else size for size in spec["shape"]], generator=generator
+        ).numpy()
+        for spec in _specs(program, inputs=True)
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = ("hamsa-deploy", "hamsa-runtime", "torch", "onnx", "onnxscript", "onnxruntime", "openvino")
+    return {"python": platform.python_version(), **{package: version(package) for package in packages}}

@@ -1,0 +1,1 @@
+"""Number types: float16 typing of ONNX files."""

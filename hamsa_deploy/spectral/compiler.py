@@ -1,0 +1,179 @@
+"""From a module with complex tensors to an ExportedProgram without any.
+
+    nn.Module --torch.export--> ATen graph --interpret with rules--> real-valued graph --torch.export--> ExportedProgram
+
+There is no graph surgery. The captured graph is interpreted with the values of values.py; what ordinary operators that
+executes is what torch.export records the second time.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.fx.traceback as fx_traceback
+from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
+
+from hamsa_deploy.errors import UnsupportedOperatorError
+from hamsa_deploy.spectral import rules, trace
+from hamsa_deploy.spectral.dispatch import apply, full, stacked
+from hamsa_deploy.spectral.provenance import place_of
+from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
+from hamsa_runtime.errors import HamsaError, InputError
+
+__all__ = ["rules", "to_real"]
+
+TARGETS = ("onnx", "openvino")
+
+
+def to_real(
+    model: nn.Module | ExportedProgram,
+    example_inputs: Sequence[Any],
+    *,
+    dynamic_shapes: Any = None,
+    target: str = "onnx",
+) -> ExportedProgram:
+    """Rewrite a model with torch.fft and complex tensors into real arithmetic.
+
+    Args:
+        model: any module that torch.export captures (in eval mode), or a captured program.
+        example_inputs: positional inputs. A complex one becomes a real one with an extra last dimension of 2; so does a
+            complex output.
+        dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch; pass {} to
+            fix all shapes.
+        target: the engine that the products are shaped for, one of TARGETS.
+
+    Returns:
+        A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left. Its
+        graph_module.meta["transforms"] lists the transforms.
+
+    Raises:
+        UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the line of the model.
+        UnsupportedTransformError: a transform along a dynamic axis, or of length 0.
+        InputError: the model cannot be captured, or the target is unknown.
+    """
+    if target not in TARGETS:
+        raise InputError(f"unknown target '{target}'", expected=f"one of {', '.join(TARGETS)}")
+    inputs = tuple(example_inputs)
+    if dynamic_shapes is None:
+        inputs, dynamic_shapes = _with_dynamic_batch(inputs)
+    captured = model if isinstance(model, ExportedProgram) else _capture(model, inputs, dynamic_shapes)
+    captured = captured.run_decompositions({})  # in-place operators become functional; all others stay whole
+    graph = captured.module(check_guards=False)
+    inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
+    real = _real_module(graph, target)
+    transforms = _collect_constants(real, inputs)
+    program = _capture(real, inputs, _with_part_axis(dynamic_shapes))
+    program.graph_module.meta["transforms"] = transforms
+    return program
+
+
+def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """Inputs with a batch of two at least (torch.export takes a size of 1 for fixed), and the shape specification."""
+    batch = Dim("batch")
+
+    def doubled(x: Any) -> Any:
+        return torch.cat([x, x]) if x.ndim and x.shape[0] == 1 else x
+
+    spec = pytree.tree_map(lambda x: {0: batch} if isinstance(x, torch.Tensor) and x.ndim else None, inputs)
+    return pytree.tree_map_only(torch.Tensor, doubled, inputs), spec
+
+
+def _with_part_axis(dynamic_shapes: Any) -> Any:
+    return copy.copy(dynamic_shapes)
+
+
+def _viewed_as_real(x: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_real(x).contiguous() if x.is_complex() else x
+
+
+def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> ExportedProgram:
+    try:
+        return torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes or None)
+    except HamsaError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"torch.export cannot capture {type(model).__name__}: {str(error).splitlines()[0]}",
+            expected="a module whose forward torch.export can trace, with a first dimension that may vary",
+            cause="data-dependent control flow, or a batch size fixed inside the model",
+            fix="pass dynamic_shapes={} (--batch N) for a fixed batch, or see the torch.export notes in the message above",
+        ) from error
+
+
+def _real_module(graph: torch.fx.GraphModule, target: str) -> nn.Module:
+    """A module that interprets `graph` with the compiler's values; it has the user's signature."""
+    names = [node.name for node in graph.graph.nodes if node.op == "placeholder"]
+
+    class RealForm(nn.Module):
+        transforms: list[dict[str, Any]]
+
+        def forward(self, *args: Any) -> Any:
+            state = trace.Trace(self, target)
+            with trace.tracing(state), fx_traceback.preserve_node_meta():
+                result = RealInterpreter(graph).run(*pytree.tree_leaves(args))
+            self.transforms = state.transforms
+            return result
+
+    original = graph.forward
+    signature = inspect.signature(original)
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, positional) for name in signature.parameters]
+    RealForm.forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter("self", positional), *parameters]
+    )
+    assert names or not parameters
+    return RealForm().eval()
+
+
+def _collect_constants(real: nn.Module, inputs: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured."""
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with torch.no_grad():
+        real(*pytree.tree_map_only(torch.Tensor, fake.from_tensor, inputs))
+    return real.transforms  # type: ignore[return-value]
+
+
+class RealInterpreter(torch.fx.Interpreter):
+    """Runs a captured graph with the compiler's values in place of complex tensors."""
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        trace.current().node = n
+        try:
+            return super().run_node(n)
+        except UnsupportedOperatorError as error:
+            raise error.at(place_of(n)) from None
+
+    def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
+        value = super().placeholder(target, args, kwargs)
+        node = trace.current().node
+        assert node is not None
+        if getattr(node.meta.get("val"), "is_complex", bool)():
+            return Complex(value[..., 0], value[..., 1])
+        return value
+
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+        value = super().get_attr(target, args, kwargs)
+        return Constant(value, value.dtype, name=target) if isinstance(value, torch.Tensor) else value
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if isinstance(target, torch._ops.OpOverload):
+            return apply(target, args, kwargs)
+        return super().call_function(target, args, kwargs)  # getitem, arithmetic on sizes
+
+    def output(self, target: Any, args: Any, kwargs: Any) -> Any:
+        return pytree.tree_map_only(Value, _ordinary, super().output(target, args, kwargs))
+
+
+def _ordinary(value: Value) -> torch.Tensor:
+    if isinstance(value, RealView):
+        return stacked(value.z)
+    if is_complex(value):
+        return stacked(Complex(*split(value)))
+    return full(value)

@@ -1,0 +1,35 @@
+"""Where in the user's model a node comes from: module path and source line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]+\n\s*(?P<code>[^\n]*)')
+_TORCH = str(Path(torch.__file__).parent)
+
+
+def module_path(node: torch.fx.Node) -> str:
+    """`stages.0.blocks.1.mixer` for a node of the captured graph; empty for the outermost module."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [entry[0] for entry in stack.values()]
+    return str(paths[-1]) if paths else ""
+
+
+def innermost_frame(stack_trace: str) -> tuple[str, int, str] | None:
+    """(file, line, code) of the innermost frame of a stack trace that is not PyTorch's own."""
+    frames = [match.group("file", "line", "code") for match in _FRAME.finditer(stack_trace)]
+    frames = [frame for frame in frames if not frame[0].startswith(_TORCH)]
+    if not frames:
+        return None
+    file, line, code = frames[-1]
+    return file, int(line), code.strip()
+
+
+def place_of(node: torch.fx.Node) -> str:
+    """` in module 'mixer', model.py:12: y = torch.linalg.inv(z)`, for error messages."""
+    path, frame = module_path(node), innermost_frame(node.meta.get("stack_trace") or "")
+    text = f" in module '{path}'" if path else ""
+    return text + (f", {frame[0]}:{frame[1]}: {frame[2]}" if frame else "")

@@ -1,0 +1,150 @@
+"""Complex arithmetic on pairs of real values: sums, products with what is known of their magnitude, |z|, conj."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+
+from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral.dispatch import entry_rule, rule
+from hamsa_deploy.spectral.values import Complex, Constant, Real, as_complex, is_complex, split
+
+
+@rule("add")
+def add(a: Any, b: Any, *, alpha: Any = 1) -> Complex:
+    """a + alpha b; a real operand leaves the imaginary part alone."""
+    if alpha != 1:
+        b = torch.mul(b, alpha)
+    (ar, ai), (br, bi) = split(a), split(b)
+    re = ar + br
+    if ai is None:
+        return Complex(re, torch.broadcast_to(bi, re.shape) if _smaller(bi, re) else bi)
+    if bi is None:
+        return Complex(re, torch.broadcast_to(ai, re.shape) if _smaller(ai, re) else ai)
+    return Complex(re, ai + bi)
+
+
+@rule("sub")
+def sub(a: Any, b: Any, *, alpha: Any = 1) -> Complex:
+    """a - alpha b."""
+    return add(a, _negated(torch.mul(b, alpha) if alpha != 1 else b))
+
+
+@rule("rsub")
+def rsub(a: Any, b: Any, *, alpha: Any = 1) -> Complex:
+    """b - alpha a."""
+    return sub(b, a, alpha=alpha)
+
+
+@rule("mul")
+def mul(a: Any, b: Any) -> Complex:
+    """a b, and |a b| = |a| |b| where that saves a square root."""
+    (ar, ai), (br, bi) = split(a), split(b)
+    magnitude = _magnitude_of_product(a, b)
+    if ai is None:
+        return Complex(ar * br, ar * bi, magnitude)
+    if bi is None:
+        return Complex(ar * br, ai * br, magnitude)
+    return Complex(ar * br - ai * bi, ar * bi + ai * br, magnitude)
+
+
+def _magnitude_of_product(a: Any, b: Any) -> Any:
+    """One factor is real or constant: |a b| costs a multiplication. Otherwise only if both are known already."""
+    costly = [z for z in (a, b) if isinstance(z, Complex)]
+    if len(costly) == 2 and not all(z.magnitude_is_known for z in costly):
+        return None
+    return lambda: _absolute(a) * _absolute(b)
+
+
+def _absolute(value: Any) -> Real:
+    if isinstance(value, Complex):
+        return value.magnitude()
+    if isinstance(value, (int, float, complex)) or trace.current().is_nonnegative(value):
+        return abs(value) if isinstance(value, (int, float, complex)) else value
+    return torch.abs(cast(Any, value))
+
+
+@rule("div")
+def div(a: Any, b: Any) -> Complex:
+    """a / b = a conj(b) / |b|^2."""
+    if not is_complex(b):
+        ar, ai = split(a)
+        return Complex(torch.div(ar, b), torch.div(ai, b))
+    if isinstance(b, (complex, Constant)):
+        return mul(a, 1 / b if isinstance(b, complex) else torch.reciprocal(cast(Any, b)))
+    squared = b.re * b.re + b.im * b.im
+    product = mul(a, conj(b))
+    return Complex(product.re / squared, product.im / squared)
+
+
+@rule("reciprocal")
+def reciprocal(z: Complex) -> Complex:
+    """1 / z."""
+    squared = z.re * z.re + z.im * z.im
+    return Complex(z.re / squared, -z.im / squared)
+
+
+@rule("neg")
+def neg(z: Complex) -> Complex:
+    """-z."""
+    return cast(Complex, _negated(z))
+
+
+def _negated(value: Any) -> Any:
+    if isinstance(value, Complex):
+        return Complex(-value.re, -value.im, value.magnitude if value.magnitude_is_known else None)
+    return -value
+
+
+@rule("conj", "_conj", "conj_physical")
+def conj(z: Any) -> Complex:
+    """The complex conjugate; its magnitude is z's."""
+    z = as_complex(z)
+    return Complex(z.re, -z.im, z.magnitude if z.magnitude_is_known else None)
+
+
+@rule("abs")
+def absolute(z: Complex) -> Real:
+    """|z|."""
+    return z.magnitude()
+
+
+@rule("angle")
+def angle(z: Complex) -> Real:
+    """The phase of z, in (-pi, pi]."""
+    return torch.atan2(cast(Any, z.im), cast(Any, z.re))
+
+
+@rule("real")
+def real(z: Complex) -> Real:
+    """Re z."""
+    return z.re
+
+
+@rule("imag")
+def imag(z: Complex) -> Real:
+    """Im z."""
+    return z.im
+
+
+@entry_rule("complex")
+def complex_from_parts(re: Any, im: Any) -> Complex:
+    """re + i im."""
+    return Complex(re, im)
+
+
+@entry_rule("polar")
+def polar(magnitude: Any, phase: Any) -> Complex:
+    """magnitude exp(i phase)."""
+    return Complex(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
+
+
+@rule("exp")
+def exp(z: Complex) -> Complex:
+    """exp(x + i y) = exp(x) (cos y + i sin y)."""
+    return polar(torch.exp(cast(Any, z.re)), z.im)
+
+
+def _smaller(value: Any, other: Real) -> bool:
+    return isinstance(value, (int, float)) or tuple(value.shape) != tuple(other.shape)

@@ -1,0 +1,234 @@
+"""torch.fft on real transforms along one axis at a time.
+
+    FFT(a + i b)  = FFT(a) + i FFT(b)                   two real transforms
+    Re IFFT(Z)    = real inverse of Z,  Im IFFT(Z) = real inverse of -i Z = Zi - i Zr
+    irfft(Z)      = real inverse of the Hermitian extension of Z
+    hfft(x)       = irfft(conj x) with the opposite normalisation,  ihfft(x) = conj rfft(x), likewise
+
+Each function takes the arguments of its torch.fft namesake. Transforms are emitted orthonormal; what the model's norm
+wants beyond that multiplies the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from hamsa_deploy.errors import UnsupportedTransformError
+from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral.dispatch import entry_rule
+from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
+from hamsa_deploy.spectral.plans import plan_for
+from hamsa_deploy.spectral.transforms import real_dft, real_idft
+from hamsa_deploy.spectral.values import Complex, Constant, Real, as_complex, is_complex
+
+OPPOSITE = {"backward": "forward", None: "forward", "forward": "backward", "ortho": "ortho"}
+
+
+@entry_rule("fft_fft")
+def fft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Complex:
+    """DFT along one axis."""
+    axis, x = _prepare(x, n, dim)
+    scale = _scale(x.shape[axis], norm, inverse=False)
+    if not is_complex(x):
+        re, im = real_dft(_real(x), axis)
+        return Complex(_times(re, scale), _times(im, scale))
+    z = as_complex(x)
+    (ar, ai), (br, bi) = real_dft(z.re, axis), real_dft(z.im, axis)
+    return Complex(_times(ar - bi, scale), _times(ai + br, scale))
+
+
+@entry_rule("fft_ifft")
+def ifft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Complex:
+    """Inverse DFT along one axis; a part that nobody uses is never computed."""
+    axis, x = _prepare(x, n, dim)
+    scale = _scale(x.shape[axis], norm, inverse=True)
+    z = as_complex(_real(x))
+    return Complex(
+        lambda: _times(real_idft(z.re, z.im, axis), scale), lambda: _times(real_idft(z.im, -z.re, axis), scale)
+    )
+
+
+@entry_rule("fft_rfft")
+def rfft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Complex:
+    """DFT of a real signal at frequencies 0..n//2."""
+    axis, x = _prepare(x, n, dim)
+    scale = _scale(x.shape[axis], norm, inverse=False)
+    re, im = real_dft(_real(x), axis)
+    return Complex(_times(_one_sided(re), scale), _times(_one_sided(im), scale))
+
+
+@entry_rule("fft_irfft")
+def irfft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Real:
+    """Real inverse DFT of frequencies 0..n//2; the imaginary parts at 0 and n/2 are ignored, as torch does."""
+    axis = _axis(x, dim)
+    length = 2 * (x.shape[axis] - 1) if n is None else n
+    _, x = _prepare(x, length // 2 + 1, dim)
+    _check_length(length)
+    z = as_complex(_real(x))
+    re, im = _two_sided(z.re, axis, length, EVEN), _two_sided(z.im, axis, length, ODD)
+    return _times(real_idft(re, im, axis), _scale(length, norm, inverse=True))
+
+
+@entry_rule("fft_hfft")
+def hfft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Real:
+    """DFT of a signal with Hermitian symmetry; real."""
+    z = as_complex(_real(x))
+    return irfft(Complex(z.re, -z.im), n, dim, OPPOSITE[norm])
+
+
+@entry_rule("fft_ihfft")
+def ihfft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Complex:
+    """Inverse of hfft."""
+    z = rfft(x, n, dim, OPPOSITE[norm])
+    return Complex(z.re, -z.im)
+
+
+@entry_rule("fft_fftn")
+def fftn(x: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Any:
+    """DFT along several axes, the last one first: a real input is halved there."""
+    for axis, n in reversed(_axes(x, s, dim)):
+        x = fft(x, n, axis, norm)
+    return x
+
+
+@entry_rule("fft_ifftn")
+def ifftn(x: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Any:
+    """Inverse DFT along several axes."""
+    for axis, n in _axes(x, s, dim):
+        x = ifft(x, n, axis, norm)
+    return x
+
+
+@entry_rule("fft_rfftn")
+def rfftn(x: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Any:
+    """Real DFT along the last axis, complex ones along the others."""
+    *others, (axis, n) = _axes(x, s, dim)
+    x = rfft(x, n, axis, norm)
+    for axis, n in reversed(others):
+        x = fft(x, n, axis, norm)
+    return x
+
+
+@entry_rule("fft_irfftn")
+def irfftn(x: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Any:
+    """Inverse of rfftn."""
+    *others, (axis, n) = _axes(x, s, dim, one_sided=True)
+    for other, length in others:
+        x = ifft(x, length, other, norm)
+    return irfft(x, n, axis, norm)
+
+
+LAST_TWO = (-2, -1)
+
+
+@entry_rule("fft_fft2")
+def fft2(x: Any, s: Any = None, dim: Any = LAST_TWO, norm: str | None = None) -> Any:
+    """fftn over two axes."""
+    return fftn(x, s, dim, norm)
+
+
+@entry_rule("fft_ifft2")
+def ifft2(x: Any, s: Any = None, dim: Any = LAST_TWO, norm: str | None = None) -> Any:
+    """ifftn over two axes."""
+    return ifftn(x, s, dim, norm)
+
+
+@entry_rule("fft_rfft2")
+def rfft2(x: Any, s: Any = None, dim: Any = LAST_TWO, norm: str | None = None) -> Any:
+    """rfftn over two axes."""
+    return rfftn(x, s, dim, norm)
+
+
+@entry_rule("fft_irfft2")
+def irfft2(x: Any, s: Any = None, dim: Any = LAST_TWO, norm: str | None = None) -> Any:
+    """irfftn over two axes."""
+    return irfftn(x, s, dim, norm)
+
+
+def _axis(x: Any, dim: int) -> int:
+    """The axis counted from the end."""
+    return dim - x.ndim if dim >= 0 else dim
+
+
+def _axes(x: Any, s: Sequence[int] | None, dim: Sequence[int] | None, one_sided: bool = False) -> list[Any]:
+    """(axis, length or None) of each transformed axis, in the order given."""
+    if dim is None:
+        dim = range(-len(s), 0) if s is not None else range(-x.ndim, 0)
+    axes = [_axis(x, d) for d in dim]
+    lengths = [None if n == -1 else n for n in s] if s is not None else [None] * len(axes)
+    return list(zip(axes, lengths, strict=True))
+
+
+def _prepare(x: Any, n: int | None, dim: int) -> tuple[int, Any]:
+    """The axis, and x cropped or padded with zeros to length n along it."""
+    axis = _axis(x, dim)
+    length = x.shape[axis]
+    _check_length(length)
+    if n is None or n == length:
+        return axis, x
+    _check_length(n)
+    if n < length:
+        return axis, torch.narrow(x, axis, 0, n)
+    return axis, torch.constant_pad_nd(x, [0, 0] * (-axis - 1) + [0, n - length])
+
+
+def _check_length(n: Any) -> None:
+    if isinstance(n, torch.SymInt):
+        raise UnsupportedTransformError(
+            f"a transform along an axis of dynamic length ({n})",
+            expected="a fixed length: the matrices of the transform are computed when the model is compiled",
+            fix="make that axis static in dynamic_shapes, or give n=",
+        )
+    if n < 1:
+        raise UnsupportedTransformError(f"a transform of length {n}", expected="a length of at least 1")
+
+
+def _real(x: Any) -> Any:
+    """Integers and booleans as the default float, as torch.fft does."""
+    if is_complex(x) or x.dtype.is_floating_point:
+        return x
+    from hamsa_deploy.spectral.dispatch import apply
+
+    return apply(torch.ops.aten._to_copy.default, (x,), {"dtype": torch.get_default_dtype()})
+
+
+def _scale(n: int, norm: str | None, inverse: bool) -> float:
+    """What the model's normalisation multiplies an orthonormal transform with."""
+    if norm == "ortho":
+        return 1.0
+    shrinks = (norm == "forward") != inverse
+    return float(n) ** (-0.5 if shrinks else 0.5)
+
+
+def _times(x: Any, scale: float) -> Any:
+    return x if scale == 1.0 else x * scale
+
+
+def _gather(x: Real, axis: int, index: np.ndarray) -> Real:
+    order = Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(index))), torch.int64)
+    return torch.index_select(cast(Any, x), axis, cast(Any, order))
+
+
+def _one_sided(m: Mirrored) -> Real:
+    """Frequencies 0..n//2 in natural order; free where the plan produces just those."""
+    half = np.arange(m.lattice.n // 2 + 1)
+    if np.array_equal(m.lattice.half, half):
+        return m.plus
+    both = torch.cat([cast(Any, m.plus), cast(Any, m.minus)], dim=m.axis)
+    return _gather(both, m.axis, m.lattice.order[half])
+
+
+def _two_sided(x: Real, axis: int, n: int, parity: int) -> Mirrored:
+    """The Hermitian extension of one part of a one-sided spectrum, on the lattice of the plan for n."""
+    lattice = plan_for(n).lattice
+    if np.array_equal(lattice.half, np.arange(n // 2 + 1)):
+        return Mirrored(x, None, parity, axis, lattice)
+    x = _gather(x, axis, np.minimum(lattice.half, lattice.mirror))
+    if parity == ODD:
+        sign = np.where(lattice.half > n // 2, -1.0, 1.0).reshape(-1, *[1] * (-axis - 1))
+        x = x * Constant(trace.eagerly(lambda: torch.from_numpy(sign)), x.dtype)
+    return Mirrored(x, None, parity, axis, lattice)

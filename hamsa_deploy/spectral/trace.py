@@ -1,0 +1,115 @@
+"""What one compilation keeps while it interprets the user's graph: constants, facts, the node at work.
+
+Two runs use it, one after the other. The *dry run* goes over fake tensors to find out which constants the real graph
+needs; the second is traced by torch.export, with those constants as buffers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import torch
+import torch.fx.traceback as fx_traceback
+from torch import nn
+
+T = TypeVar("T")
+
+# The dispatch modes that torch.export traces with belong to a thread. What is computed on this other thread is
+# computed at once, in plain eager PyTorch, and leaves no trace in the graph.
+_eager = ThreadPoolExecutor(1, thread_name_prefix="hamsa-constants")
+
+
+def eagerly(compute: Callable[[], T]) -> T:
+    """Run `compute` outside of any tracing and return its result."""
+    return _eager.submit(torch.no_grad()(compute)).result()
+
+
+class Trace:
+    """The state of one interpretation.
+
+    Attributes:
+        module: carries the parameters and the computed constants of the real graph.
+        target: the engine that the graph is shaped for.
+        node: the node of the user's graph at work.
+        transforms: one row for each transform emitted, for the manifest.
+    """
+
+    def __init__(self, module: nn.Module, target: str) -> None:
+        self.module, self.target = module, target
+        self.node: torch.fx.Node | None = None
+        self.transforms: list[dict[str, Any]] = []
+        self._nonnegative: dict[int, Any] = {}
+
+    def buffer(self, value: torch.Tensor) -> torch.Tensor:
+        """A constant of the real graph; equal ones are stored once for the whole model."""
+        key = eagerly(lambda: _digest(value))
+        name = f"constant_{key}"
+        if not hasattr(self.module, name):
+            self.module.register_buffer(name, value)
+        return getattr(self.module, name)
+
+    def parameter(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        """A parameter or buffer of the user's model, under its own name."""
+        owner = self.module
+        *path, leaf = name.split(".")
+        for part in path:
+            if not hasattr(owner, part):
+                owner.add_module(part, nn.Module())
+            owner = getattr(owner, part)
+        if not hasattr(owner, leaf):
+            if isinstance(value, nn.Parameter):
+                owner.register_parameter(leaf, value)
+            else:
+                owner.register_buffer(leaf, value)
+        return getattr(owner, leaf)
+
+    def mark_nonnegative(self, value: Any) -> None:
+        self._nonnegative[id(value)] = value  # the reference keeps the id from being used again
+
+    def is_nonnegative(self, value: Any) -> bool:
+        return id(value) in self._nonnegative
+
+
+_current: ContextVar[Trace] = ContextVar("trace")
+
+
+def current() -> Trace:
+    return _current.get()
+
+
+@contextmanager
+def tracing(state: Trace) -> Iterator[Trace]:
+    """Make `state` the current trace."""
+    token = _current.set(state)
+    try:
+        yield state
+    finally:
+        _current.reset(token)
+
+
+def deferred(value: T | Callable[[], T]) -> T | Callable[[], T]:
+    """A function to be called later, then on behalf of the node at work now: its operators keep that node's
+    module path and source line."""
+    if not callable(value) or isinstance(value, torch.Tensor) or hasattr(value, "__torch_function__"):
+        return value
+    node = current().node
+    compute: Callable[[], T] = value
+
+    def run() -> T:
+        if node is None:
+            return compute()
+        with fx_traceback.set_current_meta(node):
+            return compute()
+
+    return run
+
+
+def _digest(value: torch.Tensor) -> str:
+    header = f"{value.dtype}{tuple(value.shape)}".encode()
+    data = value.detach().contiguous().flatten().view(torch.uint8).numpy()
+    return hashlib.sha256(header + data.tobytes()).hexdigest()[:16]

@@ -1,0 +1,182 @@
+"""The values that the compiler computes with, beside ordinary tensors.
+
+    Constant(value)              depends on weights only; kept in float64 until an ordinary operator needs it
+    Complex(re, im)              a complex tensor as two real ones, and what is known of its magnitude
+    RealView(z)                  view_as_real(z), not stacked before somebody needs the stacked form
+    Mirrored(plus, minus)        a real tensor along a frequency axis, on half of the frequencies (mirrored.py)
+
+`re`, `im`, `plus` and `minus` are *real values*: a torch.Tensor, a Constant or a Mirrored. All four classes take part in
+ordinary PyTorch expressions: `a.re * b.re` or `torch.sigmoid(m)` reach `dispatch.apply` through
+`__torch_function__`, so a rule reads like the mathematics it states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, Union, cast
+
+import torch
+
+from hamsa_deploy.spectral import trace
+
+Real: TypeAlias = Union[torch.Tensor, "Constant", Any]  # Any: Mirrored, which builds on this module
+Deferred: TypeAlias = Union[Real, Callable[[], Real]]
+
+WIDE = {
+    torch.float16: torch.float64,
+    torch.bfloat16: torch.float64,
+    torch.float32: torch.float64,
+    torch.complex32: torch.complex128,
+    torch.complex64: torch.complex128,
+}
+PART = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
+
+
+class Value:
+    """Base class: routes operators and torch functions to `dispatch.apply`."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        from hamsa_deploy.spectral.dispatch import apply
+
+        return apply(func, args, kwargs or {})
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def size(self, dim: int) -> int:
+        return self.shape[dim]
+
+    def __add__(self, other: Any) -> Any:
+        return torch.add(cast(Any, self), other)
+
+    def __radd__(self, other: Any) -> Any:
+        return torch.add(cast(Any, self), other)
+
+    def __sub__(self, other: Any) -> Any:
+        return torch.sub(cast(Any, self), other)
+
+    def __mul__(self, other: Any) -> Any:
+        return torch.mul(cast(Any, self), other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return torch.mul(cast(Any, self), other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return torch.div(cast(Any, self), other)
+
+    def __neg__(self) -> Any:
+        return torch.neg(cast(Any, self))
+
+
+class Constant(Value):
+    """A tensor that depends on weights and literals only.
+
+    Args:
+        value: the tensor, real or complex; computed in float64 where it was computed at all.
+        dtype: the dtype that the user's model gives it, and the one it is emitted in.
+        name: the parameter or buffer it is, unchanged; None when it was computed.
+    """
+
+    def __init__(self, value: torch.Tensor, dtype: torch.dtype, name: str | None = None) -> None:
+        self.value, self.dtype, self.name = value, dtype, name
+        self.shape = value.shape
+
+    def wide(self) -> torch.Tensor:
+        """The value in float64 or complex128; integers and booleans as they are."""
+        return self.value.to(WIDE.get(self.value.dtype, self.value.dtype))
+
+
+class Complex(Value):
+    """A complex tensor as a pair of real values of one shape.
+
+    Args:
+        re, im: real values, or functions that compute them when they are first asked for. (The imaginary part of an
+            inverse transform is half of its cost, and `.real` follows it nearly always.)
+        magnitude: computes |z| where that is known cheaper than by a square root.
+    """
+
+    def __init__(self, re: Deferred, im: Deferred, magnitude: Callable[[], Real] | None = None) -> None:
+        self._re, self._im = trace.deferred(re), trace.deferred(im)
+        self._magnitude = trace.deferred(magnitude) if magnitude else None
+
+    @property
+    def re(self) -> Real:
+        if callable(self._re) and not isinstance(self._re, (torch.Tensor, Value)):
+            self._re = self._re()
+        return self._re
+
+    @property
+    def im(self) -> Real:
+        if callable(self._im) and not isinstance(self._im, (torch.Tensor, Value)):
+            self._im = self._im()
+        return self._im
+
+    @property
+    def shape(self) -> torch.Size:  # type: ignore[override]
+        return cast(torch.Size, self.re.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
+        return torch.complex128 if self.re.dtype == torch.float64 else torch.complex64
+
+    @property
+    def magnitude_is_known(self) -> bool:
+        return self._magnitude is not None
+
+    def magnitude(self) -> Real:
+        """|z|; the square root is taken once per value, however often |z| is used."""
+        if self._magnitude is None:
+            root = torch.sqrt(self.re * self.re + self.im * self.im)
+            trace.current().mark_nonnegative(root)
+        else:
+            root = self._magnitude()
+        self._magnitude = lambda: root
+        return root
+
+
+class RealView(Value):
+    """view_as_real(z) of shape (..., 2); selecting one part of it costs nothing."""
+
+    def __init__(self, z: Complex) -> None:
+        self.z = z
+
+    @property
+    def shape(self) -> torch.Size:  # type: ignore[override]
+        return torch.Size((*self.z.shape, 2))
+
+    @property
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
+        return cast(torch.dtype, self.z.re.dtype)
+
+
+def is_complex(value: Any) -> bool:
+    """True for complex values, complex constants and complex Python numbers."""
+    if isinstance(value, Constant):
+        return value.dtype.is_complex
+    return isinstance(value, (Complex, complex))
+
+
+def split(value: Any) -> tuple[Any, Any]:
+    """(re, im) of anything a rule may be given; im is None where the value is real."""
+    if isinstance(value, Complex):
+        return value.re, value.im
+    if isinstance(value, complex):
+        return value.real, value.imag
+    if isinstance(value, Constant) and value.dtype.is_complex:
+        return torch.real(cast(Any, value)), torch.imag(cast(Any, value))
+    return value, None
+
+
+def as_complex(value: Any) -> Complex:
+    """A Complex from anything a rule may be given."""
+    if isinstance(value, Complex):
+        return value
+    re, im = split(value)
+    return Complex(re, torch.zeros_like(re) if im is None else im)

@@ -1,0 +1,115 @@
+"""ExportedProgram -> ONNX file.
+
+Opset 18: the newest that torch's exporter starts from, LayerNormalization is one operator in it (17), and TensorRT 10.3
+reads it. Every node keeps where it comes from in its metadata: `module`, the path in the user's model, and `source`,
+file and line.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from torch.export import ExportedProgram
+
+from hamsa_deploy.spectral.provenance import innermost_frame
+
+OPSET = 18
+FILE = "model.onnx"
+# Protobuf cannot hold 2 GiB; from here on weights go into a file of their own beside the model.
+EXTERNAL_DATA_BYTES = 1_900_000_000
+
+
+def onnx_from_program(
+    program: ExportedProgram, path: Path, *, inputs: Sequence[str], outputs: Sequence[str]
+) -> ir.Model:
+    """Translate a real-valued program to ONNX and write it.
+
+    Args:
+        program: from spectral.to_real, or any program without complex tensors.
+        path: the file to write, `model.onnx`; weights beyond 1.9 GB go to `model.onnx.data` beside it.
+        inputs, outputs: names for the graph's inputs and outputs, in order.
+
+    Returns:
+        The model as written.
+    """
+    with _quiet_exporter():
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            verbose=False,
+        )
+    assert exported is not None
+    model = exported.model
+    model.producer_name = "hamsa-deploy"
+    _name_batch(model)
+    for node in model.graph.all_nodes():
+        _keep_provenance(node)
+    save(model, path)
+    return model
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Write a model, with external data only where one file cannot hold it."""
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    external = f"{path.name}.data" if size > EXTERNAL_DATA_BYTES else None
+    ir.save(model, path, external_data=external)
+
+
+def _name_batch(model: ir.Model) -> None:
+    """The exporter calls the dynamic batch s34 or the like; it is `batch` for everybody else."""
+    names = {
+        dim.value
+        for value in model.graph.inputs
+        if value.shape is not None
+        for dim in value.shape
+        if isinstance(dim, ir.SymbolicDim)
+    }
+    values = [*model.graph.inputs, *(out for node in model.graph for out in node.outputs)]
+    for value in values:
+        if value.shape is not None:
+            value.shape = ir.Shape(
+                ["batch" if isinstance(d, ir.SymbolicDim) and d.value in names else d for d in value.shape]
+            )
+
+
+def _keep_provenance(node: ir.Node) -> None:
+    """Module path and source line instead of the exporter's stack traces, which hold the paths of this machine."""
+    scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
+    frame = innermost_frame(node.metadata_props.get("pkg.torch.onnx.stack_trace", ""))
+    node.metadata_props.clear()
+    if len(scopes) > 1:
+        node.metadata_props["module"] = scopes[-2]
+    if frame is not None:
+        node.metadata_props["source"] = f"{_importable(frame[0])}:{frame[1]}"
+
+
+def _importable(file: str) -> str:
+    """A source file relative to the import path it was found on."""
+    roots = sorted((root for root in sys.path if root and file.startswith(root + "/")), key=len)
+    return file[len(roots[-1]) + 1 :] if roots else Path(file).name
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """The exporter prints its own progress, and warns of a torchvision that nobody needs."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,105 @@
+"""The engines that can run a bundle: one file each, one line each in `BACKENDS`, imported when asked for.
+
+Adding one: a module with a class `Runner` that fits the `Backend` protocol, and a line in the table. From it
+follow `TARGETS`, the values that a manifest's ``target`` may have.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from hamsa_runtime.errors import BuildError, InputError, MissingError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from hamsa_runtime.manifest import Manifest
+
+
+class Backend(Protocol):
+    """One loaded model. Not thread-safe: `Engine` holds a lock around every call.
+
+    Raises:
+        MissingError: the device or the precision cannot be had; nothing else is ever put in its place.
+        BuildError: the engine could not load the model, with what it said.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None: ...
+
+    def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """What runs, in which precision, on which device."""
+        ...
+
+    def close(self) -> None:
+        """Frees the engine's memory."""
+        ...
+
+
+class Entry(NamedTuple):
+    """Where a backend's `Runner` is, the extra that installs its engine, and the targets that it runs."""
+
+    module: str
+    extra: str
+    runs: tuple[str, ...]
+
+
+# The first entry that runs a target is that target's default.
+BACKENDS: dict[str, Entry] = {
+    "onnxruntime": Entry("hamsa_runtime.backends.onnxruntime", "onnxruntime", ("onnx",)),
+    "openvino": Entry("hamsa_runtime.backends.openvino", "openvino", ("openvino", "onnx")),
+}
+TARGETS: tuple[str, ...] = tuple(
+    dict.fromkeys(target for entry in BACKENDS.values() for target in entry.runs)
+)
+
+
+def backend_for(target: str, name: str | None) -> type[Backend]:
+    """The backend called `name`, or the default one for a target; its engine is imported here.
+
+    Raises:
+        InputError: no backend has that name, or it does not run this target.
+        MissingError: the engine's package is not installed; the message names the extra.
+    """
+    able = [each for each, entry in BACKENDS.items() if target in entry.runs]
+    name = able[0] if name is None else name
+    if name not in BACKENDS:
+        raise unknown_name("backend", name, BACKENDS)
+    if name not in able:
+        raise InputError(
+            f"backend {name!r} does not run bundles for {target!r}", expected="one of " + ", ".join(able)
+        )
+    return _imported(name, BACKENDS[name])
+
+
+def check_names(kind: str, declared: Iterable[str], found: Sequence[Collection[str]]) -> None:
+    """Compares the manifest's inputs or outputs with the ports of a loaded model (each may have several names).
+
+    Raises:
+        BuildError: they are not the same.
+    """
+    names = list(declared)
+    if len(names) != len(found) or not all(any(name in port for port in found) for name in names):
+        raise BuildError(
+            f"the model's {kind} are {', '.join('/'.join(sorted(port)) for port in found)}",
+            expected=f"{', '.join(names)}, as the manifest says",
+        )
+
+
+def _imported(name: str, entry: Entry) -> type[Backend]:
+    try:
+        runner: type[Backend] = importlib.import_module(entry.module).Runner
+    except ImportError as error:
+        raise MissingError(
+            f"the {name} backend cannot be imported: {error}",
+            expected=f"the package {name}",
+            fix=f"pip install 'hamsa-runtime[{entry.extra}]'",
+        ) from error
+    return runner

@@ -1,0 +1,114 @@
+"""A bundle on disk: a folder with a manifest that lists the hash and size of every other file in it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import MANIFEST, FileEntry, Manifest, read_manifest
+
+CHUNK = 2**20
+
+# Engines open files by themselves, next to the one they are given (model.bin, model.onnx.data): whatever
+# starts like this must be listed, or it would be read without having been checked.
+ENGINE_FILE_PREFIX = "model."
+
+WHY_A_MANIFEST = "engine files alone are not run: nothing says what they are, or that they are whole"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder and its manifest. The files are trusted only after `verify()`."""
+
+    folder: Path
+    manifest: Manifest
+
+    def verify(self) -> None:
+        """Compares size and sha256 of every listed file, reading each once; nothing is deserialised.
+
+        Raises:
+            InputError: a file is missing, changed, cut, a link that leaves the folder, or an engine file that
+                the manifest does not list.
+        """
+        for name, entry in self.manifest.files.items():
+            _verify_file(self.folder, name, entry)
+        for path in sorted(self.folder.iterdir()):
+            if path.name.startswith(ENGINE_FILE_PREFIX) and path.name not in self.manifest.files:
+                raise InputError(f"{path}: not listed in {MANIFEST}", expected="only files with a known hash")
+
+
+def open_bundle(folder: str | Path) -> Bundle:
+    """Reads the manifest of a bundle's folder; `Bundle.verify` then checks the files.
+
+    Raises:
+        InputError: not a folder, no manifest in it, or a manifest that is not valid (naming the folder).
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise _not_a_folder(folder)
+    if not path.is_file():
+        raise InputError(
+            f"{folder}: no {MANIFEST} in this folder",
+            expected="a bundle, as hamsa-export writes it",
+            cause=WHY_A_MANIFEST,
+            fix="export the model again, or copy the whole bundle folder",
+        )
+    _check_inside(folder, path)
+    try:
+        return Bundle(folder, read_manifest(path))
+    except InputError as error:
+        raise InputError(
+            f"{folder}: {error.found}", expected=error.expected, cause=error.cause, fix=error.fix
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def sha256_of(path: Path) -> tuple[str, int]:
+    """The sha256 (hexadecimal) and the size in bytes of a file, read in pieces of 1 MiB."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as stream:
+        while piece := stream.read(CHUNK):
+            digest.update(piece)
+            size += len(piece)
+    return digest.hexdigest(), size
+
+
+def _not_a_folder(path: Path) -> InputError:
+    if path.is_file():
+        return InputError(
+            f"{path}: a file, not a bundle's folder",
+            expected=f"a folder with a {MANIFEST}",
+            cause=WHY_A_MANIFEST,
+            fix=f"give the folder: {path.parent}",
+        )
+    return InputError(f"{path}: no such folder", expected=f"a folder with a {MANIFEST}")
+
+
+def _verify_file(folder: Path, name: str, entry: FileEntry) -> None:
+    path = folder / name
+    if not path.is_file():  # also keeps pipes and devices from being opened
+        raise InputError(
+            f"{path}: missing", expected="every file that the manifest lists", fix="copy the bundle again"
+        )
+    _check_inside(folder, path)
+    try:
+        size = path.stat().st_size
+        found = sha256_of(path) if size == entry.bytes else ("not computed", size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if found != (entry.sha256, entry.bytes):
+        raise InputError(
+            f"{path}: {found[1]} bytes, sha256 {found[0]}",
+            expected=f"{entry.bytes} bytes, sha256 {entry.sha256}, as {MANIFEST} says",
+            cause="the file was changed, swapped or cut after the export",
+            fix="copy the bundle again, or export it again",
+        )
+
+
+def _check_inside(folder: Path, path: Path) -> None:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{path}: a link to {path.resolve()}", expected="a file inside the bundle's folder")

@@ -1,0 +1,146 @@
+"""Pictures to pixels: decoding within limits, and the resize and crop that a manifest asks for.
+
+Everything here works on uint8. Resizing is Pillow's (antialiased), so that calibration, parity and every
+application see the same pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hamsa_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from hamsa_runtime.manifest import Preprocessing
+
+# Everything else that Pillow can read (EPS starts Ghostscript, FITS, PSD ...) is refused before it is parsed.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+
+# 89 million pixels, 268 MB decoded: where Pillow itself starts to speak of decompression bombs.
+MAX_PIXELS = 89_478_485
+
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+MODES = {1: "L", 3: "RGB"}
+
+# More than 8 bits per channel: Pillow's conversion would clip, not scale.
+DEEP_MODES = ("I", "F")
+
+# What Pillow's decoders raise on damaged files.
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
+
+
+def load_image(path: str | os.PathLike[str], channels: int = 3) -> Image.Image:
+    """Decodes a JPEG, PNG, BMP or WebP file, upright (EXIF orientation), as RGB or, for one channel, as grey.
+
+    Transparency is dropped; of an animation the first frame is taken.
+
+    Raises:
+        InputError: no such file, another format, damaged, more than 8 bits per channel, or above `MAX_PIXELS`
+            (found in the header, before anything is decoded).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such image file", expected="a file in " + ", ".join(FORMATS))
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _check_size(image.size, str(path))
+            return upright(image, channels, str(path))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(str(path), str(error)) from error
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{path}: not an image in a known format",
+            expected="one of " + ", ".join(FORMATS),
+            cause="another format behind this name, or an empty or damaged file",
+        ) from error
+    except DAMAGE as error:
+        raise InputError(f"{path}: the image is damaged ({error})", expected="a whole image file") from error
+
+
+def upright(image: Image.Image, channels: int, name: str) -> Image.Image:
+    """A PIL image turned upright by its EXIF orientation, in the mode for `channels` (1: "L", 3: "RGB")."""
+    if image.mode.startswith(DEEP_MODES):
+        raise InputError(
+            f"{name}: more than 8 bits per channel (mode {image.mode})", expected="8 bits per channel"
+        )
+    return ImageOps.exif_transpose(image).convert(MODES[channels])
+
+
+def image_from_pixels(pixels: np.ndarray, channels: int) -> Image.Image:
+    """A PIL image in the mode for `channels` from uint8 (H, W), (H, W, 1) or (H, W, 3); grey is replicated.
+
+    Raises:
+        InputError: another shape, such as channels first, or four channels.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        raise InputError(
+            f"an image array of shape {pixels.shape}: four channels",
+            expected="(H, W), (H, W, 1) or (H, W, 3)",
+            cause="an alpha channel",
+            fix="pass array[..., :3]",
+        )
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape or (pixels.ndim == 3 and pixels.shape[2] not in MODES):
+        first = pixels.ndim == 3 and pixels.shape[0] in MODES
+        raise InputError(
+            f"a uint8 image array of shape {pixels.shape}",
+            expected="(H, W), (H, W, 1) or (H, W, 3)",
+            fix="pass array.transpose(1, 2, 0)" if first else "",
+        )
+    flat = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
+    return Image.fromarray(np.ascontiguousarray(flat)).convert(MODES[channels])
+
+
+def resized(image: Image.Image, how: Preprocessing) -> np.ndarray:
+    """Scales until the image covers size / crop_fraction, then cuts the centre: uint8 (H, W, channels).
+
+    For a square model this is "shorter side to round(size / crop_fraction), then centre crop", with the
+    roundings of torchvision's Resize and CenterCrop. An image of the model's own size is left untouched when
+    crop_fraction is 1.
+    """
+    height, width = how.size
+    scaled = _scaled_size(image.size, (round(width / how.crop_fraction), round(height / how.crop_fraction)))
+    _check_size(scaled, f"an image of {image.size[0]} x {image.size[1]}, scaled for this model,")
+    if scaled != image.size:
+        image = image.resize(scaled, RESAMPLING[how.resize])
+    left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
+    pixels = np.asarray(image.crop((left, top, left + width, top + height)))
+    return pixels.reshape(height, width, how.channels)
+
+
+def _scaled_size(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """The smallest (width, height) with the aspect of `size` that covers `box`."""
+    (width, height), (box_width, box_height) = size, box
+    if width * box_height <= height * box_width:
+        return box_width, max(box_height, box_width * height // width)
+    return max(box_width, box_height * width // height), box_height
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _too_large(name, f"{size[0]} x {size[1]} pixels")
+
+
+def _too_large(name: str, found: str) -> InputError:
+    return InputError(
+        f"{name}: too large to decode: {found}",
+        expected=f"at most {MAX_PIXELS} pixels",
+        cause="a decompression bomb, an extreme aspect ratio, or a panorama",
+        fix="scale it down first",
+    )

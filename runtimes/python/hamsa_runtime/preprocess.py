@@ -1,0 +1,163 @@
+"""What the caller has, turned into what the graph takes, as the manifest says.
+
+With pixels p in 0..255 and the manifest's mean and std per channel, a normalised image is
+
+    x = (p / 255 - mean) / std
+
+Bundles with ``normalise: graph`` take p (uint8, NHWC) and compute x inside; with ``normalise: runtime`` they
+take x (float32, NCHW), and uint8 pixels are normalised here. Floats from the caller are always x, of the
+model's size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from hamsa_runtime.errors import InputError, nearest
+from hamsa_runtime.images import image_from_pixels, load_image, resized, upright
+from hamsa_runtime.manifest import InputSpec, Manifest, Preprocessing
+
+OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
+Images: TypeAlias = OneImage | Sequence[OneImage] | Mapping[str, np.ndarray]
+
+# How far a denormalised float may be from a whole pixel. float32 rounding gives 1e-4.
+PIXEL_TOLERANCE = 0.02
+
+
+def inputs_from_images(images: Images, manifest: Manifest) -> dict[str, np.ndarray]:
+    """The graph's inputs by name, contiguous, in the manifest's dtypes, shapes and layout.
+
+    Args:
+        images: for a model of images, one image or a batch:
+            a path, a PIL image, uint8 pixels (H, W), (H, W, 1), (H, W, 3) or (N, H, W, C), which are resized
+            and cropped; normalised float32 or float64 (C, H, W) or (N, C, H, W) of exactly the model's size;
+            or a list of single images, mixed as you like.
+            For a model without preprocessing, an array (if there is one input) or a dict of arrays by name.
+        manifest: of the bundle.
+
+    Raises:
+        InputError: the wrong type, dtype, rank or size, saying what was found and what is expected.
+    """
+    how = manifest.preprocessing
+    if how is None:
+        return _inputs_from_arrays(images, manifest.inputs)
+    singles = _singles(images)
+    if not singles:
+        raise InputError("no images", expected="at least one")
+    convert = _pixels_from_image if how.normalise == "graph" else _normalised_from_image
+    return {manifest.inputs[0].name: np.stack([convert(image, how) for image in singles])}
+
+
+def _singles(images: Images) -> Sequence[OneImage]:
+    """One image or a batch, as a sequence of images."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, (str, os.PathLike, Image.Image)):
+        return [images]
+    if isinstance(images, (list, tuple)):
+        return images
+    raise _not_an_image(images)
+
+
+def _pixels_from_image(image: OneImage, how: Preprocessing) -> np.ndarray:
+    """uint8 (H, W, C) for a graph that normalises inside."""
+    if not _is_float(image):
+        return _resized_from_image(image, how)
+    x = _checked_floats(image, how).astype(np.float64).transpose(1, 2, 0)
+    p = (x * how.std + how.mean) * 255
+    pixels = np.clip(np.rint(p), 0, 255)
+    worst = np.abs(p - pixels).max()
+    if not worst <= PIXEL_TOLERANCE:
+        raise InputError(
+            f"a float image that is not made of 8-bit pixels: off by {worst:.3g} of 255 at worst",
+            expected=f"(p / 255 - mean) / std of whole p in 0..255, with mean {how.mean} and std {how.std}",
+            cause="another normalisation, floats in 0..1, or an image that was resized as floats",
+            fix="pass the uint8 pixels, or export with --input float32",
+        )
+    return pixels.astype(np.uint8)
+
+
+def _normalised_from_image(image: OneImage, how: Preprocessing) -> np.ndarray:
+    """float32 (C, H, W) for a graph that takes normalised floats."""
+    if _is_float(image):
+        return np.ascontiguousarray(_checked_floats(image, how), dtype=np.float32)
+    mean, std = np.asarray(how.mean, np.float32), np.asarray(how.std, np.float32)
+    x = (_resized_from_image(image, how).astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(x.transpose(2, 0, 1))
+
+
+def _resized_from_image(image: OneImage, how: Preprocessing) -> np.ndarray:
+    if isinstance(image, (str, os.PathLike)):
+        return resized(load_image(image, how.channels), how)
+    if isinstance(image, Image.Image):
+        return resized(upright(image, how.channels, "a PIL image"), how)
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        return resized(image_from_pixels(image, how.channels), how)
+    raise _not_an_image(image)
+
+
+def _is_float(image: object) -> bool:
+    return isinstance(image, np.ndarray) and image.dtype in (np.float32, np.float64)
+
+
+def _checked_floats(image: OneImage, how: Preprocessing) -> np.ndarray:
+    array = np.asarray(image)
+    expected = (how.channels, *how.size)
+    if array.shape != expected:
+        raise InputError(
+            f"a float image of shape {array.shape}",
+            expected=f"normalised floats of shape {expected}, or a batch of them",
+            fix="pass uint8 pixels (H, W, C) to have them resized",
+        )
+    if not np.isfinite(array).all():
+        raise InputError("a float image with NaN or infinity in it", expected="finite numbers")
+    return array
+
+
+def _not_an_image(image: object) -> InputError:
+    found = f"{image.dtype} array {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    return InputError(
+        f"an image given as {found}",
+        expected="a path, a PIL image, a uint8 array (H, W, C), a float32 array (C, H, W), or a list",
+        fix="pass tensor.numpy()" if hasattr(image, "numpy") else "",
+    )
+
+
+def _inputs_from_arrays(given: Images, specs: tuple[InputSpec, ...]) -> dict[str, np.ndarray]:
+    names = [spec.name for spec in specs]
+    if not isinstance(given, Mapping):
+        if len(specs) != 1:
+            raise InputError(
+                f"inputs given as {type(given).__name__}", expected="a dict with " + ", ".join(names)
+            )
+        given = {names[0]: given}  # type: ignore[dict-item]  # checked in _checked_array
+    for name in given:
+        if name not in names:
+            raise InputError(
+                f"unknown input {name!r}", expected=", ".join(names), fix=nearest(str(name), names)
+            )
+    if missing := [name for name in names if name not in given]:
+        raise InputError(f"missing inputs: {', '.join(missing)}", expected=", ".join(names))
+    return {spec.name: _checked_array(given[spec.name], spec) for spec in specs}
+
+
+def _checked_array(array: object, spec: InputSpec) -> np.ndarray:
+    """The array, made contiguous. Another dtype is an error: a cast would hide a wrong scale."""
+    expected = f"{spec.dtype} array of shape ({', '.join(map(str, spec.shape))})"
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"the input {spec.name!r} is a {type(array).__name__}", expected=expected)
+    fits = array.ndim == len(spec.shape) and all(
+        size == wanted or (wanted == "batch" and size > 0)
+        for size, wanted in zip(array.shape, spec.shape, strict=True)
+    )
+    if array.dtype != np.dtype(spec.dtype) or not fits:
+        fix = f"array.astype(np.{spec.dtype})" if fits else ""
+        raise InputError(
+            f"the input {spec.name!r} is {array.dtype} {array.shape}", expected=expected, fix=fix
+        )
+    return np.asarray(array, order="C")

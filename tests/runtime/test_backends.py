@@ -1,0 +1,169 @@
+"""Rows 20, 22, 37, 39: what cannot be had is an error that says so; nothing else is put in its place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import pytest
+from tiny_bundles import MakeBundle, manifest_for, reference, write_files
+
+from hamsa_runtime import Engine
+from hamsa_runtime.backends import BACKENDS, TARGETS, Entry
+from hamsa_runtime.errors import BuildError, InputError, MissingError
+
+CAPABILITIES = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HINTS = {"fp32": ("f32", "FP32"), "fp16": ("f16", "FP16"), "bf16": ("bf16", "BF16")}
+# half a unit in the last place of each format, times the handful of roundings on the way to a logit
+ROUNDING = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_openvino_runs_in_the_bundles_precision_or_not_at_all(
+    make_bundle: MakeBundle, pixels: np.ndarray, precision: str
+) -> None:
+    folder = make_bundle("openvino", precision=precision)
+    hint, capability = HINTS[precision]
+    if capability not in CAPABILITIES:
+        with pytest.raises(MissingError, match=f"cannot run {precision}"):
+            Engine(folder)
+        return
+    with Engine(folder) as engine:
+        description = engine.describe()
+        logits = engine(pixels)["logits"]
+    assert description["precision"] == hint
+    # the convolution and the linear head at least; data movement may keep its precision
+    assert hint in description["layers"]
+    expected = reference(pixels)["logits"]
+    assert np.abs(logits - expected).max() / np.abs(expected).max() < ROUNDING[precision]
+
+
+def test_float32_bundles_are_not_run_in_bfloat16(make_bundle: MakeBundle) -> None:
+    with Engine(make_bundle("openvino")) as engine:
+        layers = engine.describe()["layers"]
+    assert "f32" in layers
+    assert "f16" not in layers  # nor bf16
+
+
+def test_a_precision_that_the_device_lacks_is_an_error(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hamsa_runtime.backends import openvino as backend
+
+    monkeypatch.setitem(backend.PRECISIONS, "bf16", ("bf16", "FP8"))
+    with pytest.raises(MissingError, match="cannot run bf16") as caught:
+        Engine(make_bundle("openvino", precision="bf16"))
+    assert caught.value.exit_code == 4
+    assert "FP32" in caught.value.expected
+
+
+def test_a_precision_that_the_plugin_changes_is_an_error(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hamsa_runtime.backends import openvino as backend
+
+    # asks for "dynamic": the plugin then takes what it likes, as it would if the hint were ignored
+    monkeypatch.setitem(backend.PRECISIONS, "fp32", ("dynamic", "FP32"))
+    with pytest.raises(MissingError, match="OpenVINO would run in"):
+        Engine(make_bundle("openvino"))
+
+
+@pytest.mark.parametrize(
+    ("target", "device", "fix"),
+    [
+        ("openvino", "CPU.7", "CPU"),
+        ("openvino", "cpu", "CPU"),
+        ("openvino", "NPU", "CPU"),
+        ("openvino", "AUTO", ""),
+        ("openvino", "HETERO:CPU", ""),
+        ("onnx", "cpu", "CPU"),
+        ("onnx", "TPU", "CPU"),
+        ("onnx", "Azure", ""),
+    ],
+)
+def test_an_unknown_device_names_the_available_ones(
+    make_bundle: MakeBundle, target: str, device: str, fix: str
+) -> None:
+    with pytest.raises(MissingError, match=device) as caught:
+        Engine(make_bundle(target), device=device)
+    assert "CPU" in caught.value.expected
+    assert fix in caught.value.fix
+
+
+def test_onnxruntime_has_no_bfloat16(make_bundle: MakeBundle) -> None:
+    with pytest.raises(MissingError, match="cannot run bf16"):
+        Engine(make_bundle("onnx", precision="bf16"))
+
+
+def test_a_misspelt_backend_names_the_nearest(make_bundle: MakeBundle) -> None:
+    with pytest.raises(InputError, match="unknown backend 'opnvino'") as caught:
+        Engine(make_bundle(), backend="opnvino")
+    assert "'openvino'" in caught.value.fix
+
+
+def test_a_backend_that_cannot_run_the_target_is_an_error(make_bundle: MakeBundle) -> None:
+    with pytest.raises(InputError, match="does not run bundles for 'openvino'"):
+        Engine(make_bundle("openvino"), backend="onnxruntime")
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_file_that_the_engine_cannot_load_is_a_build_error(tmp_path: Path, backend: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    write_files(tmp_path, manifest_for())
+    with pytest.raises(BuildError, match=r"model\.onnx") as caught:
+        Engine(tmp_path, backend=backend)
+    assert caught.value.exit_code == 5
+    assert len(str(caught.value).splitlines()) > 1  # with what the engine said
+
+
+def test_an_output_that_the_model_lacks_is_a_build_error(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    outputs: list[Any] = [{"name": "boxes", "dtype": "float32", "shape": ["batch", 4]}]
+    for target in TARGETS:
+        with pytest.raises(BuildError, match="boxes"):
+            Engine(make_bundle(target, folder=tmp_path / target, outputs=outputs))
+
+
+def test_a_missing_package_names_its_extra(make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, entry in BACKENDS.items():
+        monkeypatch.delitem(sys.modules, entry.module, raising=False)
+        monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]  # makes `import` fail
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("something was started"))
+    folder = make_bundle()
+    for name, entry in BACKENDS.items():
+        with pytest.raises(MissingError, match=name) as caught:
+            Engine(folder, backend=name)
+        assert caught.value.fix == f"pip install 'hamsa-runtime[{entry.extra}]'"
+        assert caught.value.exit_code == 4
+
+
+def test_every_backend_is_an_extra_of_the_distribution() -> None:
+    text = (Path(__file__).parents[2] / "runtimes" / "python" / "pyproject.toml").read_text()
+    for entry in BACKENDS.values():
+        assert isinstance(entry, Entry)
+        assert f"\n{entry.extra} = [" in text
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter(); import hamsa_runtime; "
+        "took = time.perf_counter() - start; hamsa_runtime.InputError; hamsa_runtime.MissingError; "
+        "heavy = {'numpy', 'PIL', 'torch', 'openvino', 'onnxruntime', 'onnx'} & set(sys.modules); "
+        "print(sorted(heavy), took < 0.3)"
+    )
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert result.stdout.strip() == "[] True", result.stderr
+
+
+def test_one_engine_imports_only_its_own_backend(make_bundle: MakeBundle) -> None:
+    code = (
+        "import sys; from hamsa_runtime import Engine; Engine(sys.argv[1]).close(); "
+        "print(sorted({'torch', 'openvino', 'onnxruntime', 'hamsa_deploy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code, make_bundle()], capture_output=True, text=True)
+    assert result.stdout.strip() == "['onnxruntime']", result.stderr

@@ -1,0 +1,185 @@
+"""The engine on real bundles: results, batches, threads, and its life (rows 34, 35)."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_bundles import LABELS, MakeBundle, manifest_for, onnx_model, reference, write_files
+
+from hamsa_runtime import Engine
+from hamsa_runtime.errors import BuildError, EngineClosedError, InputError
+
+# float32 sums of 96 positions and 6 channels, values up to 20: 100 roundings of 2**-24 each, relative
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+TARGETS = pytest.mark.parametrize("target", ["onnx", "openvino"])
+
+
+def assert_right(outputs: dict[str, np.ndarray], pixels: np.ndarray) -> None:
+    expected = reference(pixels)
+    assert sorted(outputs) == sorted(expected)
+    for name, array in outputs.items():
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, expected[name], **TOLERANCE)
+
+
+@TARGETS
+@pytest.mark.parametrize("normalise", ["graph", "runtime"])
+@pytest.mark.parametrize("batch", ["batch", 1, 2, 8])
+def test_outputs_are_those_of_the_model(
+    make_bundle: MakeBundle, pixels: np.ndarray, target: str, normalise: str, batch: int | str
+) -> None:
+    with Engine(make_bundle(target, normalise, batch), threads=1) as engine:
+        assert_right(
+            engine(pixels), pixels
+        )  # 5 images: with a static batch of 2 or 8 the last chunk is padded
+        assert_right(engine(pixels[0]), pixels[:1])
+        assert_right(engine(list(pixels[:3])), pixels[:3])
+
+
+def test_an_onnx_bundle_runs_on_openvino_when_asked(make_bundle: MakeBundle, pixels: np.ndarray) -> None:
+    with Engine(make_bundle("onnx"), backend="openvino") as engine:
+        assert engine.describe()["backend"] == "openvino"
+        assert_right(engine(pixels), pixels)
+
+
+@TARGETS
+def test_earlier_results_survive_later_calls(
+    make_bundle: MakeBundle, pixels: np.ndarray, target: str
+) -> None:
+    with Engine(make_bundle(target)) as engine:
+        first = engine(pixels)
+        engine(255 - pixels)
+    assert_right(first, pixels)
+
+
+@TARGETS
+def test_classify_gives_labels_with_softmax_probabilities(
+    make_bundle: MakeBundle, pixels: np.ndarray, target: str
+) -> None:
+    logits = reference(pixels)["logits"]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    with Engine(make_bundle(target)) as engine:
+        found = engine.classify(pixels, top=2)
+        everything = engine.classify(pixels[0])
+    for row, expected in zip(found, probabilities, strict=True):
+        assert [label for label, _ in row] == [LABELS[k] for k in np.argsort(-expected)[:2]]
+        np.testing.assert_allclose([p for _, p in row], np.sort(expected)[::-1][:2], **TOLERANCE)
+    assert len(everything[0]) == 4
+    assert sum(p for _, p in everything[0]) == pytest.approx(1, abs=1e-12)
+
+
+def test_classify_without_labels_and_with_too_few(
+    make_bundle: MakeBundle, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    with Engine(make_bundle(labels=None)) as engine:
+        best = reference(pixels[:1])["logits"].argmax()
+        assert engine.classify(pixels[0], top=1)[0][0][0] == str(best)
+        with pytest.raises(InputError, match="top is 0"):
+            engine.classify(pixels, top=0)
+    with (
+        Engine(make_bundle(labels=["a"], folder=tmp_path / "few")) as engine,
+        pytest.raises(InputError, match="shape"),
+    ):
+        engine.classify(pixels)
+
+
+def test_embed_gives_the_embedding(make_bundle: MakeBundle, pixels: np.ndarray) -> None:
+    with Engine(make_bundle()) as engine:
+        np.testing.assert_allclose(engine.embed(pixels), reference(pixels)["embedding"], **TOLERANCE)
+
+
+def test_a_model_of_plain_arrays(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    node = helper.make_node("Add", ["a", "b"], ["sum"])
+    save(
+        onnx_model(
+            [node],
+            [("a", TensorProto.FLOAT, ["batch", 3]), ("b", TensorProto.FLOAT, [3])],
+            [("sum", TensorProto.FLOAT, ["batch", 3])],
+            {},
+        ),
+        tmp_path / "model.onnx",
+    )
+    inputs = [
+        {"name": "a", "dtype": "float32", "shape": ["batch", 3], "layout": None},
+        {"name": "b", "dtype": "float32", "shape": [3], "layout": None},
+    ]
+    outputs = [{"name": "sum", "dtype": "float32", "shape": ["batch", 3]}]
+    write_files(tmp_path, manifest_for(inputs=inputs, outputs=outputs, preprocessing=None))
+    a, b = np.ones((2, 3), np.float32), np.arange(3, dtype=np.float32)
+    for backend in ("onnxruntime", "openvino"):
+        with Engine(tmp_path, backend=backend) as engine:
+            np.testing.assert_array_equal(engine({"a": a, "b": b})["sum"], a + b)
+            np.testing.assert_array_equal(engine.embed({"a": a, "b": b}), a + b)
+
+
+def test_an_output_that_is_not_the_manifests_is_an_error(make_bundle: MakeBundle, pixels: np.ndarray) -> None:
+    outputs = manifest_for()["outputs"]
+    outputs[1]["shape"] = ["batch", 5]
+    with Engine(make_bundle(outputs=outputs)) as engine, pytest.raises(BuildError, match="'logits'"):
+        engine(pixels)
+
+
+@TARGETS
+def test_many_threads_get_what_one_thread_gets(make_bundle: MakeBundle, target: str) -> None:
+    batches = np.random.default_rng(5).integers(0, 256, (40, 2, 8, 12, 3), dtype=np.uint8)
+    with Engine(make_bundle(target), threads=1) as engine:
+        expected = [engine(batch)["logits"] for batch in batches]
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda batch: engine(batch)["logits"], batches))
+    np.testing.assert_array_equal(found, expected)
+
+
+@TARGETS
+def test_use_after_close_is_a_defined_error(make_bundle: MakeBundle, pixels: np.ndarray, target: str) -> None:
+    engine = Engine(make_bundle(target))
+    engine.close()
+    engine.close()
+    uses: list[Any] = [
+        lambda: engine(pixels),
+        lambda: engine.classify(pixels),
+        lambda: engine.embed(pixels),
+        engine.describe,
+        engine.__enter__,
+    ]
+    for use in uses:
+        with pytest.raises(EngineClosedError, match="was closed") as caught:
+            use()
+        assert caught.value.exit_code == 2
+    assert engine.manifest.name == "tiny"
+
+
+@TARGETS
+def test_closing_while_threads_run_gives_results_or_the_defined_error(
+    make_bundle: MakeBundle, pixels: np.ndarray, target: str
+) -> None:
+    engine = Engine(make_bundle(target), threads=1)
+    outcomes: list[str] = []
+
+    def work() -> None:
+        try:
+            while True:
+                assert_right(engine(pixels), pixels)
+        except EngineClosedError:
+            outcomes.append("closed")
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    engine.close()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert outcomes == ["closed"] * 4
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.0, True, "2"])
+def test_threads_must_be_a_positive_number(make_bundle: MakeBundle, threads: Any) -> None:
+    with pytest.raises(InputError, match="threads is"):
+        Engine(make_bundle(), threads=threads)

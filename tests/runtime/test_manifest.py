@@ -1,0 +1,182 @@
+"""Row 14: a manifest is accepted whole or rejected with the place, what was found and what was expected."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_bundles import manifest_for
+
+from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import MAX_BYTES, manifest_from_json, read_manifest
+
+HASH = "ab" * 32
+
+
+def parsed(**changes: Any) -> Any:
+    return manifest_from_json(json.dumps(manifest_for(**changes)).encode())
+
+
+def at(path: str, value: Any) -> bytes:
+    """The good manifest with one value replaced; `path` is keys and indices joined by dots."""
+    document = copy.deepcopy(manifest_for())
+    *way, last = path.split(".")
+    place: Any = document
+    for step in way:
+        place = place[int(step) if isinstance(place, list) else step]
+    place[int(last) if isinstance(place, list) else last] = value
+    return json.dumps(document).encode()
+
+
+def test_a_good_manifest_becomes_typed_values() -> None:
+    parity = {
+        "reference": "torch",
+        "images": 4,
+        "metrics": {"max_abs": 1e-6},
+        "thresholds": {},
+        "passed": True,
+    }
+    manifest = parsed(files={"model.onnx": {"sha256": HASH, "bytes": 7}}, parity=parity)
+    assert manifest.inputs[0].shape == ("batch", 8, 12, 3)
+    assert manifest.preprocessing.size == (8, 12)
+    assert manifest.preprocessing.std == (0.2, 0.25, 0.3)
+    assert manifest.files["model.onnx"].bytes == 7
+    assert manifest.plan[0].factors == (8, 12)
+    assert manifest.parity.passed is True
+    assert manifest.labels == ("ant", "bee", "cat", "dog")
+    with pytest.raises(AttributeError):
+        manifest.name = "other"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("schema", 2, "one of 1"),
+        ("schema", "1", "one of 1"),
+        ("schema", True, "one of 1"),
+        ("name", 3, "a text"),
+        ("name", "a\0b", "a text"),
+        ("name", "\ud800", "a text"),
+        ("model", [], "an object with reference"),
+        ("model.parameters", -1, "a whole number"),
+        ("model.parameters", 1.0, "a whole number"),
+        ("model.parameters", 10**30, "a whole number"),
+        ("model.weights", {"file": "w", "sha256": "AB" * 32}, "64 lower-case"),
+        ("inputs", [], "at least one"),
+        ("inputs.0.dtype", "uint7", "one of 'bool', 'uint8'"),
+        ("inputs.0.shape", ["batch", 8, 12, 0], 'a positive whole number or "batch"'),
+        ("inputs.0.shape", "batch", "a list"),
+        ("inputs.0.layout", "NHCW", "one of 'NHWC', 'NCHW'"),
+        ("inputs.0.layout", "NCHW", "one input, uint8 NHWC"),
+        ("inputs.0.shape", ["batch", 8, 8, 3], "one input, uint8 NHWC"),
+        ("outputs.1.name", "embedding", "each of them once"),
+        ("preprocessing.size", [8], "a list of 2"),
+        ("preprocessing.channels", 4, "one of 1, 3"),
+        ("preprocessing.crop_fraction", 0, "above 0"),
+        ("preprocessing.mean", [0.5], "one per channel"),
+        ("preprocessing.std", [0.2, 0.2, 0], "above 0"),
+        ("preprocessing.resize", "bicubc", "one of 'bicubic', 'bilinear'"),
+        ("labels", ["a", 1], "a text"),
+        ("target", "opnvino", "one of"),
+        ("precision", "fp8", "one of 'fp32', 'fp16', 'bf16'"),
+        ("options", {"a": [1]}, "a text, a number, true, false or null"),
+        ("plan.0.length", 0, "at least 1"),
+        ("versions", {"a": 1}, "a text"),
+        ("files", {"model.onnx": {"sha256": HASH, "bytes": -1}}, "at least 0"),
+        (
+            "parity",
+            {"reference": "t", "images": 1, "metrics": {}, "thresholds": {}, "passed": 1},
+            "true or false",
+        ),
+    ],
+)
+def test_a_wrong_value_is_rejected_with_its_place(path: str, value: Any, expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        manifest_from_json(at(path, value))
+    assert "manifest.json" in caught.value.found
+    assert path.split(".")[0] in caught.value.found
+    assert expected in caught.value.expected
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "/etc/passwd",
+        "a/../../x",
+        "C:/x",
+        "a\\b",
+        "",
+        ".",
+        "a//b",
+        "./a",
+        "a\0b",
+        "manifest.json",
+        "a\nb",
+    ],
+)
+def test_a_file_name_that_could_leave_the_folder_is_rejected(name: str) -> None:
+    with pytest.raises(InputError, match=r"manifest\.json: files"):
+        parsed(files={name: {"sha256": HASH, "bytes": 1}})
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="unknown key 'presision'") as caught:
+        parsed(presision="fp32")
+    assert "'precision'" in caught.value.fix
+    with pytest.raises(InputError, match=r"unknown key 'preprocessing\.crop'"):
+        manifest_from_json(at("preprocessing.crop", 1))
+
+
+def test_a_missing_key_is_named() -> None:
+    document = manifest_for()
+    del document["outputs"][0]["dtype"]
+    with pytest.raises(InputError, match=r"outputs\[0\]\.dtype is missing"):
+        manifest_from_json(json.dumps(document).encode())
+
+
+def test_a_newer_schema_is_reported_as_such() -> None:
+    with pytest.raises(InputError, match="schema is 2"):
+        parsed(schema=2, something_new=1)
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_rejected(literal: str) -> None:
+    data = json.dumps(manifest_for(calibration={"scale": 12345})).replace("12345", literal)
+    with pytest.raises(InputError, match=r"manifest\.json"):
+        manifest_from_json(data.encode())
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"{", "not JSON"),
+        (b"[]", "the whole file"),
+        (b'{"schema": 1, "schema": 1}', "the same name twice"),
+        (b"[" * 2_000_000, "levels deep"),
+        (b'{"a":' * 700_000 + b"1" + b"}" * 700_000, "levels deep"),
+        (b"9" * 10_000, "not JSON|the whole file"),
+        (b'"' + b"\\" * 3_000_000, "not JSON"),
+    ],
+)
+def test_bytes_that_are_no_manifest_are_rejected(data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        manifest_from_json(data)
+
+
+def test_brackets_inside_texts_do_not_count_as_depth() -> None:
+    assert parsed(name='[[["' * 40).name == '[[["' * 40
+
+
+def test_a_huge_file_is_rejected_after_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    with path.open("wb") as stream:
+        stream.truncate(2**40)  # sparse: reading all of it would not fit in memory
+    with pytest.raises(InputError, match=f"more than {MAX_BYTES} bytes"):
+        read_manifest(path)
