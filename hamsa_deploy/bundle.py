@@ -82,9 +82,9 @@ class Stage:
         with _reported(self.destination):
             document = {**manifest, "files": _hashed(self.folder)}
             data = _json_from(document)
-            manifest_from_json(data)
+            checked = manifest_from_json(data)
             (self.folder / MANIFEST).write_bytes(data)
-        return open_bundle(self.folder)
+        return Bundle(self.folder, checked)
 
     def publish(self) -> Bundle:
         """Makes the staged files the bundle at the destination, durably and in one step.

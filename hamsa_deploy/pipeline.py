@@ -15,7 +15,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from hamsa_deploy.precision.float16 import float16_from_float32
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_deploy.targets import openvino as openvino_target
+from hamsa_runtime.backends import backend_for
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, unknown_name
 from hamsa_runtime.manifest import SCHEMA_VERSION
@@ -114,6 +115,7 @@ def export(
     with staged_bundle(output) as stage:
         with progress("real form"):
             program = program_from_request(request)
+            check_labels(request, program)
         with progress("onnx"):
             onnx_model = _emitted(program, stage.folder / onnx_target.FILE)
         islands: dict[str, str] = {}
@@ -132,6 +134,13 @@ def export(
         with progress("pack"):
             stage.write_manifest({**manifest, "parity": report.as_manifest()})
             return stage.publish()
+
+
+def stages_of(to: str, precision: str) -> list[str]:
+    """The stages that `export` goes through: what it calls `progress` with, in order."""
+    typing = ["float16"] if precision == "fp16" else []
+    conversion = ["openvino"] if to == "openvino" else []
+    return ["real form", "onnx", *typing, *conversion, "parity", "pack"]
 
 
 def check_request(request: Request) -> None:
@@ -154,6 +163,7 @@ def check_request(request: Request) -> None:
             "no example inputs", expected="example_inputs, or preprocessing for a model of images",
             fix="--input-shape 1x3x224x224",
         )
+    backend_for(request.to, None)  # parity runs the bundle: without its engine, fail now
     bad = [name for name, value in request.model.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
         raise InputError(
@@ -167,6 +177,17 @@ def program_from_request(request: Request) -> ExportedProgram:
     with _normalising(request):
         return to_real(
             request.model, inputs, dynamic_shapes=None if request.batch is None else {}, target=request.to
+        )
+
+
+def check_labels(request: Request, program: ExportedProgram) -> None:
+    """One label for every class, wherever the number of classes is known."""
+    outputs = {spec["name"]: spec["shape"] for spec in _specs(program, inputs=False)}
+    shape = outputs.get("logits", next(iter(outputs.values()), []) if len(outputs) == 1 else [])
+    if request.labels is not None and len(shape) == 2 and len(request.labels) != shape[1]:
+        raise InputError(
+            f"{len(request.labels)} labels for a model with {shape[1]} classes",
+            expected=f"{shape[1]} labels, in order of the logits",
         )
 
 
@@ -291,4 +312,8 @@ def _parity_data(request: Request, program: ExportedProgram) -> Any:
 
 def _versions() -> dict[str, str]:
     packages = ("hamsa-deploy", "hamsa-runtime", "torch", "onnx", "onnxscript", "onnxruntime", "openvino")
-    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+    found = {"python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):  # a target that was not asked for may be missing
+            found[package] = version(package)
+    return found

@@ -151,9 +151,14 @@ def test_an_exception_discards_everything_and_passes_through(
     old: Path, tmp_path: Path, error: type[BaseException]
 ) -> None:
     before = snapshot(tmp_path)
-    with pytest.raises(error), staged_bundle(old) as stage:
-        fill(stage)
-        raise error
+
+    def fail_in_the_middle() -> None:
+        with staged_bundle(old) as stage:
+            fill(stage)
+            raise error
+
+    with pytest.raises(error):
+        fail_in_the_middle()
     assert snapshot(tmp_path) == before
 
 
@@ -224,22 +229,26 @@ def test_a_rename_that_is_not_durable_yet_is_no_failure(old: Path, monkeypatch: 
 )
 def test_a_manifest_that_no_reader_would_take_is_not_written(old: Path, changes: dict[str, Any]) -> None:
     before = snapshot(old.parent)
-    with pytest.raises(InputError):
-        write(old, **changes)
+    with staged_bundle(old) as stage:
+        with pytest.raises(InputError):
+            stage.write_manifest({**MANIFEST, **changes})
+        assert list(stage.folder.iterdir()) == []
     assert snapshot(old.parent) == before
 
 
 def test_publish_needs_a_manifest_that_still_fits_the_files(old: Path) -> None:
     before = snapshot(old.parent)
-    with pytest.raises(InputError, match=r"no manifest\.json"), staged_bundle(old) as stage:
-        stage.publish()
-    with pytest.raises(InputError, match=r"model\.onnx"), staged_bundle(old) as stage:
+    with staged_bundle(old) as stage:
+        with pytest.raises(InputError, match=r"no manifest\.json"):
+            stage.publish()
         fill(stage)
         (stage.folder / "model.onnx").write_bytes(b"changed after the manifest")
-        stage.publish()
-    with pytest.raises(InputError, match="a link"), staged_bundle(old) as stage:
+        with pytest.raises(InputError, match=r"model\.onnx"):
+            stage.publish()
+        (stage.folder / "model.onnx").unlink()
         (stage.folder / "model.onnx").symlink_to("/etc/hostname")
-        stage.write_manifest(MANIFEST)
+        with pytest.raises(InputError, match="a link"):
+            stage.write_manifest(MANIFEST)
     assert snapshot(old.parent) == before
 
 
@@ -261,11 +270,12 @@ def test_only_bundles_and_empty_folders_are_replaced(tmp_path: Path) -> None:
 
 
 def test_a_destination_that_fills_up_meanwhile_is_not_replaced(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="refusing"), staged_bundle(tmp_path / "out") as stage:
+    with staged_bundle(tmp_path / "out") as stage:
         fill(stage)
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "thesis.tex").write_text("years")
-        stage.publish()
+        with pytest.raises(InputError, match="refusing"):
+            stage.publish()
     assert snapshot(tmp_path) == {"out": b"<folder>", "out/thesis.tex": b"years"}
 
 
@@ -279,6 +289,7 @@ def test_a_link_to_a_bundle_is_followed(old: Path, tmp_path: Path) -> None:
 def test_names_with_spaces_unicode_and_pattern_characters(tmp_path: Path) -> None:
     for name in ("mein Modell 模型", "a*[b]", ".hidden"):
         write(tmp_path / name)
+        (tmp_path / f".{name}.tmp-1-deadbeef").mkdir()  # a killed writer's
         write(tmp_path / name, b"again")
         assert (tmp_path / name / "model.onnx").read_bytes() == b"again"
     assert len(list(tmp_path.iterdir())) == 3
@@ -313,31 +324,34 @@ KILLED = """
 import os, pathlib, signal, sys
 from hamsa_deploy import bundle
 from tests_of_bundle import fill
-mode, folder = sys.argv[1], sys.argv[2]
-real = pathlib.Path.rename
-def rename(path, target):
-    if mode == "after first rename" and ".tmp-" in path.name:
-        os.kill(os.getpid(), signal.SIGKILL)
-    result = real(path, target)
-    return result
-pathlib.Path.rename = rename
-if mode == "after first rename":
+
+mode, folder = sys.argv[1:]
+rename, swap = pathlib.Path.rename, bundle._swap
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def rename_or_die(path, target):
+    return die() if ".tmp-" in path.name else rename(path, target)
+
+def swap_then_die(*paths):
+    swap(*paths)
+    die()
+
+if mode == "between the two renames":
     bundle._exchange = lambda *_: False
-if mode == "after exchange":
-    bundle._fsync_real, swap = bundle._fsync, bundle._swap
-    def swap_then_die(*args):
-        swap(*args)
-        os.kill(os.getpid(), signal.SIGKILL)
+    pathlib.Path.rename = rename_or_die
+if mode == "after the swap":
     bundle._swap = swap_then_die
 with bundle.staged_bundle(folder) as stage:
     fill(stage)
     if mode == "before publish":
-        os.kill(os.getpid(), signal.SIGKILL)
+        die()
     stage.publish()
 """
 
 
-@pytest.mark.parametrize("mode", ["before publish", "after first rename", "after exchange"])
+@pytest.mark.parametrize("mode", ["before publish", "between the two renames", "after the swap"])
 def test_a_killed_writer_leaves_old_or_new_and_the_next_one_sweeps(
     old: Path, tmp_path: Path, mode: str
 ) -> None:
@@ -351,7 +365,7 @@ def test_a_killed_writer_leaves_old_or_new_and_the_next_one_sweeps(
     with staged_bundle(old):
         bundle = open_bundle(old)
         bundle.verify()
-        expected = b"new" if mode == "after exchange" else b"old"
+        expected = b"new" if mode == "after the swap" else b"old"
         assert (old / "model.onnx").read_bytes() == expected
     assert sorted(path.name for path in old.parent.iterdir()) == [".bundle2.tmp-1-deadbeef", "bundle"]
 

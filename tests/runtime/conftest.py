@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_bundles import CHANNELS, SIZE, MakeBundle, image_model, manifest_for, save_model, write_files
+
+from .tiny_bundles import CHANNELS, SIZE, MakeBundle, image_model, manifest_for, save_model, write_files
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
-from tiny_bundles import MakeBundle, manifest_for, reference, write_files
 
 from hamsa_runtime import Engine
 from hamsa_runtime.backends import BACKENDS, TARGETS, Entry
+from hamsa_runtime.backends.openvino import openvino
 from hamsa_runtime.errors import BuildError, InputError, MissingError
+
+from .tiny_bundles import MakeBundle, manifest_for, reference, write_files
 
 CAPABILITIES = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 HINTS = {"fp32": ("f32", "FP32"), "fp16": ("f16", "FP16"), "bf16": ("bf16", "BF16")}
@@ -67,10 +68,17 @@ def test_a_precision_that_the_plugin_changes_is_an_error(
 ) -> None:
     from hamsa_runtime.backends import openvino as backend
 
-    # asks for "dynamic": the plugin then takes what it likes, as it would if the hint were ignored
-    monkeypatch.setitem(backend.PRECISIONS, "fp32", ("dynamic", "FP32"))
-    with pytest.raises(MissingError, match="OpenVINO would run in"):
-        Engine(make_bundle("openvino"))
+    class Deaf(openvino.Core):
+        """A plugin that ignores the hint: it then takes float32 or bfloat16, whatever is fastest."""
+
+        def compile_model(self, model: Any, device: str, options: dict[str, Any]) -> Any:
+            return super().compile_model(model, device, {"PERFORMANCE_HINT": options["PERFORMANCE_HINT"]})
+
+    monkeypatch.setattr(openvino, "Core", Deaf)
+    monkeypatch.setitem(backend.PRECISIONS, "fp16", ("f16", "FP32"))
+    with pytest.raises(MissingError, match="OpenVINO would run in") as caught:
+        Engine(make_bundle("openvino", precision="fp16"))
+    assert caught.value.expected == "f16 on CPU"
 
 
 @pytest.mark.parametrize(
@@ -167,3 +175,18 @@ def test_one_engine_imports_only_its_own_backend(make_bundle: MakeBundle) -> Non
     )
     result = subprocess.run([sys.executable, "-c", code, make_bundle()], capture_output=True, text=True)
     assert result.stdout.strip() == "['onnxruntime']", result.stderr
+
+
+def test_loading_openvino_starts_and_reports_nothing(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; os.fork = lambda: print('forked'); from hamsa_runtime import Engine; "
+        "Engine(sys.argv[1]).close(); print('openvino' in sys.modules, 'openvino_telemetry' in sys.modules); "
+        "import openvino_telemetry"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home), "CI": ""}
+    command = [sys.executable, "-c", code, make_bundle("openvino")]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.stdout.split("\n") == ["True False", ""], result.stderr
+    assert list(home.iterdir()) == []

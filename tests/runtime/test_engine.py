@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_bundles import LABELS, MakeBundle, manifest_for, onnx_model, reference, write_files
 
 from hamsa_runtime import Engine
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError
+
+from .tiny_bundles import LABELS, MakeBundle, manifest_for, onnx_model, reference, write_files
 
 # float32 sums of 96 positions and 6 channels, values up to 20: 100 roundings of 2**-24 each, relative
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}

@@ -9,10 +9,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_bundles import MakeBundle
 
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.errors import InputError
+
+from .tiny_bundles import MakeBundle
 
 
 def test_a_good_bundle_verifies(make_bundle: MakeBundle) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_bundles import CHANNELS, MEAN, SIZE, STD, manifest_for
 
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest, manifest_from_json
 from hamsa_runtime.preprocess import inputs_from_images
+
+from .tiny_bundles import CHANNELS, MEAN, SIZE, STD, manifest_for
 
 
 def manifest(**changes: Any) -> Manifest:

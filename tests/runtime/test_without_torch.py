@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_bundles import MakeBundle, reference
+
+from .tiny_bundles import MakeBundle, reference
 
 DISTRIBUTION = Path(__file__).parents[2] / "runtimes" / "python"
 

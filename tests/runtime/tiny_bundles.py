@@ -126,7 +126,7 @@ def save_model(model: onnx.ModelProto, folder: Path, target: str) -> None:
     if target == "onnx":
         onnx.save(model, folder / "model.onnx")
         return
-    import openvino
+    from hamsa_runtime.backends.openvino import openvino
 
     source = folder / "source.onnx"
     onnx.save(model, source)

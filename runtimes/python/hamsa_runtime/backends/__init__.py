@@ -80,7 +80,7 @@ def backend_for(target: str, name: str | None) -> type[Backend]:
 
 
 def check_names(kind: str, declared: Iterable[str], found: Sequence[Collection[str]]) -> None:
-    """Compares the manifest's inputs or outputs with the ports of a loaded model (each may have several names).
+    """Compares the manifest's inputs or outputs with a loaded model's ports (each may have several names).
 
     Raises:
         BuildError: they are not the same.

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from hamsa_runtime.backends import check_names
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
 
@@ -30,6 +31,7 @@ class Runner:
             )
         self._manifest = manifest
         self._device = device
+        self._inputs = [spec.name for spec in manifest.inputs]
         self._outputs = [spec.name for spec in manifest.outputs]
         path = folder / "model.onnx"
         try:
@@ -41,6 +43,8 @@ class Runner:
             raise MissingError(
                 f"ONNX Runtime would run on {self._session.get_providers()[0]}", expected=provider
             )
+        check_names("inputs", self._inputs, [{port.name} for port in self._session.get_inputs()])
+        check_names("outputs", self._outputs, [{port.name} for port in self._session.get_outputs()])
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""

@@ -10,11 +10,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import openvino
 
 from hamsa_runtime.backends import check_names
+from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
+
+with no_usage_reports():
+    import openvino
 
 # bundle precision: (execution precision to ask for, capability that the device must report)
 PRECISIONS = {"fp32": ("f32", "FP32"), "fp16": ("f16", "FP16"), "bf16": ("bf16", "BF16")}

@@ -1,0 +1,1 @@
+"""The commands: one file each, for arguments and printing. What they share is in console.py and parser.py."""

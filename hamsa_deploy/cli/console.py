@@ -1,0 +1,222 @@
+"""The terminal of all commands: consoles, progress, and how an exception becomes a message and an exit code.
+
+Results go to stdout; progress, notes and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.text import Text
+
+from hamsa_deploy.cli.packages import missing_package
+from hamsa_deploy.cli.parser import Parser
+from hamsa_runtime.errors import HamsaError, ParityError
+
+INTERNAL_ERROR = 1
+INTERRUPTED = 130
+# Libraries that warn through logging; the default handler would put their warnings on the terminal.
+NOISY = ("torch", "onnxscript", "onnx_ir", "openvino")
+
+Command = Callable[[Any, "Terminal"], int]
+
+
+class Terminal:
+    """Where a command prints.
+
+    Args:
+        quiet: show nothing but errors.
+        as_json: stdout belongs to `write_json`.
+        verbose: show tracebacks and the libraries' warnings.
+    """
+
+    def __init__(self, *, quiet: bool = False, as_json: bool = False, verbose: bool = False) -> None:
+        self.verbose, self.as_json, self.quiet = verbose, as_json, quiet
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # an ASCII terminal gets a question mark, not a crash
+                stream.reconfigure(errors="replace")
+        self.out = Console(highlight=False, quiet=quiet or as_json)
+        self.err = Console(highlight=False, stderr=True, quiet=quiet)
+        self._errors = Console(highlight=False, stderr=True)
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        """Something that the user should know while the command works."""
+        self.notes.append(message)
+        self.err.print(Text.assemble(("note  ", "yellow"), message), soft_wrap=True)
+
+    def show_error(self, error: HamsaError) -> None:
+        """Found, expected, likely cause, and what to try."""
+        text = Text.assemble(("error  ", "bold red"), (error.found, "bold"))
+        rows = {"expected": error.expected, "likely cause": error.cause, "try": error.fix}
+        for label, value in rows.items():
+            if value:
+                text.append(f"\n  {label}: ", "cyan")
+                text.append(value)
+        self._show_traceback()
+        self._errors.print(text, soft_wrap=True)
+
+    def show_bug(self, error: Exception) -> None:
+        """One line for an exception that nobody meant to raise."""
+        self._show_traceback()
+        first = (str(error).strip() or "no message").splitlines()[0]
+        hint = "" if self.verbose else "; --verbose shows where"
+        text = f"{type(error).__name__}: {first} (this is a bug in hamsa-deploy{hint})"
+        self._errors.print(Text.assemble(("error  ", "bold red"), text), soft_wrap=True)
+
+    def show_line(self, text: str) -> None:
+        """A line that is shown even when all else is quiet."""
+        self._errors.print(text, soft_wrap=True)
+
+    def write_json(self, document: Mapping[str, Any]) -> None:
+        """The result, for programs."""
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+    def _show_traceback(self) -> None:
+        if self.verbose:
+            self._errors.print_exception()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """While it lasts, the log of hamsa_deploy becomes notes, and other libraries' warnings are hidden."""
+        log, handler = logging.getLogger("hamsa_deploy"), _Notes(self)
+        level = log.level
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            with contextlib.nullcontext() if self.verbose else _libraries_hushed():
+                yield
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
+
+
+class _Notes(logging.Handler):
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._terminal.note(record.getMessage())
+
+
+@contextlib.contextmanager
+def _libraries_hushed() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in NOISY]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
+
+
+def run(parser: Parser, command: Command, argv: list[str] | None) -> int:
+    """Parse the arguments, run the command, and return its exit code, whatever happens."""
+    options, terminal = argparse.Namespace(), Terminal()
+    try:
+        options = parser.options_from(argv)
+        terminal = Terminal(quiet=options.quiet, as_json=options.json, verbose=options.verbose)
+        with terminal.listening():
+            return command(options, terminal)
+    except KeyboardInterrupt:
+        terminal.show_line("interrupted; nothing was written")
+        return INTERRUPTED
+    except HamsaError as error:
+        return _reported(error, terminal)
+    except ModuleNotFoundError as error:
+        missing = missing_package(error)
+        return _reported(missing, terminal) if missing else _bug(error, terminal)
+    except Exception as error:  # noqa: BLE001  # the border: a message and an exit code, not a traceback
+        return _bug(error, terminal)
+
+
+def _reported(error: HamsaError, terminal: Terminal) -> int:
+    terminal.show_error(error)
+    _write_error(error, error.exit_code, terminal)
+    return error.exit_code
+
+
+def _bug(error: Exception, terminal: Terminal) -> int:
+    terminal.show_bug(error)
+    _write_error(HamsaError(f"{type(error).__name__}: {error}"), INTERNAL_ERROR, terminal)
+    return INTERNAL_ERROR
+
+
+def _write_error(error: HamsaError, exit_code: int, terminal: Terminal) -> None:
+    if terminal.as_json:
+        parts = {"found": error.found, "expected": error.expected, "cause": error.cause, "fix": error.fix}
+        verdict = "failed" if isinstance(error, ParityError) else "error"
+        terminal.write_json({"verdict": verdict, "exit_code": exit_code, "error": parts})
+
+
+class Stages:
+    """Shows the stages of a job: a spinner each while it runs, or one line each where there is no terminal.
+
+    A context manager; calling it with a stage's name gives the context manager around that stage, as
+    `pipeline.export` wants it.
+
+    Attributes:
+        seconds: how long each finished stage took.
+    """
+
+    def __init__(self, terminal: Terminal, descriptions: Mapping[str, str]) -> None:
+        self._console, self._descriptions = terminal.err, descriptions
+        self.seconds: dict[str, float] = {}
+        self._live = Progress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            _Seconds(),
+            console=self._console,
+            transient=True,  # the summary repeats the times
+            disable=not self._console.is_terminal or terminal.quiet,
+        )
+
+    def __enter__(self) -> Stages:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        text = f"{stage:<10} {self._descriptions.get(stage, '')}"
+        task = self._live.add_task(text, total=1)
+        start = time.perf_counter()
+        try:
+            yield
+        except BaseException:
+            self._console.print(_line("✗", "red", text, time.perf_counter() - start))
+            raise
+        self.seconds[stage] = time.perf_counter() - start
+        self._live.update(task, completed=1)
+        if not self._console.is_terminal:
+            self._console.print(_line("✓", "green", text, self.seconds[stage]))
+
+
+class _Seconds(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_time or task.elapsed or 0:6.1f} s", "cyan")
+
+
+def _line(mark: str, style: str, text: str, seconds: float) -> Text:
+    return Text.assemble((mark, style), f" {text:<60}", (f"{seconds:6.1f} s", "cyan"))

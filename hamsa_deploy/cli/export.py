@@ -1,0 +1,156 @@
+"""`hamsa-export`: from a PyTorch model to a bundle that a device runs, checked against the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hamsa_deploy.cli import summary
+from hamsa_deploy.cli.console import Stages, Terminal, run
+from hamsa_deploy.cli.parser import Parser, assignment, batch_size, one_of, shapes
+
+if TYPE_CHECKING:
+    from hamsa_deploy.pipeline import Request
+
+DESCRIPTION = (
+    "Exports a PyTorch model as a bundle that runs without PyTorch, and proves that both compute the same."
+)
+# Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
+TARGETS = ("onnx", "openvino")
+PRECISIONS = ("fp32", "fp16", "bf16")
+MODELS = (
+    "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vminet_ti, vminet_xs, vminet_s, vminet_b, "
+    "or package.module:factory"
+)
+STAGES = {
+    "load": "load PyTorch and the model",
+    "real form": "rewrite torch.fft in real arithmetic",
+    "onnx": "translate to ONNX",
+    "float16": "choose types for float16",
+    "openvino": "convert to OpenVINO",
+    "parity": "run it, and compare with PyTorch",
+    "pack": "hash and publish the bundle",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run(_parser(), _export, argv)
+
+
+def _parser() -> Parser:
+    parser = Parser("hamsa-export", DESCRIPTION)
+    _add_model(parser)
+    _add_target(parser)
+    _add_check(parser)
+    parser.add_common()
+    return parser
+
+
+# fmt: off
+def _add_model(parser: Parser) -> None:
+    add = parser.add_argument_group("model").add_argument
+    add("--model", default="hamsa_nano", metavar="NAME",
+        help=f"{MODELS} (default: hamsa_nano, trained)")
+    add("--weights", type=Path, metavar="FILE", help="a .safetensors, .pt or .pth checkpoint")
+    add("--set", type=assignment, action="append", default=[], metavar="KEY=VALUE",
+        help="an option of the model, such as image_size=448 or num_classes=10; may be repeated")
+    add("--labels", type=Path, metavar="FILE", help="class names, one per line")
+    add("--input", type=one_of("input type", ("uint8", "float32")), metavar="TYPE",
+        help="uint8: the graph takes pixels and normalises them (default for built-in models); "
+             "float32: it takes normalised images")
+    add("--input-shape", type=shapes, action="extend", default=[], metavar="1x3x224x224",
+        help="for package.module:factory, the shape of each input, batch first (which is only an example); "
+             "several with commas, or repeat the option")
+
+
+def _add_target(parser: Parser) -> None:
+    group = parser.add_argument_group("target")
+    add = group.add_argument
+    add("--to", type=one_of("target", TARGETS), default="openvino", metavar="TARGET",
+        help=f"{' or '.join(TARGETS)} (default: openvino)")
+    precisions = group.add_mutually_exclusive_group()
+    parser.set_defaults(precision="fp32")
+    for precision, hint in zip(PRECISIONS, (" (default)", "", " (openvino only)"), strict=True):
+        precisions.add_argument(f"--{precision}", dest="precision", action="store_const", const=precision,
+                                help=f"compute in {precision}{hint}")
+    add("--batch", type=batch_size, metavar="N", help="fix the batch size (default: any batch)")
+    add("-o", "--output", type=Path, metavar="DIR",
+        help="the bundle's folder (default: out/<model>-<target>-<precision>)")
+    add("--dry-run", action="store_true", help="capture the model and show the plan; write nothing")
+
+
+def _add_check(parser: Parser) -> None:
+    parser.add_argument_group("comparison with PyTorch").add_argument(
+        "--data", type=Path, metavar="PATH",
+        help="a folder of images, or .npz/.npy with uint8 (N, H, W, C); for a model of arrays, "
+             "an .npz by input name (default: built-in samples, or random arrays)")
+# fmt: on
+
+
+def _export(options: Any, terminal: Terminal) -> int:
+    with Stages(terminal, STAGES) as stages:
+        with stages("load"):
+            from hamsa_deploy.cli.request import request_from_options
+
+            request = request_from_options(options)
+        output = options.output or Path("out", f"{request.name}-{request.to}-{request.precision}")
+        document = _planned(request, stages) if options.dry_run else _exported(request, output, stages)
+    if options.dry_run:
+        _show_plan(document, output, terminal)
+    else:
+        _show_result(document, stages.seconds, output, terminal)
+    return 0
+
+
+def _planned(request: Request, stages: Stages) -> dict[str, Any]:
+    """The manifest as far as it is known once the model is captured."""
+    from hamsa_deploy.pipeline import check_request, manifest_of, program_from_request
+
+    check_request(request)
+    with stages("real form"):
+        program = program_from_request(request)
+    return manifest_of(request, program, islands={})
+
+
+def _exported(request: Request, output: Path, stages: Stages) -> dict[str, Any]:
+    """The manifest of the published bundle."""
+    from hamsa_deploy.pipeline import export
+
+    bundle = export(**vars(request), output=output, progress=stages)
+    return dataclasses.asdict(bundle.manifest)
+
+
+def _show_plan(document: dict[str, Any], output: Path, terminal: Terminal) -> None:
+    from hamsa_deploy.pipeline import stages_of
+
+    stages = stages_of(document["target"], document["precision"])
+    if terminal.as_json:
+        rows = [{"name": name, "seconds": None} for name in stages]
+        _write_json("planned", document, rows, output, terminal)
+    else:
+        summary.show_plan(terminal.out, document, stages, output)
+
+
+def _show_result(
+    document: dict[str, Any], seconds: Mapping[str, float], output: Path, terminal: Terminal
+) -> None:
+    if terminal.as_json:
+        rows = [{"name": name, "seconds": round(time, 3)} for name, time in seconds.items()]
+        _write_json("passed", document, rows, output, terminal)
+    else:
+        summary.show_result(terminal.out, document, seconds, output)
+
+
+def _write_json(
+    verdict: str, document: dict[str, Any], stages: list[dict[str, Any]], output: Path, terminal: Terminal
+) -> None:
+    report = {"verdict": verdict, "bundle": str(output), "stages": stages, "notes": terminal.notes}
+    terminal.write_json(report | document)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

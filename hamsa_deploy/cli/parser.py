@@ -1,0 +1,93 @@
+"""argparse, with errors that name the nearest valid option or choice, and the types of option values."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from hamsa_deploy import __version__
+from hamsa_runtime.errors import InputError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose usage errors are InputErrors; options may not be abbreviated."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def add_common(self) -> None:
+        """The options that every command has; called last, so that --help lists them last."""
+        group = self.add_argument_group("printing")
+        group.add_argument("--json", action="store_true", help="write the result to stdout as JSON")
+        group.add_argument(
+            "--quiet", action="store_true", help="print nothing but errors (and what --json asks for)"
+        )
+        verbose = "show tracebacks and the libraries' warnings"
+        group.add_argument("-v", "--verbose", action="store_true", help=verbose)
+        version = f"hamsa-deploy {__version__}"
+        group.add_argument("--version", action="version", version=version, help="show the version and exit")
+
+    def options_from(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """The options of a command line.
+
+        Raises:
+            InputError: an unknown option, or a value that an option does not take.
+        """
+        options, unknown = self.parse_known_args(argv)
+        if unknown:
+            self._refuse(unknown[0])
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {message}", fix=f"{self.prog} --help lists the options")
+
+    def _refuse(self, argument: str) -> NoReturn:
+        name = argument.split("=")[0]
+        is_option = name.startswith("-")
+        hint = nearest(name, self._option_string_actions) if is_option else ""
+        raise InputError(
+            f"{self.prog}: unknown {'option' if is_option else 'argument'} {name!r}",
+            fix=hint or f"{self.prog} --help lists the options",
+        )
+
+
+def one_of(kind: str, valid: Sequence[str]) -> Callable[[str], str]:
+    """A value type for one of a few names; a misspelt one is answered with the nearest."""
+
+    def checked(value: str) -> str:
+        if value in valid:
+            return value
+        hint = nearest(value, valid)
+        raise argparse.ArgumentTypeError(
+            f"unknown {kind} {value!r}, not one of {', '.join(valid)}" + (f"; {hint}" if hint else "")
+        )
+
+    return checked
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """'image_size=448' -> ('image_size', 448). A value that is no Python literal is taken as text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE, such as image_size=448")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return key, value
+
+
+def shapes(text: str) -> list[tuple[int, ...]]:
+    """'1x3x224x224,1x10' -> [(1, 3, 224, 224), (1, 10)]."""
+    parts = [part.strip().split("x") for part in text.split(",")]
+    if not all(size.isdecimal() and int(size) > 0 for part in parts for size in part):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape of positive sizes, such as 1x3x224x224")
+    return [tuple(map(int, part)) for part in parts]
+
+
+def batch_size(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)

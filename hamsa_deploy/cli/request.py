@@ -1,0 +1,113 @@
+"""From the options of hamsa-export to a pipeline.Request.
+
+Imports torch: it takes seconds, so this module is imported once the options are known to be good.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hamsa_deploy.cli.files import read_arrays, read_images, read_labels
+from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
+from hamsa_deploy.models.preprocessing import IMAGENET
+from hamsa_deploy.models.registry import _bundled_weights
+from hamsa_deploy.pipeline import Request
+from hamsa_deploy.samples import sample_images
+from hamsa_runtime.bundle import sha256_of
+from hamsa_runtime.errors import HamsaError, InputError
+
+EXAMPLE_SEED = 0
+
+
+def request_from_options(options: Any) -> Request:
+    """Load the model and everything else that the options name.
+
+    Raises:
+        InputError: any of it does not exist, cannot be read, or does not fit together.
+    """
+    config = dict(options.set)
+    labels = None if options.labels is None else read_labels(options.labels)
+    model, entry = _model_and_entry(options.model, options.weights, config)
+    how = _preprocessing(options, entry)
+    return Request(
+        model=model,
+        to=options.to,
+        precision=options.precision,
+        name=options.model.rpartition(":")[2],
+        example_inputs=None if how else _examples(options),
+        preprocessing=how,
+        input_dtype=options.input or "uint8",
+        batch=options.batch,
+        labels=labels or entry.labels,
+        data=_data(options, how),
+        provenance={
+            "reference": options.model,
+            "config": config,
+            "weights": _weights_file(options.weights or _bundled_weights(entry, config)),
+        },
+    )
+
+
+def _model_and_entry(name: str, weights: Path | None, config: dict[str, Any]) -> tuple[nn.Module, ModelEntry]:
+    if ":" in name and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # the command is run from the folder that holds the user's package
+    try:
+        return load_model(name, weights, **config), model_entry(name, **config)
+    except HamsaError:
+        raise
+    except Exception as error:  # whatever a user's factory, or a built-in one with odd values, raises
+        if ":" not in name and not config:
+            raise
+        raise InputError(
+            f"{name} cannot be built: {type(error).__name__}: {error}",
+            expected="a factory that builds the model from its --set options",
+            cause="an error in the factory's module" if ":" in name else "a --set value of the wrong kind",
+            fix="add --verbose to see where it happens",
+        ) from error
+
+
+def _preprocessing(options: Any, entry: ModelEntry) -> Preprocessing | None:
+    """A built-in model knows its own; a user's factory becomes a model of images with --input uint8."""
+    if ":" not in options.model:
+        if options.input_shape:
+            raise InputError(
+                f"--input-shape with the built-in model {options.model}",
+                expected="--input-shape only with package.module:factory",
+                fix="--set image_size=448, or --batch N",
+            )
+        return entry.preprocessing
+    if options.input != "uint8":
+        return None
+    shapes = options.input_shape
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (1, 3):
+        found = ", ".join("x".join(map(str, shape)) for shape in shapes) or "none"
+        raise InputError(
+            f"--input uint8 with the input shape {found}",
+            expected="one shape NxCxHxW with 1 or 3 channels: a model of images",
+            fix="--input-shape 1x3x224x224, or leave --input uint8 away to pass arrays through",
+        )
+    _, channels, height, width = shapes[0]
+    return IMAGENET.resized_to((height, width)).with_channels(channels)
+
+
+def _examples(options: Any) -> tuple[torch.Tensor, ...] | None:
+    """Normal random inputs; with --batch, of that batch."""
+    generator = torch.Generator().manual_seed(EXAMPLE_SEED)
+    shapes = [(options.batch or shape[0], *shape[1:]) for shape in options.input_shape]
+    return tuple(torch.randn(shape, generator=generator) for shape in shapes) or None
+
+
+def _data(options: Any, how: Preprocessing | None) -> Any:
+    if options.data is not None:
+        return read_images(options.data) if how else read_arrays(options.data)
+    return sample_images(options.model) if how else None
+
+
+def _weights_file(path: Path | None) -> dict[str, str] | None:
+    return None if path is None else {"file": path.name, "sha256": sha256_of(path)[0]}

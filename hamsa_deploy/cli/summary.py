@@ -1,0 +1,198 @@
+"""What hamsa-export shows in the end, from the manifest that it has written (in a dry run: would write)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Document = Mapping[str, Any]
+ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
+RANDOM = "RANDOM, no weights were given: good for measuring speed, not for predictions"
+
+
+def model_facts(document: Document) -> Table:
+    """The model, its weights, inputs, outputs and transforms."""
+    model, how = document["model"], document["preprocessing"]
+    rows = [
+        ("model", f"{model['reference']}{_config_text(model['config'])}, {model['parameters']:,} parameters"),
+        ("weights", _weights_text(model)),
+        *(("input", _spec_text(spec)) for spec in document["inputs"]),
+        *(("output", _spec_text(spec)) for spec in document["outputs"]),
+        ("transforms", _transforms_text(document["plan"])),
+    ]
+    if how:
+        rows.insert(3, ("pixels", _pixels_text(document)))
+    table = _grid()
+    for label, text in rows:
+        style = "bold yellow" if text == RANDOM else ""
+        table.add_row(Text(label, "cyan"), Text(text, style))
+    return table
+
+
+def show_result(console: Console, document: Document, seconds: Mapping[str, float], folder: Path) -> None:
+    """Everything about a published bundle, and what to do with it next."""
+    _show(
+        console,
+        Text.assemble((document["name"], "bold"), " for ", (_variant(document), "bold")),
+        model_facts(document),
+        _side_by_side(_stage_table(seconds), _file_table(document["files"])),
+        _parity_table(document["parity"]),
+        _verdict(document),
+    )
+    console.print(Text.assemble(("Bundle  ", "bold"), f"{folder}"), soft_wrap=True)
+    console.print(_next_steps(document, folder), soft_wrap=True)
+
+
+def show_plan(console: Console, document: Document, stages: Sequence[str], output: Path) -> None:
+    """What an export would do."""
+    transforms = _table("transform of", "length", "factors", "kind")
+    for row in document["plan"]:
+        factors = " x ".join(map(str, row["factors"]))
+        transforms.add_row(Text(row["module"] or "the model"), str(row["length"]), factors, row["kind"])
+    exists = " (replaces what is there)" if output.exists() else ""
+    _show(
+        console,
+        Text.assemble("Plan for ", (document["name"], "bold"), " on ", (_variant(document), "bold")),
+        model_facts(document),
+        *([transforms] if document["plan"] else []),
+    )
+    console.print(Text.assemble(("Stages  ", "bold"), ", ".join(stages)), soft_wrap=True)
+    console.print(Text.assemble(("Output  ", "bold"), f"{output}{exists}"), soft_wrap=True)
+    console.print("Dry run: nothing was written.")
+
+
+def _show(console: Console, *parts: RenderableType) -> None:
+    for part in parts:
+        console.print(part)
+        console.print()
+
+
+def _variant(document: Document) -> str:
+    return f"{document['target']}, {document['precision']}"
+
+
+def _config_text(config: Mapping[str, Any]) -> str:
+    return f" ({', '.join(f'{key}={value}' for key, value in config.items())})" if config else ""
+
+
+def _weights_text(model: Document) -> str:
+    if model["weights"] is not None:
+        return f"{model['weights']['file']}, sha256 {model['weights']['sha256'][:12]}"
+    return "as the factory made them" if ":" in model["reference"] else RANDOM
+
+
+def _spec_text(spec: Document) -> str:
+    layout = f" {spec['layout']}" if spec.get("layout") else ""
+    return f"{spec['name']}: {spec['dtype']} [{', '.join(map(str, spec['shape']))}]{layout}"
+
+
+def _pixels_text(document: Document) -> str:
+    how = document["preprocessing"]
+    where = "in the graph" if how["normalise"] == "graph" else "by the runtime"
+    users = " (ImageNet's, assumed)" if ":" in document["model"]["reference"] else ""
+    mean, std = (", ".join(f"{value:g}" for value in how[key]) for key in ("mean", "std"))
+    return (
+        f"resized to {how['size'][0]} x {how['size'][1]}; normalised {where}, mean {mean}, std {std}{users}"
+    )
+
+
+def _transforms_text(plan: Iterable[Document]) -> str:
+    """'of length 3136 = 56 x 56 (2 times), 49'."""
+    counts = Counter((row["length"], tuple(row["factors"])) for row in plan)
+    parts = [
+        str(length)
+        + (f" = {' x '.join(map(str, factors))}" if len(factors) > 1 else "")
+        + (f" ({count} times)" if count > 1 else "")
+        for (length, factors), count in counts.items()
+    ]
+    return f"of length {', '.join(parts)}" if parts else "none: this model has no torch.fft"
+
+
+def _grid() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="cyan")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _side_by_side(*tables: Table) -> Table:
+    grid = Table.grid(padding=(0, 6))
+    grid.add_row(*tables)
+    return grid
+
+
+def _stage_table(seconds: Mapping[str, float]) -> Table:
+    table = _table("stage", "time")
+    for stage, time in seconds.items():
+        table.add_row(stage, f"{time:.1f} s")
+    table.add_section()
+    table.add_row("total", f"{sum(seconds.values()):.1f} s")
+    return table
+
+
+def _file_table(files: Mapping[str, Document]) -> Table:
+    table = _table("file", "size")
+    for name, entry in files.items():
+        table.add_row(Text(name), size_text(entry["bytes"]))
+    return table
+
+
+def size_text(size: int) -> str:
+    """1234567 -> '1.2 MB'."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"
+
+
+def _parity_table(parity: Document) -> RenderableType:
+    limits = parity["thresholds"]
+    table = _table("output", "max relative error", "cosine", "same top-1")
+    for name, metrics in parity["metrics"].items():
+        error, cosine = f"{metrics['max_relative_error']:.1e}", f"{metrics['cosine']:.7f}"
+        table.add_row(Text(name), error, cosine, _top1_text(metrics, parity["images"]))
+    table.add_section()
+    limit = f"at most {limits['max_relative_error']:.0e}"
+    table.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
+    return Group(Text(f"Compared with PyTorch on {parity['images']} inputs\n", "bold"), table)
+
+
+def _top1_text(metrics: Document, images: int) -> str:
+    if "top1" not in metrics:
+        return "-"
+    ties = f", {metrics['top1_ties']} ties" if metrics["top1_ties"] else ""
+    return f"{round(metrics['top1'] * images)} of {images}{ties}"
+
+
+def _verdict(document: Document) -> Text:
+    return Text.assemble(
+        ("✓ PASSED  ", "bold green"),
+        f"the bundle computes what PyTorch computes, within the accuracy of {document['precision']}",
+    )
+
+
+def _next_steps(document: Document, folder: Path) -> Text:
+    engine = ENGINES[document["target"]]
+    method = ".classify('photo.jpg')" if document["preprocessing"] else "(arrays)"
+    if document["preprocessing"] and not any(spec["name"] == "logits" for spec in document["outputs"]):
+        method = "('photo.jpg')"
+    return Text.assemble(
+        ("Next    ", "bold"),
+        f"on the device, without PyTorch: pip install 'hamsa-runtime[{engine}]', then in Python\n        ",
+        (f"import hamsa_runtime; hamsa_runtime.Engine({str(folder)!r}){method}", "green"),
+    )
