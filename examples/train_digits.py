@@ -82,9 +82,7 @@ def main() -> None:
 
     start = time.perf_counter()
     train(model, inputs_from_bytes(seen, entry.preprocessing), torch.from_numpy(seen_labels))
-    correct = count_correct(
-        model, inputs_from_bytes(held_out, entry.preprocessing), torch.from_numpy(held_out_labels)
-    )
+    correct = count_correct(model, inputs_from_bytes(held_out, entry.preprocessing), torch.from_numpy(held_out_labels))
     print(f"{correct} of {HELD_OUT} held-out images right, {correct / HELD_OUT:.2%}")
     print(f"{time.perf_counter() - start:.0f} s")
 
@@ -104,9 +102,7 @@ def inputs_from_bytes(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -
     """Grey images (N, 8, 8), 0..255 -> normalised model inputs (N, 3, 32, 32), as the runtime makes them."""
     height, width = preprocessing.size
     rgb = [Image.fromarray(np.repeat(image[..., None], 3, axis=-1)) for image in pixels]
-    resized = np.stack(
-        [np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)) for image in rgb]
-    )
+    resized = np.stack([np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)) for image in rgb])
     mean, std = np.array(preprocessing.mean, np.float32), np.array(preprocessing.std, np.float32)
     normalised = (resized.astype(np.float32) / 255 - mean) / std
     return torch.from_numpy(normalised).permute(0, 3, 1, 2).contiguous()

@@ -1,9 +1,9 @@
 """Spectral vision models from PyTorch to the device.
 
-    load_model(name, weights=None, **config) -> nn.Module
-    to_real(model, example_inputs) -> ExportedProgram without complex tensors and FFTs
-    export(model, to=..., output=...) -> a checked bundle, which hamsa_runtime.Engine runs
-    check_parity(bundle, model, data) -> ParityReport
+load_model(name, weights=None, **config) -> nn.Module
+to_real(model, example_inputs) -> ExportedProgram without complex tensors and FFTs
+export(model, to=..., output=...) -> a checked bundle, which hamsa_runtime.Engine runs
+check_parity(bundle, model, data) -> ParityReport
 """
 
 from __future__ import annotations

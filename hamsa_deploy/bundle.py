@@ -94,9 +94,7 @@ class Stage:
                 replaceable, or the disk is full; the destination is then as it was.
         """
         if self.published:
-            raise InputError(
-                f"{self.destination}: published already", expected="one publish() for each stage"
-            )
+            raise InputError(f"{self.destination}: published already", expected="one publish() for each stage")
         open_bundle(self.folder).verify()
         _check_replaceable(self.destination)
         with _reported(self.destination):
@@ -127,9 +125,7 @@ def _json_from(document: Mapping[str, Any]) -> bytes:
         text = json.dumps(document, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
         return (text + "\n").encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"the manifest cannot be written as JSON: {error}", expected="plain finite values"
-        ) from error
+        raise InputError(f"the manifest cannot be written as JSON: {error}", expected="plain finite values") from error
 
 
 def _check_replaceable(destination: Path) -> None:
@@ -137,9 +133,7 @@ def _check_replaceable(destination: Path) -> None:
     if not destination.exists():
         return
     with _reported(destination):
-        is_free = destination.is_dir() and (
-            (destination / MANIFEST).is_file() or not any(destination.iterdir())
-        )
+        is_free = destination.is_dir() and ((destination / MANIFEST).is_file() or not any(destination.iterdir()))
     if not is_free:
         raise InputError(
             f"{destination}: not a bundle; refusing to replace it",

@@ -1,11 +1,11 @@
 """`export`: from a model to a checked bundle, stage by stage.
 
-    capture and realise   nn.Module -> real-valued ExportedProgram      spectral.to_real
-    emit                  -> ONNX                                       targets.onnx
-    type                  -> float16 ONNX, if asked for                 precision.float16
-    convert               -> OpenVINO IR, if asked for                  targets.openvino
-    parity                the staged bundle against PyTorch             parity
-    pack                  manifest, hashes, one rename                  bundle
+capture and realise   nn.Module -> real-valued ExportedProgram      spectral.to_real
+emit                  -> ONNX                                       targets.onnx
+type                  -> float16 ONNX, if asked for                 precision.float16
+convert               -> OpenVINO IR, if asked for                  targets.openvino
+parity                the staged bundle against PyTorch             parity
+pack                  manifest, hashes, one rename                  bundle
 """
 
 from __future__ import annotations
@@ -160,7 +160,8 @@ def check_request(request: Request) -> None:
         raise InputError(f"a batch of {request.batch}", expected="at least 1")
     if request.preprocessing is None and request.example_inputs is None:
         raise InputError(
-            "no example inputs", expected="example_inputs, or preprocessing for a model of images",
+            "no example inputs",
+            expected="example_inputs, or preprocessing for a model of images",
             fix="--input-shape 1x3x224x224",
         )
     backend_for(request.to, None)  # parity runs the bundle: without its engine, fail now
@@ -175,9 +176,7 @@ def program_from_request(request: Request) -> ExportedProgram:
     """Capture the model, with its normalisation where the graph has it, and make it real."""
     inputs = _example_inputs(request)
     with _normalising(request):
-        return to_real(
-            request.model, inputs, dynamic_shapes=None if request.batch is None else {}, target=request.to
-        )
+        return to_real(request.model, inputs, dynamic_shapes=None if request.batch is None else {}, target=request.to)
 
 
 def check_labels(request: Request, program: ExportedProgram) -> None:

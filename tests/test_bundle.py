@@ -193,9 +193,7 @@ def test_a_full_disk_leaves_the_old_bundle_as_it_was(
         assert snapshot(tmp_path) == before, call
 
 
-def test_a_full_disk_while_the_manifest_is_written(
-    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_while_the_manifest_is_written(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = snapshot(tmp_path)
     real = Path.write_bytes
 
@@ -352,9 +350,7 @@ with bundle.staged_bundle(folder) as stage:
 
 
 @pytest.mark.parametrize("mode", ["before publish", "between the two renames", "after the swap"])
-def test_a_killed_writer_leaves_old_or_new_and_the_next_one_sweeps(
-    old: Path, tmp_path: Path, mode: str
-) -> None:
+def test_a_killed_writer_leaves_old_or_new_and_the_next_one_sweeps(old: Path, tmp_path: Path, mode: str) -> None:
     (tmp_path / "tests_of_bundle.py").write_text(Path(__file__).read_text())
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", KILLED, mode, old], env=environment, capture_output=True)

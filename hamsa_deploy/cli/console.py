@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, JustifyMethod
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Table
 from rich.text import Text
 
 from hamsa_deploy.cli.packages import missing_package
@@ -216,6 +218,23 @@ class Stages:
 class _Seconds(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.finished_time or task.elapsed or 0:6.1f} s", "cyan")
+
+
+def grid() -> Table:
+    """Two columns without lines: labels, and values that may wrap."""
+    columns = Table.grid(padding=(0, 2))
+    columns.add_column(no_wrap=True)
+    columns.add_column(overflow="fold")
+    return columns
+
+
+def table(first: str, *others: str, justify: JustifyMethod = "right") -> Table:
+    """A table with a line below its head; all columns but the first are justified to the right."""
+    columns = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="cyan")
+    columns.add_column(first)
+    for name in others:
+        columns.add_column(name, justify=justify)
+    return columns
 
 
 def _line(mark: str, style: str, text: str, seconds: float) -> Text:

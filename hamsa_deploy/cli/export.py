@@ -15,9 +15,7 @@ from hamsa_deploy.cli.parser import Parser, assignment, batch_size, one_of, shap
 if TYPE_CHECKING:
     from hamsa_deploy.pipeline import Request
 
-DESCRIPTION = (
-    "Exports a PyTorch model as a bundle that runs without PyTorch, and proves that both compute the same."
-)
+DESCRIPTION = "Exports a PyTorch model as a bundle that runs without PyTorch, and proves that both compute the same."
 # Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
 TARGETS = ("onnx", "openvino")
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -135,9 +133,7 @@ def _show_plan(document: dict[str, Any], output: Path, terminal: Terminal) -> No
         summary.show_plan(terminal.out, document, stages, output)
 
 
-def _show_result(
-    document: dict[str, Any], seconds: Mapping[str, float], output: Path, terminal: Terminal
-) -> None:
+def _show_result(document: dict[str, Any], seconds: Mapping[str, float], output: Path, terminal: Terminal) -> None:
     if terminal.as_json:
         rows = [{"name": name, "seconds": round(time, 3)} for name, time in seconds.items()]
         _write_json("passed", document, rows, output, terminal)

@@ -42,9 +42,7 @@ def read_images(path: Path) -> list[Any]:
     chosen = fitting.get(IMAGES_KEY) if len(fitting) > 1 else next(iter(fitting.values()), None)
     if chosen is None or not len(chosen):
         found = ", ".join(f"{name} {a.dtype} {a.shape}" for name, a in arrays.items()) or "no arrays"
-        raise InputError(
-            f"{path} holds {found}", expected=f"uint8 (N, H, W, C), under {IMAGES_KEY!r} if several"
-        )
+        raise InputError(f"{path} holds {found}", expected=f"uint8 (N, H, W, C), under {IMAGES_KEY!r} if several")
     return list(chosen)
 
 
@@ -57,17 +55,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | np.ndarray:
 def _images_in(folder: Path) -> list[Path]:
     images = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
-        raise InputError(
-            f"{folder}: no images in this folder", expected=f"files in {', '.join(IMAGE_SUFFIXES)}"
-        )
+        raise InputError(f"{folder}: no images in this folder", expected=f"files in {', '.join(IMAGE_SUFFIXES)}")
     return images
 
 
 def _read_arrays(path: Path, expected: str) -> dict[str, np.ndarray]:
     if not path.is_file() or path.suffix not in (".npz", ".npy"):
-        found = (
-            "a file of another type" if path.is_file() else "a folder" if path.is_dir() else "no such file"
-        )
+        found = "a file of another type" if path.is_file() else "a folder" if path.is_dir() else "no such file"
         raise InputError(f"{path}: {found}", expected=expected)
     try:
         content = np.load(path, allow_pickle=False)

@@ -21,9 +21,7 @@ class Parser(argparse.ArgumentParser):
         """The options that every command has; called last, so that --help lists them last."""
         group = self.add_argument_group("printing")
         group.add_argument("--json", action="store_true", help="write the result to stdout as JSON")
-        group.add_argument(
-            "--quiet", action="store_true", help="print nothing but errors (and what --json asks for)"
-        )
+        group.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
         verbose = "show tracebacks and the libraries' warnings"
         group.add_argument("-v", "--verbose", action="store_true", help=verbose)
         version = f"hamsa-deploy {__version__}"

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from hamsa_deploy.cli.console import grid, table
 
 Document = Mapping[str, Any]
 ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
@@ -29,11 +30,11 @@ def model_facts(document: Document) -> Table:
     ]
     if how:
         rows.insert(3, ("pixels", _pixels_text(document)))
-    table = _grid()
+    facts = grid()
     for label, text in rows:
         style = "bold yellow" if text == RANDOM else ""
-        table.add_row(Text(label, "cyan"), Text(text, style))
-    return table
+        facts.add_row(Text(label, "cyan"), Text(text, style))
+    return facts
 
 
 def show_result(console: Console, document: Document, seconds: Mapping[str, float], folder: Path) -> None:
@@ -52,7 +53,7 @@ def show_result(console: Console, document: Document, seconds: Mapping[str, floa
 
 def show_plan(console: Console, document: Document, stages: Sequence[str], output: Path) -> None:
     """What an export would do."""
-    transforms = _table("transform of", "length", "factors", "kind")
+    transforms = table("transform of", "length", "factors", "kind")
     for row in document["plan"]:
         factors = " x ".join(map(str, row["factors"]))
         transforms.add_row(Text(row["module"] or "the model"), str(row["length"]), factors, row["kind"])
@@ -98,9 +99,7 @@ def _pixels_text(document: Document) -> str:
     where = "in the graph" if how["normalise"] == "graph" else "by the runtime"
     users = " (ImageNet's, assumed)" if ":" in document["model"]["reference"] else ""
     mean, std = (", ".join(f"{value:g}" for value in how[key]) for key in ("mean", "std"))
-    return (
-        f"resized to {how['size'][0]} x {how['size'][1]}; normalised {where}, mean {mean}, std {std}{users}"
-    )
+    return f"resized to {how['size'][0]} x {how['size'][1]}; normalised {where}, mean {mean}, std {std}{users}"
 
 
 def _transforms_text(plan: Iterable[Document]) -> str:
@@ -115,21 +114,6 @@ def _transforms_text(plan: Iterable[Document]) -> str:
     return f"of length {', '.join(parts)}" if parts else "none: this model has no torch.fft"
 
 
-def _grid() -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    return table
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="cyan")
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
-
-
 def _side_by_side(*tables: Table) -> Table:
     grid = Table.grid(padding=(0, 6))
     grid.add_row(*tables)
@@ -137,19 +121,19 @@ def _side_by_side(*tables: Table) -> Table:
 
 
 def _stage_table(seconds: Mapping[str, float]) -> Table:
-    table = _table("stage", "time")
+    rows = table("stage", "time")
     for stage, time in seconds.items():
-        table.add_row(stage, f"{time:.1f} s")
-    table.add_section()
-    table.add_row("total", f"{sum(seconds.values()):.1f} s")
-    return table
+        rows.add_row(stage, f"{time:.1f} s")
+    rows.add_section()
+    rows.add_row("total", f"{sum(seconds.values()):.1f} s")
+    return rows
 
 
 def _file_table(files: Mapping[str, Document]) -> Table:
-    table = _table("file", "size")
+    rows = table("file", "size")
     for name, entry in files.items():
-        table.add_row(Text(name), size_text(entry["bytes"]))
-    return table
+        rows.add_row(Text(name), size_text(entry["bytes"]))
+    return rows
 
 
 def size_text(size: int) -> str:
@@ -162,14 +146,14 @@ def size_text(size: int) -> str:
 
 def _parity_table(parity: Document) -> RenderableType:
     limits = parity["thresholds"]
-    table = _table("output", "max relative error", "cosine", "same top-1")
+    rows = table("output", "max relative error", "cosine", "same top-1")
     for name, metrics in parity["metrics"].items():
         error, cosine = f"{metrics['max_relative_error']:.1e}", f"{metrics['cosine']:.7f}"
-        table.add_row(Text(name), error, cosine, _top1_text(metrics, parity["images"]))
-    table.add_section()
+        rows.add_row(Text(name), error, cosine, _top1_text(metrics, parity["images"]))
+    rows.add_section()
     limit = f"at most {limits['max_relative_error']:.0e}"
-    table.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
-    return Group(Text(f"Compared with PyTorch on {parity['images']} inputs\n", "bold"), table)
+    rows.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
+    return Group(Text(f"Compared with PyTorch on {parity['images']} inputs\n", "bold"), rows)
 
 
 def _top1_text(metrics: Document, images: int) -> str:
@@ -193,6 +177,6 @@ def _next_steps(document: Document, folder: Path) -> Text:
         method = "('photo.jpg')"
     return Text.assemble(
         ("Next    ", "bold"),
-        f"on the device, without PyTorch: pip install 'hamsa-runtime[{engine}]', then in Python\n        ",
+        f"copy the folder to the device; there, with hamsa-runtime[{engine}] and no PyTorch, in Python:\n        ",
         (f"import hamsa_runtime; hamsa_runtime.Engine({str(folder)!r}){method}", "green"),
     )

@@ -16,11 +16,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from hamsa_runtime.errors import InputError
 from torch import Tensor, nn
 
 from hamsa_deploy.models.resample import fit_kernels
 from hamsa_deploy.models.safetensors_header import check_safetensors
+from hamsa_runtime.errors import InputError
 
 logger = logging.getLogger("hamsa_deploy")
 
@@ -81,9 +81,7 @@ def _check_is_weights(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
-        raise InputError(
-            f"{path} is empty", cause="an interrupted download or a full disk", fix="fetch it again"
-        )
+        raise InputError(f"{path} is empty", cause="an interrupted download or a full disk", fix="fetch it again")
     if start.startswith(b"version https://git-lfs"):
         raise InputError(
             f"{path} is a Git LFS pointer, not the weights",
@@ -168,9 +166,7 @@ def _checked_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor
     odd = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_dense(value))]
     if odd or not content:
         raise InputError(
-            f"{path} holds entries that are no dense tensors: {_listed(odd)}"
-            if odd
-            else f"{path} holds no tensors",
+            f"{path} holds entries that are no dense tensors: {_listed(odd)}" if odd else f"{path} holds no tensors",
             expected=f"a dict of tensors, at the top or under {', '.join(WRAPPERS)}",
             fix="torch.save(model.state_dict(), path)",
         )
@@ -196,8 +192,7 @@ def _check_keys(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, 
     differing = [
         f"{name} is {_kind(state[name])}, not {_kind(expected[name])}"
         for name in common
-        if state[name].shape != expected[name].shape
-        or _kind_class(state[name]) != _kind_class(expected[name])
+        if state[name].shape != expected[name].shape or _kind_class(state[name]) != _kind_class(expected[name])
     ]
     if not (missing or extra or differing):
         return

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from hamsa_runtime.errors import InputError
 from torch import Tensor
+
+from hamsa_runtime.errors import InputError
 
 Norm = Literal["ortho", "backward", "forward"]
 """Normalisation of a Fourier transform, as torch.fft names it."""

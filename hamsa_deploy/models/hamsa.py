@@ -58,9 +58,7 @@ class FFN(nn.Module):
 class Block(nn.Module):
     """One encoder block: (B, L, d) -> (B, L, d)."""
 
-    def __init__(
-        self, grid: tuple[int, int], width: int, ffn_ratio: int, norm: Norm, complex_w1: bool
-    ) -> None:
+    def __init__(self, grid: tuple[int, int], width: int, ffn_ratio: int, norm: Norm, complex_w1: bool) -> None:
         super().__init__()
         self.norm_hss = nn.LayerNorm(width)
         self.hss = HSS(grid, width, norm, complex_w1)

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hamsa_runtime.errors import InputError, nearest
 from torch import nn
 
 from hamsa_deploy.models.checkpoint import load_weights
 from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_deploy.models.preprocessing import DIGITS, IMAGENET, Preprocessing
 from hamsa_deploy.models.vminet import VMINet
+from hamsa_runtime.errors import InputError, nearest
 
 logger = logging.getLogger("hamsa_deploy")
 
@@ -187,7 +187,5 @@ def _imported_factory(name: str) -> Callable[..., Any]:
             fix="run from the folder that holds the package, or add it to PYTHONPATH",
         ) from error
     if not callable(factory):
-        raise InputError(
-            f"{name} is a {type(factory).__name__}", expected="a function or class that builds a model"
-        )
+        raise InputError(f"{name} is a {type(factory).__name__}", expected="a function or class that builds a model")
     return factory

@@ -39,9 +39,7 @@ def check_safetensors(path: Path) -> None:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         room = size - LENGTH_BYTES
         if not 2 <= length <= min(room, MAX_HEADER_BYTES):
-            raise _bad(
-                path, f"the header claims {length} bytes", f"2 to {min(max(room, 2), MAX_HEADER_BYTES)}"
-            )
+            raise _bad(path, f"the header claims {length} bytes", f"2 to {min(max(room, 2), MAX_HEADER_BYTES)}")
         header = _parsed(path, file.read(length))
     data_bytes = room - length
     header.pop("__metadata__", None)
@@ -84,9 +82,7 @@ def _checked_extent(path: Path, name: str, entry: Any, data_bytes: int) -> Exten
     begin, end = offsets
     values = _product_up_to(shape, data_bytes)
     if values * BYTES_PER_VALUE[dtype] != end - begin:
-        raise _bad(
-            path, f"{name!r}, {dtype} of shape {_short(shape)}, has {end - begin} bytes", "dtype size x shape"
-        )
+        raise _bad(path, f"{name!r}, {dtype} of shape {_short(shape)}, has {end - begin} bytes", "dtype size x shape")
     return Extent(begin, end, name)
 
 

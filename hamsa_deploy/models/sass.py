@@ -60,17 +60,13 @@ def sass(
 class SASS(nn.Module):
     """`sass` with its parameters: (B, L, d) -> (B, L, d); L = h w tokens of a grid in row order."""
 
-    def __init__(
-        self, grid: tuple[int, int], width: int, norm: Norm = "ortho", complex_w1: bool = True
-    ) -> None:
+    def __init__(self, grid: tuple[int, int], width: int, norm: Norm = "ortho", complex_w1: bool = True) -> None:
         super().__init__()
         tokens = prod(grid)
         self.grid = grid
         self.norm = norm
         # E|K_hat|^2 = 1 whatever the normalisation, so that a fresh block neither damps nor amplifies.
-        kernel_std = {"ortho": sqrt(1 / 2), "backward": sqrt(1 / (2 * tokens)), "forward": sqrt(tokens / 2)}[
-            norm
-        ]
+        kernel_std = {"ortho": sqrt(1 / 2), "backward": sqrt(1 / (2 * tokens)), "forward": sqrt(tokens / 2)}[norm]
         weight_std = sqrt(1 / width)
         self.psi = nn.Parameter(torch.randn(tokens, width, 2) * kernel_std)
         self.gate_weight = nn.Parameter(torch.randn(width, width) * weight_std)
@@ -80,6 +76,4 @@ class SASS(nn.Module):
         self.w2 = nn.Parameter(torch.randn(width, width) * weight_std)
 
     def forward(self, u: Tensor) -> Tensor:
-        return sass(
-            u, self.psi, self.gate_weight, self.gate_bias, self.w1_real, self.w1_imag, self.w2, self.norm
-        )
+        return sass(u, self.psi, self.gate_weight, self.gate_bias, self.w1_real, self.w1_imag, self.w2, self.norm)

@@ -99,10 +99,7 @@ class VMINet(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(
                 Convolution((STEM_CHANNELS, *widths)[i], widths[i], kernel=3, stride=2),
-                *(
-                    VMIBlock(widths[i], mlp_ratio, (height >> (i + 2), width >> (i + 2)))
-                    for _ in range(depths[i])
-                ),
+                *(VMIBlock(widths[i], mlp_ratio, (height >> (i + 2), width >> (i + 2))) for _ in range(depths[i])),
             )
             for i in range(4)
         )

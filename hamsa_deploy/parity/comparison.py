@@ -109,9 +109,7 @@ def check_parity(
     """
     with Engine(bundle, threads=threads) as engine:
         manifest = engine.manifest
-        pairs = [
-            (engine(chunk), _reference_outputs(model, chunk, manifest)) for chunk in _chunks(data, manifest)
-        ]
+        pairs = [(engine(chunk), _reference_outputs(model, chunk, manifest)) for chunk in _chunks(data, manifest)]
     if not pairs:
         raise ParityError("no images to compare", expected="at least one image")
     found, expected = (_joined([pair[side] for pair in pairs]) for side in (0, 1))

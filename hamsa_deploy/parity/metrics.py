@@ -6,8 +6,8 @@ For one output, a the exported model's values and b the reference's, over image 
     cosine               min_i  a_i . b_i / (|a_i| |b_i|)
     top1                 share of images with argmax a_i = argmax b_i
 
-A top-1 that differs is a *tie* where the reference itself cannot tell: where the margin between its two best classes is smaller
-than twice the error that the precision allows. Ties are counted, and do not fail the verdict.
+A top-1 that differs is a *tie* where the reference itself cannot tell: where the margin between its two best classes
+is smaller than twice the error that the precision allows. Ties are counted, and do not fail the verdict.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Thresholds:
 
 
 # fp32: engines differ by 1e-6 (summation order); a wrong norm, kernel or layout differs by 1e-2 and more.
-# fp16 and bf16 have 11 and 8 bits of significand, 5e-4 and 4e-3 for one rounding; over the depth of HAMSA-S on photographs
-# 1e-3 and 1e-2 were measured. Ten times that is a fault, not rounding.
+# fp16 and bf16 have 11 and 8 bits of significand, 5e-4 and 4e-3 for one rounding; over the depth of HAMSA-S on
+# photographs 1e-3 and 1e-2 were measured. Ten times that is a fault, not rounding.
 THRESHOLDS = {
     "fp32": Thresholds(max_relative_error=5e-5, cosine=0.999999, top1=1.0),
     "fp16": Thresholds(max_relative_error=1e-2, cosine=0.9999, top1=1.0),
@@ -76,9 +76,7 @@ def top1_margins(expected: np.ndarray) -> np.ndarray:
 def check_comparable(name: str, found: np.ndarray, expected: np.ndarray) -> None:
     """Raise ParityError for outputs that no metric may be computed of: empty, of another shape, NaN or infinite."""
     if found.shape != expected.shape:
-        raise ParityError(
-            f"output '{name}' has shape {found.shape}", expected=f"{expected.shape}, as PyTorch computes"
-        )
+        raise ParityError(f"output '{name}' has shape {found.shape}", expected=f"{expected.shape}, as PyTorch computes")
     if expected.size == 0:
         raise ParityError(f"output '{name}' is empty", expected="at least one image to compare")
     for array, who in ((expected, "PyTorch"), (found, "the exported model")):

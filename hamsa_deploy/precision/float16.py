@@ -1,7 +1,7 @@
 """float32 ONNX -> strongly typed float16 ONNX, with explicit casts.
 
-Inputs and outputs of the graph keep their types. A node stays in float32 (an *island*) where float16 cannot hold what it
-computes:
+Inputs and outputs of the graph keep their types. A node stays in float32 (an *island*) where float16 cannot hold what
+it computes:
 
 - the magnitude |z| = sqrt(re re + im im): the squares overflow from |z| > 255.9 on, and vanish below 2.4e-4;
 - a node whose weights lie outside the range of float16.

@@ -8,7 +8,6 @@ executes is what torch.export records the second time.
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -43,10 +42,10 @@ def to_real(
 
     Args:
         model: any module that torch.export captures (in eval mode), or a captured program.
-        example_inputs: positional inputs. A complex one becomes a real one with an extra last dimension of 2; so does a
-            complex output.
-        dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch; pass {} to
-            fix all shapes.
+        example_inputs: positional inputs. A complex one becomes a real one with an extra last dimension of 2; so does
+            a complex output.
+        dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch; pass {}
+            to fix all shapes.
         target: the engine that the products are shaped for, one of TARGETS.
 
     Returns:
@@ -54,7 +53,7 @@ def to_real(
         graph_module.meta["transforms"] lists the transforms.
 
     Raises:
-        UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the line of the model.
+        UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the model's line.
         UnsupportedTransformError: a transform along a dynamic axis, or of length 0.
         InputError: the model cannot be captured, or the target is unknown.
     """
@@ -69,7 +68,7 @@ def to_real(
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
     real = _real_module(graph, target)
     transforms = _collect_constants(real, inputs)
-    program = _capture(real, inputs, _with_part_axis(dynamic_shapes))
+    program = _capture(real, inputs, dynamic_shapes)
     program.graph_module.meta["transforms"] = transforms
     return program
 
@@ -83,10 +82,6 @@ def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
 
     spec = pytree.tree_map(lambda x: {0: batch} if isinstance(x, torch.Tensor) and x.ndim else None, inputs)
     return pytree.tree_map_only(torch.Tensor, doubled, inputs), spec
-
-
-def _with_part_axis(dynamic_shapes: Any) -> Any:
-    return copy.copy(dynamic_shapes)
 
 
 def _viewed_as_real(x: torch.Tensor) -> torch.Tensor:
@@ -103,13 +98,12 @@ def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> 
             f"torch.export cannot capture {type(model).__name__}: {str(error).splitlines()[0]}",
             expected="a module whose forward torch.export can trace, with a first dimension that may vary",
             cause="data-dependent control flow, or a batch size fixed inside the model",
-            fix="pass dynamic_shapes={} (--batch N) for a fixed batch, or see the torch.export notes in the message above",
+            fix="fix the batch: dynamic_shapes={} in Python, --batch N on the command line",
         ) from error
 
 
 def _real_module(graph: torch.fx.GraphModule, target: str) -> nn.Module:
     """A module that interprets `graph` with the compiler's values; it has the user's signature."""
-    names = [node.name for node in graph.graph.nodes if node.op == "placeholder"]
 
     class RealForm(nn.Module):
         transforms: list[dict[str, Any]]
@@ -128,7 +122,6 @@ def _real_module(graph: torch.fx.GraphModule, target: str) -> nn.Module:
     RealForm.forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [inspect.Parameter("self", positional), *parameters]
     )
-    assert names or not parameters
     return RealForm().eval()
 
 

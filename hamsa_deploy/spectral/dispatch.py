@@ -21,6 +21,9 @@ from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import trace
 from hamsa_deploy.spectral.values import WIDE, Complex, Constant, RealView, Value, is_complex
 
+# A captured view relies on the strides that torch.fft gave its result; ours has others.
+VIEWS = {"view", "_unsafe_view"}
+
 Function = Callable[..., Any]
 Rule = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # (operator, args, kwargs) -> result
 
@@ -78,6 +81,8 @@ def apply(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _complex_rule(name)(func, args, kwargs)
     if any(isinstance(leaf, Value) and not isinstance(leaf, Constant) for leaf in leaves):
         return _apply_to_mirrored(func, name, args, kwargs)
+    if name in VIEWS:
+        func = torch.ops.aten.reshape.default
     result = func(*emit(args), **emit(kwargs))
     if name in NON_NEGATIVE:
         trace.current().mark_nonnegative(result)
@@ -109,9 +114,7 @@ def fold(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     narrow = _narrow_dtypes(args, kwargs)
     result = trace.eagerly(compute)
-    return pytree.tree_map_only(
-        torch.Tensor, lambda t: Constant(t, t.dtype if t.dtype not in narrow else narrow[t.dtype]), result
-    )
+    return pytree.tree_map_only(torch.Tensor, lambda t: Constant(t, narrow.get(t.dtype, t.dtype)), result)
 
 
 def emit(values: Any) -> Any:

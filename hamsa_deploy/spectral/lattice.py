@@ -1,8 +1,8 @@
 """Which frequencies are stored, in which order.
 
 The spectrum X[k] of a real signal of length n is Hermitian, X[-k] = conj(X[k]), so a *half lattice* of frequencies
-tells all of it. A lattice lists the frequencies that a plan produces (`half`), in the plan's own order, and their mirror
-images -k mod n (`mirror`). Every k is in one of the two; a few are in both (k = 0 and k = n/2 always are).
+tells all of it. A lattice lists the frequencies that a plan produces (`half`), in the plan's own order, and their
+mirror images -k mod n (`mirror`). Every k is in one of the two; a few are in both (k = 0 and k = n/2 always are).
 """
 
 from __future__ import annotations

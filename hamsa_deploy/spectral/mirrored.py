@@ -22,11 +22,11 @@ from hamsa_deploy.spectral.values import Constant, Real, Value
 
 EVEN, ODD = 1, -1
 
-POINTWISE = (
-    "add sub mul div neg abs sqrt rsqrt square exp log sigmoid tanh relu relu6 gelu silu softplus sin cos pow "
-    "reciprocal clamp clamp_min clamp_max maximum minimum where sgn sign rsub leaky_relu elu hardtanh "
-    "hardswish hardsigmoid erf atan2 clone contiguous detach alias dropout zeros_like ones_like"
-).split()
+POINTWISE = """
+    add sub rsub mul div neg abs sgn sign square pow reciprocal sqrt rsqrt exp log sin cos tanh atan2 erf sigmoid
+    hardsigmoid relu relu6 leaky_relu elu gelu silu softplus hardtanh hardswish clamp clamp_min clamp_max maximum
+    minimum where clone contiguous detach alias dropout zeros_like ones_like
+""".split()
 ODD_TO_EVEN = {"abs", "square"}
 ODD_TO_ODD = {"neg", "clone", "contiguous", "detach", "alias", "zeros_like", "dropout"}
 
@@ -44,9 +44,7 @@ class Mirrored(Value):
             it goes into becomes a difference, so no constant is stored with both signs.
     """
 
-    def __init__(
-        self, plus: Real, minus: Real | None, parity: int, axis: int, lattice: Lattice, sign: int = 1
-    ) -> None:
+    def __init__(self, plus: Real, minus: Real | None, parity: int, axis: int, lattice: Lattice, sign: int = 1) -> None:
         self.plus, self._minus, self.parity = plus, minus, parity
         self.axis, self.lattice = axis, lattice
         self.sign = sign if minus is not None else parity
@@ -72,9 +70,9 @@ class Mirrored(Value):
 
     def materialise(self) -> Real:
         """The full spectrum in natural order."""
-        both = torch.cat([cast(Any, self.plus), cast(Any, self.minus)], dim=self.axis)
-        order = Constant(trace.eagerly(lambda: torch.from_numpy(self.lattice.order)), torch.int64)
-        return torch.index_select(cast(Any, both), self.axis, cast(Any, order))
+        both = torch.cat([self.plus, self.minus], dim=self.axis)
+        order: Any = Constant(trace.eagerly(lambda: torch.from_numpy(self.lattice.order)), torch.int64)
+        return torch.index_select(both, self.axis, order)
 
     def on_half(self, plus: Real, minus: Real | None, parity: int, sign: int = 1) -> Mirrored:
         """A value on the same axis and lattice."""
@@ -98,7 +96,7 @@ def mirror_constant(constant: Constant, axis: int, lattice: Lattice) -> Mirrored
 
 
 def _aligned(value: Any, leader: Mirrored) -> Any:
-    """`value` as a Mirrored on the leader's axis, as it is where it does not vary along that axis, or NotImplemented."""
+    """`value` as a Mirrored on the leader's axis; as it is if it does not vary along that axis; or NotImplemented."""
     if isinstance(value, Mirrored) and value.axis == leader.axis:
         return value if value.lattice.same_order(leader.lattice) else NotImplemented
     if not isinstance(value, (torch.Tensor, Value)):
@@ -155,7 +153,7 @@ def linear(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if x.parity == EVEN or (x.parity == ODD and not biased):
         return x.on_half(apply(func, (x.plus, *weights), kwargs), None, x.parity)
     # One product over both halves beats two of half the height on ONNX Runtime and OpenVINO (HAMSA-S, 5 %).
-    both = apply(func, (torch.cat([cast(Any, x.plus), cast(Any, x.minus)], dim=x.axis), *weights), kwargs)
+    both = apply(func, (torch.cat([x.plus, x.minus], dim=x.axis), *weights), kwargs)
     h = len(x.lattice.half)
     return x.on_half(torch.narrow(both, x.axis, 0, h), torch.narrow(both, x.axis, h, h), 0)
 

@@ -12,8 +12,8 @@ two factors      n = n1 n2,  t = n2 t1 + t2,  k = k1 + n1 k2:
     S[k1, t2]      = n1^{-1/2} sum_{t1} x[n2 t1 + t2] exp(-2 pi i t1 k1 / n1)               k1 = 0..n1/2, one matrix
     X[k1 + n1 k2]  = n2^{-1/2} sum_{t2} S[k1, t2] exp(-2 pi i t2 (k1 + n1 k2) / n)          one matrix for each k1
 
-The twiddle factors exp(-2 pi i t2 k1 / n) are inside the second set of matrices. The rows k1 = 0 and, for n1 even, k1 = n1/2
-hold a frequency and its mirror image both; `Lattice.weight` accounts for that.
+The twiddle factors exp(-2 pi i t2 k1 / n) are inside the second set of matrices. The rows k1 = 0 and, for n1 even,
+k1 = n1/2 hold a frequency and its mirror image both; `Lattice.weight` accounts for that.
 
 Source: Cooley and Tukey (1965); the real-input halving over k1 is ours.
 """
@@ -21,7 +21,7 @@ Source: Cooley and Tukey (1965); the real-input halving over k1 is ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -90,11 +90,14 @@ class Plan:
 
 def _phases(integers: np.ndarray, period: int, points: int) -> tuple[np.ndarray, np.ndarray]:
     """cos and -sin of 2 pi integers / period, over sqrt(points); reduced modulo the period first, for accuracy."""
-    angle = 2 * np.pi * (integers % period) / period
-    return np.cos(angle) / np.sqrt(points), -np.sin(angle) / np.sqrt(points)
+    turns = integers % period
+    angle = 2 * np.pi * turns / period
+    # sin is exactly zero at whole and half turns, so that the imaginary part of k = 0 and k = n/2 is, too.
+    sine = np.where(2 * turns % period == 0, 0.0, -np.sin(angle))
+    return np.cos(angle) / np.sqrt(points), sine / np.sqrt(points)
 
 
-@lru_cache(maxsize=None)
+@cache
 def plan_for(n: int) -> Plan:
     """The plan with the fewest multiply-accumulates, dense up to DENSE_LIMIT points and for primes."""
     dense = Plan(n, (n,))

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from hamsa_deploy.spectral import trace
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
-from hamsa_deploy.spectral.provenance import module_path
 from hamsa_deploy.spectral.plans import Plan, plan_for
+from hamsa_deploy.spectral.provenance import module_path
 from hamsa_deploy.spectral.values import Constant, Real
 
 
@@ -64,8 +64,9 @@ def real_idft(re: Real, im: Real, axis: int) -> Real:
         value, doubled = half
         columns, restore = _columns(value, axis)
         scale = weight if doubled else 2 * weight
-        terms.append(_dense_idft(columns, plan, part, scale) if plan.is_dense
-                     else _factored_idft(columns, plan, part, scale))
+        terms.append(
+            _dense_idft(columns, plan, part, scale) if plan.is_dense else _factored_idft(columns, plan, part, scale)
+        )
     if not terms:
         return torch.zeros_like(re)
     total = terms[0] if len(terms) == 1 else terms[0] + terms[1]
@@ -95,8 +96,8 @@ def _halved(value: Real, axis: int, plan: Plan) -> Mirrored:
         value = value.materialise()
 
     def gather(index: np.ndarray) -> Real:
-        order = Constant(trace.eagerly(lambda: torch.from_numpy(index)), torch.int64)
-        return torch.index_select(cast(Any, value), axis, cast(Any, order))
+        order: Any = Constant(trace.eagerly(lambda: torch.from_numpy(index)), torch.int64)
+        return torch.index_select(value, axis, order)
 
     return Mirrored(gather(plan.lattice.half), gather(plan.lattice.mirror), 0, axis, plan.lattice)
 
@@ -119,17 +120,17 @@ def _columns(x: Real, axis: int) -> tuple[Real, Callable[[Real], Real]]:
     """x as (batch..., n, columns), and the way back."""
     before, after = list(x.shape[:axis]), list(x.shape[axis:])[1:]
     if axis == -1:
-        return torch.unsqueeze(cast(Any, x), -1), lambda y: torch.squeeze(cast(Any, y), -1)
+        return torch.unsqueeze(x, -1), lambda y: torch.squeeze(y, -1)
     if axis == -2:
         return x, lambda y: y
-    flat = torch.reshape(cast(Any, x), (*before, x.shape[axis], math.prod(after)))
-    return flat, lambda y: torch.reshape(cast(Any, y), (*before, y.shape[-2], *after))
+    flat = torch.reshape(x, (*before, x.shape[axis], math.prod(after)))
+    return flat, lambda y: torch.reshape(y, (*before, y.shape[-2], *after))
 
 
 def _product(matrix: np.ndarray, x: Real) -> Real:
     """constant @ x; the constant has one matrix, or one for each entry of x's last batch axis."""
-    constant = Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(matrix))), x.dtype)
-    return torch.matmul(cast(Any, constant), cast(Any, x))
+    constant: Any = Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(matrix))), x.dtype)
+    return torch.matmul(constant, x)
 
 
 def _dense_dft(x: Real, plan: Plan) -> tuple[Real, Real]:
@@ -144,7 +145,7 @@ def _dense_idft(half: Real, plan: Plan, part: int, scale: np.ndarray) -> Real:
 def _factored_dft(x: Real, plan: Plan) -> tuple[Real, Real]:
     n1, n2 = plan.factors
     batch, columns = list(x.shape[:-2]), x.shape[-1]
-    s = _product(plan.first_matrix(), torch.reshape(cast(Any, x), (*batch, n1, n2 * columns)))
+    s = _product(plan.first_matrix(), torch.reshape(x, (*batch, n1, n2 * columns)))
     s = torch.reshape(s, (*batch, n1 // 2 + 1, 2 * n2, columns))
     re, im = (_product(matrices, s) for matrices in plan.second_matrices())
     shape = (*batch, len(plan.lattice.half), columns)
@@ -154,7 +155,7 @@ def _factored_dft(x: Real, plan: Plan) -> tuple[Real, Real]:
 def _factored_idft(half: Real, plan: Plan, part: int, scale: np.ndarray) -> Real:
     n1, n2 = plan.factors
     batch, columns = list(half.shape[:-2]), half.shape[-1]
-    spectrum = torch.reshape(cast(Any, half), (*batch, n1 // 2 + 1, n2, columns))
+    spectrum = torch.reshape(half, (*batch, n1 // 2 + 1, n2, columns))
     matrices = plan.second_matrices()[part] * scale.reshape(n1 // 2 + 1, n2, 1)
     return _product(matrices.transpose(0, 2, 1), spectrum)
 

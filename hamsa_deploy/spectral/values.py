@@ -5,22 +5,25 @@
     RealView(z)                  view_as_real(z), not stacked before somebody needs the stacked form
     Mirrored(plus, minus)        a real tensor along a frequency axis, on half of the frequencies (mirrored.py)
 
-`re`, `im`, `plus` and `minus` are *real values*: a torch.Tensor, a Constant or a Mirrored. All four classes take part in
-ordinary PyTorch expressions: `a.re * b.re` or `torch.sigmoid(m)` reach `dispatch.apply` through
+`re`, `im`, `plus` and `minus` are *real values*: a torch.Tensor, a Constant or a Mirrored. All four classes take part
+in ordinary PyTorch expressions: `a.re * b.re` or `torch.sigmoid(m)` reach `dispatch.apply` through
 `__torch_function__`, so a rule reads like the mathematics it states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, Union, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 
 from hamsa_deploy.spectral import trace
 
-Real: TypeAlias = Union[torch.Tensor, "Constant", Any]  # Any: Mirrored, which builds on this module
-Deferred: TypeAlias = Union[Real, Callable[[], Real]]
+# torch.Tensor, Constant or Mirrored. PyTorch's annotations admit no tensor-like classes, so a checker sees Any.
+Real: TypeAlias = Any
+Deferred: TypeAlias = Real | Callable[[], Real]
+
+functions: Any = torch  # torch.add and the rest take our values through __torch_function__; their annotations do not
 
 WIDE = {
     torch.float16: torch.float64,
@@ -54,25 +57,25 @@ class Value:
         return self.shape[dim]
 
     def __add__(self, other: Any) -> Any:
-        return torch.add(cast(Any, self), other)
+        return functions.add(self, other)
 
     def __radd__(self, other: Any) -> Any:
-        return torch.add(cast(Any, self), other)
+        return functions.add(self, other)
 
     def __sub__(self, other: Any) -> Any:
-        return torch.sub(cast(Any, self), other)
+        return functions.sub(self, other)
 
     def __mul__(self, other: Any) -> Any:
-        return torch.mul(cast(Any, self), other)
+        return functions.mul(self, other)
 
     def __rmul__(self, other: Any) -> Any:
-        return torch.mul(cast(Any, self), other)
+        return functions.mul(self, other)
 
     def __truediv__(self, other: Any) -> Any:
-        return torch.div(cast(Any, self), other)
+        return functions.div(self, other)
 
     def __neg__(self) -> Any:
-        return torch.neg(cast(Any, self))
+        return functions.neg(self)
 
 
 class Constant(Value):
@@ -133,7 +136,7 @@ class Complex(Value):
     def magnitude(self) -> Real:
         """|z|; the square root is taken once per value, however often |z| is used."""
         if self._magnitude is None:
-            root = torch.sqrt(self.re * self.re + self.im * self.im)
+            root: Real = torch.sqrt(self.re * self.re + self.im * self.im)
             trace.current().mark_nonnegative(root)
         else:
             root = self._magnitude()
@@ -170,7 +173,7 @@ def split(value: Any) -> tuple[Any, Any]:
     if isinstance(value, complex):
         return value.real, value.imag
     if isinstance(value, Constant) and value.dtype.is_complex:
-        return torch.real(cast(Any, value)), torch.imag(cast(Any, value))
+        return functions.real(value), functions.imag(value)
     return value, None
 
 

@@ -105,9 +105,7 @@ def test_float16_weights_load_into_float32(tmp_path: Path) -> None:
 
 def test_batchnorm_counters_may_be_absent(tmp_path: Path) -> None:
     with np.load(GOLDEN_VMINET) as data:
-        state = {
-            n.removeprefix("state/"): torch.from_numpy(data[n]) for n in data.files if n.startswith("state/")
-        }
+        state = {n.removeprefix("state/"): torch.from_numpy(data[n]) for n in data.files if n.startswith("state/")}
         x, y = torch.from_numpy(data["x"]), torch.from_numpy(data["y"])
     torch.save({"state_dict": state}, tmp_path / "vminet.pth")
     model = VMINet(8, (1, 1, 2, 1), 2, image_size=32, num_classes=5).double().eval()
@@ -246,9 +244,7 @@ def test_refuses_every_truncation(tmp_path: Path) -> None:
 
 
 def test_a_lying_header_reaches_no_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "safetensors.torch.load_file", lambda *_, **__: pytest.fail("read before it was checked")
-    )
+    monkeypatch.setattr("safetensors.torch.load_file", lambda *_, **__: pytest.fail("read before it was checked"))
     write_safetensors(tmp_path / "w.safetensors", {"a": GOOD_ENTRY | {"shape": [2, 3]}}, DATA)
     with pytest.raises(InputError):
         load_checkpoint(tmp_path / "w.safetensors")
@@ -286,9 +282,7 @@ def test_another_number_of_classes_names_the_option(tmp_path: Path) -> None:
     assert "num_classes=7" in caught.value.fix
 
 
-@pytest.mark.parametrize(
-    "content", [[1, 2], {"model": "text"}, {}, {"a": 3}, {"a": torch.zeros(2).to_sparse()}]
-)
+@pytest.mark.parametrize("content", [[1, 2], {"model": "text"}, {}, {"a": 3}, {"a": torch.zeros(2).to_sparse()}])
 def test_refuses_content_that_is_no_state_dict(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(InputError, match=r"w\.pt holds"):
@@ -381,9 +375,7 @@ def test_resampling_follows_rows_columns_and_parts() -> None:
     torch.testing.assert_close(fine[inner, inner], expected[inner, inner], rtol=0, atol=1e-4)
 
 
-def test_kernels_of_another_image_size_are_resampled(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_kernels_of_another_image_size_are_resampled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source, model = small_model(seed=1), small_model(seed=2, image_size=(64, 32))
     save_file(source.state_dict(), tmp_path / "w.safetensors")
     with caplog.at_level(logging.INFO, logger="hamsa_deploy"):

@@ -38,9 +38,7 @@ def small_model(**config: object) -> HAMSA:
 @pytest.mark.parametrize("case", ["square_odd", "square_even", "composite", "prime"])
 def test_sass_agrees_with_golden_vectors(case: str, complex_w1: bool) -> None:
     with np.load(GOLDEN) as data:
-        golden = {
-            name.split("/")[1]: torch.from_numpy(data[name]) for name in data.files if name.startswith(case)
-        }
+        golden = {name.split("/")[1]: torch.from_numpy(data[name]) for name in data.files if name.startswith(case)}
     w1_imag = golden["w1_imag"] if complex_w1 else None
     names = ("u", "psi", "gate_weight", "gate_bias", "w1_real")
     y = sass(*(golden[name] for name in names), w1_imag, golden["w2"], norm="ortho")

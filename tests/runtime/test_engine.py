@@ -36,9 +36,7 @@ def test_outputs_are_those_of_the_model(
     make_bundle: MakeBundle, pixels: np.ndarray, target: str, normalise: str, batch: int | str
 ) -> None:
     with Engine(make_bundle(target, normalise, batch), threads=1) as engine:
-        assert_right(
-            engine(pixels), pixels
-        )  # 5 images: with a static batch of 2 or 8 the last chunk is padded
+        assert_right(engine(pixels), pixels)  # 5 images: with a static batch of 2 or 8 the last chunk is padded
         assert_right(engine(pixels[0]), pixels[:1])
         assert_right(engine(list(pixels[:3])), pixels[:3])
 
@@ -50,9 +48,7 @@ def test_an_onnx_bundle_runs_on_openvino_when_asked(make_bundle: MakeBundle, pix
 
 
 @TARGETS
-def test_earlier_results_survive_later_calls(
-    make_bundle: MakeBundle, pixels: np.ndarray, target: str
-) -> None:
+def test_earlier_results_survive_later_calls(make_bundle: MakeBundle, pixels: np.ndarray, target: str) -> None:
     with Engine(make_bundle(target)) as engine:
         first = engine(pixels)
         engine(255 - pixels)
@@ -75,9 +71,7 @@ def test_classify_gives_labels_with_softmax_probabilities(
     assert sum(p for _, p in everything[0]) == pytest.approx(1, abs=1e-12)
 
 
-def test_classify_without_labels_and_with_too_few(
-    make_bundle: MakeBundle, pixels: np.ndarray, tmp_path: Path
-) -> None:
+def test_classify_without_labels_and_with_too_few(make_bundle: MakeBundle, pixels: np.ndarray, tmp_path: Path) -> None:
     with Engine(make_bundle(labels=None)) as engine:
         best = reference(pixels[:1])["logits"].argmax()
         assert engine.classify(pixels[0], top=1)[0][0][0] == str(best)

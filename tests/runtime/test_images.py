@@ -16,9 +16,7 @@ from hamsa_runtime.images import image_from_pixels, load_image, resized
 from hamsa_runtime.manifest import Preprocessing
 
 
-def how(
-    size: tuple[int, int], crop: float = 1.0, resize: Any = "bicubic", channels: int = 3
-) -> Preprocessing:
+def how(size: tuple[int, int], crop: float = 1.0, resize: Any = "bicubic", channels: int = 3) -> Preprocessing:
     return Preprocessing(size, channels, resize, crop, (0.5,) * channels, (0.5,) * channels, "graph")
 
 

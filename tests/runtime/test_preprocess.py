@@ -95,9 +95,7 @@ def test_arrays_that_are_not_contiguous_are_the_same_images(pixels: np.ndarray) 
         lambda x: x * np.nan,
     ],
 )
-def test_floats_that_are_no_pixels_are_rejected_by_a_graph_that_normalises(
-    pixels: np.ndarray, spoil: Any
-) -> None:
+def test_floats_that_are_no_pixels_are_rejected_by_a_graph_that_normalises(pixels: np.ndarray, spoil: Any) -> None:
     with pytest.raises(InputError) as caught:
         inputs_from_images(spoil(normalised(pixels)), GRAPH)
     assert "NaN" in caught.value.found or "--input float32" in caught.value.fix

@@ -54,9 +54,7 @@ def image_model(normalise: str, batch: int | str) -> onnx.ModelProto:
             *nodes,
         ]
     outputs = [("embedding", [batch, WIDTH]), ("logits", [batch, CLASSES])]
-    return onnx_model(
-        nodes, [image], [(name, TensorProto.FLOAT, shape) for name, shape in outputs], constants
-    )
+    return onnx_model(nodes, [image], [(name, TensorProto.FLOAT, shape) for name, shape in outputs], constants)
 
 
 def onnx_model(nodes: list[Any], inputs: Any, outputs: Any, constants: dict[str, Any]) -> onnx.ModelProto:
@@ -80,9 +78,7 @@ def manifest_for(**changes: Any) -> dict[str, Any]:
         "schema": 1,
         "name": "tiny",
         "model": {"reference": "tests:tiny", "config": {}, "weights": None, "parameters": 42},
-        "inputs": [
-            {"name": "image", "dtype": "uint8", "shape": ["batch", *SIZE, CHANNELS], "layout": "NHWC"}
-        ],
+        "inputs": [{"name": "image", "dtype": "uint8", "shape": ["batch", *SIZE, CHANNELS], "layout": "NHWC"}],
         "outputs": [
             {"name": "embedding", "dtype": "float32", "shape": ["batch", WIDTH]},
             {"name": "logits", "dtype": "float32", "shape": ["batch", CLASSES]},

@@ -37,7 +37,7 @@ def relative_error(found: Any, expected: Any) -> float:
 
 
 def check_exact(model: nn.Module, *inputs: Tensor, **options: Any) -> torch.export.ExportedProgram:
-    """The real form of a float64 model equals eager PyTorch to rounding: a wrong sign, index or weight is 1e-3 and more."""
+    """The real form of a float64 model equals eager PyTorch to rounding; a wrong sign or index gives 1e-3 and more."""
     program = to_real(model, inputs, dynamic_shapes={}, **options)
     expected = model(*inputs)
     found = program.module()(*as_real(inputs))

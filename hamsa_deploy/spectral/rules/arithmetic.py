@@ -8,7 +8,7 @@ import torch
 
 from hamsa_deploy.spectral import trace
 from hamsa_deploy.spectral.dispatch import entry_rule, rule
-from hamsa_deploy.spectral.values import Complex, Constant, Real, as_complex, is_complex, split
+from hamsa_deploy.spectral.values import Complex, Constant, Real, as_complex, functions, is_complex, split
 
 
 @rule("add")
@@ -18,11 +18,9 @@ def add(a: Any, b: Any, *, alpha: Any = 1) -> Complex:
         b = torch.mul(b, alpha)
     (ar, ai), (br, bi) = split(a), split(b)
     re = ar + br
-    if ai is None:
-        return Complex(re, torch.broadcast_to(bi, re.shape) if _smaller(bi, re) else bi)
-    if bi is None:
-        return Complex(re, torch.broadcast_to(ai, re.shape) if _smaller(ai, re) else ai)
-    return Complex(re, ai + bi)
+    if ai is not None and bi is not None:
+        return Complex(re, ai + bi)
+    return Complex(re, torch.zeros_like(re) + (ai if bi is None else bi))
 
 
 @rule("sub")
@@ -62,7 +60,7 @@ def _absolute(value: Any) -> Real:
         return value.magnitude()
     if isinstance(value, (int, float, complex)) or trace.current().is_nonnegative(value):
         return abs(value) if isinstance(value, (int, float, complex)) else value
-    return torch.abs(cast(Any, value))
+    return torch.abs(value)
 
 
 @rule("div")
@@ -72,9 +70,9 @@ def div(a: Any, b: Any) -> Complex:
         ar, ai = split(a)
         return Complex(torch.div(ar, b), torch.div(ai, b))
     if isinstance(b, (complex, Constant)):
-        return mul(a, 1 / b if isinstance(b, complex) else torch.reciprocal(cast(Any, b)))
-    squared = b.re * b.re + b.im * b.im
+        return mul(a, 1 / b if isinstance(b, complex) else functions.reciprocal(b))
     product = mul(a, conj(b))
+    squared = b.re * b.re + b.im * b.im
     return Complex(product.re / squared, product.im / squared)
 
 
@@ -97,7 +95,7 @@ def _negated(value: Any) -> Any:
     return -value
 
 
-@rule("conj", "_conj", "conj_physical")
+@rule("_conj", "_conj_physical")
 def conj(z: Any) -> Complex:
     """The complex conjugate; its magnitude is z's."""
     z = as_complex(z)
@@ -113,19 +111,7 @@ def absolute(z: Complex) -> Real:
 @rule("angle")
 def angle(z: Complex) -> Real:
     """The phase of z, in (-pi, pi]."""
-    return torch.atan2(cast(Any, z.im), cast(Any, z.re))
-
-
-@rule("real")
-def real(z: Complex) -> Real:
-    """Re z."""
-    return z.re
-
-
-@rule("imag")
-def imag(z: Complex) -> Real:
-    """Im z."""
-    return z.im
+    return torch.atan2(z.im, z.re)
 
 
 @entry_rule("complex")
@@ -143,8 +129,45 @@ def polar(magnitude: Any, phase: Any) -> Complex:
 @rule("exp")
 def exp(z: Complex) -> Complex:
     """exp(x + i y) = exp(x) (cos y + i sin y)."""
-    return polar(torch.exp(cast(Any, z.re)), z.im)
+    return polar(torch.exp(z.re), z.im)
 
 
-def _smaller(value: Any, other: Real) -> bool:
-    return isinstance(value, (int, float)) or tuple(value.shape) != tuple(other.shape)
+@rule("log")
+def log(z: Complex) -> Complex:
+    """log|z| + i angle z."""
+    return Complex(torch.log(z.magnitude()), angle(z))
+
+
+@rule("sqrt")
+def sqrt(z: Complex) -> Complex:
+    """The principal root: Re = sqrt((|z| + x) / 2), Im = sign(y) sqrt((|z| - x) / 2)."""
+    r = z.magnitude()
+    re, im = (torch.sqrt(torch.clamp_min(half, 0.0)) for half in ((r + z.re) * 0.5, (r - z.re) * 0.5))
+    return Complex(re, torch.where(torch.lt(z.im, 0), -im, im))
+
+
+@rule("square")
+def square(z: Complex) -> Complex:
+    """z z."""
+    return mul(z, z)
+
+
+@rule("pow")
+def power(z: Any, exponent: Any) -> Complex:
+    """z^p: products for small whole p, sqrt for 1/2, exp(p log z) otherwise."""
+    if isinstance(exponent, (int, float)) and exponent == int(exponent) and 1 <= abs(exponent) <= 8:
+        result = z = as_complex(z)
+        for _ in range(int(abs(exponent)) - 1):
+            result = mul(result, z)
+        return result if exponent > 0 else reciprocal(result)
+    if exponent == 0.5:
+        return sqrt(as_complex(z))
+    return exp(as_complex(torch.mul(torch.log(z), exponent)))
+
+
+@rule("sgn")
+def sgn(z: Complex) -> Complex:
+    """z / |z|, and 0 at 0."""
+    r = z.magnitude()
+    safe = torch.where(torch.eq(r, 0), torch.ones_like(r), r)
+    return Complex(z.re / safe, z.im / safe)

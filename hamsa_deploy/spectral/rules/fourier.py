@@ -12,7 +12,7 @@ wants beyond that multiplies the result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,13 +116,44 @@ def rfftn(x: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> An
 @entry_rule("fft_irfftn")
 def irfftn(x: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Any:
     """Inverse of rfftn."""
-    *others, (axis, n) = _axes(x, s, dim, one_sided=True)
+    *others, (axis, n) = _axes(x, s, dim)
     for other, length in others:
         x = ifft(x, length, other, norm)
     return irfft(x, n, axis, norm)
 
 
+@entry_rule("fft_hfftn")
+def hfftn(x: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Any:
+    """DFT of a signal that is Hermitian along the last axis; real."""
+    *others, (axis, n) = _axes(x, s, dim)
+    for other, length in others:
+        x = fft(x, length, other, norm)
+    return hfft(x, n, axis, norm)
+
+
+@entry_rule("fft_ihfftn")
+def ihfftn(x: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Any:
+    """Inverse of hfftn."""
+    *others, (axis, n) = _axes(x, s, dim)
+    x = ihfft(x, n, axis, norm)
+    for other, length in reversed(others):
+        x = ifft(x, length, other, norm)
+    return x
+
+
 LAST_TWO = (-2, -1)
+
+
+@entry_rule("fft_hfft2")
+def hfft2(x: Any, s: Any = None, dim: Any = LAST_TWO, norm: str | None = None) -> Any:
+    """hfftn over two axes."""
+    return hfftn(x, s, dim, norm)
+
+
+@entry_rule("fft_ihfft2")
+def ihfft2(x: Any, s: Any = None, dim: Any = LAST_TWO, norm: str | None = None) -> Any:
+    """ihfftn over two axes."""
+    return ihfftn(x, s, dim, norm)
 
 
 @entry_rule("fft_fft2")
@@ -154,7 +185,7 @@ def _axis(x: Any, dim: int) -> int:
     return dim - x.ndim if dim >= 0 else dim
 
 
-def _axes(x: Any, s: Sequence[int] | None, dim: Sequence[int] | None, one_sided: bool = False) -> list[Any]:
+def _axes(x: Any, s: Sequence[int] | None, dim: Sequence[int] | None) -> list[Any]:
     """(axis, length or None) of each transformed axis, in the order given."""
     if dim is None:
         dim = range(-len(s), 0) if s is not None else range(-x.ndim, 0)
@@ -209,8 +240,8 @@ def _times(x: Any, scale: float) -> Any:
 
 
 def _gather(x: Real, axis: int, index: np.ndarray) -> Real:
-    order = Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(index))), torch.int64)
-    return torch.index_select(cast(Any, x), axis, cast(Any, order))
+    order: Any = Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(index))), torch.int64)
+    return torch.index_select(x, axis, order)
 
 
 def _one_sided(m: Mirrored) -> Real:
@@ -218,7 +249,7 @@ def _one_sided(m: Mirrored) -> Real:
     half = np.arange(m.lattice.n // 2 + 1)
     if np.array_equal(m.lattice.half, half):
         return m.plus
-    both = torch.cat([cast(Any, m.plus), cast(Any, m.minus)], dim=m.axis)
+    both = torch.cat([m.plus, m.minus], dim=m.axis)
     return _gather(both, m.axis, m.lattice.order[half])
 
 

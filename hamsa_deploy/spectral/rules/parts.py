@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral.dispatch import apply, entry_rule, partwise_rule, rule
-from hamsa_deploy.spectral.values import PART, Complex, RealView, as_complex, is_complex
+from hamsa_deploy.spectral.values import PART, Complex, RealView, Value, as_complex, is_complex, split
 
 _to_copy = torch.ops.aten._to_copy.default
 
 
-@partwise_rule(
-    *"view reshape _unsafe_view permute transpose t unsqueeze squeeze expand flatten unflatten clone contiguous "
-    "detach alias slice select narrow index_select gather flip roll repeat sum mean cumsum movedim "
-    "zeros_like dropout view_as broadcast_to swapaxes diagonal constant_pad_nd resolve_conj resolve_neg "
-    "fft_fftshift fft_ifftshift tril triu cat concat stack split split_with_sizes chunk unbind".split()
-)
+# Functionalisation has turned reshape, flatten, chunk, movedim, .. into these before the rules see them.
+SAME_ON_BOTH_PARTS = """
+    view _unsafe_view permute transpose t unsqueeze squeeze expand repeat tile flip roll clone detach
+    slice select narrow index index_select gather index_put index_add scatter select_scatter slice_scatter
+    diagonal tril triu cat concat stack split split_with_sizes unbind where sum mean cumsum zeros_like
+""".split()
+
+
+@partwise_rule(*SAME_ON_BOTH_PARTS)
 def on_both_parts(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """func(re) + i func(im); a real operand beside complex ones has an imaginary part of zeros."""
 
     def only(part: int) -> Any:
         def pick(leaf: Any) -> Any:
-            if isinstance(leaf, torch.Tensor) or is_complex(leaf) or hasattr(leaf, "lattice"):
-                z = as_complex(leaf)
-                return z.im if part else z.re
-            return leaf
+            if not isinstance(leaf, (torch.Tensor, Value)) or not (is_complex(leaf) or leaf.dtype.is_floating_point):
+                return leaf  # numbers, conditions, indices
+            z = as_complex(leaf)
+            return z.im if part else z.re
 
         return apply(func, *pytree.tree_map(pick, (args, kwargs)))
 
@@ -35,6 +39,62 @@ def on_both_parts(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     if isinstance(re, (list, tuple)):
         return [Complex(r, i) for r, i in zip(re, im, strict=True)]
     return Complex(re, im)
+
+
+@partwise_rule("masked_fill", "fill", "full_like")
+def filled(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
+    """Operators whose last argument is a value, real or complex, to fill with."""
+    z, *others = args
+    *others, value = others
+    re, im = split(value)
+    z, kwargs = as_complex(z), {key: v for key, v in kwargs.items() if key != "dtype"}
+    if im is None:
+        im = re * 0
+    return Complex(apply(func, (z.re, *others, re), kwargs), apply(func, (z.im, *others, im), kwargs))
+
+
+@partwise_rule("pad", "constant_pad_nd")
+def pad(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
+    """Padding; a value to pad with belongs to the real part unless it is complex itself."""
+    z, widths, *rest = args
+    *mode, value = rest if rest and not isinstance(rest[-1], str) else (*rest, None)
+    re_fill, im_fill = ([], []) if value is None else ([value.real], [value.imag])
+    z = as_complex(z)
+    return Complex(
+        apply(func, (z.re, widths, *mode, *re_fill), kwargs), apply(func, (z.im, widths, *mode, *im_fill), kwargs)
+    )
+
+
+@rule("copy")
+def copied(target: Any, source: Any, *_: Any) -> Complex:
+    """What target.copy_(source) leaves in the target."""
+    z = as_complex(source)
+    return Complex(torch.broadcast_to(z.re, target.shape), torch.broadcast_to(z.im, target.shape))
+
+
+@rule("ones_like")
+def ones_like(z: Complex, **kwargs: Any) -> Complex:
+    """1 + 0 i everywhere."""
+    return Complex(torch.ones_like(z.re), torch.zeros_like(z.re))
+
+
+@rule("_assert_tensor_metadata")
+def assert_metadata(*args: Any, **kwargs: Any) -> None:
+    """What torch.export asserts of a complex tensor has no meaning for its parts."""
+
+
+@entry_rule("fft_fftshift")
+def fftshift(x: Any, dim: Sequence[int] | None = None) -> Any:
+    """Rolls by half of each length, rounded down."""
+    dims = list(range(x.ndim)) if dim is None else list(dim)
+    return torch.roll(x, [x.shape[d] // 2 for d in dims], dims)
+
+
+@entry_rule("fft_ifftshift")
+def ifftshift(x: Any, dim: Sequence[int] | None = None) -> Any:
+    """Rolls by half of each length, rounded up."""
+    dims = list(range(x.ndim)) if dim is None else list(dim)
+    return torch.roll(x, [-(x.shape[d] // 2) for d in dims], dims)
 
 
 @rule("view_as_real")
@@ -51,7 +111,7 @@ def view_as_complex(pairs: Any) -> Complex:
     return Complex(torch.select(pairs, -1, 0), torch.select(pairs, -1, 1))
 
 
-@rule("_to_copy", "to")
+@rule("_to_copy")
 def to(z: Any, *args: Any, **kwargs: Any) -> Any:
     """A change of dtype. To a real dtype it drops the imaginary part, as PyTorch does."""
     z = as_complex(z)
@@ -60,16 +120,14 @@ def to(z: Any, *args: Any, **kwargs: Any) -> Any:
         return z
     if not dtype.is_complex:
         return apply(_to_copy, (z.re,), {"dtype": dtype})
-    return Complex(
-        apply(_to_copy, (z.re,), {"dtype": PART[dtype]}), apply(_to_copy, (z.im,), {"dtype": PART[dtype]})
-    )
+    return Complex(apply(_to_copy, (z.re,), {"dtype": PART[dtype]}), apply(_to_copy, (z.im,), {"dtype": PART[dtype]}))
 
 
-@entry_rule("_to_copy", "to")
+@entry_rule("_to_copy")
 def to_complex(x: Any, *args: Any, **kwargs: Any) -> Any:
     """A change of dtype that may make a real value complex."""
     dtype = kwargs.get("dtype") or next((arg for arg in args if isinstance(arg, torch.dtype)), None)
     if isinstance(x, Complex) or dtype is None or not dtype.is_complex:
         return NotImplemented
     re = apply(_to_copy, (x,), {"dtype": PART[dtype]})
-    return Complex(re, torch.zeros_like(cast(Any, re)))
+    return Complex(re, torch.zeros_like(re))

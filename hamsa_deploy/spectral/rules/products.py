@@ -57,6 +57,16 @@ def einsum(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
     if len(operands) == 1:
         re, im = split(operands[0])
         return Complex(apply(func, (equation, [re]), kwargs), apply(func, (equation, [im]), kwargs))
-    return bilinear(
-        lambda *pair: apply(func, (equation, list(pair)), kwargs), tuple(cast(Any, operands)), {}
-    )
+    return bilinear(lambda *pair: apply(func, (equation, list(pair)), kwargs), tuple(operands), {})
+
+
+@partwise_rule("conv1d", "conv2d", "conv3d")
+def convolution(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
+    """A convolution with complex input or kernel; the bias is added once."""
+    x, kernel, *rest = args
+    bias, options = (rest[0], rest[1:]) if rest else (None, [])
+    y = bilinear(lambda a, k: apply(func, (a, k, None, *options), kwargs), (x, kernel), {})
+    if bias is None:
+        return y
+    column = torch.reshape(bias, (-1, *[1] * (x.ndim - 2)))
+    return cast(Complex, torch.add(y, column))

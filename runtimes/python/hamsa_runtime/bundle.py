@@ -91,9 +91,7 @@ def _not_a_folder(path: Path) -> InputError:
 def _verify_file(folder: Path, name: str, entry: FileEntry) -> None:
     path = folder / name
     if not path.is_file():  # also keeps pipes and devices from being opened
-        raise InputError(
-            f"{path}: missing", expected="every file that the manifest lists", fix="copy the bundle again"
-        )
+        raise InputError(f"{path}: missing", expected="every file that the manifest lists", fix="copy the bundle again")
     _check_inside(folder, path)
     try:
         size = path.stat().st_size

@@ -93,10 +93,7 @@ class Engine:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = powers / powers.sum(axis=1, keepdims=True)
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
-        return [
-            [(labels[k], float(row[k])) for k in order]
-            for row, order in zip(probabilities, best, strict=True)
-        ]
+        return [[(labels[k], float(row[k])) for k in order] for row, order in zip(probabilities, best, strict=True)]
 
     def embed(self, images: Images) -> np.ndarray:
         """One feature vector for every image, (images, width): the output "embedding", or the only output."""
@@ -142,9 +139,7 @@ class Engine:
         if name in outputs:
             return outputs[name]
         if len(outputs) > 1:
-            raise InputError(
-                f"{self.folder}: no output is called {name!r}, only {', '.join(outputs)}", expected=name
-            )
+            raise InputError(f"{self.folder}: no output is called {name!r}, only {', '.join(outputs)}", expected=name)
         return next(iter(outputs.values()))
 
 

@@ -63,9 +63,7 @@ class EngineClosedError(HamsaError):
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> InputError:
     """The error for a misspelt name: what is valid, and the nearest of them."""
     names = sorted(valid)
-    return InputError(
-        f"unknown {kind} {name!r}", expected="one of " + ", ".join(names), fix=nearest(name, names)
-    )
+    return InputError(f"unknown {kind} {name!r}", expected="one of " + ", ".join(names), fix=nearest(name, names))
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -77,9 +77,7 @@ def load_image(path: str | os.PathLike[str], channels: int = 3) -> Image.Image:
 def upright(image: Image.Image, channels: int, name: str) -> Image.Image:
     """A PIL image turned upright by its EXIF orientation, in the mode for `channels` (1: "L", 3: "RGB")."""
     if image.mode.startswith(DEEP_MODES):
-        raise InputError(
-            f"{name}: more than 8 bits per channel (mode {image.mode})", expected="8 bits per channel"
-        )
+        raise InputError(f"{name}: more than 8 bits per channel (mode {image.mode})", expected="8 bits per channel")
     return ImageOps.exif_transpose(image).convert(MODES[channels])
 
 

@@ -132,15 +132,11 @@ def _inputs_from_arrays(given: Images, specs: tuple[InputSpec, ...]) -> dict[str
     names = [spec.name for spec in specs]
     if not isinstance(given, Mapping):
         if len(specs) != 1:
-            raise InputError(
-                f"inputs given as {type(given).__name__}", expected="a dict with " + ", ".join(names)
-            )
+            raise InputError(f"inputs given as {type(given).__name__}", expected="a dict with " + ", ".join(names))
         given = {names[0]: given}  # type: ignore[dict-item]  # checked in _checked_array
     for name in given:
         if name not in names:
-            raise InputError(
-                f"unknown input {name!r}", expected=", ".join(names), fix=nearest(str(name), names)
-            )
+            raise InputError(f"unknown input {name!r}", expected=", ".join(names), fix=nearest(str(name), names))
     if missing := [name for name in names if name not in given]:
         raise InputError(f"missing inputs: {', '.join(missing)}", expected=", ".join(names))
     return {spec.name: _checked_array(given[spec.name], spec) for spec in specs}
@@ -152,12 +148,9 @@ def _checked_array(array: object, spec: InputSpec) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise InputError(f"the input {spec.name!r} is a {type(array).__name__}", expected=expected)
     fits = array.ndim == len(spec.shape) and all(
-        size == wanted or (wanted == "batch" and size > 0)
-        for size, wanted in zip(array.shape, spec.shape, strict=True)
+        size == wanted or (wanted == "batch" and size > 0) for size, wanted in zip(array.shape, spec.shape, strict=True)
     )
     if array.dtype != np.dtype(spec.dtype) or not fits:
         fix = f"array.astype(np.{spec.dtype})" if fits else ""
-        raise InputError(
-            f"the input {spec.name!r} is {array.dtype} {array.shape}", expected=expected, fix=fix
-        )
+        raise InputError(f"the input {spec.name!r} is {array.dtype} {array.shape}", expected=expected, fix=fix)
     return np.asarray(array, order="C")

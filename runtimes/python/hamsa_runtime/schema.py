@@ -111,9 +111,7 @@ def dict_of(inner: Check[T], key: Check[str] = text) -> Check[dict[str, T]]:
     def check(value: Any, where: str) -> dict[str, T]:
         if not isinstance(value, dict):
             raise reject(value, where, "an object")
-        return {
-            key(name, f"{where}: the name"): inner(each, f"{where}.{name}") for name, each in value.items()
-        }
+        return {key(name, f"{where}: the name"): inner(each, f"{where}.{name}") for name, each in value.items()}
 
     return check
 

@@ -56,9 +56,7 @@ BACKENDS: dict[str, Entry] = {
     "onnxruntime": Entry("hamsa_runtime.backends.onnxruntime", "onnxruntime", ("onnx",)),
     "openvino": Entry("hamsa_runtime.backends.openvino", "openvino", ("openvino", "onnx")),
 }
-TARGETS: tuple[str, ...] = tuple(
-    dict.fromkeys(target for entry in BACKENDS.values() for target in entry.runs)
-)
+TARGETS: tuple[str, ...] = tuple(dict.fromkeys(target for entry in BACKENDS.values() for target in entry.runs))
 
 
 def backend_for(target: str, name: str | None) -> type[Backend]:
@@ -73,9 +71,7 @@ def backend_for(target: str, name: str | None) -> type[Backend]:
     if name not in BACKENDS:
         raise unknown_name("backend", name, BACKENDS)
     if name not in able:
-        raise InputError(
-            f"backend {name!r} does not run bundles for {target!r}", expected="one of " + ", ".join(able)
-        )
+        raise InputError(f"backend {name!r} does not run bundles for {target!r}", expected="one of " + ", ".join(able))
     return _imported(name, BACKENDS[name])
 
 

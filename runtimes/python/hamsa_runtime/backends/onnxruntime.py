@@ -40,9 +40,7 @@ class Runner:
             raise BuildError(f"{path}: ONNX Runtime cannot load this model\n{error}") from error
         # On a failure to start a GPU provider the session falls back to the CPU with a log line only.
         if self._session.get_providers()[0] != provider:
-            raise MissingError(
-                f"ONNX Runtime would run on {self._session.get_providers()[0]}", expected=provider
-            )
+            raise MissingError(f"ONNX Runtime would run on {self._session.get_providers()[0]}", expected=provider)
         check_names("inputs", self._inputs, [{port.name} for port in self._session.get_inputs()])
         check_names("outputs", self._outputs, [{port.name} for port in self._session.get_outputs()])
 

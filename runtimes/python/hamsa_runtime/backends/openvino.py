@@ -81,9 +81,7 @@ class Runner:
         """Fails if the plugin settled for another precision or device than the one asked for."""
         precision = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         devices = list(self._compiled.get_property("EXECUTION_DEVICES"))
-        if precision != self._precision or [name.split(".")[0] for name in devices] != [
-            self._device.split(".")[0]
-        ]:
+        if precision != self._precision or [name.split(".")[0] for name in devices] != [self._device.split(".")[0]]:
             raise MissingError(
                 f"OpenVINO would run in {precision} on {', '.join(devices)}",
                 expected=f"{self._precision} on {self._device}",

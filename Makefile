@@ -1,0 +1,51 @@
+# make demo   set up a virtual environment, export the bundled model, and show the comparison with PyTorch
+# make test   everything that has to pass before a commit
+#
+# On Linux without a GPU, PIP_EXTRA_INDEX_URL can name PyTorch's CPU wheels: they are 3 GB smaller.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+# A stamp, so that the set-up is done once and again only when what it installs has changed.
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint bench clean
+
+help:
+	@echo "make demo       export the bundled model to OpenVINO, and compare it with PyTorch"
+	@echo "make test       lint, types and tests"
+	@echo "make test-slow  the tests that take minutes"
+	@echo "make lint       lint and types only"
+	@echo "make bench      the measurements behind the figures in README.md"
+	@echo "make clean      remove outputs and caches (not $(VENV))"
+
+demo: $(INSTALLED)
+	$(BIN)/hamsa-export --to openvino --output out/hamsa_nano-openvino-fp32
+
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+clean:
+	rm -rf out build dist *.egg-info runtimes/python/build runtimes/python/*.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml runtimes/python/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, for example: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e runtimes/python -e ".[test]"
+	@touch $@

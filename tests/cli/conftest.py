@@ -1,0 +1,109 @@
+"""A workplace with a user's own models in it, commands as processes, and one shared export of the bundled model."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+USER_MODULE = "models_of_a_cli_user"
+USER_CODE = """
+import torch
+from torch import nn
+
+class Doubling(nn.Module):
+    def forward(self, signal, offset):
+        return torch.fft.ifft(torch.fft.fft(signal) * 2).real + offset[:, :1]
+
+class Inverting(nn.Module):
+    def forward(self, x):
+        return torch.linalg.inv(torch.fft.fft(x)).real
+
+class AcrossTheBatch(nn.Module):
+    def forward(self, x):
+        return torch.fft.fft(x, dim=0).real
+
+class Classifier(nn.Module):
+    def __init__(self, classes=5):
+        super().__init__()
+        self.head = nn.Linear(3 * 8 * 8, classes)
+    def forward(self, images):
+        return {"logits": self.head(torch.fft.fft(images).abs().flatten(1))}
+
+def failing():
+    raise RuntimeError("no such luck")
+"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_command(command: str, *arguments: str, cwd: Path, before: str = "") -> Finished:
+    """Run `hamsa-<command>` as a process of its own; `before` is Python that runs first in it."""
+    program = f"import sys\n{before}\nfrom hamsa_deploy.cli.{command} import main\nsys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, holding USER_MODULE and nothing else. (Its name is a test of its own.)"""
+    folder = tmp_path / "Arbeit für später"
+    folder.mkdir()
+    (folder / f"{USER_MODULE}.py").write_text(USER_CODE)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, USER_MODULE, raising=False)
+    return folder
+
+
+@pytest.fixture
+def run_hamsa(workplace: Path) -> Callable[..., Finished]:
+    """`run_command` in the workplace."""
+    return functools.partial(run_command, cwd=workplace)
+
+
+@pytest.fixture
+def user_model() -> Callable[[str], str]:
+    """'Doubling' -> the value of --model that names it."""
+    return lambda name: f"{USER_MODULE}:{name}"
+
+
+@dataclass(frozen=True)
+class Export:
+    """The shared export: what the command printed with --json, and the bundle."""
+
+    finished: Finished
+    bundle: Path
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Export:
+    """One export of hamsa_nano for the whole run: the first worker makes it, the others wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "shared-export"
+    folder.mkdir(exist_ok=True)
+    parts = [folder / name for name in ("out.txt", "err.txt", "code.txt")]
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not parts[2].exists():
+            done = run_command("export", "--json", cwd=folder)
+            for part, text in zip(parts, (done.out, done.err, str(done.code)), strict=True):
+                part.write_text(text)
+    out, err, code = (part.read_text() for part in parts)
+    return Export(Finished(int(code), out, err), folder / "out" / "hamsa_nano-openvino-fp32")

@@ -1,0 +1,143 @@
+"""Messages, exit codes, and what is kept off the terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+
+import pytest
+
+from hamsa_deploy.cli.console import Command, Stages, Terminal, run
+from hamsa_deploy.cli.packages import missing_package
+from hamsa_deploy.cli.parser import Parser, assignment, shapes
+from hamsa_runtime.errors import BuildError, InputError
+
+Captured = pytest.CaptureFixture[str]
+
+
+def run_it(command: Command, *arguments: str) -> int:
+    parser = Parser("hamsa-test", "A command for tests.")
+    parser.add_common()
+    return run(parser, command, list(arguments))
+
+
+def fails(error: BaseException) -> Command:
+    def command(options: object, terminal: Terminal) -> int:
+        raise error
+
+    return command
+
+
+def test_error_shows_found_expected_cause_and_way_out(capsys: Captured) -> None:
+    error = BuildError("no [bold] luck", expected="luck", cause="the weather", fix="wait")
+    assert run_it(fails(error)) == 5
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = [line.strip() for line in err.splitlines()]
+    assert lines == ["error  no [bold] luck", "expected: luck", "likely cause: the weather", "try: wait"]
+
+
+def test_error_with_json_is_json_too(capsys: Captured) -> None:
+    assert run_it(fails(InputError("bad", fix="good")), "--json") == 2
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["verdict"], report["exit_code"]) == ("error", 2)
+    assert (report["error"]["found"], report["error"]["fix"]) == ("bad", "good")
+    assert "bad" in err
+
+
+def test_unexpected_exception_is_called_a_bug_in_one_line(capsys: Captured) -> None:
+    assert run_it(fails(ZeroDivisionError("first line\nsecond line"))) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "ZeroDivisionError: first line (this is a bug in hamsa-deploy" in err
+
+
+def test_verbose_shows_the_traceback(capsys: Captured) -> None:
+    assert run_it(fails(ZeroDivisionError("oh")), "-v") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_quiet_still_shows_errors(capsys: Captured) -> None:
+    assert run_it(fails(InputError("bad")), "--quiet") == 2
+    assert "bad" in capsys.readouterr().err
+
+
+def test_interruption_exits_130(capsys: Captured) -> None:
+    assert run_it(fails(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "interrupted; nothing was written\n"
+
+
+def test_missing_package_exits_4_but_a_missing_module_of_ours_is_a_bug(capsys: Captured) -> None:
+    assert run_it(fails(ModuleNotFoundError("No module named 'torch'", name="torch"))) == 4
+    assert "pip install torch" in capsys.readouterr().err
+    assert run_it(fails(ModuleNotFoundError("No module named 'hamsa'", name="hamsa_deploy.nothing"))) == 1
+
+
+def test_a_submodule_counts_as_its_package() -> None:
+    error = missing_package(ModuleNotFoundError("", name="onnxruntime.capi"))
+    assert error is not None
+    assert "pip install onnxruntime" in error.fix
+
+
+def noisy(options: object, terminal: Terminal) -> int:
+    warnings.warn("from a library", FutureWarning, stacklevel=1)
+    logging.getLogger("torch.export").warning("from a library's log")
+    logging.getLogger("hamsa_deploy").info("random initialisation")
+    return 0
+
+
+def test_warnings_of_libraries_stay_off_the_terminal_and_our_log_becomes_notes(capfd: Captured) -> None:
+    assert run_it(noisy) == 0
+    assert capfd.readouterr() == ("", "note  random initialisation\n")
+
+
+def test_verbose_lets_warnings_through() -> None:
+    with pytest.warns(FutureWarning, match="from a library"):
+        assert run_it(noisy, "--verbose") == 0
+
+
+def test_quiet_hides_notes(capfd: Captured) -> None:
+    assert run_it(noisy, "--quiet") == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_logging_is_left_as_it_was() -> None:
+    log = logging.getLogger("hamsa_deploy")
+    before = (log.level, list(log.handlers), logging.getLogger("torch").level)
+    assert run_it(noisy) == 0
+    assert (log.level, log.handlers, logging.getLogger("torch").level) == before
+
+
+def test_stages_are_timed_and_shown_line_by_line_without_a_terminal(capsys: Captured) -> None:
+    with Stages(Terminal(), {"pack": "hash"}) as stages, stages("pack"):
+        pass
+    assert list(stages.seconds) == ["pack"]
+    assert capsys.readouterr().err.split() == ["✓", "pack", "hash", "0.0", "s"]
+
+
+def test_a_stage_that_fails_is_marked_and_not_timed(capsys: Captured) -> None:
+    with Stages(Terminal(), {}) as stages, pytest.raises(ValueError, match="no"), stages("pack"):
+        raise ValueError("no")
+    assert stages.seconds == {}
+    assert capsys.readouterr().err.startswith("✗ pack")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("image_size=448", ("image_size", 448)),
+        ("stem=(3, 2)", ("stem", (3, 2))),
+        ("complex_w1=False", ("complex_w1", False)),
+        ("norm=ortho", ("norm", "ortho")),
+        ("path=a=b", ("path", "a=b")),
+        ("empty=", ("empty", "")),
+    ],
+)
+def test_set_reads_python_literals_and_takes_the_rest_as_text(text: str, expected: tuple[str, object]) -> None:
+    assert assignment(text) == expected
+
+
+def test_shapes_are_separated_by_commas() -> None:
+    assert shapes("1x3x224x224, 1x10") == [(1, 3, 224, 224), (1, 10)]

@@ -1,0 +1,81 @@
+"""What the summary says in cases that the exports of test_export.py do not reach."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hamsa_deploy.cli.summary import RANDOM, show_plan, show_result, size_text
+
+MODEL: dict[str, Any] = {"reference": "hamsa_s", "config": {}, "parameters": 27_700_000, "weights": None}
+TRANSFORM = {"module": "stages.0.sass", "length": 3136, "factors": [56, 56], "kind": "two factors"}
+DOCUMENT: dict[str, Any] = {
+    "name": "hamsa_s",
+    "target": "openvino",
+    "precision": "fp16",
+    "model": MODEL,
+    "inputs": [{"name": "images", "dtype": "uint8", "shape": ["batch", 8, 8, 3], "layout": "NHWC"}],
+    "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", 10]}],
+    "preprocessing": None,
+    "plan": [TRANSFORM, {**TRANSFORM, "module": "stages.1.sass"}],
+    "files": {"model.xml": {"bytes": 357_915}},
+    "parity": {
+        "images": 12,
+        "metrics": {
+            "logits": {
+                "max_relative_error": 1.25e-3,
+                "cosine": 0.99999,
+                "top1": 11 / 12,
+                "top1_ties": 1,
+                "top1_decided": 1.0,
+            }
+        },
+        "thresholds": {"max_relative_error": 1e-2, "cosine": 0.9999, "top1": 1.0},
+    },
+}
+
+
+def shown(show: Any, *arguments: Any) -> str:
+    stream = StringIO()
+    show(Console(file=stream, width=160), DOCUMENT, *arguments)
+    return stream.getvalue()
+
+
+def test_random_weights_are_plainly_said() -> None:
+    assert RANDOM in shown(show_result, {}, Path("out"))
+    assert "RANDOM" in RANDOM
+
+
+def test_transforms_are_counted_by_length() -> None:
+    assert "of length 3136 = 56 x 56 (2 times)" in shown(show_result, {}, Path("out"))
+
+
+def test_plan_lists_every_transform() -> None:
+    text = shown(show_plan, ["onnx", "parity"], Path("no-such-folder"))
+    assert "stages.0.sass" in text
+    assert "stages.1.sass" in text
+    assert "onnx, parity" in text
+    assert "replaces" not in text
+
+
+def test_plan_says_that_it_would_replace_a_bundle(tmp_path: Path) -> None:
+    assert "replaces what is there" in shown(show_plan, [], tmp_path)
+
+
+def test_ties_are_counted_beside_the_agreement() -> None:
+    assert "11 of 12, 1 ties" in shown(show_result, {}, Path("out"))
+
+
+def test_stage_times_add_up() -> None:
+    assert "3.5 s" in shown(show_result, {"load": 1.5, "onnx": 2.0}, Path("out"))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(12, "12 B"), (357_915, "357.9 kB"), (1_466_200, "1.5 MB"), (2_000_000_000, "2.0 GB")]
+)
+def test_sizes_are_readable(size: int, text: str) -> None:
+    assert size_text(size) == text

@@ -1,0 +1,97 @@
+"""Transform plans against numpy's float64 FFT, for every kind of length up to 4096."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.lattice import Lattice
+from hamsa_deploy.spectral.plans import DENSE_LIMIT, Plan, plan_for
+
+from .programs import assert_real, operators, relative_error
+
+LENGTHS = [1, 2, 3, 4, 7, 12, 49, 60, 97, 196, 197, 400, 401, 404, 625, 784, 1021, 1024, 3136, 4095, 4096]
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+def test_a_lattice_covers_every_frequency_with_weight_one(n):
+    lattice = plan_for(n).lattice
+    total = np.zeros(n)
+    np.add.at(total, lattice.half, lattice.weight)
+    np.add.at(total, lattice.mirror, lattice.weight)
+    np.testing.assert_allclose(total, 1, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+def test_a_lattice_order_finds_every_frequency(n):
+    lattice = plan_for(n).lattice
+    both = np.concatenate([lattice.half, lattice.mirror])
+    np.testing.assert_array_equal(both[lattice.order], np.arange(n))
+
+
+def test_lattices_of_other_order_differ():
+    assert Lattice(8, np.arange(5)).same_order(Lattice(8, np.arange(5)))
+    assert not Lattice(8, np.arange(5)).same_order(Plan(8, (4, 2)).lattice)
+
+
+class Round(nn.Module):
+    """Forward and inverse of one length, with a filter between them that is neither even nor odd."""
+
+    def __init__(self, n: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        parts = torch.randn(n, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
+        self.kernel = nn.Parameter(parts.to(dtype))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        spectrum = torch.fft.fft(x, dim=1, norm="ortho")
+        filtered = torch.fft.ifft(spectrum * torch.view_as_complex(self.kernel), dim=1, norm="ortho")
+        return torch.view_as_real(spectrum), filtered.real
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+def test_float64_transforms_agree_with_torch_fft(n):
+    model, x = Round(n, torch.float64), torch.randn(2, n, 3, dtype=torch.float64, generator=torch.manual_seed(0))
+    program = to_real(model, (x,), dynamic_shapes={})
+    assert_real(program)
+    # sums of n products, each rounded to 1e-16: sqrt(4096) 1e-16, with a margin of a hundred
+    assert relative_error(program.module()(x), model(x)) < 1e-13
+
+
+@pytest.mark.parametrize("n", [49, 197, 784, 3136, 4096])
+def test_float32_transforms_agree_with_float64_torch_fft(n):
+    x = torch.randn(2, n, 3, generator=torch.manual_seed(0))
+    program = to_real(Round(n, torch.float32), (x,), dynamic_shapes={})
+    expected = Round(n, torch.float32).double()(x.double())
+    # float32 rounds each product to 6e-8; errors of a sum add up like a random walk
+    assert relative_error(program.module()(x), expected) < 2e-6
+
+
+def test_long_composite_lengths_get_two_factors_and_others_one_matrix():
+    assert plan_for(DENSE_LIMIT).is_dense
+    assert plan_for(1021).is_dense  # prime
+    plan = plan_for(3136)
+    assert len(plan.factors) == 2
+    assert np.prod(plan.factors) == 3136
+    assert plan.macs * 10 < Plan(3136, (3136,)).macs
+
+
+def test_two_factors_leave_no_twiddle_multiplication_and_no_gather():
+    x = torch.randn(1, 784, 3)
+    spectrum = to_real(Autocorrelation(), (x,), dynamic_shapes={})
+    found = operators(spectrum)
+    # forward: one over n1, then one each for the real and the imaginary parts; inverse: one of an even spectrum, one
+    assert found.count("matmul") == 5
+    assert not {"index_select", "gather", "flip", "index"} & set(found)
+    assert found.count("mul") == 2  # the squares
+
+
+class Autocorrelation(nn.Module):
+    """The autocorrelation: an even, real spectrum between the transforms."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = torch.fft.fft(x, dim=1, norm="ortho")
+        filtered = torch.complex(z.real * z.real + z.imag * z.imag, torch.zeros_like(z.real))
+        return torch.fft.ifft(filtered, dim=1, norm="ortho").real
