@@ -69,6 +69,8 @@ def to_real(
     real = _real_module(graph, target)
     transforms = _collect_constants(real, inputs)
     program = _capture(real, inputs, dynamic_shapes)
+    program.graph.eliminate_dead_code()  # the part of a spectrum that nobody used
+    program.graph_module.recompile()
     program.graph_module.meta["transforms"] = transforms
     return program
 

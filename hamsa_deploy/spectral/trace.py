@@ -111,5 +111,5 @@ def deferred(value: T | Callable[[], T]) -> T | Callable[[], T]:
 
 def _digest(value: torch.Tensor) -> str:
     header = f"{value.dtype}{tuple(value.shape)}".encode()
-    data = value.detach().contiguous().flatten().view(torch.uint8).numpy()
+    data = value.detach().clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).numpy()
     return hashlib.sha256(header + data.tobytes()).hexdigest()[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
 
 FILES = ("model.xml", "model.bin")
@@ -21,13 +22,14 @@ def ir_from_onnx(onnx_file: Path, folder: Path) -> None:
         BuildError: OpenVINO cannot read the file; its own message is quoted.
     """
     try:
-        import openvino
+        with no_usage_reports():
+            import openvino
     except ImportError as error:
         raise MissingError(
             "the package openvino is not installed", fix="pip install openvino, or export with --to onnx"
         ) from error
     try:
-        model = openvino.convert_model(onnx_file)
+        model = openvino.Core().read_model(onnx_file)  # convert_model would send a usage report
         openvino.save_model(model, folder / FILES[0], compress_to_fp16=False)
     except Exception as error:
         raise BuildError(

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hamsa_runtime.errors import InputError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hamsa_deploy.models import HAMSA, VMINet, load_checkpoint, load_weights
 from hamsa_deploy.models.resample import resampled_kernel
+from hamsa_runtime.errors import InputError
 
 GOLDEN_VMINET = Path(__file__).parent.parent / "data" / "vminet.npz"
 

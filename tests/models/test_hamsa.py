@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hamsa_runtime.errors import InputError
 
 from hamsa_deploy.models import HAMSA, MODELS, SASS, count_macs, count_parameters
 from hamsa_deploy.models.sass import sass
+from hamsa_runtime.errors import InputError
 
 GOLDEN = Path(__file__).parent.parent / "data" / "sass.npz"
 # float64 sums of at most 197 terms: rounding stays under 1e-13; the data's own agreement is stated as 1e-10.

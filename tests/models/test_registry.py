@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hamsa_runtime.errors import InputError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -20,6 +19,7 @@ from hamsa_deploy.models import (
     load_model,
     model_entry,
 )
+from hamsa_runtime.errors import InputError
 
 USER_MODULE = """
 from torch import nn

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hamsa_runtime.errors import InputError
 
 from hamsa_deploy.models import MODELS, VMINet
+from hamsa_runtime.errors import InputError
 
 GOLDEN = Path(__file__).parent.parent / "data" / "vminet.npz"
 GOLDEN_TOLERANCE = 1e-10  # as for SASS

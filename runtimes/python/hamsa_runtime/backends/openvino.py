@@ -40,23 +40,32 @@ class Runner:
         if threads is not None and device == "CPU":
             options["INFERENCE_NUM_THREADS"] = threads
         path = folder / FILES[manifest.target]
+        self._manifest, self._options = manifest, options
         try:
-            self._compiled = core.compile_model(core.read_model(path), device, options)
-            self._request = self._compiled.create_infer_request()
+            self._model = core.read_model(path)
+            # One image at a time is what devices do most. The CPU plugin runs a model of known shapes faster than one
+            # with a dynamic batch (HAMSA-S: 12 % in f32, 22 % in bf16), so this case has a compiled model of its own.
+            self._compiled = core.compile_model(self._with_batch_of_one(), device, options)
+            self._requests = {True: self._compiled.create_infer_request()}
         except RuntimeError as error:
             raise BuildError(f"{path}: OpenVINO cannot load this model on {device}\n{error}") from error
         self._check_granted()
         check_names("inputs", inputs, [port.get_names() for port in self._compiled.inputs])
         check_names("outputs", outputs, [port.get_names() for port in self._compiled.outputs])
-        self._ports = {name: self._compiled.output(name) for name in outputs}
+        self._outputs = outputs
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
+        single = all(inputs[spec.name].shape[0] == 1 for spec in self._manifest.inputs if "batch" in spec.shape[:1])
         try:
-            self._request.infer(inputs)
+            if single not in self._requests:
+                compiled = openvino.Core().compile_model(self._model, self._device, self._options)
+                self._requests[single] = compiled.create_infer_request()
+            request = self._requests[single]
+            request.infer(inputs)
         except RuntimeError as error:
             raise BuildError(f"OpenVINO failed to run the model\n{error}") from error
-        return {name: self._request.get_tensor(port).data.copy() for name, port in self._ports.items()}
+        return {name: request.get_tensor(name).data.copy() for name in self._outputs}
 
     def describe(self) -> dict[str, str]:
         """What runs; `layers` counts the precisions that the layers were really given."""
@@ -75,7 +84,15 @@ class Runner:
 
     def close(self) -> None:
         """Drops the request before the model that it belongs to."""
-        del self._ports, self._request, self._compiled
+        del self._requests, self._compiled, self._model
+
+    def _with_batch_of_one(self) -> openvino.Model:
+        """The model for one image at a time; itself where its batch is fixed."""
+        shapes = {spec.name: [1 if size == "batch" else size for size in spec.shape] for spec in self._manifest.inputs}
+        model = self._model.clone()
+        if any("batch" in spec.shape for spec in self._manifest.inputs):
+            model.reshape(shapes)
+        return model
 
     def _check_granted(self) -> None:
         """Fails if the plugin settled for another precision or device than the one asked for."""

@@ -1,0 +1,163 @@
+"""to_real as a whole: what it keeps, what it refuses, what it says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fft, nn
+
+from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
+from hamsa_deploy.models import MODELS, SASS, load_model
+from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.provenance import innermost_frame, module_path
+from hamsa_runtime.errors import InputError
+
+from .programs import Program, assert_real, check_exact, operators, relative_error
+
+
+class Mixer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(6)
+        self.sass = SASS((4, 4), 6, norm="backward", complex_w1=True)
+        self.again = SASS((4, 4), 6, norm="forward", complex_w1=False)
+
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        return {"mixed": F.gelu(self.again(self.sass(self.norm(tokens))))}
+
+
+@pytest.fixture(scope="module")
+def mixer() -> tuple[Mixer, torch.export.ExportedProgram]:
+    torch.manual_seed(0)
+    model = Mixer().eval()
+    return model, to_real(model, (torch.randn(1, 16, 6),))
+
+
+def test_the_batch_is_dynamic_by_default(mixer):
+    model, program = mixer
+    for batch in (1, 2, 5):
+        x = torch.randn(batch, 16, 6)
+        assert relative_error(program.module()(x), model(x)) < 2e-6
+
+
+def test_inputs_outputs_and_parameters_keep_their_names(mixer):
+    model, program = mixer
+    assert program.graph_signature.user_inputs == ("tokens",)
+    assert set(program.module()(torch.randn(2, 16, 6))) == {"mixed"}
+    kept = set(program.graph_signature.inputs_to_parameters.values())
+    assert {"norm.weight", "sass.gate.weight"} & kept or {"norm.weight"} <= kept
+    assert "sass.psi" not in kept  # K_hat is computed, psi itself is not needed
+
+
+def test_fused_operators_stay_whole(mixer):
+    assert {"layer_norm", "gelu", "linear"} <= set(operators(mixer[1]))
+
+
+def test_equal_constants_are_stored_once(mixer):
+    """Both mixers have the same transform length: its matrices are there once."""
+    shapes = [tuple(b.shape) for _, b in mixer[1].named_buffers()]
+    assert shapes.count((9, 16)) == 2  # cosines and sines; both norms leave the same orthonormal matrices
+
+
+def test_every_node_of_a_mixer_names_its_module_and_a_source_line(mixer):
+    nodes = [n for n in mixer[1].graph.nodes if n.op == "call_function" and "matmul" in str(n.target)]
+    assert nodes
+    for node in nodes:
+        assert module_path(node) in ("sass", "again")
+        frame = innermost_frame(node.meta["stack_trace"])
+        assert frame is not None
+        assert frame[0].endswith("sass.py")
+
+
+def test_a_model_without_complex_tensors_comes_back_numerically_identical():
+    model, x = load_model("vminet_ti", image_size=64, num_classes=10), torch.randn(2, 3, 64, 64)
+    program = to_real(model, (x,))
+    for name, value in model(x).items():
+        assert torch.equal(program.module()(x)[name], value)
+
+
+def test_complex_inputs_and_outputs_have_a_last_dimension_of_two():
+    z = torch.randn(2, 5, dtype=torch.complex128)
+    program = check_exact(Program(lambda z, x: z * fft.fft(x)), z, torch.randn(2, 5, dtype=torch.float64))
+    assert [node.meta["val"].shape[-1] for node in program.graph.nodes if node.op == "placeholder"][-2:] == [2, 5]
+
+
+def test_an_exported_program_is_accepted():
+    x = torch.randn(3, 8)
+    captured = torch.export.export(Program(lambda x: fft.fft(x).abs()), (x,))
+    assert_real(to_real(captured, (x,), dynamic_shapes={}))
+
+
+def test_the_example_inputs_and_the_model_are_left_alone(mixer):
+    model = Mixer().eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    to_real(model, (torch.randn(1, 16, 6),))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert model.sass.psi.dtype == torch.float32
+
+
+class Nested(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Program(lambda x: torch.linalg.inv(fft.fft(x)).real)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+def test_an_operator_without_a_rule_is_named_with_module_and_line():  # faults.md row 15
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        to_real(Nested(), (torch.randn(2, 4, 4),), dynamic_shapes={})
+    message = str(caught.value)
+    assert "linalg_inv" in message
+    assert "module 'inner'" in message
+    assert "test_compiler.py" in message or "programs.py" in message
+    assert caught.value.exit_code == 2
+
+
+def test_the_nearest_operator_with_a_rule_is_suggested():
+    with pytest.raises(UnsupportedOperatorError, match="'cumsum'"):
+        to_real(Program(lambda x: fft.fft(x).cumprod(1).abs()), (torch.randn(2, 4),), dynamic_shapes={})
+
+
+def test_a_transform_along_a_dynamic_axis_fails_before_anything_is_built():  # faults.md row 16
+    length = torch.export.Dim("length", min=2, max=64)
+    with pytest.raises(UnsupportedTransformError, match="dynamic length"):
+        to_real(Program(lambda x: fft.fft(x).abs()), (torch.randn(2, 9),), dynamic_shapes={"inputs": ({1: length},)})
+
+
+@pytest.mark.parametrize(
+    "call", [lambda x: fft.fft(x, n=0), lambda x: fft.fft(x, norm="unit"), lambda x: fft.fft(x, dim=7)]
+)
+def test_a_transform_that_pytorch_refuses_is_bad_input(call):  # faults.md row 16
+    with pytest.raises(InputError):
+        to_real(Program(lambda x: call(x).abs()), (torch.randn(2, 9),), dynamic_shapes={})
+
+
+def test_an_unknown_target_is_bad_input():
+    with pytest.raises(InputError, match="onnx"):
+        to_real(Program(lambda x: x), (torch.randn(2, 2),), target="onxn")
+
+
+HAMSA_PRESETS = [name for name in MODELS if name.startswith("hamsa")]
+
+
+@pytest.mark.parametrize("name", HAMSA_PRESETS)
+def test_every_hamsa_preset_becomes_real(name, tmp_path):
+    """No complex tensor, no FFT, 2e-6 in float32, and a file of at most 1.15 times the parameters plus 1 MB."""
+    from hamsa_deploy.targets.onnx import onnx_from_program
+
+    model = load_model(name)
+    size = 32 if name == "hamsa_nano" else 224
+    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    program = to_real(model, (x,))
+    assert_real(program)
+    with torch.inference_mode():
+        error = relative_error(program.module()(x), model(x))
+    onnx_from_program(program, tmp_path / "model.onnx", inputs=["images"], outputs=["logits", "embedding"])
+    parameters = 4 * sum(p.numel() for p in model.parameters())
+    written = sum(path.stat().st_size for path in tmp_path.iterdir())
+    print(f"{name}: relative error {error:.1e}, {written / 1e6:.1f} MB, parameters {parameters / 1e6:.1f} MB")
+    assert error < 2e-6
+    assert written <= 1.15 * parameters + 1e6
