@@ -16,7 +16,7 @@ from torch import nn
 from hamsa_deploy.cli.files import read_arrays, read_images, read_labels
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
 from hamsa_deploy.models.preprocessing import IMAGENET
-from hamsa_deploy.models.registry import _bundled_weights
+from hamsa_deploy.models.registry import bundled_weights
 from hamsa_deploy.pipeline import Request
 from hamsa_deploy.samples import sample_images
 from hamsa_runtime.bundle import sha256_of
@@ -49,7 +49,7 @@ def request_from_options(options: Any) -> Request:
         provenance={
             "reference": options.model,
             "config": config,
-            "weights": _weights_file(options.weights or _bundled_weights(entry, config)),
+            "weights": _weights_file(options.weights or bundled_weights(entry, config)),
         },
     )
 

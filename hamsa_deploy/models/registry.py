@@ -105,7 +105,7 @@ def load_model(name: str, weights: str | PathLike[str] | None = None, **config: 
             expected="a torch.nn.Module",
             fix="name a factory or class whose call returns the model, such as package.module:MyNet",
         )
-    source = Path(weights) if weights is not None else _bundled_weights(entry, config)
+    source = Path(weights) if weights is not None else bundled_weights(entry, config)
     if source is not None:
         load_weights(model, source)
     elif name in MODELS:
@@ -150,7 +150,7 @@ def _built(entry: ModelEntry, config: Mapping[str, Any]) -> Any:
         return entry.factory(**{**entry.config, **config})
 
 
-def _bundled_weights(entry: ModelEntry, config: Mapping[str, Any]) -> Path | None:
+def bundled_weights(entry: ModelEntry, config: Mapping[str, Any]) -> Path | None:
     """The entry's weights, unless an option differs from what they were trained with."""
     if entry.weights is None:
         return None

@@ -65,7 +65,7 @@ def test_nano_comes_trained() -> None:
             assert torch.equal(value, trained[name]), name
 
 
-def test_features_keep_the_bundled_weights() -> None:
+def test_features_keep_thebundled_weights() -> None:
     trained, pyramid = load_model("hamsa_nano"), load_model("hamsa_nano", features=True)
     assert torch.equal(trained.head.weight, pyramid.head.weight)
     assert "stage4" in pyramid(torch.zeros(1, 3, 32, 32))

@@ -14,7 +14,7 @@ EXACT = Thresholds(max_relative_error=1e-6, cosine=0.999999, top1=1.0)
 
 
 def test_relative_errors_are_relative_to_the_largest_value_of_each_image():
-    np.testing.assert_allclose(relative_errors(B + [[0, 0, 0.4], [0, 0, 0]], B), [0.1, 0.0], atol=1e-7)
+    np.testing.assert_allclose(relative_errors(B + np.array([[0, 0, 0.4], [0, 0, 0]]), B), [0.1, 0.0], atol=1e-7)
     np.testing.assert_allclose(relative_errors(np.full((1, 3), 0.5), np.zeros((1, 3))), [0.5])
 
 

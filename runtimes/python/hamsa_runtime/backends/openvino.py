@@ -126,6 +126,6 @@ def _precision(core: openvino.Core, device: str, wanted: str) -> str:
         raise MissingError(
             f"{device} ({name}) cannot run {wanted}",
             expected=f"a device with {capability}; this one has {', '.join(capabilities)}",
-            fix="export with --precision fp32",
+            fix="export with --fp32",
         )
     return hint

@@ -1,0 +1,59 @@
+"""The README's commands, run as they stand there, in an empty folder with the files that they name."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("hamsa-")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """What a reader would have: a checkpoint, some photographs, a model of their own."""
+    path = tmp_path_factory.mktemp("readme")
+    shutil.copy(ROOT / "hamsa_deploy/models/weights/hamsa_nano.safetensors", path / "mine.safetensors")
+    shutil.copytree(ROOT / "hamsa_deploy/samples/photos", path / "photos", ignore=shutil.ignore_patterns("LICENSE"))
+    shutil.copy(path / "photos/china_00.jpg", path / "photo.jpg")
+    (path / "mynet.py").write_text(next(block for block in blocks("python") if "def make" in block))
+    return path
+
+
+def run(command: list[str], folder: Path) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_readme_has_commands():
+    assert len(COMMANDS) >= 5
+    assert {command.split()[0] for command in COMMANDS} == {"hamsa-export", "hamsa-doctor"}
+
+
+def test_the_commands_and_then_the_programs_work(folder):
+    for command in COMMANDS:
+        run(command.split("  #")[0].split(), folder)
+    for program in blocks("python"):
+        if "def make" not in program:
+            run([sys.executable, "-W", "error::UserWarning", "-c", program], folder)
+
+
+def test_files_that_the_readme_links_to_exist():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
