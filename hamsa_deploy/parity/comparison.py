@@ -153,8 +153,9 @@ def _failures_of(name: str, metrics: Mapping[str, float], thresholds: Thresholds
         )
     if not metrics["cosine"] >= thresholds.cosine:
         failures.append(f"{name}: cosine {metrics['cosine']:.6f} < {thresholds.cosine:g}")
-    if metrics.get("top1_decided", 1.0) < thresholds.top1:
-        failures.append(f"{name}: top-1 agreement {metrics['top1_decided']:.3f} < {thresholds.top1:g}, ties aside")
+    decided = metrics.get("top1_decided")
+    if decided is not None and not decided >= thresholds.top1:
+        failures.append(f"{name}: top-1 agreement {decided:.3f} < {thresholds.top1:g}, ties aside")
     return failures
 
 
