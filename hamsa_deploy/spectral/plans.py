@@ -27,7 +27,8 @@ import numpy as np
 
 from hamsa_deploy.spectral.lattice import Lattice
 
-# Measured with benchmarks/transforms.py on both engines: below this length one dense product beats two smaller ones.
+# Up to here one product beats two smaller ones on both engines, although it has more multiply-accumulates: HAMSA-S,
+# whose longest dense transform is 196, is as fast as its prototype was with this limit. Not yet fitted by length.
 DENSE_LIMIT = 400
 
 
@@ -59,6 +60,14 @@ class Plan:
         n1, n2 = self.factors
         h1 = n1 // 2 + 1
         return 2 * h1 * self.n + 4 * h1 * n2 * n2
+
+    @property
+    def stored(self) -> int:
+        """Numbers in the matrices, which the inverse shares."""
+        if self.is_dense:
+            return self.macs
+        n1, n2 = self.factors
+        return 2 * (n1 // 2 + 1) * (n1 + 2 * n2 * n2)
 
     @cached_property
     def lattice(self) -> Lattice:
@@ -99,9 +108,9 @@ def _phases(integers: np.ndarray, period: int, points: int) -> tuple[np.ndarray,
 
 @cache
 def plan_for(n: int) -> Plan:
-    """The plan with the fewest multiply-accumulates, dense up to DENSE_LIMIT points and for primes."""
+    """The plan with the fewest multiply-accumulates and numbers to store, dense up to DENSE_LIMIT and for primes."""
     dense = Plan(n, (n,))
     if n <= DENSE_LIMIT:
         return dense
     splits = [Plan(n, (n1, n // n1)) for n1 in range(2, n // 2 + 1) if n % n1 == 0]
-    return min([dense, *splits], key=lambda plan: plan.macs)
+    return min([dense, *splits], key=lambda plan: plan.macs + plan.stored)

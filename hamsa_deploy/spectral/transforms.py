@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral.dispatch import emit
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
 from hamsa_deploy.spectral.plans import Plan, plan_for
 from hamsa_deploy.spectral.provenance import module_path
@@ -55,18 +56,13 @@ def real_idft(re: Real, im: Real, axis: int) -> Real:
     """
     plan = plan_for(re.shape[axis])
     _note(plan)
-    weight = plan.lattice.weight
-    parts = [(_hermitian_half(re, axis, plan, EVEN), 0), (_hermitian_half(im, axis, plan, ODD), 1)]
     terms = []
-    for half, part in parts:
+    for part, (value, parity) in enumerate(((re, EVEN), (im, ODD))):
+        half = _hermitian_half(value, axis, plan, parity)
         if half is None:
             continue
-        value, doubled = half
-        columns, restore = _columns(value, axis)
-        scale = weight if doubled else 2 * weight
-        terms.append(
-            _dense_idft(columns, plan, part, scale) if plan.is_dense else _factored_idft(columns, plan, part, scale)
-        )
+        columns, restore = _columns(half, axis)
+        terms.append(_dense_idft(columns, plan, part) if plan.is_dense else _factored_idft(columns, plan, part))
     if not terms:
         return torch.zeros_like(re)
     total = terms[0] if len(terms) == 1 else terms[0] + terms[1]
@@ -75,19 +71,24 @@ def real_idft(re: Real, im: Real, axis: int) -> Real:
     return restore(total)
 
 
-def _hermitian_half(value: Real, axis: int, plan: Plan, parity: int) -> tuple[Real, bool] | None:
-    """value[k] + parity * value[-k] on the half lattice.
+def _hermitian_half(value: Real, axis: int, plan: Plan, parity: int) -> Real | None:
+    """weight (value[k] + parity * value[-k]) on the half lattice, or None where it vanishes.
 
-    Returns:
-        (that sum, True), or (half of it, False) where the parity makes both terms equal, or None where it vanishes.
+    The weights are here and not in the matrices, so that the inverse has the matrices of the forward transform.
     """
     if not isinstance(value, Mirrored) or value.axis != axis or not value.lattice.same_order(plan.lattice):
         value = _halved(value, axis, plan)
-    if value.parity == parity:
-        return value.plus, False
     if value.parity == -parity:
         return None
-    return (value.plus + value.minus if parity == EVEN else value.plus - value.minus), True
+    weight = plan.lattice.weight.reshape(-1, *[1] * (-axis - 1))
+    if value.parity == parity:
+        return value.plus * _constant(2 * weight, value.dtype)
+    both = value.plus + value.minus if parity == EVEN else value.plus - value.minus
+    return both * _constant(weight, value.dtype)
+
+
+def _constant(array: np.ndarray, dtype: torch.dtype) -> Any:
+    return Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(array))), dtype)
 
 
 def _halved(value: Real, axis: int, plan: Plan) -> Mirrored:
@@ -127,10 +128,13 @@ def _columns(x: Real, axis: int) -> tuple[Real, Callable[[Real], Real]]:
     return flat, lambda y: torch.reshape(y, (*before, y.shape[-2], *after))
 
 
-def _product(matrix: np.ndarray, x: Real) -> Real:
-    """constant @ x; the constant has one matrix, or one for each entry of x's last batch axis."""
-    constant: Any = Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(matrix))), x.dtype)
-    return torch.matmul(constant, x)
+def _product(matrix: np.ndarray, x: Real, *, transposed: bool = False) -> Real:
+    """constant @ x; the constant has one matrix, or one for each entry of x's last batch axis.
+
+    A transposed constant is stored as it is and transposed in the graph: engines do that once, when they load it.
+    """
+    stored = emit(_constant(matrix, x.dtype))
+    return torch.matmul(torch.transpose(stored, -1, -2) if transposed else stored, x)
 
 
 def _dense_dft(x: Real, plan: Plan) -> tuple[Real, Real]:
@@ -138,8 +142,8 @@ def _dense_dft(x: Real, plan: Plan) -> tuple[Real, Real]:
     return _product(c, x), _product(s, x)
 
 
-def _dense_idft(half: Real, plan: Plan, part: int, scale: np.ndarray) -> Real:
-    return _product((plan.dense_matrices()[part] * scale[:, None]).T, half)
+def _dense_idft(half: Real, plan: Plan, part: int) -> Real:
+    return _product(plan.dense_matrices()[part], half, transposed=True)
 
 
 def _factored_dft(x: Real, plan: Plan) -> tuple[Real, Real]:
@@ -152,19 +156,18 @@ def _factored_dft(x: Real, plan: Plan) -> tuple[Real, Real]:
     return torch.reshape(re, shape), torch.reshape(im, shape)
 
 
-def _factored_idft(half: Real, plan: Plan, part: int, scale: np.ndarray) -> Real:
+def _factored_idft(half: Real, plan: Plan, part: int) -> Real:
     n1, n2 = plan.factors
     batch, columns = list(half.shape[:-2]), half.shape[-1]
     spectrum = torch.reshape(half, (*batch, n1 // 2 + 1, n2, columns))
-    matrices = plan.second_matrices()[part] * scale.reshape(n1 // 2 + 1, n2, 1)
-    return _product(matrices.transpose(0, 2, 1), spectrum)
+    return _product(plan.second_matrices()[part], spectrum, transposed=True)
 
 
 def _finish_idft(s: Real, plan: Plan) -> Real:
     n1, n2 = plan.factors
     batch, columns = list(s.shape[:-3]), s.shape[-1]
     s = torch.reshape(s, (*batch, 2 * (n1 // 2 + 1), n2 * columns))
-    x = _product(plan.first_matrix().T, s)
+    x = _product(plan.first_matrix(), s, transposed=True)
     return torch.reshape(x, (*batch, plan.n, columns))
 
 
