@@ -12,24 +12,20 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint bench clean
+.PHONY: help demo test lint bench clean
 
 help:
-	@echo "make demo       export the bundled model to OpenVINO, and compare it with PyTorch"
-	@echo "make test       lint, types and tests"
-	@echo "make test-slow  the tests that take minutes"
-	@echo "make lint       lint and types only"
-	@echo "make bench      the measurements behind the figures in README.md"
-	@echo "make clean      remove outputs and caches (not $(VENV))"
+	@echo "make demo   export the bundled model to OpenVINO, and compare it with PyTorch"
+	@echo "make test   lint, types and tests"
+	@echo "make lint   lint and types only"
+	@echo "make bench  the measurements behind the figures in README.md"
+	@echo "make clean  remove outputs and caches (not $(VENV))"
 
 demo: $(INSTALLED)
 	$(BIN)/hamsa-export --to openvino --output out/hamsa_nano-openvino-fp32
 
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
-
-test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
