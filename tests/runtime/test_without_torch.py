@@ -47,7 +47,14 @@ def test_the_runtime_alone_runs_bundles_of_both_targets(
 ) -> None:
     np.save(tmp_path / "pixels.npy", pixels)
     for target in ("onnx", "openvino"):  # one test, so that one worker makes one environment
-        command = [device_python, "-I", "-c", SCRIPT, make_bundle(target), tmp_path / "pixels.npy"]
+        command = [
+            device_python,
+            "-I",
+            "-c",
+            SCRIPT,
+            make_bundle(target, folder=tmp_path / target),
+            tmp_path / "pixels.npy",
+        ]
         result = subprocess.run(command, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         found = json.loads(result.stdout)
