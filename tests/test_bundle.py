@@ -297,6 +297,7 @@ def test_a_relative_destination_works(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     write(Path("bundle"))
     open_bundle("bundle").verify()
+    assert (tmp_path / "bundle" / "manifest.json").is_file()
 
 
 @pytest.fixture

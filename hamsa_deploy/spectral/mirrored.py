@@ -18,7 +18,7 @@ import torch
 from hamsa_deploy.spectral import trace
 from hamsa_deploy.spectral.dispatch import apply, mirrored_rule, operator_name
 from hamsa_deploy.spectral.lattice import Lattice
-from hamsa_deploy.spectral.values import Constant, Real, Value
+from hamsa_deploy.spectral.values import Constant, Real, Value, gather
 
 EVEN, ODD = 1, -1
 
@@ -71,8 +71,7 @@ class Mirrored(Value):
     def materialise(self) -> Real:
         """The full spectrum in natural order."""
         both = torch.cat([self.plus, self.minus], dim=self.axis)
-        order: Any = Constant(trace.eagerly(lambda: torch.from_numpy(self.lattice.order)), torch.int64)
-        return torch.index_select(both, self.axis, order)
+        return gather(both, self.axis, self.lattice.order)
 
     def on_half(self, plus: Real, minus: Real | None, parity: int, sign: int = 1) -> Mirrored:
         """A value on the same axis and lattice."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from hamsa_deploy.spectral.dispatch import emit
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
 from hamsa_deploy.spectral.plans import Plan, plan_for
 from hamsa_deploy.spectral.provenance import module_path
-from hamsa_deploy.spectral.values import Constant, Real
+from hamsa_deploy.spectral.values import Real, constant_from, gather
 
 
 def real_dft(x: Real, axis: int) -> tuple[Mirrored, Mirrored]:
@@ -82,25 +81,17 @@ def _hermitian_half(value: Real, axis: int, plan: Plan, parity: int) -> Real | N
         return None
     weight = plan.lattice.weight.reshape(-1, *[1] * (-axis - 1))
     if value.parity == parity:
-        return value.plus * _constant(2 * weight, value.dtype)
+        return value.plus * constant_from(2 * weight, value.dtype)
     both = value.plus + value.minus if parity == EVEN else value.plus - value.minus
-    return both * _constant(weight, value.dtype)
-
-
-def _constant(array: np.ndarray, dtype: torch.dtype) -> Any:
-    return Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(array))), dtype)
+    return both * constant_from(weight, value.dtype)
 
 
 def _halved(value: Real, axis: int, plan: Plan) -> Mirrored:
     """A full spectrum as a Mirrored, by two gathers."""
     if isinstance(value, Mirrored):
         value = value.materialise()
-
-    def gather(index: np.ndarray) -> Real:
-        order: Any = Constant(trace.eagerly(lambda: torch.from_numpy(index)), torch.int64)
-        return torch.index_select(value, axis, order)
-
-    return Mirrored(gather(plan.lattice.half), gather(plan.lattice.mirror), 0, axis, plan.lattice)
+    plus, minus = (gather(value, axis, order) for order in (plan.lattice.half, plan.lattice.mirror))
+    return Mirrored(plus, minus, 0, axis, plan.lattice)
 
 
 def _dft_of_mirrored(x: Mirrored, axis: int) -> tuple[Mirrored, Mirrored]:
@@ -133,7 +124,7 @@ def _product(matrix: np.ndarray, x: Real, *, transposed: bool = False) -> Real:
 
     A transposed constant is stored as it is and transposed in the graph: engines do that once, when they load it.
     """
-    stored = emit(_constant(matrix, x.dtype))
+    stored = emit(constant_from(matrix, x.dtype))
     return torch.matmul(torch.transpose(stored, -1, -2) if transposed else stored, x)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
+import numpy as np
 import torch
 
 from hamsa_deploy.spectral import trace
@@ -96,6 +97,16 @@ class Constant(Value):
         return self.value.to(WIDE.get(self.value.dtype, self.value.dtype))
 
 
+def constant_from(array: np.ndarray, dtype: torch.dtype) -> Any:
+    """A Constant of our own making: a matrix, weights, an order of frequencies."""
+    return Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(array))), dtype)
+
+
+def gather(x: Real, axis: int, order: np.ndarray) -> Real:
+    """The entries of x along an axis in another order."""
+    return torch.index_select(x, axis, constant_from(order, torch.int64))
+
+
 class Complex(Value):
     """A complex tensor as a pair of real values of one shape.
 
@@ -111,14 +122,12 @@ class Complex(Value):
 
     @property
     def re(self) -> Real:
-        if callable(self._re) and not isinstance(self._re, (torch.Tensor, Value)):
-            self._re = self._re()
+        self._re = _computed(self._re)
         return self._re
 
     @property
     def im(self) -> Real:
-        if callable(self._im) and not isinstance(self._im, (torch.Tensor, Value)):
-            self._im = self._im()
+        self._im = _computed(self._im)
         return self._im
 
     @property
@@ -142,6 +151,10 @@ class Complex(Value):
             root = self._magnitude()
         self._magnitude = lambda: root
         return root
+
+
+def _computed(part: Deferred) -> Real:
+    return part() if callable(part) and not isinstance(part, (torch.Tensor, Value)) else part
 
 
 class RealView(Value):

@@ -18,12 +18,11 @@ import numpy as np
 import torch
 
 from hamsa_deploy.errors import UnsupportedTransformError
-from hamsa_deploy.spectral import trace
 from hamsa_deploy.spectral.dispatch import entry_rule
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
 from hamsa_deploy.spectral.plans import plan_for
 from hamsa_deploy.spectral.transforms import real_dft, real_idft
-from hamsa_deploy.spectral.values import Complex, Constant, Real, as_complex, is_complex
+from hamsa_deploy.spectral.values import Complex, Real, as_complex, constant_from, gather, is_complex
 
 OPPOSITE = {"backward": "forward", None: "forward", "forward": "backward", "ortho": "ortho"}
 
@@ -239,18 +238,13 @@ def _times(x: Any, scale: float) -> Any:
     return x if scale == 1.0 else x * scale
 
 
-def _gather(x: Real, axis: int, index: np.ndarray) -> Real:
-    order: Any = Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(index))), torch.int64)
-    return torch.index_select(x, axis, order)
-
-
 def _one_sided(m: Mirrored) -> Real:
     """Frequencies 0..n//2 in natural order; free where the plan produces just those."""
     half = np.arange(m.lattice.n // 2 + 1)
     if np.array_equal(m.lattice.half, half):
         return m.plus
     both = torch.cat([m.plus, m.minus], dim=m.axis)
-    return _gather(both, m.axis, m.lattice.order[half])
+    return gather(both, m.axis, m.lattice.order[half])
 
 
 def _two_sided(x: Real, axis: int, n: int, parity: int) -> Mirrored:
@@ -258,8 +252,8 @@ def _two_sided(x: Real, axis: int, n: int, parity: int) -> Mirrored:
     lattice = plan_for(n).lattice
     if np.array_equal(lattice.half, np.arange(n // 2 + 1)):
         return Mirrored(x, None, parity, axis, lattice)
-    x = _gather(x, axis, np.minimum(lattice.half, lattice.mirror))
+    x = gather(x, axis, np.minimum(lattice.half, lattice.mirror))
     if parity == ODD:
         sign = np.where(lattice.half > n // 2, -1.0, 1.0).reshape(-1, *[1] * (-axis - 1))
-        x = x * Constant(trace.eagerly(lambda: torch.from_numpy(sign)), x.dtype)
+        x = x * constant_from(sign, x.dtype)
     return Mirrored(x, None, parity, axis, lattice)
