@@ -9,26 +9,28 @@ executes is what torch.export records the second time.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 import torch.fx.traceback as fx_traceback
 from torch import nn
-from torch._subclasses import FakeTensorMode
+from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.export import Dim, ExportedProgram
+from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import rules, trace
+from hamsa_deploy.spectral.costs import TARGETS
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
+from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.spectral.provenance import place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
 from hamsa_runtime.errors import HamsaError, InputError
 
 __all__ = ["rules", "to_real"]
-
-TARGETS = ("onnx", "openvino")
 
 
 def to_real(
@@ -37,6 +39,7 @@ def to_real(
     *,
     dynamic_shapes: Any = None,
     target: str = "onnx",
+    plans: Mapping[int, Plan] = MappingProxyType({}),
 ) -> ExportedProgram:
     """Rewrite a model with torch.fft and complex tensors into real arithmetic.
 
@@ -47,6 +50,7 @@ def to_real(
         dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch; pass {}
             to fix all shapes.
         target: the engine that the products are shaped for, one of TARGETS.
+        plans: the plan for some transform lengths; the cost model chooses the others.
 
     Returns:
         A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left. Its
@@ -66,13 +70,21 @@ def to_real(
     captured = captured.run_decompositions({})  # in-place operators become functional; all others stay whole
     graph = captured.module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
-    real = _real_module(graph, target)
-    transforms = _collect_constants(real, inputs)
+    real = _real_module(graph, target, plans)
+    transforms = _collect_constants(real, graph)
     program = _capture(real, inputs, dynamic_shapes)
-    program.graph.eliminate_dead_code()  # the part of a spectrum that nobody used
-    program.graph_module.recompile()
+    _simplify(program)
     program.graph_module.meta["transforms"] = transforms
     return program
+
+
+def _simplify(program: ExportedProgram) -> None:
+    """Merge what two rules computed alike, such as one transform behind two slices of it; drop what nobody uses."""
+    merged = CSEPass(get_CSE_banned_ops())(program.graph_module)
+    if merged is not None:
+        program.graph_module.graph = merged.graph_module.graph
+    program.graph.eliminate_dead_code()
+    program.graph_module.recompile()
 
 
 def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
@@ -104,14 +116,14 @@ def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> 
         ) from error
 
 
-def _real_module(graph: torch.fx.GraphModule, target: str) -> nn.Module:
+def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, Plan]) -> nn.Module:
     """A module that interprets `graph` with the compiler's values; it has the user's signature."""
 
     class RealForm(nn.Module):
         transforms: list[dict[str, Any]]
 
         def forward(self, *args: Any) -> Any:
-            state = trace.Trace(self, target)
+            state = trace.Trace(self, target, plans)
             with trace.tracing(state), fx_traceback.preserve_node_meta():
                 result = RealInterpreter(graph).run(*pytree.tree_leaves(args))
             self.transforms = state.transforms
@@ -127,11 +139,14 @@ def _real_module(graph: torch.fx.GraphModule, target: str) -> nn.Module:
     return RealForm().eval()
 
 
-def _collect_constants(real: nn.Module, inputs: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured."""
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with torch.no_grad():
-        real(*pytree.tree_map_only(torch.Tensor, fake.from_tensor, inputs))
+def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[dict[str, Any]]:
+    """The dry run: over the fake tensors of the first capture, so that the module knows all its buffers before it is
+    captured itself. Sizes that are symbols there must be symbols here, or a constant is made of one of them."""
+    inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
+    fake = next((x.fake_mode for x in inputs if isinstance(x, FakeTensor)), FakeTensorMode())
+    fake.allow_non_fake_inputs = True
+    with torch.no_grad(), fake:
+        real(*pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs))
     return real.transforms  # type: ignore[return-value]
 
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.lattice import Lattice
-from hamsa_deploy.spectral.plans import DENSE_LIMIT, Plan, plan_for
+from hamsa_deploy.spectral.plans import Plan, candidates, plan_for
 
-from .programs import assert_real, operators, relative_error
+from .programs import Program, assert_real, check_exact, operators, relative_error
 
 LENGTHS = [1, 2, 3, 4, 7, 12, 49, 60, 97, 196, 197, 400, 401, 404, 625, 784, 1021, 1024, 3136, 4095, 4096]
 
@@ -20,8 +20,8 @@ LENGTHS = [1, 2, 3, 4, 7, 12, 49, 60, 97, 196, 197, 400, 401, 404, 625, 784, 102
 def test_a_lattice_covers_every_frequency_with_weight_one(n):
     lattice = plan_for(n).lattice
     total = np.zeros(n)
-    np.add.at(total, lattice.half, lattice.weight)
-    np.add.at(total, lattice.mirror, lattice.weight)
+    np.add.at(total, lattice.half, lattice.weight[lattice.half])
+    np.add.at(total, lattice.mirror, lattice.weight[lattice.mirror])
     np.testing.assert_allclose(total, 1, rtol=0, atol=1e-15)
 
 
@@ -33,8 +33,8 @@ def test_a_lattice_order_finds_every_frequency(n):
 
 
 def test_lattices_of_other_order_differ():
-    assert Lattice(8, np.arange(5)).same_order(Lattice(8, np.arange(5)))
-    assert not Lattice(8, np.arange(5)).same_order(Plan(8, (4, 2)).lattice)
+    assert Plan(8, (8,)).lattice.same_order(Lattice.hermitian(8, np.arange(5)))
+    assert not Plan(8, (8,)).lattice.same_order(Plan(8, (4, 2)).lattice)
 
 
 class Round(nn.Module):
@@ -69,13 +69,57 @@ def test_float32_transforms_agree_with_float64_torch_fft(n):
     assert relative_error(program.module()(x), expected) < 2e-6
 
 
-def test_long_composite_lengths_get_two_factors_and_others_one_matrix():
-    assert plan_for(DENSE_LIMIT).is_dense
-    assert plan_for(1021).is_dense  # prime
-    plan = plan_for(3136)
-    assert len(plan.factors) == 2
-    assert np.prod(plan.factors) == 3136
-    assert plan.macs * 10 < Plan(3136, (3136,)).macs
+FORMS = [
+    Plan(12, (12,)),
+    Plan(12, (3, 4)),
+    Plan(12, (4, 3)),
+    Plan(24, (2, 3, 4)),
+    Plan(30, (5, 3, 2)),
+    Plan(36, (2, 3, 3, 2)),
+]
+FORMS += [Plan(13, ()), Plan(5, ())]
+
+
+@pytest.mark.parametrize("plan", FORMS, ids=str)
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_every_form_of_a_plan_is_exact(plan, axis):
+    """Two-sided and one-sided, forward and inverse, padded and cut, along any axis."""
+    n, sizes = plan.n, [2, 3, 2]
+    sizes.insert(axis, n)
+    x = torch.randn(sizes, dtype=torch.float64, generator=torch.manual_seed(0))
+    kernel = torch.randn(n, *[1] * (3 - axis), dtype=torch.complex128, generator=torch.manual_seed(1))
+
+    def program(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        two_sided, one_sided = torch.fft.fft(x, dim=axis), torch.fft.rfft(x, dim=axis)
+        padded = torch.fft.fft(x.narrow(axis, 0, n - 2), n=n, dim=axis)
+        gated = two_sided * two_sided.abs() * kernel
+        return (
+            two_sided,
+            one_sided,
+            torch.fft.ifft(gated, dim=axis),
+            torch.fft.ifft(padded * padded.abs(), dim=axis).real.narrow(axis, 0, n - 2),
+            torch.fft.irfft(one_sided * one_sided.abs(), n=n, dim=axis),
+        )
+
+    check_exact(Program(program), x, plans={n: plan})
+
+
+def test_the_forms_of_a_length():
+    assert [plan.factors for plan in candidates(8)] == [(8,), (2, 4), (2, 2, 2), (4, 2)]
+    assert [plan.kind for plan in candidates(13)] == ["dense", "Rader"]
+    assert Plan(2310, (2310,)) in candidates(2310)
+
+
+def test_short_lengths_are_dense_and_long_ones_have_factors():
+    for n in (1, 2, 7, 49, 196):
+        assert plan_for(n).is_dense
+    assert len(plan_for(3136).factors) == 2
+    assert len(plan_for(97344).factors) >= 3
+    for n in (3136, 97344):
+        plan = plan_for(n)
+        assert np.prod(plan.factors) == n
+        assert plan.work.macs * 10 < Plan(n, (n,)).work.macs
+    assert plan_for(97344).work.stored * 4 < 100e6  # bytes in float32
 
 
 def test_two_factors_leave_no_twiddle_multiplication_and_no_gather():

@@ -25,7 +25,8 @@ INDEX = torch.tensor([3, 1, 1])
 
 def spectrum(x: Tensor) -> Tensor:
     """Complex with halves known: Mirrored parts."""
-    return fft.fft(x, dim=1)
+    z = fft.fft(x, dim=1)
+    return torch.complex(z.real, z.imag)
 
 
 def pair(x: Tensor) -> Tensor:
@@ -52,7 +53,7 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
     "_conj_physical": [lambda z, x: torch.conj_physical(z) * 2],
     "concat": [lambda z, x: torch.concat([z, 2 * z], 1)],
     "pad": [lambda z, x: F.pad(z, (1, 2)), lambda z, x: F.pad(z, (1, 2), value=1.5)],
-    "constant_pad_nd": [lambda z, x: fft.fft(z, n=15, dim=1)],
+    "constant_pad_nd": [lambda z, x: torch.constant_pad_nd(z, (0, 0, 1, 2))],
     "conv1d": [lambda z, x: F.conv1d(z, KERNEL, W[0, :4]), lambda z, x: F.conv1d(z, KERNEL)],
     "conv2d": [lambda z, x: F.conv2d(z[:, None], KERNEL[:, :1, None].expand(4, 1, 2, 3))],
     "conv3d": [lambda z, x: F.conv3d(z[None, None], KERNEL[:, :1, None, None].expand(4, 1, 2, 2, 3))],

@@ -9,14 +9,15 @@ import torch
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral.dispatch import apply, entry_rule, partwise_rule, rule
-from hamsa_deploy.spectral.values import PART, Complex, RealView, Value, as_complex, is_complex, split
+from hamsa_deploy.spectral.padded import padded, scattered
+from hamsa_deploy.spectral.values import PART, Complex, RealView, Value, as_complex, is_complex, split, zeros_like
 
 _to_copy = torch.ops.aten._to_copy.default
 
 
 # Functionalisation has turned reshape, flatten, chunk, movedim, .. into these before the rules see them.
 SAME_ON_BOTH_PARTS = """
-    view _unsafe_view permute transpose t unsqueeze squeeze expand repeat tile flip roll clone detach
+    view _unsafe_view permute transpose t unsqueeze squeeze expand repeat tile flip roll
     slice select narrow index index_select gather index_put index_add scatter select_scatter slice_scatter
     diagonal tril triu cat concat stack split split_with_sizes unbind where sum mean cumsum zeros_like
 """.split()
@@ -65,17 +66,47 @@ def pad(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
     )
 
 
+@entry_rule("pad", "constant_pad_nd")
+def pad_with_zeros(x: Any, widths: Sequence[int], *options: Any, **kwargs: Any) -> Any:
+    """Zeros around a real value along one axis are not written before somebody needs them."""
+    plain = not kwargs and all(option in ("constant", None, 0) for option in options)
+    known = len(widths) >= 2 and all(isinstance(width, int) and width >= 0 for width in widths)
+    axes = [axis for axis in range(len(widths) // 2) if any(widths[2 * axis : 2 * axis + 2])]
+    if is_complex(x) or not (plain and known and len(axes) == 1) or not x.dtype.is_floating_point:
+        return NotImplemented
+    axis = -1 - axes[0]
+    if not isinstance(x.shape[axis], int):
+        return NotImplemented
+    return padded(x, axis, *widths[2 * axes[0] : 2 * axes[0] + 2])
+
+
+@entry_rule("slice_scatter")
+def slice_scatter(x: Any, source: Any, *args: Any, **kwargs: Any) -> Any:
+    """A real value written into zeros is that value with zeros around it."""
+    if is_complex(x) or is_complex(source) or kwargs:
+        return NotImplemented
+    return scattered(x, source, args)
+
+
+@rule("clone", "detach", "contiguous", "alias", "lift_fresh")
+def same(z: Any, **kwargs: Any) -> Any:
+    """Copies, which mean nothing in a graph without side effects."""
+    return z
+
+
 @rule("copy")
-def copied(target: Any, source: Any, *_: Any) -> Complex:
+def copied(target: Any, source: Any, *_: Any) -> Any:
     """What target.copy_(source) leaves in the target."""
     z = as_complex(source)
+    if z.shape == target.shape:
+        return z
     return Complex(torch.broadcast_to(z.re, target.shape), torch.broadcast_to(z.im, target.shape))
 
 
 @rule("ones_like")
 def ones_like(z: Complex, **kwargs: Any) -> Complex:
     """1 + 0 i everywhere."""
-    return Complex(torch.ones_like(z.re), torch.zeros_like(z.re))
+    return Complex(torch.ones_like(z.re), zeros_like(z.re))
 
 
 @rule("_assert_tensor_metadata")
@@ -130,4 +161,4 @@ def to_complex(x: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(x, Complex) or dtype is None or not dtype.is_complex:
         return NotImplemented
     re = apply(_to_copy, (x,), {"dtype": PART[dtype]})
-    return Complex(re, torch.zeros_like(re))
+    return Complex(re, zeros_like(re))
