@@ -53,7 +53,7 @@ def _dft_along(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
 
 
 def _dense_dft(x: Real, axis: int, matrices: tuple[np.ndarray, np.ndarray]) -> tuple[Real, Real]:
-    """Two products with the samples that are not zero."""
+    """Products with the samples that are not zero. Two, so that the one whose result nobody uses can be dropped."""
     values = x.value if isinstance(x, Padded) else x
     re, im = linearly(lambda v: tuple(multiply(matrix, v, axis) for matrix in matrices), axis, values)
     return re, im
@@ -120,7 +120,7 @@ def inverse_weight(n: int, axis: int, columns: int, *, one_sided: bool) -> np.nd
 
 @dataclass(frozen=True)
 class _Inverse:
-    """One inverse transform: the sum of what meets the cosines and `sign` times what meets minus the sines.
+    """One inverse transform: the sum of what meets the cosines and, times `sign`, of what meets minus the sines.
 
     See `real_idft` for the other fields."""
 
@@ -159,20 +159,10 @@ class _Inverse:
     def _from_few(self, even: Real | None, odd: Real | None, index: np.ndarray) -> Real:
         """From the few frequencies that are not zero."""
         _note(self.n, (self.n,), f"dense, {len(index)} frequencies")
-        matrices = rows_of_dft(self.n, index, self.times)
         twice = self.one_sided & ((2 * index) % self.n != 0)  # these stand for their mirror images, too
         weight = _along(np.where(twice, 2.0, 1.0) * self.scale, -2)
-        terms = [
-            None if part is None else multiply(weight * matrix, part, self.axis, transposed=True)
-            for matrix, part in zip(matrices, (even, odd), strict=True)
-        ]
-        return self.total(*terms)
-
-    def total(self, cosines: Real | None, sines: Real | None) -> Real:
-        """The sum of two terms of which one may be zero."""
-        if cosines is None or sines is None:
-            return cosines if sines is None else sines if self.sign == 1 else -sines
-        return cosines + sines if self.sign == 1 else cosines - sines
+        cosines, sines = rows_of_dft(self.n, index, self.times)
+        return _dense_idft(even, odd, self.axis, (weight * cosines, self.sign * weight * sines))
 
     def _half(self, part: Real, plan: Plan, parity: int) -> Real:
         """weight (Z[k] + parity Z[-k]) on the half lattice; one-sided, weight 2 Z[k]."""
@@ -183,8 +173,10 @@ class _Inverse:
             half, factor = part.plus, 2.0
         else:
             half, factor = (part.plus + part.minus if parity == EVEN else part.plus - part.minus), 1.0
+        factor *= self.sign if parity == ODD else 1
         if self.weighted:
-            return half if factor == 1.0 or self.one_sided else half * factor
+            factor = factor / 2 if self.one_sided else factor
+            return half if factor == 1.0 else half * factor
         weight = factor * self.scale * plan.lattice.weight[plan.lattice.half]
         return half if (weight == 1).all() else half * constant_from(_along(weight, self.axis), half.dtype)
 
@@ -235,29 +227,33 @@ def _planned_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, in
     """The signal at some times, from weighted halves in the plan's order; None for zero."""
     times = inverse.times
     if plan.is_dense:
-        matrices = rows_of_dft(plan.n, plan.lattice.half, times)
-        pairs = zip(matrices, (even, odd), strict=True)
-        return inverse.total(*(None if part is None else multiply(m, part, axis, transposed=True) for m, part in pairs))
+        return _dense_idft(even, odd, axis, rows_of_dft(plan.n, plan.lattice.half, times))
     if plan.is_rader:
-        if odd is not None:
-            odd = odd if inverse.sign == 1 else -odd
-            odd = _signed(odd, axis, plan) if inverse.one_sided else odd
+        odd = odd if odd is None or not inverse.one_sided else _signed(odd, axis, plan)
         return rader.idft(even, odd, axis, plan, times)
     return _factored_idft(even, odd, axis, plan, inverse)
+
+
+def _dense_idft(even: Real | None, odd: Real | None, axis: int, matrices: tuple[np.ndarray, np.ndarray]) -> Real:
+    """One product for both parts, if both are there."""
+    if even is not None and odd is not None:
+        return multiply(np.concatenate(matrices), torch.cat([even, odd], axis), axis, transposed=True)
+    part, matrix = (even, matrices[0]) if odd is None else (odd, matrices[1])
+    return multiply(matrix, part, axis, transposed=True)
 
 
 def _factored_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, inverse: _Inverse) -> Real:
     """The steps of _factored_dft, transposed and in the opposite order."""
     n1, *others = plan.factors
     rest = plan.n // n1
-    terms: list[Real | None] = [None, None]
-    for i, (matrices, part) in enumerate(zip(_last_matrices(plan, inverse.one_sided), (even, odd), strict=True)):
+    terms = []
+    for matrices, part in zip(_last_matrices(plan, inverse.one_sided), (even, odd), strict=True):
         if part is not None:
             columns, restore = as_columns(part, axis)
             batch, width = list(columns.shape[:-2]), columns.shape[-1]
             spectrum = torch.reshape(columns, (*batch, len(matrices), others[-1], width))
-            terms[i] = multiply_each(matrices, spectrum, transposed=True)
-    s = inverse.total(*terms)
+            terms.append(multiply_each(matrices, spectrum, transposed=True))
+    s = terms[0] if len(terms) == 1 else terms[0] + terms[1]
     inner = 1
     for step in range(len(others) - 1, 0, -1):
         inner *= others[step]
