@@ -21,12 +21,12 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.errors import UnsupportedOperatorError
-from hamsa_deploy.spectral import rules, trace
+from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
+from hamsa_deploy.spectral import composites, rules, trace
 from hamsa_deploy.spectral.costs import TARGETS
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.plans import Plan
-from hamsa_deploy.spectral.provenance import place_of
+from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
 from hamsa_runtime.errors import HamsaError, InputError
 
@@ -67,7 +67,7 @@ def to_real(
     if dynamic_shapes is None:
         inputs, dynamic_shapes = _with_dynamic_batch(inputs)
     captured = model if isinstance(model, ExportedProgram) else _capture(model, inputs, dynamic_shapes)
-    captured = captured.run_decompositions({})  # in-place operators become functional; all others stay whole
+    captured = captured.run_decompositions(composites.decompositions())
     graph = captured.module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
     real = _real_module(graph, target, plans)
@@ -140,14 +140,22 @@ def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, P
 
 
 def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[dict[str, Any]]:
-    """The dry run: over the fake tensors of the first capture, so that the module knows all its buffers before it is
-    captured itself. Sizes that are symbols there must be symbols here, or a constant is made of one of them."""
-    inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"]
-    fake = next((x.fake_mode for x in inputs if isinstance(x, FakeTensor)), FakeTensorMode())
-    fake.allow_non_fake_inputs = True
-    with torch.no_grad(), fake:
-        real(*pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs))
+    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured.
+
+    Their shapes are dynamic where the captured ones are; with others, what depends on a shape would seem constant.
+    """
+    captured = [node.meta.get("val") for node in graph.graph.nodes if node.op == "placeholder"]
+    shape_env = next((x.fake_mode.shape_env for x in captured if isinstance(x, FakeTensor)), None)
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=shape_env), torch.no_grad():
+        real(*[_like_real(x) if isinstance(x, torch.Tensor) else x for x in captured])
     return real.transforms  # type: ignore[return-value]
+
+
+def _like_real(x: torch.Tensor) -> torch.Tensor:
+    """An uninitialised tensor that stands for `x`, in the real form of a complex one."""
+    if x.is_complex():
+        return torch.empty((*x.shape, 2), dtype=x.dtype.to_real())
+    return torch.empty(x.shape, dtype=x.dtype)
 
 
 class RealInterpreter(torch.fx.Interpreter):
@@ -158,6 +166,8 @@ class RealInterpreter(torch.fx.Interpreter):
         try:
             return super().run_node(n)
         except UnsupportedOperatorError as error:
+            raise error.at(place_of(n), function_called(n)) from None
+        except UnsupportedTransformError as error:
             raise error.at(place_of(n)) from None
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral.alternatives import alternative_to
 from hamsa_deploy.spectral.indexing import PICKING
 from hamsa_deploy.spectral.values import (
     WIDE,
@@ -36,6 +37,9 @@ from hamsa_deploy.spectral.values import (
 
 # A captured view relies on the strides that torch.fft gave its result; ours has others.
 VIEWS = {"view", "_unsafe_view"}
+
+# Whatever lies in memory is no constant: a second run would find another. Their rules give zeros.
+UNINITIALISED = {"empty", "empty_like", "new_empty"}
 
 Function = Callable[..., Any]
 Rule = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # (operator, args, kwargs) -> result
@@ -62,8 +66,11 @@ def entry_rule(*names: str) -> Callable[[Function], Function]:
 
 def _registrar(table: dict[str, Rule], names: tuple[str, ...]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
-        for name in names:
-            table[name] = lambda func, args, kwargs: function(*args, **kwargs)
+        @functools.wraps(function)  # the table of operators groups rules by the module of their function
+        def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return function(*args, **kwargs)
+
+        table.update(dict.fromkeys(names, call))
         return function
 
     return register
@@ -125,7 +132,7 @@ def _note_facts(name: str, args: tuple[Any, ...], result: Any) -> None:
     """Remember what is known of the values of an ordinary result."""
     if name in NON_NEGATIVE:
         trace.current().mark_nonnegative(result)
-    if name in ZEROS or (name in PICKING and is_zero(args[0])):
+    if name in ZEROS or (name == "full" and args[1] == 0) or (name in PICKING and is_zero(args[0])):
         trace.current().mark_zero(result)
 
 
@@ -175,7 +182,7 @@ def _can_fold(func: Any, leaves: list[Any]) -> bool:
     if any(isinstance(leaf, Value) and not isinstance(leaf, Constant) for leaf in leaves):
         return False
     tags = getattr(func, "tags", ())
-    return torch.Tag.nondeterministic_seeded not in tags
+    return operator_name(func) not in UNINITIALISED and torch.Tag.nondeterministic_seeded not in tags
 
 
 def _narrow_dtypes(args: Any, kwargs: Any) -> dict[torch.dtype, torch.dtype]:
@@ -191,7 +198,7 @@ def _narrow_dtypes(args: Any, kwargs: Any) -> dict[torch.dtype, torch.dtype]:
 def _complex_rule(name: str) -> Rule:
     if name in COMPLEX_RULES:
         return COMPLEX_RULES[name]
-    raise UnsupportedOperatorError(name, difflib.get_close_matches(name, supported_operators(), n=1, cutoff=0.5))
+    raise UnsupportedOperatorError(name, alternative_to(name, supported_operators()))
 
 
 def supported_operators() -> list[str]:
