@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral.separable import OneAxisAtATime
 from hamsa_deploy.spectral.values import WIDE, Complex, Constant, RealView, Value, is_complex
 
 # A captured view relies on the strides that torch.fft gave its result; ours has others.
@@ -110,7 +111,8 @@ def fold(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return WIDE.get(leaf, leaf) if isinstance(leaf, torch.dtype) else leaf
 
         wide_args, wide_kwargs = pytree.tree_map(widen, (args, kwargs))
-        return func(*wide_args, **wide_kwargs)
+        with OneAxisAtATime():
+            return func(*wide_args, **wide_kwargs)
 
     narrow = _narrow_dtypes(args, kwargs)
     result = trace.eagerly(compute)
