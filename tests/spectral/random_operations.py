@@ -80,11 +80,11 @@ PARTS = """
     torch.polar({z}.abs(), {z}.real)
     {x}.to(self.complex_dtype)
     {z}.to(self.complex_dtype)
-    torch.view_as_real({z})
-    torch.view_as_real({z})[..., 1]
-    torch.view_as_real({z}).sum(-1)
+    torch.view_as_real({z}.resolve_conj())
+    torch.view_as_real({z}.resolve_conj())[..., 1]
+    torch.view_as_real({z}.resolve_conj()).sum(-1)
     torch.view_as_complex(torch.stack([{x}, {x}.sigmoid()], -1))
-    torch.view_as_complex(torch.view_as_real({z}))
+    torch.view_as_complex(torch.view_as_real({z}.resolve_conj()))
 """
 
 TRANSFORMS = """
