@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hamsa_runtime.errors import InputError
 
 
 class UnsupportedOperatorError(InputError):
-    """A complex tensor reached an operator that the spectral compiler has no rule for."""
+    """A complex tensor reached an operator that the spectral compiler has no rule for.
 
-    def __init__(self, operator: str, nearest: Sequence[str] = (), where: str = "") -> None:
-        self.operator, self.nearest = operator, nearest
+    Args:
+        operator: what has no rule.
+        alternative: what to write instead, where something is known.
+        where: the place in the user's model.
+    """
+
+    def __init__(self, operator: str, alternative: str = "", where: str = "") -> None:
+        self.operator, self.alternative = operator, alternative
         super().__init__(
             f"the operator '{operator}' on a complex tensor{where} has no rule in the spectral compiler",
-            expected="one of the operators that hamsa_deploy.spectral.supported_operators() lists",
-            cause="the model computes with complex tensors in a way that is not covered yet",
-            fix=(f"rewrite that line with '{nearest[0]}', " if nearest else "rewrite that line, ")
-            + "or with the real and imaginary parts (torch.view_as_real)",
+            expected="one of the operators in the README's table, or one that PyTorch makes of them",
+            cause="the model computes with complex tensors in a way that is not covered",
+            fix=(f"{alternative}; or " if alternative else "")
+            + "rewrite that line with the real and imaginary parts (torch.view_as_real)",
         )
 
-    def at(self, where: str) -> UnsupportedOperatorError:
-        """The same error, naming the place in the user's model."""
-        return UnsupportedOperatorError(self.operator, self.nearest, where)
+    def at(self, where: str, called: str = "") -> UnsupportedOperatorError:
+        """The same error, naming the place in the user's model and the function that was called there."""
+        part_of = f" (called by '{called}')" if called and called != self.operator else ""
+        return UnsupportedOperatorError(self.operator, self.alternative, part_of + where)
 
 
 class UnsupportedTransformError(InputError):
     """A transform with a length, dimension or normalisation that cannot be compiled."""
+
+    def at(self, where: str) -> UnsupportedTransformError:
+        """The same error, naming the place in the user's model."""
+        return UnsupportedTransformError(self.found + where, expected=self.expected, cause=self.cause, fix=self.fix)

@@ -19,10 +19,10 @@ from torch._subclasses import FakeTensorMode
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.errors import UnsupportedOperatorError
-from hamsa_deploy.spectral import rules, trace
+from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
+from hamsa_deploy.spectral import composites, rules, trace
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
-from hamsa_deploy.spectral.provenance import place_of
+from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
 from hamsa_runtime.errors import HamsaError, InputError
 
@@ -63,7 +63,7 @@ def to_real(
     if dynamic_shapes is None:
         inputs, dynamic_shapes = _with_dynamic_batch(inputs)
     captured = model if isinstance(model, ExportedProgram) else _capture(model, inputs, dynamic_shapes)
-    captured = captured.run_decompositions({})  # in-place operators become functional; all others stay whole
+    captured = captured.run_decompositions(composites.decompositions())
     graph = captured.module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
     real = _real_module(graph, target)
@@ -143,6 +143,8 @@ class RealInterpreter(torch.fx.Interpreter):
         try:
             return super().run_node(n)
         except UnsupportedOperatorError as error:
+            raise error.at(place_of(n), function_called(n)) from None
+        except UnsupportedTransformError as error:
             raise error.at(place_of(n)) from None
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral.alternatives import alternative_to
 from hamsa_deploy.spectral.separable import OneAxisAtATime
 from hamsa_deploy.spectral.values import WIDE, Complex, Constant, RealView, Value, is_complex
 
@@ -49,8 +50,11 @@ def entry_rule(*names: str) -> Callable[[Function], Function]:
 
 def _registrar(table: dict[str, Rule], names: tuple[str, ...]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
-        for name in names:
-            table[name] = lambda func, args, kwargs: function(*args, **kwargs)
+        @functools.wraps(function)  # the table of operators groups rules by the module of their function
+        def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return function(*args, **kwargs)
+
+        table.update(dict.fromkeys(names, call))
         return function
 
     return register
@@ -153,7 +157,7 @@ def _narrow_dtypes(args: Any, kwargs: Any) -> dict[torch.dtype, torch.dtype]:
 def _complex_rule(name: str) -> Rule:
     if name in COMPLEX_RULES:
         return COMPLEX_RULES[name]
-    raise UnsupportedOperatorError(name, difflib.get_close_matches(name, supported_operators(), n=1, cutoff=0.5))
+    raise UnsupportedOperatorError(name, alternative_to(name, supported_operators()))
 
 
 def supported_operators() -> list[str]:

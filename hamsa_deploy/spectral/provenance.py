@@ -18,6 +18,12 @@ def module_path(node: torch.fx.Node) -> str:
     return str(paths[-1]) if paths else ""
 
 
+def function_called(node: torch.fx.Node) -> str:
+    """`linalg_inv` for an operator that PyTorch made of the user's torch.linalg.inv; empty where it is not known."""
+    _, kind_and_name = node.meta.get("torch_fn") or ("", "")
+    return str(kind_and_name).rpartition(".")[2]
+
+
 def innermost_frame(stack_trace: str) -> tuple[str, int, str] | None:
     """(file, line, code) of the innermost frame of a stack trace that is not PyTorch's own."""
     frames = [match.group("file", "line", "code") for match in _FRAME.finditer(stack_trace)]

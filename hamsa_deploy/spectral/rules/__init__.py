@@ -1,5 +1,25 @@
 """The rules of the spectral compiler, one family per file; importing this package registers them."""
 
-from hamsa_deploy.spectral.rules import arithmetic, fourier, parts, products
+from hamsa_deploy.spectral.rules import (
+    arithmetic,
+    comparisons,
+    creation,
+    elementary,
+    fourier,
+    parts,
+    products,
+    reductions,
+    short_time,
+)
 
-__all__ = ["arithmetic", "fourier", "parts", "products"]
+__all__ = [
+    "arithmetic",
+    "comparisons",
+    "creation",
+    "elementary",
+    "fourier",
+    "parts",
+    "products",
+    "reductions",
+    "short_time",
+]

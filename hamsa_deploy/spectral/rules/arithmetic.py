@@ -1,4 +1,4 @@
-"""Complex arithmetic on pairs of real values: sums, products with what is known of their magnitude, |z|, conj."""
+"""Arithmetic on pairs of real values: sums, products with what is known of their magnitude, |z|, conj."""
 
 from __future__ import annotations
 
@@ -126,43 +126,10 @@ def polar(magnitude: Any, phase: Any) -> Complex:
     return Complex(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
 
 
-@rule("exp")
-def exp(z: Complex) -> Complex:
-    """exp(x + i y) = exp(x) (cos y + i sin y)."""
-    return polar(torch.exp(z.re), z.im)
-
-
-@rule("log")
-def log(z: Complex) -> Complex:
-    """log|z| + i angle z."""
-    return Complex(torch.log(z.magnitude()), angle(z))
-
-
-@rule("sqrt")
-def sqrt(z: Complex) -> Complex:
-    """The principal root: Re = sqrt((|z| + x) / 2), Im = sign(y) sqrt((|z| - x) / 2)."""
-    r = z.magnitude()
-    re, im = (torch.sqrt(torch.clamp_min(half, 0.0)) for half in ((r + z.re) * 0.5, (r - z.re) * 0.5))
-    return Complex(re, torch.where(torch.lt(z.im, 0), -im, im))
-
-
 @rule("square")
 def square(z: Complex) -> Complex:
     """z z."""
     return mul(z, z)
-
-
-@rule("pow")
-def power(z: Any, exponent: Any) -> Complex:
-    """z^p: products for small whole p, sqrt for 1/2, exp(p log z) otherwise."""
-    if isinstance(exponent, (int, float)) and exponent == int(exponent) and 1 <= abs(exponent) <= 8:
-        result = z = as_complex(z)
-        for _ in range(int(abs(exponent)) - 1):
-            result = mul(result, z)
-        return result if exponent > 0 else reciprocal(result)
-    if exponent == 0.5:
-        return sqrt(as_complex(z))
-    return exp(as_complex(torch.mul(torch.log(z), exponent)))
 
 
 @rule("sgn")

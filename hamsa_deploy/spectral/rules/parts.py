@@ -8,49 +8,86 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.spectral.dispatch import apply, entry_rule, partwise_rule, rule
-from hamsa_deploy.spectral.values import PART, Complex, RealView, Value, as_complex, is_complex, split
+from hamsa_deploy.spectral.dispatch import apply, entry_rule, partwise_rule, rule, stacked
+from hamsa_deploy.spectral.values import PART, Complex, RealView, Value, as_complex, functions, is_complex
 
 _to_copy = torch.ops.aten._to_copy.default
 
 
 # Functionalisation has turned reshape, flatten, chunk, movedim, .. into these before the rules see them.
 SAME_ON_BOTH_PARTS = """
-    view _unsafe_view permute transpose t unsqueeze squeeze expand repeat tile flip roll clone detach
-    slice select narrow index index_select gather index_put index_add scatter select_scatter slice_scatter
-    diagonal tril triu cat concat stack split split_with_sizes unbind where sum mean cumsum zeros_like
+    _unsafe_view reshape permute transpose t unsqueeze squeeze expand repeat tile flip roll clone detach
+    unfold im2col col2im slice select narrow index index_select gather embedding index_put scatter scatter_add
+    masked_scatter select_scatter slice_scatter diagonal diag_embed tril triu cat concat stack split
+    split_with_sizes unbind where masked_fill fill index_fill sum mean cumsum nan_to_num
 """.split()
+
+# Arguments that say where, not what. All other tensors and numbers are values, with a real and an imaginary part.
+PLACES = {"condition", "index", "indices", "mask"}
 
 
 @partwise_rule(*SAME_ON_BOTH_PARTS)
 def on_both_parts(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """func(re) + i func(im); a real operand beside complex ones has an imaginary part of zeros."""
-
-    def only(part: int) -> Any:
-        def pick(leaf: Any) -> Any:
-            if not isinstance(leaf, (torch.Tensor, Value)) or not (is_complex(leaf) or leaf.dtype.is_floating_point):
-                return leaf  # numbers, conditions, indices
-            z = as_complex(leaf)
-            return z.im if part else z.re
-
-        return apply(func, *pytree.tree_map(pick, (args, kwargs)))
-
-    re, im = only(0), only(1)
+    re, im = (apply(func, *_arguments_of(part, func, args, kwargs)) for part in (0, 1))
     if isinstance(re, (list, tuple)):
         return [Complex(r, i) for r, i in zip(re, im, strict=True)]
     return Complex(re, im)
 
 
-@partwise_rule("masked_fill", "fill", "full_like")
-def filled(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
-    """Operators whose last argument is a value, real or complex, to fill with."""
-    z, *others = args
-    *others, value = others
-    re, im = split(value)
-    z, kwargs = as_complex(z), {key: v for key, v in kwargs.items() if key != "dtype"}
-    if im is None:
-        im = re * 0
-    return Complex(apply(func, (z.re, *others, re), kwargs), apply(func, (z.im, *others, im), kwargs))
+def _arguments_of(part: int, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """The arguments with which func computes one part: 0 real, 1 imaginary."""
+    if not isinstance(func, torch._ops.OpOverload):  # a rule's own call: it has tensors for values, never numbers
+        return pytree.tree_map(lambda leaf: leaf if _is_place(leaf) else _part(leaf, part), (args, kwargs))
+    declared = func._schema.arguments
+    by_name = {argument.name: argument for argument in declared}
+    positional = tuple(_argument_part(arg, part, each) for arg, each in zip(args, declared, strict=False))
+    return positional, {name: _argument_part(arg, part, by_name[name]) for name, arg in kwargs.items()}
+
+
+def _argument_part(argument: Any, part: int, declared: torch.Argument) -> Any:
+    if declared.name in PLACES:
+        return argument
+    if str(declared.type) == "number":
+        return argument.imag if part else argument.real
+    return pytree.tree_map(lambda leaf: _part(leaf, part), argument)
+
+
+def _is_place(leaf: Any) -> bool:
+    return isinstance(leaf, (torch.Tensor, Value)) and leaf.dtype in (torch.bool, torch.int64)
+
+
+def _part(leaf: Any, part: int) -> Any:
+    if isinstance(leaf, torch.dtype):
+        return PART.get(leaf, leaf)
+    if not isinstance(leaf, (torch.Tensor, Value)):
+        return leaf
+    z = as_complex(leaf)
+    return z.im if part else z.re
+
+
+@rule("view")
+def view(z: Any, shape: Any) -> Any:
+    """A change of shape; or of dtype, to the real numbers (.., re, im, re, im, ..) along the last axis."""
+    if not isinstance(shape, torch.dtype):
+        return on_both_parts(torch.reshape, (z, shape), {})
+    z = as_complex(z)
+    return z if shape.is_complex else torch.flatten(stacked(z), -2)
+
+
+@entry_rule("view")
+def view_as_dtype(x: Any, dtype: Any) -> Any:
+    """A change of dtype from real to complex takes pairs along the last axis."""
+    if is_complex(x) or not isinstance(dtype, torch.dtype) or not dtype.is_complex:
+        return NotImplemented
+    return view_as_complex(torch.unflatten(x, -1, (-1, 2)))
+
+
+@rule("index_add")
+def index_add(z: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
+    """z with alpha * source added at index."""
+    source = source if alpha == 1 else functions.mul(as_complex(source), alpha)
+    return on_both_parts(torch.ops.aten.index_add.default, (z, dim, index, source), {})
 
 
 @partwise_rule("pad", "constant_pad_nd")
@@ -66,16 +103,13 @@ def pad(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
 
 
 @rule("copy")
-def copied(target: Any, source: Any, *_: Any) -> Complex:
-    """What target.copy_(source) leaves in the target."""
-    z = as_complex(source)
+def copied(target: Any, source: Any, *_: Any) -> Any:
+    """What target.copy_(source) leaves in the target: the source in the target's shape and dtype."""
+    if not is_complex(target):
+        source = as_complex(source).re
+        return torch.broadcast_to(apply(_to_copy, (source,), {"dtype": target.dtype}), target.shape)
+    z = to(source, dtype=target.dtype)
     return Complex(torch.broadcast_to(z.re, target.shape), torch.broadcast_to(z.im, target.shape))
-
-
-@rule("ones_like")
-def ones_like(z: Complex, **kwargs: Any) -> Complex:
-    """1 + 0 i everywhere."""
-    return Complex(torch.ones_like(z.re), torch.zeros_like(z.re))
 
 
 @rule("_assert_tensor_metadata")
@@ -118,6 +152,8 @@ def to(z: Any, *args: Any, **kwargs: Any) -> Any:
     dtype = kwargs.get("dtype") or next((arg for arg in args if isinstance(arg, torch.dtype)), None)
     if dtype is None:
         return z
+    if dtype == torch.bool:
+        return torch.ne(z, 0)
     if not dtype.is_complex:
         return apply(_to_copy, (z.re,), {"dtype": dtype})
     return Complex(apply(_to_copy, (z.re,), {"dtype": PART[dtype]}), apply(_to_copy, (z.im,), {"dtype": PART[dtype]}))

@@ -1,31 +1,33 @@
-"""Bilinear operators: f(a, b) = f(ar, br) - f(ai, bi) + i (f(ar, bi) + f(ai, br))."""
+"""Products and convolutions, which are bilinear: f(a, b) = f(ar, br) - f(ai, bi) + i (f(ar, bi) + f(ai, br))."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 
-from hamsa_deploy.spectral.dispatch import apply, partwise_rule
-from hamsa_deploy.spectral.values import Complex, split
+from hamsa_deploy.spectral.dispatch import apply, operator_name, partwise_rule
+from hamsa_deploy.spectral.values import Complex, as_complex, functions, is_complex, split
 
 _linear = torch.ops.aten.linear.default
 
 
 @partwise_rule("matmul", "mm", "bmm", "mv", "dot", "outer")
-def bilinear(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
-    """A product of two complex operands; two real products where one of them is real."""
-    a, b = args
+def product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
+    """A product of two operands, one of them complex or both."""
+    return _bilinear(lambda a, b: apply(func, (a, b), kwargs), *args)
+
+
+def _bilinear(real_product: Callable[[Any, Any], Any], a: Any, b: Any) -> Complex:
+    """Four real products; two where one operand is real."""
     (ar, ai), (br, bi) = split(a), split(b)
-
-    def product(x: Any, y: Any) -> Any:
-        return apply(func, (x, y), kwargs)
-
     if ai is None:
-        return Complex(product(ar, br), product(ar, bi))
+        return Complex(real_product(ar, br), real_product(ar, bi))
     if bi is None:
-        return Complex(product(ar, br), product(ai, br))
-    return Complex(product(ar, br) - product(ai, bi), product(ar, bi) + product(ai, br))
+        return Complex(real_product(ar, br), real_product(ai, br))
+    re = real_product(ar, br) - real_product(ai, bi)
+    return Complex(re, real_product(ar, bi) + real_product(ai, br))
 
 
 @partwise_rule("linear")
@@ -50,23 +52,63 @@ def linear(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
     return Complex(re if br is None else re + br, im if bi is None else im + bi)
 
 
+PRODUCT_OF: dict[str, Callable[..., Any]] = {
+    "addmm": torch.mm,
+    "addmv": torch.mv,
+    "baddbmm": torch.bmm,
+    "addbmm": torch.bmm,
+}
+
+
+@partwise_rule(*PRODUCT_OF)
+def added_product(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """beta x + alpha (a b); addbmm also sums the products of the batch."""
+    x, a, b = args
+    name, beta, alpha = operator_name(func), kwargs.get("beta", 1), kwargs.get("alpha", 1)
+    product = functions.mul(PRODUCT_OF[name](as_complex(a), b), alpha)
+    if name == "addbmm":
+        product = torch.sum(product, 0)
+    return product if beta == 0 else functions.add(product, functions.mul(as_complex(x), beta))
+
+
 @partwise_rule("einsum")
-def einsum(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
-    """An einsum of complex operands, two at most."""
-    equation, operands = args[0], list(args[1])
-    if len(operands) == 1:
-        re, im = split(operands[0])
-        return Complex(apply(func, (equation, [re]), kwargs), apply(func, (equation, [im]), kwargs))
-    return bilinear(lambda *pair: apply(func, (equation, list(pair)), kwargs), tuple(operands), {})
+def einsum(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An einsum of complex operands, two at a time from the left."""
+    equation, operands = args[0].replace(" ", ""), list(args[1])
+    while len(operands) > 2:
+        first, equation = _first_pair(equation)
+        operands = [einsum(func, (first, operands[:2]), {}), *operands[2:]]
+
+    def contracted(*real: Any) -> Any:
+        return apply(func, (equation, list(real)), {})
+
+    if not any(is_complex(operand) for operand in operands):
+        return contracted(*operands)
+    if len(operands) == 2:
+        return _bilinear(contracted, *operands)
+    re, im = split(operands[0])
+    return Complex(contracted(re), contracted(im))
 
 
-@partwise_rule("conv1d", "conv2d", "conv3d")
+def _first_pair(equation: str) -> tuple[str, str]:
+    """Two equations in place of one: of the first two operands, and of their product with the others."""
+    inputs, arrow, output = equation.partition("->")
+    first, second, *others = inputs.split(",")
+    letters = [letter for letter in dict.fromkeys(inputs) if letter.isalpha()]
+    if not arrow:  # PyTorch's own rule: letters that occur once, in order, after the broadcast axes
+        output = ("..." if "." in inputs else "") + "".join(sorted(x for x in letters if inputs.count(x) == 1))
+    needed = output + "".join(others)
+    kept = "".join(x for x in letters if x in first + second and x in needed)
+    pair = ("..." if "." in first + second else "") + kept
+    return f"{first},{second}->{pair}", f"{','.join([pair, *others])}->{output}"
+
+
+@partwise_rule("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def convolution(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
     """A convolution with complex input or kernel; the bias is added once."""
     x, kernel, *rest = args
     bias, options = (rest[0], rest[1:]) if rest else (None, [])
-    y = bilinear(lambda a, k: apply(func, (a, k, None, *options), kwargs), (x, kernel), {})
+    y = _bilinear(lambda a, k: apply(func, (a, k, None, *options), kwargs), x, kernel)
     if bias is None:
         return y
-    column = torch.reshape(bias, (-1, *[1] * (x.ndim - 2)))
-    return cast(Complex, torch.add(y, column))
+    return cast(Complex, functions.add(y, torch.reshape(bias, (-1, *[1] * (kernel.ndim - 2)))))

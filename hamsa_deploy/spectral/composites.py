@@ -1,0 +1,52 @@
+"""Operators without a rule, made of operators with one.
+
+PyTorch knows how most of its operators are composed of simpler ones. An operator on complex values that has no rule of
+its own is taken apart by that knowledge before the graph is interpreted, and its pieces again, until they have rules.
+The same operator on real values stays whole, so that engines can fuse it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from hamsa_deploy.spectral.dispatch import operator_name, supported_operators
+
+Decomposition = Callable[..., Any]
+
+
+@cache
+def decompositions() -> dict[Any, Decomposition]:
+    """For ExportedProgram.run_decompositions: how to take apart each operator that has no rule.
+
+    Being given a table at all, it also makes in-place operators functional.
+    """
+    with_rules = set(supported_operators())
+    known = dict(torch.export.default_decompositions().items())
+    table = {op: _if_complex(decompose) for op, decompose in known.items() if operator_name(op) not in with_rules}
+    # The overload of stft that pads the signal itself; the rule is for the other one, which torch.stft calls.
+    table[torch.ops.aten.stft.center] = known[torch.ops.aten.stft.center]
+    return table
+
+
+def _if_complex(decompose: Decomposition) -> Decomposition:
+    def conditionally(*args: Any, **kwargs: Any) -> Any:
+        if not any(_is_complex(leaf) for leaf in pytree.tree_leaves((args, kwargs))):
+            return NotImplemented  # PyTorch then leaves the operator whole
+        try:
+            return decompose(*args, **kwargs)
+        except (RuntimeError, TypeError, ValueError):
+            # A decomposition for real values only. The interpreter will name the operator and its place.
+            return NotImplemented
+
+    return conditionally
+
+
+def _is_complex(leaf: Any) -> bool:
+    if isinstance(leaf, torch.Tensor):
+        return leaf.is_complex()
+    return isinstance(leaf, complex) or (isinstance(leaf, torch.dtype) and leaf.is_complex)
