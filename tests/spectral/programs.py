@@ -57,7 +57,7 @@ def check_exact(model: nn.Module, *inputs: Tensor, **options: Any) -> torch.expo
 
 
 class BothPrecisions(nn.Module):
-    """One model in float64 and in float32, side by side: one compilation, which is what a check costs, for two checks."""
+    """One model in float64 and in float32: one compilation, which is what a check costs, for both."""
 
     def __init__(self, make: Callable[[torch.dtype, torch.dtype], nn.Module]) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 Placeholders are filled from left to right, the same one with the same text:
 
-    {v} {z} {x}          the operand: any variable, a complex one, a real one; {v:2} of rank 2 at least, {v:=3} of rank 3
+    {v} {z} {x}          the operand: any variable, a complex one, a real one; {v:2} of rank 2 or more, {v:=3} of rank 3
     {v2} {z2} {x2} ..    a variable or a constant of the model that broadcasts with the operand
     {same}               a variable of the operand's shape; {matching}: of its kind, too
     {right}              a complex variable moved to the right half-plane: away from zero and from the branch cut
@@ -103,9 +103,9 @@ TRANSFORMS = """
     fft.hfft2({v:2}, dim={two}{half_s}{norm})
     fft.ihfft2({x:2}, dim={two}{s}{norm})
     fft.fftn({v}, dim={axes}{s}{norm})
-    fft.fftn({v}{norm})
+    fft.fftn({v:1}{norm})
     fft.ifftn({v}, dim={axes}{s}{norm})
-    fft.ifftn({v}{norm})
+    fft.ifftn({v:1}{norm})
     fft.rfftn({x}, dim={axes}{s}{norm})
     fft.irfftn({v}, dim={axes}{half_s}{norm})
     fft.hfftn({v}, dim={axes}{half_s}{norm})

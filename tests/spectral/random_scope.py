@@ -29,7 +29,7 @@ MAX_ELEMENTS = 4096
 LARGEST = 1e4  # rms; and 1 / LARGEST: far from the range of float32
 
 
-class Unsuitable(Exception):  # noqa: N818
+class Unsuitable(Exception):
     """A template does not fit the variables at hand."""
 
 

@@ -60,7 +60,7 @@ def _absolute(value: Any) -> Real:
         return value.magnitude()
     if isinstance(value, (int, float, complex)) or trace.current().is_nonnegative(value):
         return abs(value) if isinstance(value, (int, float, complex)) else value
-    return torch.abs(value)
+    return value if value.dtype == torch.bool else torch.abs(value)
 
 
 @rule("div")
@@ -116,7 +116,9 @@ def angle(z: Complex) -> Real:
 
 @entry_rule("complex")
 def complex_from_parts(re: Any, im: Any) -> Complex:
-    """re + i im."""
+    """re + i im; they broadcast."""
+    shape = torch.broadcast_shapes(re.shape, im.shape)
+    re, im = (part if part.shape == shape else torch.broadcast_to(part, shape) for part in (re, im))
     return Complex(re, im)
 
 
