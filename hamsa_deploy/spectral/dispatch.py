@@ -22,7 +22,8 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import trace
 from hamsa_deploy.spectral.alternatives import alternative_to
-from hamsa_deploy.spectral.indexing import PICKING
+from hamsa_deploy.spectral.indexing import PICKING, takes_all
+from hamsa_deploy.spectral.separable import OneAxisAtATime
 from hamsa_deploy.spectral.values import (
     WIDE,
     Complex,
@@ -91,6 +92,8 @@ def lazy_rule(kind: type, *names: str) -> Callable[[Rule], Rule]:
 def apply(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result of `func` on ordinary tensors and compiler values alike."""
     name = operator_name(func)
+    if takes_all(name, args):  # a batch of varying size leaves such slices in a graph
+        return args[1] if name == "slice_scatter" else args[0]
     leaves = pytree.tree_leaves((args, kwargs))
     if _can_fold(func, leaves):
         return fold(func, args, kwargs)
@@ -157,7 +160,8 @@ def fold(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return WIDE.get(leaf, leaf) if isinstance(leaf, torch.dtype) else leaf
 
         wide_args, wide_kwargs = pytree.tree_map(widen, (args, kwargs))
-        return func(*wide_args, **wide_kwargs)
+        with OneAxisAtATime():
+            return func(*wide_args, **wide_kwargs)
 
     narrow = _narrow_dtypes(args, kwargs)
     result = trace.eagerly(compute)

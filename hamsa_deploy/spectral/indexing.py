@@ -9,6 +9,7 @@ import numpy as np
 from hamsa_deploy.spectral import trace
 from hamsa_deploy.spectral.values import Constant
 
+END = 2**62  # a slice without an end has a larger one in a captured graph
 PICKING = ("slice", "narrow", "flip", "roll", "index_select")
 
 
@@ -41,6 +42,14 @@ def picked(name: str, args: tuple[Any, ...]) -> tuple[int, np.ndarray] | None:
     if not all(bound is None or isinstance(bound, int) for bound in bounds):
         return None
     return axis, every[slice(*bounds)] if bounds else every
+
+
+def takes_all(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether an operator slices a whole axis, x[:], or writes into all of it."""
+    if name not in ("slice", "slice_scatter"):
+        return False
+    start, end, step = (*args[2 if name == "slice" else 3 :], None, None, None)[:3]
+    return start in (None, 0) and isinstance(end, (int, type(None))) and (end or END) >= END and step in (None, 1)
 
 
 def _axes(name: str, rest: list[Any], ndim: int) -> list[int] | None:

@@ -123,7 +123,9 @@ def angle(z: Complex) -> Real:
 
 @entry_rule("complex")
 def complex_from_parts(re: Any, im: Any) -> Complex:
-    """re + i im."""
+    """re + i im; they broadcast."""
+    shape = torch.broadcast_shapes(re.shape, im.shape)
+    re, im = (part if part.shape == shape else torch.broadcast_to(part, shape) for part in (re, im))
     return Complex(re, im)
 
 
