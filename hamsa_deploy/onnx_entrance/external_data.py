@@ -1,8 +1,8 @@
 """External data of an ONNX file: checked before a byte of it is read.
 
-A tensor may name a file beside the model, an offset and a length (onnx.proto, TensorProto.external_data). The names come
-from whoever made the model, so they may point anywhere; all that is accepted is a plain file below the model's folder, and
-an extent inside that file of exactly the size that the tensor's type and shape have.
+A tensor may name a file beside the model, an offset and a length (onnx.proto, TensorProto.external_data). The names
+come from whoever made the model, so they may point anywhere; all that is accepted is a plain file below the model's
+folder, and an extent inside that file of exactly the size that the tensor's type and shape have.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def check_external_data(proto: onnx.ModelProto, path: Path) -> list[Path]:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         if not is_initializer:
-            raise _bad(path, tensor, "has external data in an attribute of a node", "external data of initializers only")
+            raise _bad(
+                path, tensor, "has external data in an attribute of a node", "external data of initializers only"
+            )
         file, size = _checked_extent(path, tensor)
         claimed[file] += size
     for file, size in claimed.items():
@@ -81,7 +83,9 @@ def _checked_extent(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int]:
     room = file.stat().st_size
     size = _bytes_of(path, tensor, room)
     if size > room:
-        raise _bad(path, tensor, f"has shape {list(tensor.dims)[:8]}, more than {file.name} holds", f"at most {room} bytes")
+        raise _bad(
+            path, tensor, f"has shape {list(tensor.dims)[:8]}, more than {file.name} holds", f"at most {room} bytes"
+        )
     offset = _natural(path, tensor, "offset", entries.get("offset", "0"))
     length = _natural(path, tensor, "length", entries.get("length", str(size)))
     if length != size:

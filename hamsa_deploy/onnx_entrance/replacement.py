@@ -1,11 +1,11 @@
 """DFT and STFT nodes of an ONNX graph -> real arithmetic.
 
-Each node becomes a small PyTorch module (`operators`), which the spectral compiler rewrites and the exporter translates, as
-for any model; the nodes of that translation then stand in for the one node. So plans and the shapes of products are
-decided in one place. Equal nodes are compiled once, and constants that are equal are stored once.
+Each node becomes a small PyTorch module (`operators`), which the spectral compiler rewrites and the exporter
+translates, as for any model; the nodes of that translation then stand in for the one node. So plans and the shapes of
+products are decided in one place. Equal nodes are compiled once, and constants that are equal are stored once.
 
-The splice is done here and not by a rewriter's pattern: what takes a node's place is a graph that is already built, and a
-pattern would have to be repeated for every combination of the optional inputs.
+The splice is done here and not by a rewriter's pattern: what takes a node's place is a graph that is already built, and
+a pattern would have to be repeated for every combination of the optional inputs.
 """
 
 from __future__ import annotations
@@ -111,10 +111,11 @@ class _Template:
 
     def _compile(self) -> None:
         signal, sizes = _example_of(self.operator)
-        examples, shapes = (signal,), (sizes,)
+        examples, dynamic = [signal], [sizes]
         if isinstance(self.operator, Stft) and self.operator.windowed:
-            examples, shapes = (signal, torch.ones(self.operator.length, dtype=signal.dtype)), (sizes, {})
-        program = to_real(self.operator.module().eval(), examples, dynamic_shapes=shapes, target=self.target)
+            examples.append(torch.ones(self.operator.length, dtype=signal.dtype))
+            dynamic.append({})
+        program = to_real(self.operator.module().eval(), examples, dynamic_shapes=tuple(dynamic), target=self.target)
         names = [str(name) for name in program.graph_signature.user_inputs]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, onnx_target.FILE)
@@ -134,7 +135,9 @@ def _splice(model: ir.Model, node: ir.Node, graph: ir.Graph) -> None:
     """Put the nodes of `graph` in the place of `node`; its constants go to the main graph."""
     owner, (old,), (new,) = node.graph, node.outputs, graph.outputs
     assert isinstance(owner, ir.Graph)
-    for value, formal in zip((v for v in (node.inputs[0], *node.inputs[2:3]) if v is not None), graph.inputs, strict=False):
+    for value, formal in zip(
+        (v for v in (node.inputs[0], *node.inputs[2:3]) if v is not None), graph.inputs, strict=False
+    ):
         formal.replace_all_uses_with(value)
     prefix = f"{old.name}/"
     for value in list(graph.initializers.values()):
