@@ -11,6 +11,7 @@ a pattern would have to be repeated for every combination of the optional inputs
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes import common as passes
 from onnxscript.version_converter import ConvertVersionPass
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 from hamsa_deploy.onnx_entrance.operators import DTYPES, OPERATORS, Dft, Stft, name_of, operator_of
 from hamsa_deploy.spectral import to_real
@@ -52,11 +53,11 @@ def real_onnx(model: ir.Model, *, target: str = "onnx") -> tuple[ir.Model, Rows]
     _infer_shapes(model)
     templates: dict[Dft | Stft, _Template] = {}
     rows: Rows = []
-    for node in _spectral_nodes(model):
+    for index, node in enumerate(_spectral_nodes(model)):
         operator = operator_of(node, model.opset_imports.get("", 0))
         template = templates.setdefault(operator, _Template(operator, target))
         rows += template.rows_for(node)
-        _splice(model, node, template.graph())
+        _splice(model, node, template.graph(), prefix=f"{node.outputs[0].name}/{index}/")
     if templates:
         passes.DeduplicateHashedInitializersPass()(model)
         passes.RemoveUnusedNodesPass()(model)  # the constants that only the replaced nodes read
@@ -116,6 +117,7 @@ class _Template:
             examples.append(torch.ones(self.operator.length, dtype=signal.dtype))
             dynamic.append({})
         program = to_real(self.operator.module().eval(), examples, dynamic_shapes=tuple(dynamic), target=self.target)
+        _check_dynamic(program, sizes)
         names = [str(name) for name in program.graph_signature.user_inputs]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, onnx_target.FILE)
@@ -125,13 +127,28 @@ class _Template:
 
 
 def _example_of(operator: Dft | Stft) -> tuple[torch.Tensor, dict[int, Any]]:
-    """A signal, and the dimensions of it that are dynamic. torch.export takes a size of 1 for fixed."""
-    sizes = {axis: Dim(f"size_{axis}") for axis, size in enumerate(operator.shape) if size is None}
+    """A signal, and the dimensions of it that are dynamic. torch.export takes a size of 1 for fixed.
+
+    Dim.AUTO and not Dim(name): torch.fft.rfft's shape function compares sizes to choose strides (PyTorch 2.13), which
+    named dimensions do not allow. AUTO may fix a dimension without saying so, hence `_check_dynamic`.
+    """
+    sizes = {axis: Dim.AUTO for axis, size in enumerate(operator.shape) if size is None}
     shape = [2 if size is None else size for size in operator.shape]
     return torch.zeros(shape, dtype=DTYPES[operator.dtype]), sizes
 
 
-def _splice(model: ir.Model, node: ir.Node, graph: ir.Graph) -> None:
+def _check_dynamic(program: ExportedProgram, sizes: Iterable[int]) -> None:
+    signal = next(node for node in program.graph.nodes if node.name == program.graph_signature.user_inputs[0])
+    fixed = [axis for axis in sizes if isinstance(signal.meta["val"].shape[axis], int)]
+    if fixed:
+        raise InputError(
+            f"the real form of a transform fixes the dynamic dimension {fixed[0]}",
+            expected="a form for any size",
+            fix="fix the sizes yourself: --input-shape 1x3x224x224, --batch 1",
+        )
+
+
+def _splice(model: ir.Model, node: ir.Node, graph: ir.Graph, prefix: str) -> None:
     """Put the nodes of `graph` in the place of `node`; its constants go to the main graph."""
     owner, (old,), (new,) = node.graph, node.outputs, graph.outputs
     assert isinstance(owner, ir.Graph)
@@ -139,7 +156,6 @@ def _splice(model: ir.Model, node: ir.Node, graph: ir.Graph) -> None:
         (v for v in (node.inputs[0], *node.inputs[2:3]) if v is not None), graph.inputs, strict=False
     ):
         formal.replace_all_uses_with(value)
-    prefix = f"{old.name}/"
     for value in list(graph.initializers.values()):
         graph.initializers.pop(str(value.name))
         value.name = prefix + str(value.name)
