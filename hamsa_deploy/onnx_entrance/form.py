@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.onnx_entrance.loading import OnnxFile
+from hamsa_deploy.onnx_entrance.loading import OnnxFile, copy_of
 from hamsa_deploy.onnx_entrance.replacement import real_onnx
 from hamsa_deploy.real_form import RealForm, each_once
 from hamsa_deploy.targets import onnx as onnx_target
@@ -35,7 +35,7 @@ def form_of_file(file: OnnxFile, *, target: str, shapes: Sequence[Sizes] = (), b
         UnsupportedTransformError: see `real_onnx`.
     """
     _check_weights(file)
-    model = file.model.clone()
+    model = copy_of(file.model)
     inputs = [value for value in model.graph.inputs if str(value.name) not in model.graph.initializers]
     _settle(file, inputs, shapes, batch)
     model, transforms = real_onnx(model, target=target)

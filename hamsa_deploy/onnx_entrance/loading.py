@@ -6,7 +6,6 @@ size of the files themselves.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ class OnnxFile:
 
     Attributes:
         path: where it was read from.
-        sha256: digest of each file that was read, by name; the ONNX file first, then its external data.
+        sha256: digest of each file that was read, by its path beside the ONNX file, which comes first.
         model: the graph with all its weights.
     """
 
@@ -37,9 +36,15 @@ class OnnxFile:
     sha256: Mapping[str, str]
     model: ir.Model
 
-    def with_model(self, model: ir.Model) -> OnnxFile:
-        """The same file with another graph."""
-        return dataclasses.replace(self, model=model)
+
+def copy_of(model: ir.Model) -> ir.Model:
+    """A copy that shares nothing but the weights. (onnx_ir 1.1's `clone` shares types too, which are mutable.)"""
+    model = model.clone()
+    for graph in model.graphs():
+        for value in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
+            if isinstance(value.type, ir.TensorType):
+                value.type = ir.TensorType(value.type.dtype)
+    return model
 
 
 def load_onnx(path: str | Path) -> OnnxFile:
@@ -67,7 +72,8 @@ def load_onnx(path: str | Path) -> OnnxFile:
         ir.external_data.load_to_model(model)
     except Exception as error:  # the checker and the reader raise from many layers, without a common class
         raise _invalid(path, error) from error
-    return OnnxFile(path, {file.name: sha256_of(file)[0] for file in (path, *data)}, model)
+    digests = {file.relative_to(path.parent).as_posix(): sha256_of(file)[0] for file in (path, *data)}
+    return OnnxFile(path, digests, model)
 
 
 def _parsed(path: Path) -> onnx.ModelProto:

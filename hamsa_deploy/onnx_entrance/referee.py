@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes import common as passes
 
-from hamsa_deploy.onnx_entrance.loading import OnnxFile
+from hamsa_deploy.onnx_entrance.loading import OnnxFile, copy_of
 from hamsa_runtime.errors import InputError
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -62,7 +62,7 @@ class OnnxReferee:
 
 def float64_from(model: ir.Model) -> ir.Model:
     """A copy with float64 in place of every narrower floating-point type; integers and booleans stay."""
-    model = model.clone()
+    model = copy_of(model)
     passes.InlinePass()(model)
     for graph in model.graphs():
         for value in graph.initializers.values():

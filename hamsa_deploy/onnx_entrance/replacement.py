@@ -21,6 +21,7 @@ from onnx_ir.passes import common as passes
 from onnxscript.version_converter import ConvertVersionPass
 from torch.export import Dim, ExportedProgram
 
+from hamsa_deploy.onnx_entrance.loading import copy_of
 from hamsa_deploy.onnx_entrance.operators import DTYPES, OPERATORS, Dft, Stft, name_of, operator_of
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.targets import onnx as onnx_target
@@ -45,7 +46,7 @@ def real_onnx(model: ir.Model, *, target: str = "onnx") -> tuple[ir.Model, Rows]
             names the node.
         InputError: an opset that cannot be raised to the exporter's.
     """
-    model = model.clone()
+    model = copy_of(model)
     passes.InlinePass()(model)
     passes.RemoveInitializersFromInputsPass()(model)
     if _spectral_nodes(model):

@@ -97,12 +97,12 @@ def test_equal_nodes_share_their_constants_and_names_stay_apart():
         helper.make_node("DFT", ["b", "", "axis"], ["y"], name="third", inverse=1),
     ]
     proto = graph_model(nodes, ["N", 30, 2], 3, constants=[scalar("axis", 1)])
-    found = replaced(proto)
+    model, rows = real_onnx(ir.from_proto(proto))
+    found = ir.to_proto(model)
     x = signal(2, 30, 2)
     assert relative_error(run(found, x=x), numpy_dft(x, 1, None, 1, 0)) < ROUNDING
     stored = [tensor.raw_data for tensor in found.graph.initializer if len(tensor.raw_data) > 1000]
     assert len(stored) == len(set(stored))
-    model, rows = real_onnx(ir.from_proto(proto))
     assert {row["module"] for row in rows} == {"first", "second", "third"}
     assert {row["length"] for row in rows} == {30}
     assert {node.metadata_props.get("module") for node in model.graph} >= {"first", "second", "third"}
