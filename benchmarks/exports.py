@@ -8,6 +8,7 @@ from unittest.mock import patch
 import torch
 from measure import images, quietly
 from torch import Tensor
+from torch.export import ExportedProgram
 
 from hamsa_deploy.models import load_model
 from hamsa_deploy.spectral import to_real
@@ -19,13 +20,25 @@ def hamsa_s(size: int) -> torch.nn.Module:
     return load_model("hamsa_s", image_size=size)
 
 
-def real_form(size: int, batch: int, target: str, folder: Path) -> Path:
-    """ONNX file without complex tensors and FFTs, shaped for a target ("onnx" or "openvino"); all shapes fixed."""
-    path = folder / f"hamsa_s_{target}.onnx"
+def real_program(size: int, batch: int, target: str) -> ExportedProgram:
+    """HAMSA-S without complex tensors and FFTs, shaped for a target ("onnx" or "openvino"); all shapes fixed."""
     with quietly():
-        program = to_real(hamsa_s(size), (torch.from_numpy(images(size, batch)),), dynamic_shapes={}, target=target)
+        return to_real(hamsa_s(size), (torch.from_numpy(images(size, batch)),), dynamic_shapes={}, target=target)
+
+
+def onnx_file(program: ExportedProgram, folder: Path) -> Path:
+    """The program as this project writes it."""
+    path = folder / "hamsa_s.onnx"
+    with quietly():
         onnx_from_program(program, path, inputs=["images"], outputs=["logits", "embedding"])
     return path
+
+
+def real_form(size: int, batch: int, target: str, folder: Path) -> Path:
+    """ONNX file of `real_program`, in a folder of its own."""
+    own = folder / f"{target}-{size}-{batch}"
+    own.mkdir()
+    return onnx_file(real_program(size, batch, target), own)
 
 
 def dft_form(size: int, batch: int, folder: Path) -> Path:

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -161,14 +162,16 @@ def _candidates(
     yield (DEIT, EAGER), lambda: eager_run(deit_s(size), x)
     yield (HAMSA, ORT), lambda: onnxruntime_run(real_form(size, batch, "onnx", folder), x, threads)
     yield (DEIT, ORT), lambda: onnxruntime_run(for_onnxruntime(size, batch, folder), x, threads)
-    hamsa_file, deit_file = folder / "hamsa_s_openvino.onnx", folder / "deit_s.xml"
-    yield (HAMSA, OV_F32), lambda: openvino_run(real_form(size, batch, "openvino", folder), x, F32, threads)
-    yield (DEIT, OV_F32), lambda: openvino_run(for_openvino(size, batch, folder), x, F32, threads)
-    yield (HAMSA, OV_BF16), lambda: openvino_run(hamsa_file, x, BF16, threads)
-    yield (DEIT, OV_BF16), lambda: openvino_run(deit_file, x, BF16, threads)
+    hamsa = cache(lambda: real_form(size, batch, "openvino", folder))
+    deit = cache(lambda: for_openvino(size, batch, folder))
+    yield (HAMSA, OV_F32), lambda: openvino_run(hamsa(), x, F32, threads)
+    yield (DEIT, OV_F32), lambda: openvino_run(deit(), x, F32, threads)
+    yield (HAMSA, OV_BF16), lambda: openvino_run(hamsa(), x, BF16, threads)
+    yield (DEIT, OV_BF16), lambda: openvino_run(deit(), x, BF16, threads)
     if size == SMALLEST and batch == 1:
-        yield (DFT, ORT), lambda: onnxruntime_run(dft_form(size, batch, folder), x, threads)
-        yield (DFT, OV_F32), lambda: openvino_run(folder / "hamsa_s_dft.onnx", x, F32, threads)
+        dft = cache(lambda: dft_form(size, batch, folder))
+        yield (DFT, ORT), lambda: onnxruntime_run(dft(), x, threads)
+        yield (DFT, OV_F32), lambda: openvino_run(dft(), x, F32, threads)
 
 
 def _print_times(measured: Measured, title: str) -> None:
