@@ -115,8 +115,11 @@ def apply(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _lazily(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> Any:
-    """What the kinds of lazy values among the leaves make of an operator, or NotImplemented."""
-    present = {type(leaf) for leaf in leaves}
+    """What the kinds of lazy values among the leaves make of an operator, or NotImplemented.
+
+    Real ones, beside a complex value, have to wait until the rule for that has taken it apart."""
+    with_complex = any(is_complex(leaf) for leaf in leaves)
+    present = {type(leaf) for leaf in leaves if not (with_complex and isinstance(leaf, Lazy))}
     for kind, rules in LAZY_RULES.items():
         if kind in present and name in rules and (result := rules[name](func, args, kwargs)) is not NotImplemented:
             if name in NON_NEGATIVE:

@@ -38,10 +38,10 @@ def picked(name: str, args: tuple[Any, ...]) -> tuple[int, np.ndarray] | None:
     if name == "narrow":
         start, length = rest[1], rest[2]
         return axis, every[start : start + length] if start >= 0 else every[start:][:length]
-    bounds = rest[1:]
-    if not all(bound is None or isinstance(bound, int) for bound in bounds):
+    start, end, step = (*rest[1:], None, None, None)[:3]
+    if not all(isinstance(bound, (int, type(None))) for bound in (start, end, step)):
         return None
-    return axis, every[slice(*bounds)] if bounds else every
+    return axis, every[start:end:step]
 
 
 def takes_all(name: str, args: tuple[Any, ...]) -> bool:

@@ -19,7 +19,7 @@ from hamsa_deploy.spectral.costs import nanoseconds
 from hamsa_deploy.spectral.pending import Pending
 from hamsa_deploy.spectral.spectrum import Spectrum
 from hamsa_deploy.spectral.transforms import columns_of, inverse_weight, real_idft
-from hamsa_deploy.spectral.values import Complex, Real, constant_from, is_complex
+from hamsa_deploy.spectral.values import PART, Complex, Real, constant_from, is_complex
 
 
 def inverse_part(
@@ -43,8 +43,7 @@ def inverse_part(
 
     shape = list(z.shape)
     shape[axis] = n
-    dtype = torch.float64 if z.dtype == torch.complex128 else torch.float32
-    return Pending(compute, axis, np.arange(n), torch.Size(shape), dtype)
+    return Pending(compute, axis, np.arange(n), torch.Size(shape), PART[z.dtype])
 
 
 def _is_whole(z: Spectrum, axis: int, n: int, one_sided: bool) -> bool:
@@ -64,8 +63,7 @@ def _of_spectrum(
     if z.response is None:
         re, im, scale = z.transform.re, z.transform.im, scale * z.scale
         return real_idft(re, im, axis, n, times, imaginary=imaginary, one_sided=one_sided, scale=scale)
-    dtype = torch.float64 if z.dtype == torch.complex128 else torch.float32
-    weight = constant_from(scale * inverse_weight(n, axis, columns, one_sided=one_sided), dtype)
+    weight = constant_from(scale * inverse_weight(n, axis, columns, one_sided=one_sided), PART[z.dtype])
     w = z.weighted(weight)
     return real_idft(w.re, w.im, axis, n, times, imaginary=imaginary, one_sided=one_sided, weighted=True)
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral.dispatch import lazy_rule, operator_name
+from hamsa_deploy.spectral.dispatch import apply, lazy_rule, operator_name
 from hamsa_deploy.spectral.indexing import PICKING, picked
 from hamsa_deploy.spectral.transforms import real_dft
-from hamsa_deploy.spectral.values import Complex, Constant, Real, as_complex, functions, gather, is_complex
+from hamsa_deploy.spectral.values import PART, Complex, Constant, Real, as_complex, functions, gather, is_complex
 
 
 class Spectrum(Complex):
@@ -88,6 +88,9 @@ class Spectrum(Complex):
         """Z times a constant or a number."""
         if isinstance(factor, (int, float)):
             return Spectrum(self.x, self.axis, self.index, self.scale * factor, self.response, self.transform)
+        # In the spectrum's precision, or a scale would be rounded to that of a mask or of a narrower constant.
+        dtype = self.dtype if is_complex(factor) else PART[self.dtype]
+        factor = apply(torch.ops.aten._to_copy.default, (factor,), {"dtype": dtype})
         response = factor if self.response is None else functions.mul(self.response, factor)
         return Spectrum(self.x, self.axis, self.index, self.scale, response, self.transform)
 
