@@ -16,7 +16,7 @@ _to_copy = torch.ops.aten._to_copy.default
 
 # Functionalisation has turned reshape, flatten, chunk, movedim, .. into these before the rules see them.
 SAME_ON_BOTH_PARTS = """
-    _unsafe_view reshape permute transpose t unsqueeze squeeze expand repeat tile flip roll clone detach
+    _unsafe_view reshape permute transpose t unsqueeze squeeze expand repeat tile flip roll clone alias detach
     unfold im2col col2im slice select narrow index index_select gather embedding index_put scatter scatter_add
     masked_scatter select_scatter slice_scatter diagonal diag_embed tril triu cat concat stack split
     split_with_sizes unbind where masked_fill fill index_fill sum mean cumsum nan_to_num
