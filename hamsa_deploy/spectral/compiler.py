@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.fx.traceback as fx_traceback
 from torch import nn
-from torch._subclasses import FakeTensorMode
+from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
@@ -67,7 +67,7 @@ def to_real(
     graph = captured.module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
     real = _real_module(graph, target)
-    transforms = _collect_constants(real, inputs)
+    transforms = _collect_constants(real, graph)
     program = _capture(real, inputs, dynamic_shapes)
     program.graph.eliminate_dead_code()  # the part of a spectrum that nobody used
     program.graph_module.recompile()
@@ -127,12 +127,23 @@ def _real_module(graph: torch.fx.GraphModule, target: str) -> nn.Module:
     return RealForm().eval()
 
 
-def _collect_constants(real: nn.Module, inputs: tuple[Any, ...]) -> list[dict[str, Any]]:
-    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured."""
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with torch.no_grad():
-        real(*pytree.tree_map_only(torch.Tensor, fake.from_tensor, inputs))
+def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[dict[str, Any]]:
+    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured.
+
+    Their shapes are dynamic where the captured ones are; with others, what depends on a shape would seem constant.
+    """
+    captured = [node.meta.get("val") for node in graph.graph.nodes if node.op == "placeholder"]
+    shape_env = next((x.fake_mode.shape_env for x in captured if isinstance(x, FakeTensor)), None)
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=shape_env), torch.no_grad():
+        real(*[_like_real(x) if isinstance(x, torch.Tensor) else x for x in captured])
     return real.transforms  # type: ignore[return-value]
+
+
+def _like_real(x: torch.Tensor) -> torch.Tensor:
+    """An uninitialised tensor that stands for `x`, in the real form of a complex one."""
+    if x.is_complex():
+        return torch.empty((*x.shape, 2), dtype=x.dtype.to_real())
+    return torch.empty(x.shape, dtype=x.dtype)
 
 
 class RealInterpreter(torch.fx.Interpreter):

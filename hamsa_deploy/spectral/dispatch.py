@@ -26,6 +26,9 @@ from hamsa_deploy.spectral.values import WIDE, Complex, Constant, RealView, Valu
 # A captured view relies on the strides that torch.fft gave its result; ours has others.
 VIEWS = {"view", "_unsafe_view"}
 
+# Whatever lies in memory is no constant: a second run would find another. Their rules give zeros.
+UNINITIALISED = {"empty", "empty_like", "new_empty"}
+
 Function = Callable[..., Any]
 Rule = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # (operator, args, kwargs) -> result
 
@@ -141,7 +144,7 @@ def _can_fold(func: Any, leaves: list[Any]) -> bool:
     if any(isinstance(leaf, Value) and not isinstance(leaf, Constant) for leaf in leaves):
         return False
     tags = getattr(func, "tags", ())
-    return torch.Tag.nondeterministic_seeded not in tags
+    return operator_name(func) not in UNINITIALISED and torch.Tag.nondeterministic_seeded not in tags
 
 
 def _narrow_dtypes(args: Any, kwargs: Any) -> dict[torch.dtype, torch.dtype]:

@@ -11,7 +11,8 @@ from torch import Tensor, fft, nn
 
 from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.models import MODELS, SASS, load_model
-from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral import supported_operators, to_real
+from hamsa_deploy.spectral.alternatives import alternative_to
 from hamsa_deploy.spectral.provenance import innermost_frame, module_path
 from hamsa_runtime.errors import InputError
 
@@ -111,11 +112,84 @@ def test_an_operator_without_a_rule_is_named_with_module_and_line():  # faults.m
     assert caught.value.exit_code == 2
 
 
+ALTERNATIVES = {
+    "a block matrix": (lambda z: torch.linalg.inv(z), "linalg_inv", "[[Re, -Im], [Im, Re]]"),
+    "nothing in the model": (lambda z: torch.linalg.eigvals(z), "linalg_eigvals", "outside of the model"),
+    "logarithms": (lambda z: torch.asin(z), "asin", "torch.log"),
+    "an input": (lambda z: z + torch.rand_like(z), "rand_like", "input"),
+    "no strides": (lambda z: z.as_strided((2, 2), (1, 2)), "as_strided", "reshape"),
+    "a similar name": (lambda z: torch.nn.functional.bilinear(z, z, W), "bilinear", "view_as_real"),
+}
+W = torch.randn(3, 4, 4, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("function", "called", "hint"), ALTERNATIVES.values(), ids=ALTERNATIVES.keys())
+def test_the_error_names_what_was_called_and_what_to_write_instead(function, called, hint):
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        to_real(Program(lambda x: function(fft.fft(x)).abs()), (torch.randn(4, 4),), dynamic_shapes={})
+    message = str(caught.value)
+    assert called in message
+    assert hint in message
+    assert "programs.py" in message
+
+
 def test_the_nearest_operator_with_a_rule_is_suggested():
-    with pytest.raises(UnsupportedOperatorError, match="'stack'"):
-        to_real(
-            Program(lambda x: torch.hstack([fft.fft(x), fft.fft(x)]).abs()), (torch.randn(2, 4),), dynamic_shapes={}
-        )
+    assert alternative_to("cumprods", supported_operators()) == "rewrite that line with 'cumprod'"
+    assert alternative_to("fold_origami", supported_operators()) == ""
+
+
+class ComplexState(nn.Module):
+    """A complex parameter and a complex buffer, used, sliced and returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.gain = nn.Parameter(torch.randn(6, dtype=torch.complex128, generator=generator))
+        self.register_buffer("shift", torch.randn(2, 6, dtype=torch.complex128, generator=generator))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z = fft.fft(x) * self.gain + self.shift[1]
+        return z, self.gain.conj() * self.shift, (x * self.gain).abs()
+
+
+def test_parameters_and_buffers_may_be_complex():
+    x = torch.randn(3, 6, dtype=torch.float64)
+    program = check_exact(ComplexState(), x)
+    assert not any(value.is_complex() for value in program.state_dict.values())
+
+
+class SizedByTheBatch(nn.Module):
+    """What depends on weights alone in one place, and on a batch that varies in another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = torch.arange(6, dtype=torch.float64)
+        rows = torch.ones(x.shape[0], 6, dtype=torch.float64) * steps.cos()
+        return (fft.fft(x) * rows).real
+
+
+def test_a_size_that_varies_is_no_constant():
+    x, model = torch.randn(3, 6, dtype=torch.float64), SizedByTheBatch()
+    program = to_real(model, (x,))
+    for part in (x, x[:1]):
+        assert relative_error(program.module()(part), model(part)) < 1e-12  # rounding in float64
+
+
+class Nothing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.empty(3, 4).copy_(x) * 2 + torch.empty_like(x).fill_(1)
+
+
+def test_uninitialised_memory_is_no_constant():
+    x = torch.randn(3, 4)
+    program = to_real(Nothing(), (x,), dynamic_shapes={})
+    assert torch.equal(program.module()(x), 2 * x + 1)
+
+
+def test_an_operator_on_real_values_stays_whole_beside_the_same_one_on_complex_values():
+    program = check_exact(
+        Program(lambda x: F.silu(fft.fft(x)).abs() + F.silu(x)), torch.randn(2, 5, dtype=torch.float64)
+    )
+    assert operators(program).count("silu") == 1
 
 
 def test_a_transform_along_a_dynamic_axis_fails_before_anything_is_built():  # faults.md row 16
@@ -124,8 +198,9 @@ def test_a_transform_along_a_dynamic_axis_fails_before_anything_is_built():  # f
             return fft.fft(x).abs()
 
     length = torch.export.Dim("length", min=2, max=64)
-    with pytest.raises(UnsupportedTransformError, match="dynamic length"):
+    with pytest.raises(UnsupportedTransformError, match="dynamic length") as caught:
         to_real(Spectrum(), (torch.randn(2, 9),), dynamic_shapes={"x": {1: length}})
+    assert "test_compiler.py" in str(caught.value)
 
 
 REFUSED = {

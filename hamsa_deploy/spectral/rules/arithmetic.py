@@ -58,9 +58,11 @@ def _magnitude_of_product(a: Any, b: Any) -> Any:
 def _absolute(value: Any) -> Real:
     if isinstance(value, Complex):
         return value.magnitude()
-    if isinstance(value, (int, float, complex)) or trace.current().is_nonnegative(value):
-        return abs(value) if isinstance(value, (int, float, complex)) else value
-    return value if value.dtype == torch.bool else torch.abs(value)
+    if isinstance(value, (int, float, complex)):
+        return abs(value)
+    if value.dtype == torch.bool or trace.current().is_nonnegative(value):
+        return value
+    return torch.abs(value)
 
 
 @rule("div")

@@ -10,8 +10,6 @@ import torch
 from hamsa_deploy.spectral.dispatch import apply, entry_rule
 from hamsa_deploy.spectral.values import PART, Complex, split
 
-_full = torch.ops.aten.full.default
-
 # The dtype of a complex Python number follows the default dtype.
 COMPLEX_OF = {torch.float16: torch.complex32, torch.float32: torch.complex64, torch.float64: torch.complex128}
 
@@ -21,21 +19,43 @@ def _filled(size: Sequence[Any], value: Any, dtype: torch.dtype | None) -> Any:
     if dtype is None or not dtype.is_complex:
         return NotImplemented
     re, im = split(value)
-    options = {"dtype": PART[dtype]}
-    return Complex(apply(_full, (size, re), options), apply(_full, (size, im or 0.0), options))
+    return Complex(_real(size, re, PART[dtype]), _real(size, im or 0.0, PART[dtype]))
 
 
 def _filled_like(z: Any, value: Any, dtype: torch.dtype | None, size: Sequence[Any] | None = None) -> Any:
     """`value` everywhere, in z's dtype and shape unless others are given."""
     dtype, size = dtype or z.dtype, z.shape if size is None else size
     if not dtype.is_complex and z.dtype.is_complex:
-        return apply(_full, (size, value), {"dtype": dtype})
+        return _real(size, value, dtype)
     return _filled(size, value, dtype)
 
 
-@entry_rule("zeros", "empty")
+def _real(size: Sequence[Any], value: float, dtype: torch.dtype) -> Any:
+    return apply(torch.ops.aten.full.default, (size, value), {"dtype": dtype})
+
+
+@entry_rule("empty")
+def empty(size: Any, *, dtype: torch.dtype | None = None, **layout: Any) -> Any:
+    """Zeros: an empty tensor may hold anything."""
+    dtype = dtype or torch.get_default_dtype()
+    return _filled(size, 0.0, dtype) if dtype.is_complex else _real(size, 0.0, dtype)
+
+
+@entry_rule("new_empty")
+def new_empty(z: Any, size: Any, *, dtype: torch.dtype | None = None, **layout: Any) -> Any:
+    """Zeros in z's dtype."""
+    return empty(size, dtype=dtype or z.dtype)
+
+
+@entry_rule("empty_like")
+def empty_like(z: Any, *, dtype: torch.dtype | None = None, **layout: Any) -> Any:
+    """Zeros in z's dtype and shape."""
+    return empty(z.shape, dtype=dtype or z.dtype)
+
+
+@entry_rule("zeros")
 def zeros(size: Any, *, dtype: torch.dtype | None = None, **layout: Any) -> Any:
-    """0 + 0 i everywhere; an empty tensor may hold anything."""
+    """0 + 0 i everywhere."""
     return _filled(size, 0.0, dtype)
 
 
@@ -53,7 +73,7 @@ def full(size: Any, value: Any, *, dtype: torch.dtype | None = None, **layout: A
     return _filled(size, value, dtype)
 
 
-@entry_rule("new_zeros", "new_empty")
+@entry_rule("new_zeros")
 def new_zeros(z: Any, size: Any, *, dtype: torch.dtype | None = None, **layout: Any) -> Any:
     """Zeros in z's dtype."""
     return _filled_like(z, 0.0, dtype, size)
@@ -71,7 +91,7 @@ def new_full(z: Any, size: Any, value: Any, *, dtype: torch.dtype | None = None,
     return _filled_like(z, value, dtype, size)
 
 
-@entry_rule("zeros_like", "empty_like", "zero")
+@entry_rule("zeros_like", "zero")
 def zeros_like(z: Any, *, dtype: torch.dtype | None = None, **layout: Any) -> Any:
     """Zeros in z's dtype and shape."""
     return _filled_like(z, 0.0, dtype)

@@ -51,9 +51,18 @@ class Framing:
     hop: int
     window: Any
 
-    @property
-    def is_convolution(self) -> bool:
-        return isinstance(self.window, Constant) and not is_complex(self.window) and plan_for(self.n).is_dense
+    def is_convolution(self, x: Any) -> bool:
+        """Whether the window and the DFT become one kernel, for this signal or these spectra.
+
+        With two factors a number of frames that varies leads to reshapes that torch.export cannot prove possible.
+        """
+        if not isinstance(self.window, Constant) or self.window.dtype != PART.get(x.dtype, x.dtype):
+            return False
+        return plan_for(self.n).is_dense or isinstance(x.shape[-1], torch.SymInt)
+
+    def column(self) -> Any:
+        """The window as (n, 1), for frames (batch, n, frames)."""
+        return functions.unsqueeze(self.window, -1)
 
     def kernel(self) -> Real:
         """(2 h, 1, n): rows that give the real parts of frequencies 0..n//2, then those for the imaginary parts."""
@@ -99,10 +108,10 @@ def stft(
 
 def _analysed(x: Any, framing: Framing, two_sided: bool) -> Complex:
     """The orthonormal spectra (batch, frequencies, frames) of all frames."""
-    if not framing.is_convolution:
+    if not framing.is_convolution(x):
         transform = fft if two_sided else rfft
-        frames = apply(torch.ops.aten.unfold.default, (x, -1, framing.n, framing.hop), {})
-        return functions.transpose(transform(functions.mul(frames, framing.window), norm="ortho"), -1, -2)
+        frames = functions.transpose(apply(torch.ops.aten.unfold.default, (x, -1, framing.n, framing.hop), {}), 1, 2)
+        return transform(functions.mul(frames, framing.column()), dim=-2, norm="ortho")
     if not is_complex(x):
         return _convolved(x, framing, two_sided)
     z = as_complex(x)
@@ -152,10 +161,10 @@ def istft(
 def _synthesised(z: Any, framing: Framing, complex_signal: bool) -> Any:
     """The sum of all frames under the window, (batch, samples), from orthonormal spectra."""
     if complex_signal:
-        return _added_up(ifft(torch.transpose(z, -1, -2), norm="ortho"), framing)
+        return _added_up(ifft(z, dim=-2, norm="ortho"), framing)
     z = as_complex(torch.narrow(z, -2, 0, framing.n // 2 + 1))
-    if not framing.is_convolution:
-        return _added_up(irfft(torch.transpose(z, -1, -2), framing.n, norm="ortho"), framing)
+    if not framing.is_convolution(z):
+        return _added_up(irfft(z, framing.n, dim=-2, norm="ortho"), framing)
     _note(framing)
     # Of a real signal's frequencies all but 0 and n/2 stand for two.
     weight = 2 * Lattice(framing.n, np.arange(framing.n // 2 + 1)).weight
@@ -165,8 +174,8 @@ def _synthesised(z: Any, framing: Framing, complex_signal: bool) -> Any:
 
 
 def _added_up(frames: Any, framing: Framing) -> Any:
-    """Frames (batch, frames, n) under the window, each added where it stands: (batch, samples)."""
-    columns = torch.transpose(functions.mul(frames, framing.window), -1, -2)
+    """Frames (batch, n, frames) under the window, each added where it stands: (batch, samples)."""
+    columns = functions.mul(frames, framing.column())
     size = [1, framing.n + framing.hop * (columns.shape[-1] - 1)]
     image = apply(torch.ops.aten.col2im.default, (columns, size, [1, framing.n], [1, 1], [0, 0], [1, framing.hop]), {})
     return torch.reshape(image, (-1, size[1]))
@@ -175,7 +184,7 @@ def _added_up(frames: Any, framing: Framing) -> Any:
 def _envelope(framing: Framing, frames: int) -> Any:
     """(1, samples): the squares of all windows, each added where it stands; a constant where the window is."""
     squares = functions.reshape(functions.square(framing.window), (1, 1, -1))
-    ones = apply(torch.ops.aten.ones.default, ([1, 1, frames],), {"dtype": PART.get(squares.dtype, squares.dtype)})
+    ones = apply(torch.ops.aten.ones.default, ([1, 1, frames],), {"dtype": squares.dtype})
     return functions.squeeze(functions.conv_transpose1d(ones, squares, stride=framing.hop), 1)
 
 

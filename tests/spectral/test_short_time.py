@@ -1,0 +1,169 @@
+"""stft and istft with each of their options, against eager PyTorch in float64; which products they become."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.plans import plan_for
+
+from .programs import Program, as_real, check_exact, operators, relative_error
+
+DENSE, FACTORED = 16, 512
+# Nowhere zero, so that istft without centring can divide by it; not symmetric, so that a reversal shows.
+WINDOWS = {n: torch.hann_window(n, dtype=torch.float64) + torch.linspace(0.1, 0.3, n).double() for n in (9, 12, 15, 16)}
+WINDOWS[FACTORED] = torch.hamming_window(FACTORED, dtype=torch.float64)
+TWIST = torch.polar(WINDOWS[16], torch.linspace(0, 1, 16).double())
+
+
+def signal(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+FORWARD = {
+    "defaults": {},
+    "hop": {"hop_length": 5},
+    "short window": {"win_length": 9, "window": WINDOWS[9]},
+    "short window, none given": {"win_length": 9},
+    "odd length": {"n_fft": 15, "window": WINDOWS[15]},
+    "not centred": {"center": False, "window": WINDOWS[16]},
+    "aligned to the window": {
+        "center": False, "align_to_window": True, "win_length": 12, "window": WINDOWS[12],
+    },
+    "constant padding": {"pad_mode": "constant", "window": WINDOWS[16]},
+    "normalised": {"normalized": True, "window": WINDOWS[16]},
+    "two-sided": {"onesided": False, "window": WINDOWS[16]},
+    "complex window": {"onesided": False, "window": TWIST},
+    "two factors": {"n_fft": FACTORED, "hop_length": 100, "window": WINDOWS[FACTORED]},
+    "two factors, two-sided, normalised": {"n_fft": FACTORED, "onesided": False, "normalized": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", FORWARD.values(), ids=FORWARD.keys())
+def test_stft_equals_eager_pytorch(options):
+    options = {"n_fft": DENSE, "return_complex": True, **options}
+    check_exact(Program(lambda x: torch.stft(x, **options)), signal(2, 700 if options["n_fft"] > 400 else 50))
+
+
+def test_stft_of_one_signal_without_a_batch():
+    check_exact(Program(lambda x: torch.stft(x, DENSE, window=WINDOWS[16], return_complex=True)), signal(50))
+
+
+@pytest.mark.filterwarnings("ignore:stft with return_complex=False")
+def test_stft_as_real_numbers():
+    check_exact(Program(lambda x: torch.stft(x, DENSE, window=WINDOWS[16], return_complex=False)), signal(2, 50))
+
+
+@pytest.mark.parametrize("n", [DENSE, FACTORED])
+def test_stft_of_a_complex_signal(n):
+    check_exact(
+        Program(lambda x: torch.stft(torch.complex(x, x * x), n, window=WINDOWS[n], return_complex=True)),
+        signal(2, 700),
+    )
+
+
+def test_stft_under_a_window_that_is_an_input():
+    def program(x: Tensor, window: Tensor) -> Tensor:
+        return torch.stft(x, DENSE, window=window, return_complex=True)
+
+    check_exact(Program(program), signal(2, 50), WINDOWS[16])
+
+
+def test_the_overload_that_pads_itself():
+    def program(x: Tensor) -> Tensor:
+        return torch.ops.aten.stft.center(x, DENSE, window=WINDOWS[16], pad_mode="reflect", return_complex=True)
+
+    check_exact(Program(program), signal(2, 50))
+
+
+def test_stft_is_one_convolution_while_a_frame_is_dense():
+    assert plan_for(DENSE).is_dense
+    program = check_exact(
+        Program(lambda x: torch.stft(x, DENSE, window=WINDOWS[16], return_complex=True)), signal(2, 50)
+    )
+    names = operators(program)
+    assert names.count("conv1d") == 1
+    assert "matmul" not in names
+    assert program.graph_module.meta["transforms"] == [
+        {"module": "", "length": 16, "factors": [16], "kind": "convolution of frames"}
+    ]
+
+
+def test_stft_is_the_transform_of_frames_where_it_has_two_factors():
+    assert not plan_for(FACTORED).is_dense
+    program = check_exact(Program(lambda x: torch.stft(x, FACTORED, return_complex=True)), signal(2, 700))
+    names = operators(program)
+    assert "unfold" in names
+    assert "conv1d" not in names
+
+
+def noise(frequencies: int, frames: int = 7) -> Tensor:
+    return torch.randn(2, frequencies, frames, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+
+
+INVERSE = {
+    "defaults": {},
+    "hop": {"hop_length": 5, "window": WINDOWS[16]},
+    "short window": {"win_length": 9, "window": WINDOWS[9]},
+    "short window, none given": {"win_length": 9},
+    "not centred": {"center": False, "window": WINDOWS[16]},
+    "normalised": {"normalized": True, "window": WINDOWS[16]},
+    "two-sided": {"onesided": False, "window": WINDOWS[16]},
+    "complex signal": {"onesided": False, "window": WINDOWS[16], "return_complex": True},
+    "complex window": {"onesided": False, "window": TWIST, "return_complex": True},
+    "shorter": {"length": 17, "window": WINDOWS[16]},
+    "longer": {"length": 40, "window": WINDOWS[16]},
+    "shorter, not centred": {"length": 17, "window": WINDOWS[16], "center": False},
+    "two factors": {"n_fft": FACTORED, "hop_length": 100, "window": WINDOWS[FACTORED]},
+    "two factors, complex signal": {
+        "n_fft": FACTORED, "onesided": False, "window": WINDOWS[FACTORED], "return_complex": True, "length": 300,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:The length of signal is shorter")
+@pytest.mark.parametrize("options", INVERSE.values(), ids=INVERSE.keys())
+def test_istft_equals_eager_pytorch(options):
+    options = {"n_fft": DENSE, **options}
+    n = options["n_fft"]
+    check_exact(Program(lambda z: torch.istft(z, **options)), noise(n if "onesided" in options else n // 2 + 1))
+
+
+def test_istft_of_one_spectrum_without_a_batch():
+    check_exact(Program(lambda z: torch.istft(z, DENSE, window=WINDOWS[16])), noise(9)[0])
+
+
+def test_istft_under_a_window_that_is_an_input():
+    check_exact(Program(lambda z, w: torch.istft(z, DENSE, window=w)), noise(9), WINDOWS[16])
+
+
+def test_istft_is_one_transposed_convolution_and_a_constant():
+    names = operators(check_exact(Program(lambda z: torch.istft(z, DENSE, window=WINDOWS[16])), noise(9)))
+    assert names.count("conv_transpose1d") == 1  # the envelope is computed when the model is compiled
+    assert "div" not in names
+
+
+class Denoiser(nn.Module):
+    """A mask on magnitudes between stft and istft."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+        self.register_buffer("window", torch.hann_window(n))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.stft(x, self.n, window=self.window, return_complex=True)
+        return torch.istft(z * torch.sigmoid(z.abs() - 1), self.n, window=self.window)
+
+
+@pytest.mark.parametrize("n", [DENSE, FACTORED])
+def test_between_them_batch_and_signal_may_vary(n):
+    """In float32; 2e-6 is what the transforms of test_plans.py are held to."""
+    batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=n + 1, max=5000)
+    model = Denoiser(n)
+    program = to_real(model, (signal(2, 3 * n).float(),), dynamic_shapes=({0: batch, 1: samples},))
+    for shape in ((1, 2 * n), (3, 1000)):
+        x = signal(*shape).float()
+        assert relative_error(program.module()(*as_real(x)), model(x)) < 2e-6

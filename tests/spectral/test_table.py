@@ -1,0 +1,39 @@
+"""The README's table of operators is what the rules say, in names that PyTorch's users know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hamsa_deploy.spectral.dispatch import COMPLEX_RULES, ENTRY_RULES
+from hamsa_deploy.spectral.table import COMPOSITES, FAMILIES, family_of, names_of, operators_table
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+BEGIN, END = "<!-- operators: python -m hamsa_deploy.spectral.table -->\n", "\n<!-- end of operators -->"
+NAMES = sorted({*COMPOSITES, *(name for family in FAMILIES for name in names_of(family))})
+
+
+def test_the_table_in_the_readme_is_the_one_that_the_rules_give():
+    assert README.partition(BEGIN)[2].partition(END)[0] == operators_table()
+
+
+def test_every_rule_is_in_a_family():
+    rules = {**COMPLEX_RULES, **ENTRY_RULES}
+    assert {family_of(name, rule.__module__) for name, rule in rules.items()} == set(FAMILIES)
+
+
+def test_all_functions_of_torch_fft_are_in_the_table():
+    functions = {name for name in torch.fft.__all__ if name != "Tensor"}
+    named = {*names_of("torch.fft"), *(name.removeprefix("fft.") for name in COMPOSITES)}
+    assert functions <= named
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("x[")])
+def test_a_name_in_the_table_is_one_of_pytorchs(name):
+    places = (torch, torch.Tensor, torch.nn.functional, torch.fft)
+    *path, leaf = name.split(".")
+    if path:
+        places = (getattr(torch.nn if path[0] == "nn" else torch, path[-1]),)
+    assert any(hasattr(place, leaf) for place in places)
