@@ -104,6 +104,8 @@ def mirror_constant(constant: Constant, axis: int, lattice: Lattice) -> Mirrored
         minus = value.index_select(axis, torch.from_numpy(lattice.mirror))
         if torch.equal(plus, minus):
             return plus, minus, EVEN
+        if value.dtype == torch.bool:
+            return plus, minus, 0
         return plus, minus, ODD if torch.equal(plus, -minus) else 0
 
     plus, minus, parity = trace.eagerly(halves)

@@ -27,6 +27,7 @@ PUBLIC_NAMES = {
     "_conj_physical": "conj_physical",
     "_to_copy": "to",
     "_unsafe_view": None,
+    "alias": None,
     "col2im": "nn.functional.fold",
     "constant_pad_nd": None,
     "copy": "copy_",

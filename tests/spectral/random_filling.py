@@ -346,6 +346,11 @@ def depthwise(filling: Filling) -> str:
     return filling.constant((filling.shape[1], 1, 3), filling.leader.is_complex)
 
 
+@placeholder("transposed_kernel")
+def transposed_kernel(filling: Filling) -> str:
+    return filling.constant((filling.shape[1], filling.whole(1, 4), 3), filling.leader.is_complex)
+
+
 @placeholder("channels")
 def channels(filling: Filling) -> str:
     return str(filling.shape[1])

@@ -48,6 +48,16 @@ ARITHMETIC = """
     torch.square({z})
     {z} ** 2
     {z} ** 3
+    torch.addcmul({z}, {z2}, {z3})
+    torch.lerp({z}, {z2}, 0.25)
+    {z}.conj()
+    {z}.conj() * {z2}
+    torch.conj_physical({z})
+    torch.isfinite({z}) * {z2}
+    torch.where({nonzero} == 0, {v2}, {nonzero})
+"""
+
+ELEMENTARY = """
     {right} ** -2
     {right} ** 0.5
     {right} ** 1.5
@@ -61,10 +71,21 @@ ARITHMETIC = """
     torch.exp({z} * {imaginary})
     torch.exp({z})
     torch.exp(1j * {x})
+    torch.exp2({z})
+    torch.expm1({z})
+    torch.log2({right})
+    torch.log10({right})
+    torch.log1p({right})
+    torch.rsqrt({right})
+    torch.sin({z})
+    torch.cos({z})
+    torch.sinh({z})
+    torch.cosh({z})
+    torch.tan({z})
+    torch.tanh({z})
+    torch.sigmoid({z})
+    F.silu({z})
     torch.sgn({nonzero})
-    {z}.conj()
-    {z}.conj() * {z2}
-    torch.conj_physical({z})
 """
 
 PARTS = """
@@ -138,6 +159,12 @@ PRODUCTS = """
     F.conv1d({v:=3}, {kernel1}, stride=2, padding=2, dilation=2)
     F.conv1d({v:=3}, {depthwise}, padding=1, groups={channels})
     F.conv2d({v:=4}, {kernel2}, {bias}, padding=1)
+    F.conv_transpose1d({v:=3}, {transposed_kernel}, stride=2, padding=1)
+    torch.addmm(mat1={v:=2}, mat2={weight}.t(), input={bias}, alpha={scalar}, beta={scalar})
+    torch.baddbmm(batch1={v:=3}, batch2={v}.transpose(1, 2), input={v}[:, :1, :1])
+    torch.vdot({v:=1}, {matching})
+    torch.linalg.vecdot({v:1}, {matching})
+    torch.kron({v:=1}, {matching})
 """
 
 REDUCTIONS = """
@@ -150,7 +177,19 @@ REDUCTIONS = """
     {v}.cumsum({axis})
     {x}.amax({axis})
     {x}.logsumexp({axis})
-    torch.linalg.vector_norm({x}, dim={axis})
+    torch.linalg.vector_norm({v}, dim={axis})
+    {v}.prod({axis})
+    {v}.cumprod({axis})
+    {v}.var({axis})
+    {v}.std({axis}, keepdim=True)
+    {v}.diff(dim={axis})
+"""
+
+SHORT_TIME = """
+    torch.stft({x:1}, {frame}, window={window}, return_complex=True)
+    torch.stft({x:1}, {frame}, {hop}, window={window}, center=False, normalized=True, return_complex=True)
+    torch.stft({v:1}, {frame}, {hop}, window={window}, onesided=False, return_complex=True)
+    torch.istft(torch.stft({x:1}, {frame}, window={window}, return_complex=True), {frame}, window={window})
 """
 
 CONDITIONS = """
@@ -216,6 +255,17 @@ SHAPES = """
     torch.zeros_like({v}).index_add({axis}, {permuted}, {v})
     torch.zeros_like({v}).scatter({axis}, {gather_permuted}, {v})
     torch.index_put({v}, ({indices},), {v}[{indices}] * 2)
+    torch.zeros_like({v}).scatter_add({axis}, {gather_permuted}, {v})
+    {v}.index_fill({axis}, {indices}, {scalar})
+    {v}.unfold({axis}, {size}, 1)
+    {v}.tensor_split(2, {axis})[0]
+    {v}.repeat_interleave(2, {axis})
+    torch.take_along_dim({v}, dim={axis}, indices={gather})
+    torch.hstack([{v}, {same}])
+    torch.diag_embed({v})
+    torch.rot90({v:2}, 1, ({axis}, {other}))
+    {v:2}.mT
+    {v:2}.mH
 """
 
 REAL_FUNCTIONS = """
@@ -327,17 +377,10 @@ MIXING = """
 
 # No rule so far: to_real refuses them by name, which is tested. One that gets a rule belongs in a table above.
 WITHOUT_A_RULE = """
-    torch.sin({z})
-    torch.tanh({z})
-    {z}.prod({axis})
-    {z}.cumprod({axis})
-    torch.linalg.inv({z:=2})
-    torch.vdot({z:=1}, {z})
-    torch.linalg.vector_norm({z})
-    torch.addcmul({z}, {z}, {z})
-    torch.addmm({z:=2}, {z}, {z})
-    torch.isfinite({z})
-    torch.stft({x:=1}, 4, return_complex=True)
+    torch.asin({z})
+    torch.acosh({right})
+    torch.atan({z})
+    torch.linalg.det({z:2} @ {z}.mT)
 """
 
 
@@ -346,5 +389,19 @@ def lines(table: str) -> list[str]:
     return [line.strip() for line in table.strip().splitlines()]
 
 
-GENERAL = [lines(t) for t in (ARITHMETIC, PARTS, SHAPES, TRANSFORMS, PRODUCTS, REDUCTIONS, CONDITIONS, REAL_FUNCTIONS)]
+GENERAL = [
+    lines(table)
+    for table in (
+        ARITHMETIC,
+        PARTS,
+        SHAPES,
+        TRANSFORMS,
+        ELEMENTARY,
+        PRODUCTS,
+        REDUCTIONS,
+        CONDITIONS,
+        REAL_FUNCTIONS,
+        SHORT_TIME,
+    )
+]
 """Tables that general programs draw from, each as often as the others."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from .random_filling import Filling, placeholder
+from .random_scope import Unsuitable
 
 SCALARS = (2, 0.5, -1.5, 3, 1, -2.25)
 IMAGINARY = ("(1+2j)", "1j", "(-0.5+0.25j)", "-2j", "(1.5+0j)")
@@ -154,3 +155,22 @@ def last_shape(filling: Filling) -> str:
     """For layer_norm: over a single element it would be zero."""
     last = filling.shape[-1] if filling.shape else 1
     return str((last,)) if last > 2 else filling.one_of([])
+
+
+@placeholder("frame")
+def frame(filling: Filling) -> str:
+    """Samples of a frame, so many that PyTorch can pad the signal by reflection."""
+    if len(filling.shape) > 2:
+        raise Unsuitable
+    return str(filling.whole(4, min(12, filling.shape[-1])))
+
+
+@placeholder("hop")
+def hop(filling: Filling) -> str:
+    return str(filling.whole(1, int(filling.texts["frame"])))
+
+
+@placeholder("window")
+def window(filling: Filling) -> str:
+    """One that is zero nowhere, so that the frames can be put together again."""
+    return f"torch.hamming_window({filling.texts['frame']}, dtype=self.real_dtype)"

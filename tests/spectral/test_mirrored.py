@@ -61,6 +61,7 @@ def test_the_magnitude_of_a_signed_product_is_non_negative():
         pytest.param(lambda z: 3 - z.imag, id="odd plus a number"),
         pytest.param(lambda z: z.imag / (z.real.abs() + 1) - 2 * z.imag, id="odd minus odd"),
         pytest.param(lambda z: torch.where(z.imag > 0, z.real, z.imag), id="a condition"),
+        pytest.param(lambda z: z * (torch.arange(z.shape[1]) % 3 != 1)[:, None], id="a constant mask"),
         pytest.param(lambda z: z.real.softmax(1), id="not pointwise along the axis"),
         pytest.param(lambda z: z.real.softmax(2), id="along the channels"),
         pytest.param(lambda z: z.real * torch.arange(z.shape[1]).double()[:, None], id="a constant ramp"),

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, find, given, settings
+
+from hamsa_deploy.errors import UnsupportedOperatorError
+from hamsa_deploy.spectral import to_real
 
 from .programs import check_both_precisions
-from .random_programs import RandomProgram, programs
+from .random_operations import GENERAL, MIXING, WITHOUT_A_RULE, lines
+from .random_programs import RandomProgram, programs, single
+
+FIRST_FOUND = settings(phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 
 
 @given(programs())
 def test_a_random_program_equals_eager_pytorch(program: RandomProgram):
     check_both_precisions(program.model, program.inputs)
+
+
+@pytest.mark.parametrize("table", [*GENERAL, lines(MIXING)], ids=lambda table: table[0])
+def test_every_operation_can_be_drawn(table):
+    """No line of a table is dead: it fits some variables, runs, and is well conditioned."""
+    for template in table:
+        program = find(single(template), lambda program: True, settings=FIRST_FOUND)
+        assert program.templates == [template]
+
+
+@pytest.mark.parametrize("template", lines(WITHOUT_A_RULE))
+def test_an_operation_without_a_rule_is_refused(template):
+    """One that is not refused any more belongs in a table of those that are drawn."""
+    program = find(single(template), lambda program: True, settings=FIRST_FOUND)
+    dtypes = (torch.float64, torch.complex128)
+    with pytest.raises(UnsupportedOperatorError):
+        to_real(program.model(*dtypes), program.inputs(*dtypes), dynamic_shapes={})

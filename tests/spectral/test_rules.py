@@ -63,6 +63,7 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
     ],
     "abs": [lambda z, x: z.abs(), lambda z, x: (x * z).abs(), lambda z, x: (z * z).abs()],
     "add": [lambda z, x: z + x, lambda z, x: z + 2j * z, lambda z, x: x + (1 + 2j), lambda z, x: z + 3],
+    "alias": [lambda z, x: z[:, :] * 1],
     "angle": [lambda z, x: z.angle()],
     "bmm": [lambda z, x: torch.bmm(z, z.transpose(1, 2))],
     "cat": [lambda z, x: torch.cat([z, 2 * z], 1), lambda z, x: torch.cat([z, x.to(z.dtype)], 2)],
@@ -259,7 +260,7 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
         lambda z, x: torch.zeros_like(z, dtype=x.dtype) + x,
         lambda z, x: torch.zeros_like(z) + z,
     ],
-    "complex": [lambda z, x: torch.complex(z.abs(), x)],
+    "complex": [lambda z, x: torch.complex(z.abs(), x), lambda z, x: torch.complex(x[0], z[:, :, :1].abs())],
     "polar": [lambda z, x: torch.polar(z.abs(), x)],
     "stft": [lambda z, x: torch.stft(z[:, :, 0], 4, window=WINDOW, center=False)],  # more in test_short_time.py
     "istft": [lambda z, x: torch.istft(z.transpose(1, 2), 10, window=WINDOW.repeat(3)[:10])],

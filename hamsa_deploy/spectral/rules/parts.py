@@ -125,7 +125,7 @@ def slice_scatter(x: Any, source: Any, *args: Any, **kwargs: Any) -> Any:
     return scattered(x, source, args)
 
 
-@rule("clone", "detach")
+@rule("clone", "alias", "detach")
 def same(z: Any, **kwargs: Any) -> Any:
     """Copies, which mean nothing in a graph without side effects."""
     return z
