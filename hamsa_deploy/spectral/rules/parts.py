@@ -112,6 +112,12 @@ def copied(target: Any, source: Any, *_: Any) -> Any:
     return Complex(torch.broadcast_to(z.re, target.shape), torch.broadcast_to(z.im, target.shape))
 
 
+@rule("sym_size")
+def size(z: Any, dim: int) -> Any:
+    """The length of an axis, which may vary."""
+    return z.shape[dim]
+
+
 @rule("_assert_tensor_metadata")
 def assert_metadata(*args: Any, **kwargs: Any) -> None:
     """What torch.export asserts of a complex tensor has no meaning for its parts."""
