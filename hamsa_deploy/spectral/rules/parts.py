@@ -12,9 +12,6 @@ from hamsa_deploy.spectral.dispatch import apply, entry_rule, partwise_rule, rul
 from hamsa_deploy.spectral.padded import padded, scattered
 from hamsa_deploy.spectral.values import PART, Complex, RealView, Value, as_complex, functions, is_complex, zeros_like
 
-_to_copy = torch.ops.aten._to_copy.default
-
-
 # Functionalisation has turned reshape, flatten, chunk, movedim, .. into these before the rules see them.
 SAME_ON_BOTH_PARTS = """
     _unsafe_view reshape permute transpose t unsqueeze squeeze expand repeat tile flip roll
@@ -135,12 +132,17 @@ def same(z: Any, **kwargs: Any) -> Any:
 def copied(target: Any, source: Any, *_: Any) -> Any:
     """What target.copy_(source) leaves in the target: the source in the target's shape and dtype."""
     if not is_complex(target):
-        source = as_complex(source).re
-        return torch.broadcast_to(apply(_to_copy, (source,), {"dtype": target.dtype}), target.shape)
+        return torch.broadcast_to(_cast(as_complex(source).re, target.dtype), target.shape)
     z = to(source, dtype=target.dtype)
     if z.shape == target.shape:
         return z
     return Complex(torch.broadcast_to(z.re, target.shape), torch.broadcast_to(z.im, target.shape))
+
+
+@rule("sym_size")
+def size(z: Any, dim: int) -> Any:
+    """The length of an axis, which may vary."""
+    return z.shape[dim]
 
 
 @rule("_assert_tensor_metadata")
@@ -179,22 +181,30 @@ def view_as_complex(pairs: Any) -> Complex:
 @rule("_to_copy")
 def to(z: Any, *args: Any, **kwargs: Any) -> Any:
     """A change of dtype. To a real dtype it drops the imaginary part, as PyTorch does."""
-    z = as_complex(z)
-    dtype = kwargs.get("dtype") or next((arg for arg in args if isinstance(arg, torch.dtype)), None)
+    z, dtype = as_complex(z), _dtype_among(args, kwargs)
     if dtype is None:
         return z
     if dtype == torch.bool:
         return torch.ne(z, 0)
     if not dtype.is_complex:
-        return apply(_to_copy, (z.re,), {"dtype": dtype})
-    return Complex(apply(_to_copy, (z.re,), {"dtype": PART[dtype]}), apply(_to_copy, (z.im,), {"dtype": PART[dtype]}))
+        return _cast(z.re, dtype)
+    return Complex(_cast(z.re, PART[dtype]), _cast(z.im, PART[dtype]))
 
 
 @entry_rule("_to_copy")
 def to_complex(x: Any, *args: Any, **kwargs: Any) -> Any:
     """A change of dtype that may make a real value complex."""
-    dtype = kwargs.get("dtype") or next((arg for arg in args if isinstance(arg, torch.dtype)), None)
+    dtype = _dtype_among(args, kwargs)
     if isinstance(x, Complex) or dtype is None or not dtype.is_complex:
         return NotImplemented
-    re = apply(_to_copy, (x,), {"dtype": PART[dtype]})
+    re = _cast(x, PART[dtype])
     return Complex(re, zeros_like(re))
+
+
+def _dtype_among(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype | None:
+    return kwargs.get("dtype") or next((arg for arg in args if isinstance(arg, torch.dtype)), None)
+
+
+def _cast(x: Any, dtype: torch.dtype) -> Any:
+    """x in another dtype; itself where it has that already, so that a Mirrored value stays one."""
+    return x if x.dtype == dtype else apply(torch.ops.aten._to_copy.default, (x,), {"dtype": dtype})
