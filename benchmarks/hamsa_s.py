@@ -168,7 +168,7 @@ def _candidates(
     yield (DEIT, OV_F32), lambda: openvino_run(deit(), x, F32, threads)
     yield (HAMSA, OV_BF16), lambda: openvino_run(hamsa(), x, BF16, threads)
     yield (DEIT, OV_BF16), lambda: openvino_run(deit(), x, BF16, threads)
-    if size == SMALLEST and batch == 1:
+    if size == SMALLEST:
         dft = cache(lambda: dft_form(size, batch, folder))
         yield (DFT, ORT), lambda: onnxruntime_run(dft(), x, threads)
         yield (DFT, OV_F32), lambda: openvino_run(dft(), x, F32, threads)
