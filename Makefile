@@ -33,10 +33,10 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/hamsa_s.py --sizes 224 448
+	$(BIN)/python benchmarks/hamsa_s.py --sizes 224 448 --batch 1
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/profile_operators.py
-	$(BIN)/python benchmarks/plan_accuracy.py --step 7
+	$(BIN)/python benchmarks/plan_accuracy.py --step 13
 
 clean:
 	rm -rf out build dist *.egg-info runtimes/python/build runtimes/python/*.egg-info
