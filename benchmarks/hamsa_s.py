@@ -116,9 +116,9 @@ def main() -> None:
 
 
 def _in_own_process(size: int, batch: int, rounds: int, threads: int, title: str) -> Measured | None:
-    """`measure` in a fresh process: it begins with all memory free, and one that dies takes nothing else along."""
+    """`measure_one` in a fresh process: it begins with all memory free, and one that dies takes nothing else along."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        future = pool.submit(measure, size, batch, rounds, threads)
+        future = pool.submit(measure_one, size, batch, rounds, threads)
         error = future.exception()
     if error is None:
         return future.result()
@@ -126,7 +126,7 @@ def _in_own_process(size: int, batch: int, rounds: int, threads: int, title: str
     return None
 
 
-def measure(size: int, batch: int, rounds: int, threads: int) -> Measured:
+def measure_one(size: int, batch: int, rounds: int, threads: int) -> Measured:
     """Prepare, check and time all candidates for one image size and batch."""
     torch.set_num_threads(threads)
     x = images(size, batch)
@@ -168,7 +168,7 @@ def _candidates(
     yield (DEIT, OV_F32), lambda: openvino_run(deit(), x, F32, threads)
     yield (HAMSA, OV_BF16), lambda: openvino_run(hamsa(), x, BF16, threads)
     yield (DEIT, OV_BF16), lambda: openvino_run(deit(), x, BF16, threads)
-    if size == SMALLEST and batch == 1:
+    if size == SMALLEST:
         dft = cache(lambda: dft_form(size, batch, folder))
         yield (DFT, ORT), lambda: onnxruntime_run(dft(), x, threads)
         yield (DFT, OV_F32), lambda: openvino_run(dft(), x, F32, threads)
@@ -187,8 +187,11 @@ def _print_times(measured: Measured, title: str) -> None:
 
 
 def _print_ratios(measured: Measured, size: int) -> None:
+    goals = [goal for goal in GOALS if goal.size == size]
+    if not goals:
+        return
     print(f"{'median of the ratios in each round':66} {'found':>7} {'goal':>13}")
-    for goal in (goal for goal in GOALS if goal.size == size):
+    for goal in goals:
         numerator, denominator = goal.numerator, goal.denominator
         label = f"{', '.join(numerator)} / {', '.join(denominator)}"
         bound = f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}"

@@ -42,7 +42,7 @@ class Accuracy:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--max", type=int, default=4096, help="the largest length")
-    parser.add_argument("--step", type=int, default=1, help="every how many lengths; 1 takes a few minutes")
+    parser.add_argument("--step", type=int, default=1, help="every how many lengths; 1 takes some 15 minutes")
     parser.add_argument("--target", default="onnx", help="the engine that the products are shaped for")
     options = parser.parse_args()
     lengths = range(options.max, 0, -options.step)  # the largest always takes part
