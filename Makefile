@@ -6,26 +6,32 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
+# Of the random programs of a night: SEED=20261121 make nightly repeats one.
+SEED ?= $(shell date +%Y%m%d)
 
 BIN := $(VENV)/bin
 # A stamp, so that the set-up is done once and again only when what it installs has changed.
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test nightly lint bench clean
 
 help:
-	@echo "make demo   export the bundled model to OpenVINO, and compare it with PyTorch"
-	@echo "make test   lint, types and tests"
-	@echo "make lint   lint and types only"
-	@echo "make bench  the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
-	@echo "make clean  remove outputs and caches (not $(VENV))"
+	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
+	@echo "make test     lint, types and tests"
+	@echo "make lint     lint and types only"
+	@echo "make nightly  2,000 new random programs, compared with PyTorch"
+	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
+	@echo "make clean    remove outputs and caches (not $(VENV))"
 
 demo: $(INSTALLED)
 	$(BIN)/hamsa-export --to openvino --output out/hamsa_nano-openvino-fp32
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+nightly: $(INSTALLED)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/spectral/test_random_programs.py --hypothesis-seed=$(SEED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -38,7 +38,7 @@ from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, unknown_name
 from hamsa_runtime.manifest import SCHEMA_VERSION
 
-# What each target can be exported in; bf16 is an execution hint of OpenVINO, its file holds float32.
+# What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
 PRECISIONS = {"onnx": ("fp32", "fp16"), "openvino": ("fp32", "fp16", "bf16")}
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
 
@@ -127,7 +127,7 @@ def export(
                 onnx_target.save(onnx_model, stage.folder / onnx_target.FILE)
         if to == "openvino":
             with progress("openvino"):
-                _replace_onnx_by_ir(stage.folder)
+                _replace_onnx_by_ir(stage.folder, precision)
         manifest = manifest_of(request, form, islands)
         with progress("parity"):
             stage.write_manifest(manifest)
@@ -153,7 +153,7 @@ def check_request(request: Request) -> None:
         raise InputError(
             f"precision {request.precision} for {request.to}",
             expected=f"one of {', '.join(PRECISIONS[request.to])}",
-            cause="bf16 is an execution mode of OpenVINO" if request.precision == "bf16" else "",
+            cause="ONNX Runtime's CPU has no products in bfloat16" if request.precision == "bf16" else "",
             fix="--to openvino --bf16" if request.precision == "bf16" else "",
         )
     if request.input_dtype not in ("uint8", "float32"):
@@ -239,9 +239,9 @@ def _normalising(request: Request, model: nn.Module) -> Iterator[None]:
         hook.remove()
 
 
-def _replace_onnx_by_ir(folder: Path) -> None:
+def _replace_onnx_by_ir(folder: Path, precision: str) -> None:
     onnx_file = folder / onnx_target.FILE
-    openvino_target.ir_from_onnx(onnx_file, folder)
+    openvino_target.ir_from_onnx(onnx_file, folder, precision)
     for path in folder.glob(f"{onnx_target.FILE}*"):
         path.unlink()
 

@@ -4,7 +4,7 @@ general      a chain or graph of 1 to 8 operations from all tables
 mixer        a spectrum, what a model does to it, and the way back: what Mirrored is made for
 programs()   two general ones for each mixer
 
-What a failing test prints is a script: run in the repository's root it fails in the same way.
+What a failing test prints is a script; run in the repository's root, it fails in the same way.
 """
 
 from __future__ import annotations
@@ -85,6 +85,11 @@ class RandomProgram:
         self.form, self.templates = _form(scope), list(templates)
 
     def __repr__(self) -> str:
+        return f"RandomProgram of {len(self.templates)} lines"
+
+    @property
+    def script(self) -> str:
+        """What compares the program with eager PyTorch again."""
         return SCRIPT.format(form=self.form)
 
     @cached_property

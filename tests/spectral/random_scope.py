@@ -140,8 +140,12 @@ class Scope:
     def _run(self, name: str, lines: Sequence[str], which: str) -> Any:
         names: dict[str, Any] = {"torch": torch, "F": F, "fft": fft, "self": self._model}
         names |= {v.name: getattr(v, which) for v in self.variables if "." not in v.name}
-        with OneAxisAtATime():
-            exec("\n".join(lines), names)  # noqa: S102  our own templates
+        try:
+            with OneAxisAtATime():
+                exec("\n".join(lines), names)  # noqa: S102  our own templates
+        except Exception as error:
+            shapes = {v.name: (v.shape, v.exact.dtype) for v in self.variables}
+            raise AssertionError(f"the template of {lines} does not fit {shapes}") from error
         return names[name]
 
     def _with_noise(self, value: Tensor) -> Tensor:

@@ -165,6 +165,12 @@ def frame(filling: Filling) -> str:
     return str(filling.whole(4, min(12, filling.shape[-1])))
 
 
+@placeholder("even_frame")
+def even_frame(filling: Filling) -> str:
+    filling.texts["frame"] = str(int(frame(filling)) // 2 * 2)
+    return filling.texts["frame"]
+
+
 @placeholder("hop")
 def hop(filling: Filling) -> str:
     return str(filling.whole(1, int(filling.texts["frame"])))

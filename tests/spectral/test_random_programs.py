@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, note, settings
 
 from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import to_real
@@ -18,6 +18,7 @@ FIRST_FOUND = settings(phases=[Phase.generate], suppress_health_check=list(Healt
 
 @given(programs())
 def test_a_random_program_equals_eager_pytorch(program: RandomProgram):
+    note(program.script)
     check_both_precisions(program.model, program.inputs)
 
 
