@@ -1,8 +1,8 @@
 """ExportedProgram -> ONNX file.
 
 Opset 20: the newest that TensorRT 10.3 reads. LayerNormalization (17) and Gelu (20) are one operator each; a decomposed
-GELU costs HAMSA-S 9 % on ONNX Runtime. Every node keeps where it comes from in its metadata: `module`, the path in the user's model, and `source`,
-file and line.
+GELU costs HAMSA-S 9 % on ONNX Runtime. Every node keeps where it comes from in its metadata: `module`, the path in the
+user's model, and `source`, file and line.
 """
 
 from __future__ import annotations

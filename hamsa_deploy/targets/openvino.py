@@ -62,7 +62,7 @@ def _type_as_bfloat16(model: Any) -> None:
     converted: dict[tuple[str, int], Any] = {}
 
     def key(output: Any) -> tuple[str, int]:
-        return output.get_node().get_friendly_name(), output.get_index()
+        return output.get_node().get_name(), output.get_index()  # the friendly name need not be unique
 
     def in_bfloat16(output: Any) -> Any:
         if key(output) not in converted:
@@ -92,4 +92,5 @@ def _bfloat16_constant(node: Any) -> Any:
     import torch
 
     values = torch.from_numpy(np.array(node.data)).to(torch.bfloat16).view(torch.uint16).numpy()
-    return openvino.op.Constant(openvino.Tensor(values, list(node.get_output_shape(0)), openvino.Type.bf16))
+    tensor = openvino.Tensor(values, list(node.get_output_shape(0)), openvino.Type.bf16)
+    return openvino.op.Constant(tensor, shared_memory=False)  # or it would only borrow the array's memory
