@@ -56,8 +56,8 @@ def for_columns(work: Work, columns: int) -> Work:
 
 # Nanoseconds for each field of Work, in float32: benchmarks/fit_costs.py on two cores of a Xeon with AMX, ONNX Runtime
 # 1.31 and OpenVINO 2026.4, November 2026. Estimates are off by 8 % and 6 % (medians, on the two engines); the plan that
-# is chosen is 2.0 % and 2.1 % slower than the fastest one measured (means of 41 lengths and widths; the median is 0, the
-# worst 22 % and 13 %). OpenVINO fuses pointwise operators, and overlaps reading constants with arithmetic.
+# is chosen is 2.0 % and 2.1 % slower than the fastest one measured (means of 41 lengths and widths; the median is 0,
+# the worst 22 % and 13 %). Pointwise operators show no cost of their own on OpenVINO, which fuses them.
 # fmt: off
 RATES = {
     "onnx": Work(
