@@ -2,6 +2,7 @@
 
 capture and realise   nn.Module -> real-valued ExportedProgram      spectral.to_real
   or replace          ONNX file -> real-valued ONNX graph           onnx_entrance
+tune                  the plans of its transforms, if asked for     tuning
 emit                  -> ONNX                                       targets.onnx
 type                  -> float16 ONNX, if asked for                 precision.float16
 convert               -> OpenVINO IR, if asked for                  targets.openvino
@@ -15,24 +16,27 @@ import contextlib
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from hamsa_deploy.bundle import staged_bundle
+from hamsa_deploy.bundle import Stage, staged_bundle
 from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_entrance import OnnxFile, form_of_file, load_onnx
 from hamsa_deploy.parity import check_parity
 from hamsa_deploy.precision.float16 import float16_from_float32
 from hamsa_deploy.real_form import RealForm, form_of_program
 from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_deploy.targets import openvino as openvino_target
+from hamsa_deploy.tuning import choices, engine_timer, with_measurements
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, unknown_name
@@ -42,6 +46,7 @@ from hamsa_runtime.manifest import SCHEMA_VERSION
 PRECISIONS = {"onnx": ("fp32", "fp16"), "openvino": ("fp32", "fp16", "bf16")}
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
 
+NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
 Progress = Callable[[str], AbstractContextManager[Any]]
 
 
@@ -65,6 +70,7 @@ class Request:
     labels: Sequence[str] | None = None
     data: Any = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    tune: bool = False
 
 
 def export(
@@ -81,6 +87,7 @@ def export(
     labels: Sequence[str] | None = None,
     data: Any = None,
     provenance: Mapping[str, Any] | None = None,
+    tune: bool = False,
     progress: Progress = no_progress,
 ) -> Bundle:
     """Export a model, check it against the original, and publish the bundle.
@@ -100,6 +107,8 @@ def export(
         labels: class names in order of the logits.
         data: images (or arrays) for the parity check; by default random arrays for a model without preprocessing.
         provenance: `reference`, `config` and `weights` for the manifest.
+        tune: measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost
+            model; the manifest's `plan` lists what was measured.
         progress: called with a stage's name, gives a context manager around that stage.
 
     Returns:
@@ -111,23 +120,18 @@ def export(
     """
     model = load_onnx(model) if isinstance(model, str | Path) else model
     request = Request(
-        model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {}
-    )
+        model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {},
+        tune,
+    )  # fmt: skip
     check_request(request)
     with staged_bundle(output) as stage:
         with progress("real form"):
             form = form_of_request(request)
             check_labels(request, form)
-        with progress("onnx"):
-            onnx_model = form.write(stage.folder / onnx_target.FILE)
-        islands: dict[str, str] = {}
-        if precision == "fp16":
-            with progress("float16"):
-                islands = float16_from_float32(onnx_model)
-                onnx_target.save(onnx_model, stage.folder / onnx_target.FILE)
-        if to == "openvino":
-            with progress("openvino"):
-                _replace_onnx_by_ir(stage.folder, precision)
+        if tune:
+            with progress("tune"):
+                form = tuned_form(request, form)
+        islands = _write_files(request, form, stage.folder, progress)
         manifest = manifest_of(request, form, islands)
         with progress("parity"):
             stage.write_manifest(manifest)
@@ -138,11 +142,27 @@ def export(
             return stage.publish()
 
 
-def stages_of(to: str, precision: str) -> list[str]:
+def _write_files(request: Request, form: RealForm, folder: Path, progress: Progress) -> dict[str, str]:
+    """Everything a bundle holds but its manifest; returns the float32 islands of a float16 model."""
+    with progress("onnx"):
+        onnx_model = form.write(folder / onnx_target.FILE)
+    islands: dict[str, str] = {}
+    if request.precision == "fp16":
+        with progress("float16"):
+            islands = float16_from_float32(onnx_model)
+            onnx_target.save(onnx_model, folder / onnx_target.FILE)
+    if request.to == "openvino":
+        with progress("openvino"):
+            _replace_onnx_by_ir(folder, request.precision)
+    return islands
+
+
+def stages_of(to: str, precision: str, *, tune: bool = False) -> list[str]:
     """The stages that `export` goes through: what it calls `progress` with, in order."""
+    tuning = ["tune"] if tune else []
     typing = ["float16"] if precision == "fp16" else []
     conversion = ["openvino"] if to == "openvino" else []
-    return ["real form", "onnx", *typing, *conversion, "parity", "pack"]
+    return ["real form", *tuning, "onnx", *typing, *conversion, "parity", "pack"]
 
 
 def check_request(request: Request) -> None:
@@ -183,18 +203,35 @@ def _check_module(request: Request, model: nn.Module) -> None:
         )
 
 
-def form_of_request(request: Request) -> RealForm:
+def form_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS) -> RealForm:
     """Make the model real: capture a module, with its normalisation where the graph has it; or replace the transforms
-    of an ONNX file.
+    of an ONNX file. `plans` are for some lengths; the cost model chooses the others.
     """
     model = request.model
     if isinstance(model, OnnxFile):
         shapes = [tuple(example.shape) for example in request.example_inputs or ()]
-        return form_of_file(model, target=request.to, shapes=shapes, batch=request.batch)
+        return form_of_file(model, target=request.to, shapes=shapes, batch=request.batch, plans=plans)
     inputs = _example_inputs(request)
+    dynamic_shapes: dict[str, Any] | None = None if request.batch is None else {}
     with _normalising(request, model):
-        program = to_real(model, inputs, dynamic_shapes=None if request.batch is None else {}, target=request.to)
+        program = to_real(model, inputs, dynamic_shapes=dynamic_shapes, target=request.to, plans=plans)
     return form_of_program(program, model)
+
+
+def tuned_form(request: Request, form: RealForm) -> RealForm:
+    """The form with the plans that are fastest here, and with what was measured in its transforms."""
+
+    def build(model: nn.Module, example: torch.Tensor, plans: Mapping[int, Plan], folder: Path) -> None:
+        trial = Request(model, request.to, request.precision, example_inputs=(example,), batch=len(example))
+        real = form_of_request(trial, plans)
+        islands = _write_files(trial, real, folder, no_progress)
+        Stage(folder, folder).write_manifest(manifest_of(trial, real, islands))
+
+    chosen = choices(form.transforms, request.to, engine_timer(build, request.batch or 1))
+    plans = {n: choice.plan for n, choice in chosen.items()}
+    if any(choice.plan != choice.default for choice in chosen.values()):
+        form = form_of_request(request, plans)
+    return replace(form, transforms=with_measurements(form.transforms, chosen))
 
 
 def check_labels(request: Request, form: RealForm) -> None:

@@ -30,6 +30,7 @@ MODELS = (
 STAGES = {
     "load": "load PyTorch and the model",
     "real form": "rewrite torch.fft in real arithmetic",
+    "tune": "measure plans on this machine",
     "onnx": "translate to ONNX",
     "float16": "choose types for float16",
     "openvino": "convert to OpenVINO",
@@ -89,6 +90,8 @@ def _add_target(parser: Parser) -> None:
         precisions.add_argument(f"--{precision}", dest="precision", action="store_const", const=precision,
                                 help=f"compute in {precision}{hint}")
     add("--batch", type=batch_size, metavar="N", help="fix the batch size (default: any batch)")
+    add("--tune", action="store_true",
+        help="measure the plans of the transforms on this machine, instead of trusting the cost model (minutes)")
     add("-o", "--output", type=Path, metavar="DIR",
         help="the bundle's folder (default: out/<model>-<target>-<precision>)")
     add("--dry-run", action="store_true", help="capture the model and show the plan; write nothing")
@@ -112,7 +115,7 @@ def _export(options: Any, terminal: Terminal) -> int:
         output = options.output or Path("out", f"{request.name}-{request.to}-{request.precision}")
         document = _planned(request, stages) if options.dry_run else _exported(request, output, stages)
     if options.dry_run:
-        _show_plan(document, output, terminal)
+        _show_plan(document, options.tune, output, terminal)
     else:
         _show_result(document, stages.seconds, output, terminal)
     return 0
@@ -149,10 +152,10 @@ def _exported(request: Request, output: Path, stages: Stages) -> dict[str, Any]:
     return dataclasses.asdict(bundle.manifest)
 
 
-def _show_plan(document: dict[str, Any], output: Path, terminal: Terminal) -> None:
+def _show_plan(document: dict[str, Any], tune: bool, output: Path, terminal: Terminal) -> None:
     from hamsa_deploy.pipeline import stages_of
 
-    stages = stages_of(document["target"], document["precision"])
+    stages = stages_of(document["target"], document["precision"], tune=tune)
     if terminal.as_json:
         rows = [{"name": name, "seconds": None} for name in stages]
         _write_json("planned", document, rows, output, terminal)

@@ -49,6 +49,7 @@ def request_from_options(options: Any) -> Request:
         batch=options.batch,
         labels=labels or entry.labels,
         data=_data(options, how),
+        tune=options.tune,
         provenance={
             "reference": options.model,
             "config": config,
@@ -67,6 +68,7 @@ def _request_from_onnx(options: Any) -> Request:
         batch=options.batch,
         labels=_labels(options),
         data=_data(options, None),
+        tune=options.tune,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import onnx_ir as ir
 from hamsa_deploy.onnx_entrance.loading import OnnxFile, copy_of
 from hamsa_deploy.onnx_entrance.replacement import real_onnx
 from hamsa_deploy.real_form import RealForm, each_once
+from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import DTYPES
@@ -19,7 +21,14 @@ from hamsa_runtime.manifest import DTYPES
 Sizes = Sequence[int]
 
 
-def form_of_file(file: OnnxFile, *, target: str, shapes: Sequence[Sizes] = (), batch: int | None = None) -> RealForm:
+def form_of_file(
+    file: OnnxFile,
+    *,
+    target: str,
+    shapes: Sequence[Sizes] = (),
+    batch: int | None = None,
+    plans: Mapping[int, Plan] = MappingProxyType({}),
+) -> RealForm:
     """Replace the transforms of a file, and describe the result.
 
     Args:
@@ -28,6 +37,7 @@ def form_of_file(file: OnnxFile, *, target: str, shapes: Sequence[Sizes] = (), b
         shapes: one for each input, to settle dimensions that the file leaves open; the first is the batch, and stays
             open.
         batch: settles the first dimension too.
+        plans: the plan for some transform lengths, as for to_real.
 
     Raises:
         InputError: a NaN in a weight; shapes that the file contradicts; a dimension other than the batch that stays
@@ -38,7 +48,7 @@ def form_of_file(file: OnnxFile, *, target: str, shapes: Sequence[Sizes] = (), b
     model = copy_of(file.model)
     inputs = [value for value in model.graph.inputs if str(value.name) not in model.graph.initializers]
     _settle(file, inputs, shapes, batch)
-    model, transforms = real_onnx(model, target=target)
+    model, transforms = real_onnx(model, target=target, plans=plans)
     weights = [value.const_value for value in file.model.graph.initializers.values()]
     return RealForm(
         reference=file.path.name,

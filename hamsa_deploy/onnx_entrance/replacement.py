@@ -11,8 +11,9 @@ a pattern would have to be repeated for every combination of the optional inputs
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import onnx_ir as ir
@@ -24,6 +25,7 @@ from torch.export import Dim, ExportedProgram
 from hamsa_deploy.onnx_entrance.loading import copy_of
 from hamsa_deploy.onnx_entrance.operators import DTYPES, OPERATORS, Dft, Stft, name_of, operator_of
 from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_runtime.errors import InputError
 
@@ -31,12 +33,15 @@ STANDARD = ("", "ai.onnx")
 Rows = list[dict[str, Any]]
 
 
-def real_onnx(model: ir.Model, *, target: str = "onnx") -> tuple[ir.Model, Rows]:
+def real_onnx(
+    model: ir.Model, *, target: str = "onnx", plans: Mapping[int, Plan] = MappingProxyType({})
+) -> tuple[ir.Model, Rows]:
     """Replace every DFT and STFT node by real products, as `to_real` does for torch.fft.
 
     Args:
         model: opset 17 or later, or without these operators; it stays as it is.
         target: the engine that the products are shaped for, as for to_real.
+        plans: the plan for some transform lengths, as for to_real.
 
     Returns:
         The new model, with shapes inferred; and its transforms, as `manifest.plan` lists them.
@@ -56,7 +61,7 @@ def real_onnx(model: ir.Model, *, target: str = "onnx") -> tuple[ir.Model, Rows]
     rows: Rows = []
     for index, node in enumerate(_spectral_nodes(model)):
         operator = operator_of(node, model.opset_imports.get("", 0))
-        template = templates.setdefault(operator, _Template(operator, target))
+        template = templates.setdefault(operator, _Template(operator, target, plans))
         rows += template.rows_for(node)
         _splice(model, node, template.graph(), prefix=f"{node.outputs[0].name}/{index}/")
     if templates:
@@ -95,8 +100,8 @@ def _infer_shapes(model: ir.Model) -> None:
 class _Template:
     """The real form of one operator, compiled when it is first asked for."""
 
-    def __init__(self, operator: Dft | Stft, target: str) -> None:
-        self.operator, self.target = operator, target
+    def __init__(self, operator: Dft | Stft, target: str, plans: Mapping[int, Plan]) -> None:
+        self.operator, self.target, self.plans = operator, target, plans
         self._model: ir.Model | None = None
         self._rows: Rows = []
 
@@ -117,7 +122,13 @@ class _Template:
         if isinstance(self.operator, Stft) and self.operator.windowed:
             examples.append(torch.ones(self.operator.length, dtype=signal.dtype))
             dynamic.append({})
-        program = to_real(self.operator.module().eval(), examples, dynamic_shapes=tuple(dynamic), target=self.target)
+        program = to_real(
+            self.operator.module().eval(),
+            examples,
+            dynamic_shapes=tuple(dynamic),
+            target=self.target,
+            plans=self.plans,
+        )
         _check_dynamic(program, sizes)
         names = [str(name) for name in program.graph_signature.user_inputs]
         with tempfile.TemporaryDirectory() as folder:

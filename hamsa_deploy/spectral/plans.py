@@ -19,13 +19,27 @@ k1 = n1/2 hold a frequency and its mirror image both; `Lattice.weight` accounts 
 rader      n prime: X[g^-q] = x[0] + sum_m x[g^m] exp(-2 pi i g^(m - q) / n), a cyclic convolution of length n - 1 with
            a constant, by a real transform of length n - 1 and half of an inverse one; g generates the group modulo n.
 
+native     The DFT operator of ONNX is never emitted: on the targets here it never clearly wins, and costs accuracy.
+           benchmarks/native_dft.py, 32 signals: on ONNX Runtime 1.31 it takes 1.4 to 7 times the plan's time at powers
+           of two from 64 to 65,536, 17 times at 3136 (error 3e-4); on OpenVINO 2026.4 0.9 to 1.1 times at powers of
+           two, where all frequencies are asked for and in natural order (a filter or a gate needs half of them, in any
+           order), 57 times at 3136, and its one-sided transforms are read wrongly.
+
+What wins where, measured by benchmarks/fit_costs.py (two cores with AMX, 32 to 512 signals):
+
+    two factors    from 100 to 144 points on, on ONNX Runtime; from 196 on OpenVINO
+    three factors  from 2048 points on, on ONNX Runtime; from 784 (level) to 1600 on OpenVINO
+    four factors   at 24,336 points, by 10 %
+    Rader's form   from primes of 1531 on, on ONNX Runtime (at 1021 dense is 1.3 to 1.7 times faster); from 1021 on
+                   OpenVINO (at 601 they are level)
+
 Sources: Cooley and Tukey (1965), Rader (1968); the real-input halving over k1, and over q, is ours.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -71,13 +85,16 @@ class Plan:
         """What one forward transform of one real signal takes; the inverse takes the same."""
         if self.is_rader:
             inner = plan_for(self.n - 1).work  # forward, and an inverse with complex result
-            return inner + inner + inner + Work(moved=6 * self.n, stored=2 * self.n, operators=8)
+            return (
+                inner + inner + inner + Work(moved=3 * self.n, pointwise=11 * self.n, stored=2 * self.n, operators=34)
+            )
         h1, rest = self.first_rows, self.n // self.factors[0]
         if self.is_dense:
             return Work(plain=2 * h1 * self.n, moved=2 * h1, stored=2 * h1 * self.n, operators=2)
-        matrices, stored = h1, 2 * h1 * self.factors[0]
+        matrices, products, stored = h1, 0, 2 * h1 * self.factors[0]
         for factor in self.factors[1:]:
             stored += matrices * 4 * factor * factor
+            products += matrices
             matrices *= factor
         return Work(
             plain=2 * h1 * self.n,
@@ -85,6 +102,7 @@ class Plan:
             moved=2 * h1 * rest * len(self.factors),
             stored=stored,
             operators=len(self.factors) + 1,
+            matrices=products + matrices // self.factors[-1],  # the last step has two products for each
         )
 
     @cached_property
@@ -183,7 +201,20 @@ def primitive_root(p: int) -> int:
 USUAL_COLUMNS = 128
 
 
+# Estimates are not better than this: a few percent decide nothing.
+AS_GOOD_AS_EQUAL = 1.03
+
+
 @cache
 def plan_for(n: int, target: str = "onnx", columns: int = USUAL_COLUMNS) -> Plan:
-    """The plan that is estimated to be fastest."""
-    return min(candidates(n), key=lambda plan: nanoseconds(plan.work, target, columns))
+    """The plan that is estimated to be fastest, see `best`."""
+    return best({plan: nanoseconds(plan.work, target, columns) for plan in candidates(n)})
+
+
+def best(estimates: Mapping[Plan, float]) -> Plan:
+    """The plan with the smallest estimate; of those that are as good as equal, the one with fewest factors."""
+    limit = AS_GOOD_AS_EQUAL * min(estimates.values())
+    return min(
+        (plan for plan, estimate in estimates.items() if estimate <= limit),
+        key=lambda plan: (plan.is_rader, len(plan.factors), estimates[plan]),
+    )

@@ -48,7 +48,7 @@ def _dft_along(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
         return spectrum[0].picked(index), spectrum[1].picked(index)
     if set(index) == set(range(n // 2 + 1)) or not _dense_is_cheaper(plan, len(index), len(samples), columns):
         return _one_sided_dft(x, axis, plan, index)
-    _note(n, (n,), f"dense, {len(index)} frequencies")
+    _note(n, (n,), f"dense, {len(index)} frequencies", columns)
     return _dense_dft(x, axis, rows_of_dft(n, index, samples))
 
 
@@ -149,7 +149,7 @@ class _Inverse:
             if alike and _dense_is_cheaper(plan, len(index), len(self.times), columns):
                 values = (None if part is None else part.value for part in (even, odd))
                 return linearly(lambda a, b: (self._from_few(a, b, index),), self.axis, *values)
-        _note(self.n, plan.factors, plan.kind)
+        _note(self.n, plan.factors, plan.kind, columns)
         halves = [
             None if part is None else self._half(settled(part, Padded), plan, parity)
             for part, parity in ((even, EVEN), (odd, ODD))
@@ -158,7 +158,9 @@ class _Inverse:
 
     def _from_few(self, even: Real | None, odd: Real | None, index: np.ndarray) -> Real:
         """From the few frequencies that are not zero."""
-        _note(self.n, (self.n,), f"dense, {len(index)} frequencies")
+        known = odd if even is None else even
+        assert known is not None
+        _note(self.n, (self.n,), f"dense, {len(index)} frequencies", columns_of(known, self.axis))
         twice = self.one_sided & ((2 * index) % self.n != 0)  # these stand for their mirror images, too
         weight = _along(np.where(twice, 2.0, 1.0) * self.scale, -2)
         cosines, sines = rows_of_dft(self.n, index, self.times)
@@ -191,7 +193,7 @@ def _on_lattice(x: Real, axis: int, lattice: Lattice) -> Mirrored:
 
 def _planned_dft(x: Real, axis: int, plan: Plan, one_sided: bool) -> tuple[Real, Real]:
     """Real and imaginary part on the plan's half lattice, from an ordinary or Padded signal."""
-    _note(plan.n, plan.factors, plan.kind)
+    _note(plan.n, plan.factors, plan.kind, columns_of(x, axis))
     if plan.is_dense:
         samples = x.index if isinstance(x, Padded) else np.arange(plan.n)
         return _dense_dft(x, axis, rows_of_dft(plan.n, plan.lattice.half, samples))
@@ -327,7 +329,8 @@ def _zeros(like: Real, axis: int, length: int) -> Real:
     return first.expand(shape)
 
 
-def _note(n: int, factors: tuple[int, ...], kind: str) -> None:
+def _note(n: int, factors: tuple[int, ...], kind: str, columns: int) -> None:
     state = trace.current()
     module = module_path(state.node) if state.node is not None else ""
-    state.transforms.append({"module": module, "length": n, "factors": list(factors), "kind": kind})
+    row = {"module": module, "length": n, "factors": list(factors), "kind": kind, "columns": columns}
+    state.transforms.append(row)

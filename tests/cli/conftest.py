@@ -21,6 +21,10 @@ class Doubling(nn.Module):
     def forward(self, signal, offset):
         return torch.fft.ifft(torch.fft.fft(signal) * 2).real + offset[:, :1]
 
+class Spectrum(nn.Module):
+    def forward(self, x):
+        return torch.fft.rfft(x, dim=1).abs()
+
 class Inverting(nn.Module):
     def forward(self, x):
         return torch.linalg.inv(torch.fft.fft(x)).real

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from hamsa_deploy.cli.export import main
 from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.samples import digits
+from hamsa_deploy.spectral.plans import Plan
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.bundle import sha256_of
 
@@ -95,6 +96,30 @@ def test_dry_run_shows_the_plan_and_writes_nothing(workplace: Path, user_model: 
     assert "dense" in text
     assert str(Path("out") / "Doubling-onnx-fp16") in text
     assert sorted(workplace.rglob("*")) == before
+
+
+def test_tuning_is_a_stage_that_a_dry_run_names(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
+    assert main(["--model", user_model("Doubling"), *SHAPES, "--tune", "--dry-run", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [stage["name"] for stage in report["stages"]] == pipeline.stages_of("onnx", "fp32", tune=True)
+    assert "tune" in pipeline.stages_of("onnx", "fp32", tune=True)
+    assert "tune" not in pipeline.stages_of("onnx", "fp32")
+
+
+def test_tune_reaches_the_bundle(
+    workplace: Path, user_model: UserModel, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def timer(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
+        return [1.0 + len(plan.factors) for plan in plans]
+
+    monkeypatch.setattr(pipeline, "engine_timer", lambda build, batch: timer)
+    arguments = ["--model", user_model("Spectrum"), "--input-shape", "1x64x3", "--to", "onnx", "-o", "b"]
+    assert main([*arguments, "--tune", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [stage["name"] for stage in report["stages"]] == ["load", *pipeline.stages_of("onnx", "fp32", tune=True)]
+    (row,) = report["plan"]
+    assert row["measured"][0] == {"factors": [64], "milliseconds": 2.0}
+    assert open_bundle(workplace / "b").manifest.plan[0].measured[1].milliseconds == 3.0
 
 
 def test_stages_of_a_float16_export_are_those_that_the_plan_names(
@@ -281,5 +306,5 @@ def test_help_does_not_wait_for_torch(workplace: Path) -> None:
 def test_the_commands_targets_and_precisions_are_those_of_the_pipeline() -> None:
     assert tuple(pipeline.PRECISIONS) == command.TARGETS
     assert set(command.PRECISIONS) == {p for precisions in pipeline.PRECISIONS.values() for p in precisions}
-    stages = {s for to, ps in pipeline.PRECISIONS.items() for p in ps for s in pipeline.stages_of(to, p)}
+    stages = {s for to, ps in pipeline.PRECISIONS.items() for p in ps for s in pipeline.stages_of(to, p, tune=True)}
     assert set(command.STAGES) == {"load"} | stages

@@ -76,7 +76,7 @@ def test_a_nan_is_refused_and_a_mask_of_minus_infinity_is_not(tmp_path):
 def test_a_size_that_only_the_options_settle_lets_the_transform_be_replaced(tmp_path):
     found = form(dft_model(["N", "L", 1], axis=1, onesided=1, dtype=FLOAT), tmp_path, shapes=[(1, 6, 1)])
     assert found.outputs[0]["shape"] == ["batch", 4, 2]
-    assert found.transforms == [{"module": "spectrum", "length": 6, "factors": [6], "kind": "dense"}]
+    assert found.transforms == [{"module": "spectrum", "length": 6, "factors": [6], "kind": "dense", "columns": 1}]
     found.write(tmp_path / "real.onnx")
     onnx.checker.check_model(str(tmp_path / "real.onnx"), full_check=True)
 

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.costs import TARGETS
 from hamsa_deploy.spectral.lattice import Lattice
-from hamsa_deploy.spectral.plans import Plan, candidates, plan_for
+from hamsa_deploy.spectral.plans import Plan, best, candidates, plan_for
 
 from .programs import Program, assert_real, check_exact, operators, relative_error
 
@@ -110,16 +111,32 @@ def test_the_forms_of_a_length():
     assert Plan(2310, (2310,)) in candidates(2310)
 
 
-def test_short_lengths_are_dense_and_long_ones_have_factors():
-    for n in (1, 2, 7, 49):
-        assert plan_for(n).is_dense
-    assert len(plan_for(3136).factors) == 2
-    assert len(plan_for(97344).factors) >= 3
+@pytest.mark.parametrize("target", TARGETS)
+def test_short_lengths_are_dense_and_long_ones_have_factors(target):
+    """As the measurements behind the rates have it; in between, targets and numbers of columns differ."""
+    for n, count in ((1, 1), (7, 1), (49, 1), (256, 2), (512, 2), (4096, 3), (12544, 3)):
+        assert len(plan_for(n, target).factors) == count
     for n in (3136, 97344):
-        plan = plan_for(n)
+        plan = plan_for(n, target)
         assert np.prod(plan.factors) == n
         assert plan.work.macs * 10 < Plan(n, (n,)).work.macs
-    assert plan_for(97344).work.stored * 4 < 100e6  # bytes in float32
+    assert len(plan_for(97344, target).factors) >= 3
+    assert plan_for(97344, target).work.stored * 4 < 100e6  # bytes in float32
+
+
+@pytest.mark.parametrize(("target", "dense"), [("onnx", [97, 401, 1021]), ("openvino", [97, 401])])
+def test_long_primes_are_computed_by_raders_form(target, dense):
+    assert all(plan_for(n, target).is_dense for n in dense)
+    assert all(plan_for(n, target).is_rader for n in (2053, 3001))
+    assert plan_for(1021, "openvino").is_rader
+
+
+def test_of_plans_that_are_as_good_as_equal_the_one_with_fewest_factors_is_taken():
+    dense, two, three, rader = Plan(13, (13,)), Plan(64, (8, 8)), Plan(64, (4, 4, 4)), Plan(13, ())
+    assert best({three: 1.0, two: 1.02}) == two
+    assert best({three: 1.0, two: 1.04}) == three
+    assert best({rader: 1.0, dense: 1.02}) == dense
+    assert best({rader: 1.0, dense: 1.04}) == rader
 
 
 def test_two_factors_leave_no_twiddle_multiplication_and_no_gather():
