@@ -21,7 +21,8 @@ from hamsa_deploy.spectral.mirrored import Mirrored
 from hamsa_deploy.spectral.padded import Padded, linearly
 from hamsa_deploy.spectral.pending import Pending
 from hamsa_deploy.spectral.spectrum import Spectrum
-from hamsa_deploy.spectral.values import Constant, Lazy, Real, constant_from, gather, settled
+from hamsa_deploy.spectral.transforms import at_times
+from hamsa_deploy.spectral.values import Constant, Lazy, Real, constant_from, settled
 
 # What rounding in float64 leaves of a zero: a causal kernel has exact zeros before it was transformed.
 ROUNDING = 1e-14
@@ -77,9 +78,11 @@ class Convolution:
         rank = self.kernel.ndim
         return [i - rank for i in range(rank) if i - rank != self.axis and self.kernel.shape[i] > 1]
 
-    @property
-    def _samples(self) -> np.ndarray:
-        return self.x.index if isinstance(self.x, Padded) else np.arange(self.x.shape[self.axis])
+    def _parts(self, x: Real) -> tuple[Real, np.ndarray]:
+        """What is not zero of x along the axis, and where it stands."""
+        if isinstance(x, Padded) and x.axis == self.axis:
+            return x.value, x.index
+        return x, np.arange(self.kernel.shape[self.axis])
 
     @cached_property
     def _support(self) -> tuple[int, int]:
@@ -102,7 +105,7 @@ class Convolution:
         if first_taps == (0, 1) and not self._channels():
             return Work(moved=results)
         if not self._channels():
-            macs = results * len(self._samples)
+            macs = results * len(self._parts(self.x)[1])
             return Work(plain=macs, moved=results, stored=macs, operators=1)
         taps = first_taps[1]
         return Work(depthwise=results * taps, moved=3 * results + taps, operators=4)
@@ -111,17 +114,17 @@ class Convolution:
         """The result at `times`, (..., len(times), ...)."""
         if self._support == (0, 1) and not self._channels():
             factor = float(self.kernel.reshape(-1)[0])
-            whole = settled(self.x, Padded)
-            x = gather(whole, self.axis, self.times) if len(self.times) < whole.shape[self.axis] else whole
+            x = at_times(settled(self.x, Padded), self.axis, self.times)
             return x if factor == 1.0 else x * factor
         return self._depthwise() if self._channels() else self._as_matrix()
 
     def _as_matrix(self) -> Real:
         n = self.kernel.shape[self.axis]
-        matrix = self.kernel.reshape(-1)[(self.times[:, None] - self._samples[None, :]) % n]
 
         def along(x: Real) -> tuple[Real]:
-            return (multiply(matrix, x.value if isinstance(x, Padded) else settled(x, Mirrored), self.axis),)
+            values, samples = self._parts(settled(x, Mirrored))
+            matrix = self.kernel.reshape(-1)[(self.times[:, None] - samples[None, :]) % n]
+            return (multiply(matrix, values, self.axis),)
 
         return linearly(along, self.axis, self.x)[0]
 
@@ -149,9 +152,9 @@ class Convolution:
         n = self.kernel.shape[self.axis]
         wanted = np.arange(self.times[0] - first - taps + 1, self.times[-1] - first + 1) % n
         where = np.full(n, -1)
-        where[self._samples] = np.arange(len(self._samples))
-        values = settled(self.x.value if isinstance(self.x, Padded) else self.x, Lazy)
-        return _assembled(values, self.axis, where[wanted])
+        values, samples = self._parts(self.x)
+        where[samples] = np.arange(len(samples))
+        return _assembled(settled(values, Lazy), self.axis, where[wanted])
 
 
 def _assembled(x: Real, axis: int, positions: np.ndarray) -> Real:

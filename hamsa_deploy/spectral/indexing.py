@@ -49,7 +49,8 @@ def takes_all(name: str, args: tuple[Any, ...]) -> bool:
     if name not in ("slice", "slice_scatter"):
         return False
     start, end, step = (*args[2 if name == "slice" else 3 :], None, None, None)[:3]
-    return start in (None, 0) and isinstance(end, (int, type(None))) and (end or END) >= END and step in (None, 1)
+    to_the_end = end is None or (isinstance(end, int) and end >= END)
+    return start in (None, 0) and to_the_end and step in (None, 1)
 
 
 def _axes(name: str, rest: list[Any], ndim: int) -> list[int] | None:

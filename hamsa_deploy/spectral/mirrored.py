@@ -126,13 +126,13 @@ def _aligned(value: Any, leader: Mirrored) -> Any:
     return NotImplemented
 
 
-def _parity_of_result(name: str, parities: list[int]) -> int:
+def _parity_of_result(name: str, parities: list[int], is_product: bool) -> int:
     """Parity of a pointwise function of values with these parities; 0 where it has none."""
     if 0 in parities:
         return 0
     if all(parity == EVEN for parity in parities):
         return EVEN
-    if name in ("mul", "div"):
+    if is_product:
         return EVEN if parities.count(ODD) % 2 == 0 else ODD
     if name in ("add", "sub", "rsub") and parities.count(EVEN) == 0:
         return ODD
@@ -149,11 +149,12 @@ def pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if any(arg is NotImplemented for arg in aligned):
         return NotImplemented
     name = operator_name(func)
-    parity = _parity_of_result(name, [_parity(arg) for arg in aligned])
+    is_product = name in ("mul", "div") and not kwargs  # a quotient may be rounded
+    parity = _parity_of_result(name, [_parity(arg) for arg in aligned], is_product)
     plus = apply(func, tuple(_plus(arg) for arg in aligned), kwargs)
     if parity:
         return leader.on_half(plus, None, parity)
-    if name in ("mul", "div"):
+    if is_product:
         unsigned = apply(func, tuple(_unsigned_minus(arg) for arg in aligned), kwargs)
         return leader.on_half(plus, unsigned, 0, math.prod(_sign(arg) for arg in aligned))
     if name in ("add", "sub") and not kwargs and _sign(aligned[0]) != _sign(aligned[1]):

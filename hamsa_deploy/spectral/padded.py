@@ -201,8 +201,8 @@ def scattered(x: Real, source: Real, args: tuple[Any, ...]) -> Any:
         return NotImplemented
     axis, index = pick
     n = x.shape[axis]
-    if len(index) == n:
-        return source
+    if len(index) in (0, n):
+        return source if n == len(index) else x
     if is_zero(x):
         return Padded(source, axis, n, index)
     if isinstance(x, Padded) and x.axis == axis and not set(x.index) & set(index):

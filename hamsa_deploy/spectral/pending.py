@@ -37,8 +37,10 @@ class Pending(Lazy):
 
     def materialise(self) -> Real:
         """Compute it, once."""
-        if self._value is None:
+        if self._value is None and len(self.index):
             self._value = self._compute(self.index)
+        elif self._value is None:
+            self._value = torch.zeros(self.shape, dtype=self.dtype)
         return self._value
 
     def at(self, index: np.ndarray) -> Pending:

@@ -88,21 +88,32 @@ class Spectrum(Complex):
         """Z times a constant or a number."""
         if isinstance(factor, (int, float)):
             return Spectrum(self.x, self.axis, self.index, self.scale * factor, self.response, self.transform)
-        # In the spectrum's precision, or a scale would be rounded to that of a mask or of a narrower constant.
-        dtype = self.dtype if is_complex(factor) else PART[self.dtype]
-        factor = apply(torch.ops.aten._to_copy.default, (factor,), {"dtype": dtype})
+        factor = self.in_precision(factor)
         response = factor if self.response is None else functions.mul(self.response, factor)
         return Spectrum(self.x, self.axis, self.index, self.scale, response, self.transform)
+
+    def in_precision(self, factor: Constant) -> Any:
+        """A constant in the spectrum's precision, or else a scale would be rounded as a mask is."""
+        dtype = self.dtype if is_complex(factor) else PART[self.dtype]
+        return apply(torch.ops.aten._to_copy.default, (factor,), {"dtype": dtype})
 
     def picked(self, axis: int, index: np.ndarray) -> Spectrum | None:
         """The entries at some positions along an axis that has been transformed; None along any other."""
         response = self.response
         if response is not None and response.ndim >= -axis and response.shape[axis] != 1:
             response = gather(response, axis, index)
+            if self._length(axis) == 1:  # the response alone varies along that axis
+                return Spectrum(self.x, self.axis, self.index, self.scale, response, self.transform)
         if axis == self.axis:
             return Spectrum(self.x, self.axis, self.index[index], self.scale, response)
         inner = self.x.picked(axis, index) if isinstance(self.x, Spectrum) else None
         return None if inner is None else Spectrum(inner, self.axis, self.index, self.scale, response)
+
+    def _length(self, axis: int) -> int:
+        """Length of the transform along an axis, before it broadcasts against the response."""
+        if axis == self.axis:
+            return len(self.index)
+        return int(self.x.shape[axis]) if -axis <= len(self.x.shape) else 1
 
 
 class _Transform(Complex):
@@ -146,8 +157,10 @@ def scale(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     z, factor = args if isinstance(args[0], Spectrum) else reversed(args)
     if not isinstance(factor, (Constant, int, float)) or kwargs or (name == "div" and z is not args[0]):
         return NotImplemented
+    if isinstance(factor, Constant) and factor.ndim and torch.promote_types(factor.dtype, z.dtype) != z.dtype:
+        return NotImplemented  # the product has the constant's precision
     if name == "div":
-        factor = functions.reciprocal(factor) if isinstance(factor, Constant) else 1 / factor
+        factor = functions.reciprocal(z.in_precision(factor)) if isinstance(factor, Constant) else 1 / factor
     return z.filtered(factor)
 
 

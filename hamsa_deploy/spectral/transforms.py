@@ -265,7 +265,7 @@ def _factored_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, i
     rows = -(-(int(inverse.times.max()) + 1) // rest)  # the later ones are cut off
     s = torch.reshape(s, (*batch, 2 * plan.first_rows, rest * width))
     s = multiply(plan.first_matrix()[:, :rows], s, -2, transposed=True)
-    return _at_times(restore(torch.reshape(s, (*batch, rows * rest, width))), axis, inverse.times)
+    return at_times(restore(torch.reshape(s, (*batch, rows * rest, width))), axis, inverse.times)
 
 
 def _last_matrices(plan: Plan, one_sided: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -293,7 +293,8 @@ def _leading_rows(x: Real, axis: int, plan: Plan) -> tuple[Real, int]:
     return settled(Padded(x.value, axis, rows * rest, x.index), Padded), rows
 
 
-def _at_times(x: Real, axis: int, times: np.ndarray) -> Real:
+def at_times(x: Real, axis: int, times: np.ndarray) -> Real:
+    """The entries of x at some positions along an axis."""
     if len(times) == x.shape[axis] and np.array_equal(times, np.arange(len(times))):
         return x
     if np.array_equal(times, np.arange(times[0], times[0] + len(times))):
