@@ -282,9 +282,10 @@ PRODUCTS: Table = {
     ),
 }
 
+CUT_INVERSES = ["filtered", "one filter each", "nothing between", "gated, one-sided", "of a complex signal"]
 ON_RESULTS: Table = {
     f"{inverse}: {cut}": lambda x, w, inverse=inverse, cut=cut: CUT_RESULTS[cut](INVERSES[inverse](x, w), w)
-    for inverse in INVERSES
+    for inverse in CUT_INVERSES
     for cut in CUT_RESULTS
 }
 
