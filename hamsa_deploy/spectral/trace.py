@@ -120,8 +120,13 @@ def deferred(value: Any) -> Any:
     def run(*args: Any) -> Any:
         if node is None:
             return value(*args)
-        with fx_traceback.set_current_meta(node):
-            return value(*args)
+        state = current()
+        now, state.node = state.node, node
+        try:
+            with fx_traceback.set_current_meta(node):
+                return value(*args)
+        finally:
+            state.node = now
 
     return run
 

@@ -71,35 +71,35 @@ def test_export_leaves_nothing_beside_its_bundle(exported) -> None:
 def test_summary_names_verdict_metrics_bundle_and_next_step(
     workplace: Path, user_model: UserModel, capsys: Captured
 ) -> None:
-    assert main(["--model", user_model("Doubling"), *SHAPES]) == 0
+    assert main(["--model", user_model("Sharpening"), *SHAPES]) == 0
     text = capsys.readouterr().out
     for expected in ("PASSED", "max relative error", "model.onnx", "as the factory made them", "of length 16"):
         assert expected in text
-    folder = Path("out") / "Doubling-onnx-fp32"
+    folder = Path("out") / "Sharpening-onnx-fp32"
     assert str(folder) in text
     assert f"hamsa_runtime.Engine({str(folder)!r})" in text
     assert open_bundle(workplace / folder).manifest.inputs[0].shape == ("batch", 16)
 
 
 def test_quiet_prints_nothing(workplace: Path, user_model: UserModel, capfd: Captured) -> None:
-    assert main(["--model", user_model("Doubling"), *SHAPES, "--quiet"]) == 0
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "--quiet"]) == 0
     assert capfd.readouterr() == ("", "")
     assert (workplace / "out").is_dir()
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
     before = sorted(workplace.rglob("*"))
-    assert main(["--model", user_model("Doubling"), *SHAPES, "--fp16", "--dry-run"]) == 0
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "--fp16", "--dry-run"]) == 0
     text = capsys.readouterr().out
     assert ", ".join(pipeline.stages_of("onnx", "fp16")) in text
     assert "16" in text
     assert "dense" in text
-    assert str(Path("out") / "Doubling-onnx-fp16") in text
+    assert str(Path("out") / "Sharpening-onnx-fp16") in text
     assert sorted(workplace.rglob("*")) == before
 
 
 def test_tuning_is_a_stage_that_a_dry_run_names(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
-    assert main(["--model", user_model("Doubling"), *SHAPES, "--tune", "--dry-run", "--json"]) == 0
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "--tune", "--dry-run", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [stage["name"] for stage in report["stages"]] == pipeline.stages_of("onnx", "fp32", tune=True)
     assert "tune" in pipeline.stages_of("onnx", "fp32", tune=True)
@@ -211,12 +211,12 @@ def test_a_model_that_cannot_be_exported_exits_2_before_anything_is_written(
 
 
 def test_a_users_model_needs_an_input_shape(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
-    assert main(["--model", user_model("Doubling")]) == 2
+    assert main(["--model", user_model("Sharpening")]) == 2
     assert "--input-shape" in capsys.readouterr().err
 
 
 def test_uint8_input_needs_one_image_shape(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
-    assert main(["--model", user_model("Doubling"), "--input-shape", "2x16", "--input", "uint8"]) == 2
+    assert main(["--model", user_model("Sharpening"), "--input-shape", "2x16", "--input", "uint8"]) == 2
     assert "one shape NxCxHxW with 1 or 3 channels" in capsys.readouterr().err
 
 
@@ -227,7 +227,7 @@ def test_labels_must_be_as_many_as_classes(workplace: Path, user_model: UserMode
 
 
 def test_output_that_is_no_bundle_is_not_replaced(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
-    assert main(["--model", user_model("Doubling"), *SHAPES, "-o", "."]) == 2
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "-o", "."]) == 2
     assert "refusing to replace it" in capsys.readouterr().err
     assert [path.suffix for path in workplace.iterdir()] == [".py"]
 
@@ -235,7 +235,7 @@ def test_output_that_is_no_bundle_is_not_replaced(workplace: Path, user_model: U
 def test_failed_parity_exits_3_and_leaves_the_older_bundle_untouched(
     workplace: Path, user_model: UserModel, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    arguments = ["--model", user_model("Doubling"), *SHAPES, "-o", "bundle", "--json"]
+    arguments = ["--model", user_model("Sharpening"), *SHAPES, "-o", "bundle", "--json"]
     assert main(arguments) == 0
     before = {path: path.read_bytes() for path in (workplace / "bundle").iterdir()}
     capsys.readouterr()
@@ -272,7 +272,7 @@ def test_versions_of_a_bundle_leave_out_a_target_that_is_not_installed(
         return "1.0"
 
     monkeypatch.setattr(pipeline, "version", version)
-    assert main(["--model", user_model("Doubling"), *SHAPES, "-o", "bundle", "--quiet"]) == 0
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "-o", "bundle", "--quiet"]) == 0
     versions = open_bundle(workplace / "bundle").manifest.versions
     assert "openvino" not in versions
     assert versions["onnx"] == "1.0"
