@@ -128,6 +128,20 @@ FORWARD: Table = {
     "a gate between shifts": lambda x, w: fft.ifft(
         fft.ifftshift(fft.fftshift(fft.fft(x, dim=1), dim=1).abs() * w.real, dim=1), dim=1
     ),
+    "an odd part rolled away from zero": lambda x, w: fft.ifft(fft.fft(x, dim=1).roll(1, 1).imag, dim=1).real + x,
+    "an odd part shifted": lambda x, w: fft.ifft(fft.fftshift(fft.fft(x, dim=1), dim=1).imag * 1j, dim=1).imag + x,
+    "an odd part shifted, real": lambda x, w: (
+        fft.ifft(fft.fftshift(fft.fft(x, dim=1), dim=1).imag + w.real, dim=1).real
+    ),
+    "all but the mean, gated": lambda x, w: (
+        fft.ifft(F.pad(fft.fft(x, dim=1)[:, 1:] * fft.fft(x, dim=1)[:, 1:].abs(), (0, 0, 1, 0)), dim=1).real
+    ),
+    "all but the mean, of another length": lambda x, w: fft.ifft(fft.fft(x, dim=1)[:, 1:].imag, dim=1).real,
+    "all but the mean, filtered": lambda x, w: fft.fft(x, dim=1)[:, 1:].abs() * w.both[1:] + fft.fft(x, dim=1)[:, 1:],
+    "a symmetric band": lambda x, w: (
+        fft.fftshift(fft.fft(x, dim=1), dim=1)[:, w.n // 2 - 2 : w.n // 2 + 3] * 1j
+    ).exp(),
+    "nearly all": lambda x, w: fft.fft(x, dim=1)[:, 2:] * w.frequency[2:],
     "conjugate of the flipped spectrum": lambda x, w: (
         fft.fft(x, dim=1).flip(1).roll(1, 1).conj() - fft.fft(x, dim=1) * 2
     ),
