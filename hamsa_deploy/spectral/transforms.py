@@ -46,10 +46,29 @@ def _dft_along(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
         re, im = _planned_dft(x, axis, plan, one_sided=False)
         spectrum = Mirrored(re, None, EVEN, axis, plan.lattice), Mirrored(im, None, ODD, axis, plan.lattice)
         return spectrum[0].picked(index), spectrum[1].picked(index)
-    if set(index) == set(range(n // 2 + 1)) or not _dense_is_cheaper(plan, len(index), len(samples), columns):
+    needed = np.unique(np.minimum(index, n - index))
+    if set(index) == set(range(n // 2 + 1)) or not _dense_is_cheaper(plan, len(needed), len(samples), columns):
         return _one_sided_dft(x, axis, plan, index)
-    _note(n, (n,), f"dense, {len(index)} frequencies", columns)
-    return _dense_dft(x, axis, rows_of_dft(n, index, samples))
+    _note(n, (n,), f"dense, {len(needed)} frequencies", columns)
+    if len(needed) == len(index):
+        return _dense_dft(x, axis, rows_of_dft(n, index, samples))
+    re, im = _dense_dft(x, axis, rows_of_dft(n, needed, samples))
+    return _with_mirror_images(re, im, axis, n, needed, index)
+
+
+def _with_mirror_images(
+    re: Real, im: Real, axis: int, n: int, needed: np.ndarray, index: np.ndarray
+) -> tuple[Real, Real]:
+    """From frequencies up to n/2, those at `index`: with their mirror images or repeated."""
+    position = np.full(n, -1)
+    position[index] = np.arange(len(index))
+    half, mirror = position[needed], position[-needed % n]
+    if len(set(index)) == len(index) and min(half.min(), mirror.min()) >= 0:
+        lattice = Lattice(len(index), half, mirror)
+        return Mirrored(re, None, EVEN, axis, lattice), Mirrored(im, None, ODD, axis, lattice)
+    order = np.searchsorted(needed, np.minimum(index, n - index))
+    signs = _along(np.where(index > n // 2, -1.0, 1.0), axis)
+    return gather(re, axis, order), gather(im, axis, order) * constant_from(signs, im.dtype)
 
 
 def _dense_dft(x: Real, axis: int, matrices: tuple[np.ndarray, np.ndarray]) -> tuple[Real, Real]:
@@ -136,7 +155,10 @@ class _Inverse:
         """Whether a part contributes nothing: it is zero, or has the other parity."""
         if is_zero(part) or self.one_sided:
             return is_zero(part)
-        return isinstance(part, Mirrored) and part.axis == self.axis and part.parity == -parity
+        if not isinstance(part, Mirrored) or part.axis != self.axis or part.parity != -parity:
+            return False
+        # A spectrum that was rolled is symmetric about another frequency than 0.
+        return part.lattice.same_order(Lattice.hermitian(self.n, part.lattice.half))
 
     def along(self, even: Real | None, odd: Real | None) -> tuple[Real]:
         """The transform of parts that are lazy along this axis only, or whose other laziness is inside of that."""

@@ -17,7 +17,7 @@ from hamsa_deploy.models import SASS
 from hamsa_deploy.spectral.costs import RATES, Work
 from hamsa_deploy.spectral.plans import Plan, plan_for
 
-from .programs import check_exact, operators
+from .programs import Program, check_exact, operators
 
 BATCH = 2
 GATHERS = {"index_select", "gather", "flip", "index", "roll"}
@@ -235,6 +235,14 @@ def test_token_mixing_needs_the_real_part_only():
     assert macs(program, x) == tokens * 2 * h_width * width + 2 * h_tokens * tokens * h_width
     # The result is asked for at all frequencies in their natural order: one gather along each axis, at the very end.
     assert [name for name in operators(program) if name in GATHERS] == operators(program)[-2:]
+
+
+def test_a_spectrum_without_its_mean_is_still_half_of_it():
+    n, channels = 32, 5
+    x = normal(BATCH, n, channels)
+    program = check_exact(Program(lambda x: fft.fft(x, dim=1)[:, 1:].abs().sqrt()), x, plans=dense(n))
+    assert macs(program, x) == 2 * (n // 2) * n * channels  # the frequencies 1..n/2
+    assert operators(program)[-2:] == ["cat", "index_select"]  # and their mirror images, at the very end
 
 
 def test_sass_runs_its_products_on_half_the_frequencies():

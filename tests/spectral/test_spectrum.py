@@ -5,18 +5,20 @@ Each table is compiled as one program, for each of several plans; every entry is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fft
+from torch import Tensor, fft, nn
 
 from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.costs import RATES
 from hamsa_deploy.spectral.plans import Plan
 
-from .programs import FLOAT32_LIMIT, FLOAT64_LIMIT, Program, as_real, assert_real, relative_error
+from .programs import FLOAT32_LIMIT, FLOAT64_LIMIT, Program, as_real, assert_real, check_exact, relative_error
 
 PLANS = [
     Plan(12, (12,)),
@@ -60,9 +62,20 @@ Entry: TypeAlias = Callable[[Tensor, Weights], Any]
 Table: TypeAlias = dict[str, Entry]
 
 
+class Entries(nn.Module):
+    """Every entry of a table."""
+
+    def __init__(self, table: Table, weights: Weights) -> None:
+        super().__init__()
+        self.table, self.weights = table, weights
+
+    def forward(self, x: Tensor) -> list[Any]:
+        return [function(x, self.weights) for function in self.table.values()]
+
+
 def check_each(table: Table, x: Tensor, weights: Weights, *, dynamic: bool = False, **options: Any) -> None:
     """Every entry of the table, in one program, equals eager PyTorch to rounding in float64."""
-    model = Program(lambda x: [function(x, weights) for function in table.values()])
+    model = Entries(table, weights)
     program = to_real(model, (x,), dynamic_shapes=None if dynamic else {}, **options)
     assert_real(program)
     for name, found, expected in zip(table, as_real(program.module()(x)), as_real(model(x)), strict=True):
@@ -115,6 +128,20 @@ FORWARD: Table = {
     "a gate between shifts": lambda x, w: fft.ifft(
         fft.ifftshift(fft.fftshift(fft.fft(x, dim=1), dim=1).abs() * w.real, dim=1), dim=1
     ),
+    "an odd part rolled away from zero": lambda x, w: fft.ifft(fft.fft(x, dim=1).roll(1, 1).imag, dim=1).real + x,
+    "an odd part shifted": lambda x, w: fft.ifft(fft.fftshift(fft.fft(x, dim=1), dim=1).imag * 1j, dim=1).imag + x,
+    "an odd part shifted, real": lambda x, w: (
+        fft.ifft(fft.fftshift(fft.fft(x, dim=1), dim=1).imag + w.real, dim=1).real
+    ),
+    "all but the mean, gated": lambda x, w: (
+        fft.ifft(F.pad(fft.fft(x, dim=1)[:, 1:] * fft.fft(x, dim=1)[:, 1:].abs(), (0, 0, 1, 0)), dim=1).real
+    ),
+    "all but the mean, of another length": lambda x, w: fft.ifft(fft.fft(x, dim=1)[:, 1:].imag, dim=1).real,
+    "all but the mean, filtered": lambda x, w: fft.fft(x, dim=1)[:, 1:].abs() * w.both[1:] + fft.fft(x, dim=1)[:, 1:],
+    "a symmetric band": lambda x, w: (
+        fft.fftshift(fft.fft(x, dim=1), dim=1)[:, w.n // 2 - 2 : w.n // 2 + 3] * 1j
+    ).exp(),
+    "nearly all": lambda x, w: fft.fft(x, dim=1)[:, 2:] * w.frequency[2:],
     "conjugate of the flipped spectrum": lambda x, w: (
         fft.fft(x, dim=1).flip(1).roll(1, 1).conj() - fft.fft(x, dim=1) * 2
     ),
@@ -173,7 +200,7 @@ PADDED: Table = {
     "by n=": lambda x, w: fft.irfft(fft.rfft(x, dim=1)[:, :3] * w.channel, n=w.n, dim=1),
     "by n=, two-sided": lambda x, w: fft.ifft(fft.fft(x, dim=1)[:, :3] * w.channel, n=w.n, dim=1),
     "zeros by cat": lambda x, w: fft.irfft(
-        torch.cat([fft.rfft(x, dim=1)[:, :3], torch.zeros(2, w.h - 3, CHANNELS, dtype=torch.complex128)], 1),
+        torch.cat([fft.rfft(x, dim=1)[:, :3], torch.zeros(x.shape[0], w.h - 3, CHANNELS, dtype=torch.complex128)], 1),
         n=w.n,
         dim=1,
     ),
@@ -314,3 +341,181 @@ def test_a_constant_of_more_precision_makes_the_product_precise():
         assert a.dtype == b.dtype
         # Rounding of the transform in float32, 6e-8 for each product, in both.
         assert relative_error(a, b) < FLOAT32_LIMIT
+
+
+def filtered_along(axis: int, one_sided: bool, *shape: int) -> Callable[[Tensor], Any]:
+    """A filter along an axis, with weights of a shape that broadcasts against the spectrum."""
+    weight = normal(*shape, seed=20, dtype=torch.complex128)
+
+    def program(x: Tensor) -> Any:
+        if one_sided:
+            return fft.irfft(fft.rfft(x, dim=axis) * weight, n=x.shape[axis], dim=axis)
+        z = fft.ifft(fft.fft(x, dim=axis) * weight, dim=axis)
+        return z.real - 2 * z.imag
+
+    return program
+
+
+# (rank of the signal, axis, shape of the weights), for signals whose axes are 4, 6, 3, 5 long, the last `rank` of them.
+FILTERS = [
+    (1, 0, (5,)),
+    (2, 1, (5,)),
+    (2, 1, (3, 5)),
+    (2, 0, (3, 1)),
+    (2, 0, (3, 5)),
+    (3, 0, (6, 1, 1)),
+    (3, 0, (6, 1, 5)),
+    (3, 0, (6, 3, 1)),
+    (3, 1, (3, 5)),
+    (3, 2, (3, 5)),
+    (3, 2, (6, 1, 5)),
+    (3, 2, (6, 3, 5)),
+    (3, 1, (2, 6, 3, 1)),
+    (4, 1, (6, 3, 1)),
+    (4, 1, (6, 1, 5)),
+    (4, 3, (6, 1, 5)),
+    (4, 2, (4, 1, 3, 1)),
+]
+
+
+@pytest.mark.parametrize("depthwise", [0.0, 1e6], ids=["depthwise is free", "depthwise is dear"])
+@pytest.mark.parametrize("case", FILTERS, ids=str)
+def test_filters_along_every_axis(monkeypatch, case, depthwise):
+    monkeypatch.setitem(RATES, "onnx", dataclasses.replace(RATES["onnx"], depthwise=depthwise))
+    rank, axis, shape = case
+    sizes = (4, 6, 3, 5)[-rank:]
+    n, place = sizes[axis], axis - rank
+    half = [size if i - len(shape) != place else n // 2 + 1 for i, size in enumerate(shape)]
+    both = filtered_along(axis, False, *shape), filtered_along(axis, True, *half)
+    check_exact(Program(lambda x: tuple(program(x) for program in both)), normal(*sizes, seed=0))
+
+
+KERNEL_LENGTHS = [1, 3, 8, 11]
+SIGNAL = 8
+
+
+def long_convolution(kernel: Tensor, centred: bool, in_frequency: bool) -> Callable[[Tensor], Tensor]:
+    """conv(x, kernel) of (B, C, SIGNAL) by zero-padded transforms; all of it from the first sample, or the middle."""
+    taps = kernel.shape[-1]
+    n = SIGNAL + taps - 1
+    start = taps // 2 if centred else 0
+    response = fft.rfft(kernel, n=n) if in_frequency else None
+
+    def program(x: Tensor) -> Tensor:
+        k = fft.rfft(kernel, n=n) if response is None else response
+        return fft.irfft(fft.rfft(x, n=n) * k, n=n)[..., start : start + SIGNAL]
+
+    return program
+
+
+@pytest.mark.parametrize("depthwise", [0.0, 1e6], ids=["depthwise is free", "depthwise is dear"])
+@pytest.mark.parametrize("taps", KERNEL_LENGTHS)
+def test_long_convolutions(monkeypatch, taps, depthwise):
+    monkeypatch.setitem(RATES, "onnx", dataclasses.replace(RATES["onnx"], depthwise=depthwise))
+    kernels = normal(taps, seed=1), normal(CHANNELS, taps, seed=2)
+    programs = [long_convolution(k, c, f) for k in kernels for c in (False, True) for f in (False, True)]
+    x = normal(2, CHANNELS, SIGNAL, seed=0)
+    program = check_exact(Program(lambda x: [p(x) for p in programs]), x)
+    for found, (kernel, centred) in zip(
+        program.module()(x)[::2], [(k, c) for k in kernels for c in (False, True)], strict=True
+    ):
+        start = taps // 2 if centred else 0
+        weight = kernel.expand(CHANNELS, taps).flip(1)[:, None]
+        full = F.conv1d(x, weight, padding=taps - 1, groups=CHANNELS)
+        assert relative_error(found, full[..., start : start + SIGNAL]) < FLOAT64_LIMIT
+
+
+def corners(x: Tensor, sizes: tuple[int, int]) -> Tensor:
+    """The four corners of a two-sided spectrum, each multiplied by a number, written into zeros."""
+    z, (a, b) = fft.fft2(x), sizes
+    out = torch.zeros_like(z)
+    out[..., :a, :b] = z[..., :a, :b] * 0.5
+    out[..., -a:, :b] = z[..., -a:, :b] * (1 - 2j)
+    out[..., :a, -b:] = z[..., :a, -b:] * 3j
+    out[..., -a:, -b:] = z[..., -a:, -b:].conj()
+    return fft.ifft2(out).real
+
+
+def mixed_modes(x: Tensor, weight: Tensor) -> Tensor:
+    """A Fourier operator in one dimension, by cat with zeros."""
+    m, h = weight.shape[-1], x.shape[-1] // 2 + 1
+    z = torch.einsum("bix,iox->box", fft.rfft(x)[..., :m], weight)
+    return fft.irfft(torch.cat([z, z.new_zeros(*z.shape[:2], h - m)], -1), n=x.shape[-1])
+
+
+def mixed_modes_padded(x: Tensor, weight: Tensor) -> Tensor:
+    """The same by F.pad."""
+    m, h = weight.shape[-1], x.shape[-1] // 2 + 1
+    z = torch.einsum("bix,iox->box", fft.rfft(x)[..., :m], weight)
+    return fft.irfft(F.pad(z, (0, h - m)), n=x.shape[-1])
+
+
+MODES = normal(4, 3, 3, seed=21, dtype=torch.complex128)
+IMAGE_FILTER = normal(4, 6, 5, seed=22, dtype=torch.complex128)
+
+# Of signals (2, 4, 6, 8)
+SEVERAL_AXES = {
+    **{
+        f"fftn {axes}": lambda x, axes=axes: fft.ifftn(fft.fftn(x, dim=axes).abs() + x, dim=axes)
+        for axes in [(1, 2), (2, 1), (3, 1), (1, 2, 3), (3, 2, 1), (2, 3, 1)]
+    },
+    **{
+        f"rfftn {axes}": lambda x, axes=axes: fft.irfftn(
+            fft.rfftn(x, dim=axes) * 0.5j, s=[x.shape[a] for a in axes], dim=axes
+        )
+        for axes in [(1, 2), (2, 1), (3, 1), (1, 2, 3), (3, 2, 1), (2, 3, 1)]
+    },
+    "filtered": lambda x: fft.irfft2(fft.rfft2(x) * IMAGE_FILTER, s=(6, 8)),
+    "filtered, then cut": lambda x: (fft.rfft2(x) * IMAGE_FILTER)[..., -2:, 1:3],
+    "filtered, then rolled": lambda x: fft.fftshift(fft.rfft2(x) * IMAGE_FILTER, dim=2),
+    "cut along the first axis": lambda x: fft.fft2(x)[..., 1:4, :],
+    "cut along the last axis": lambda x: fft.fft2(x)[..., ::3],
+    "cut along both": lambda x: (fft.fft2(x)[..., 1:] * 2)[..., :4, :],
+    "shifted": lambda x: fft.fftshift(fft.fft2(x), dim=(-2, -1)).abs(),
+    "one by one": lambda x: fft.ifft(fft.ifft(fft.fft(fft.rfft(x, dim=3), dim=1), dim=1), n=8, dim=3).imag,
+    "filtered in between": lambda x: fft.fft(fft.fft(x, dim=3) * MODES[:1, :1, :1], dim=2)[:, :, 1:3],
+    "back in another order": lambda x: fft.ifft(fft.ifft(fft.fft2(x) * (1 + 2j), dim=3), dim=2).real,
+    "back along one axis": lambda x: fft.ifft(fft.fft2(x), dim=3),
+    "corners": lambda x: corners(x, (2, 3)),
+    "padded to s=": lambda x: fft.irfft2(fft.rfft2(x[..., :4, :5], s=(6, 8)) * IMAGE_FILTER, s=(6, 8))[..., :4, :5],
+    "a softmax of magnitudes": lambda x: fft.fft2(x).abs().softmax(1),
+    "a sigmoid of a real part": lambda x: fft.ifft2(torch.sigmoid(fft.fft2(x).real) * fft.fft2(x)).real,
+    "odd along both": lambda x: torch.tanh(fft.fft(fft.fft(x, dim=3).imag, dim=2).imag),
+    "odd, then even": lambda x: torch.relu(fft.fft(fft.fft(x, dim=3).imag, dim=2).real) * fft.fft2(x).imag,
+    "a constant along one of them": lambda x: fft.fft2(x).real * IMAGE_FILTER.real[0, :, :1] + fft.fft2(x).imag,
+    "a constant along both": lambda x: fft.ifft2(fft.fft2(x) * torch.arange(48.0).double().reshape(6, 8)).real,
+    "where": lambda x: torch.where(fft.fft2(x).real > 0, fft.fft2(x).imag, fft.fft2(x).abs()),
+    "a full signal": lambda x: fft.ifft2(fft.fft2(x) * x).real,
+    "channels mixed": lambda x: fft.ifft2(torch.einsum("bchw,cd->bdhw", fft.fft2(x), MODES[:, :, 0])).real,
+    "a transform of a magnitude": lambda x: fft.rfft(fft.fft2(x).abs(), dim=1).imag,
+    "a filter of a magnitude": lambda x: fft.irfft(
+        fft.rfft(fft.fft(x, dim=2).abs(), dim=3) * IMAGE_FILTER[0, 0], n=8, dim=3
+    ),
+    "a filter of a magnitude along its axis": lambda x: fft.irfft(fft.rfft(fft.fft(x).abs()) * IMAGE_FILTER[0, 0], n=8),
+    "a filter of an imaginary part, one each": lambda x: fft.irfft(
+        fft.rfft(fft.fft(x, dim=2).imag, dim=3) * IMAGE_FILTER[0, :, :], n=8, dim=3
+    ),
+    "modes by cat": lambda x: mixed_modes(x[:, :, 0], MODES),
+    "modes by pad": lambda x: mixed_modes_padded(x[:, :, 0], MODES),
+    "autocorrelation in two dimensions": lambda x: fft.irfft2(fft.rfft2(x) * fft.rfft2(x).conj(), s=(6, 8)),
+}
+GRID_PLANS = {
+    "dense": (Plan(4, (4,)), Plan(6, (6,)), Plan(8, (8,))),
+    "factors": (Plan(4, (2, 2)), Plan(6, (3, 2)), Plan(8, (2, 2, 2))),
+}
+
+
+@pytest.mark.parametrize("plans", GRID_PLANS)
+def test_several_axes(plans):
+    table = {name: lambda x, w, function=function: function(x) for name, function in SEVERAL_AXES.items()}
+    check_each(table, normal(2, 4, 6, 8, seed=0), Weights(8), plans={plan.n: plan for plan in GRID_PLANS[plans]})
+
+
+def test_a_batch_that_varies():
+    """What reads sizes: cut results, padding, depthwise convolutions, written corners."""
+    names = ["one filter each: prefix", "nothing between: roll", "filtered: empty", "of a complex signal: suffix"]
+    picked = {name: ON_RESULTS[name] for name in names}
+    picked |= {name: PADDED[name] for name in ("n=", "written into zeros", "zeros by cat", "nothing but zeros")}
+    picked |= {name: FORWARD[name] for name in ("filtered: fftshift", "empty", "rfft: high")}
+    picked |= {name: PRODUCTS[name] for name in ("more dimensions, back", "more frequencies than there are")}
+    check_each(picked, normal(2, 12, CHANNELS, seed=0), Weights(12), dynamic=True)
