@@ -104,7 +104,8 @@ def _viewed_as_real(x: torch.Tensor) -> torch.Tensor:
 
 def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> ExportedProgram:
     try:
-        return torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes or None)
+        with torch.no_grad():  # some complex functions have no derivative, silu for one
+            return torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes or None)
     except HamsaError:
         raise
     except Exception as error:

@@ -22,11 +22,9 @@ from .programs import FLOAT32_LIMIT, FLOAT64_LIMIT, Program, as_real, assert_rea
 
 PLANS = [
     Plan(12, (12,)),
-    Plan(12, (3, 4)),
     Plan(12, (4, 3)),
     Plan(12, (2, 3, 2)),
     Plan(9, (3, 3)),
-    Plan(13, (13,)),
     Plan(13, ()),
 ]
 CHANNELS = 3
@@ -114,7 +112,7 @@ FORWARD: Table = {
     **{f"filtered: {name}": lambda x, w, cut=cut: cut(fft.fft(x, dim=1) * w.both, w) for name, cut in CUTS.items()},
     **{
         f"complex: {name}": lambda x, w, cut=cut: cut(fft.fft(x * 1j + x.flip(1), dim=1), w)
-        for name, cut in CUTS.items()
+        for name, cut in list(CUTS.items())[::4]
     },
     "a permutation": lambda x, w: fft.fft(x, dim=1).index_select(1, w.permutation),
     "a permutation there and back": lambda x, w: (
