@@ -170,7 +170,7 @@ USAGE_ERRORS = {
     "misspelt model": (["--model", "hamsa_nan"], "did you mean 'hamsa_nano'?"),
     "misspelt model option": (["--set", "image_sise=64"], "did you mean 'image_size'?"),
     "model option of the wrong kind": (["--set", "num_classes=ten"], "cannot be built"),
-    "bf16 for onnx": (["--to", "onnx", "--bf16"], "bf16 is an execution mode of OpenVINO"),
+    "bf16 for onnx": (["--to", "onnx", "--bf16"], "ONNX Runtime's CPU has no products in bfloat16"),
     "shape of a built-in model": (["--input-shape", "1x3x8x8"], "only with package.module:factory"),
     "no such module": (["--model", "no_such_module:net"], "cannot be imported"),
     "no such weights": (["--weights", "gone.safetensors"], "gone.safetensors: no such file"),
