@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from hamsa_deploy.models import load_model
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.targets.onnx import onnx_from_program
+from hamsa_deploy.targets.openvino import FILES, ir_from_onnx
 
 
 def hamsa_s(size: int) -> torch.nn.Module:
@@ -39,6 +40,15 @@ def real_form(size: int, batch: int, target: str, folder: Path) -> Path:
     own = folder / f"{target}-{size}-{batch}"
     own.mkdir()
     return onnx_file(real_program(size, batch, target), own)
+
+
+def bfloat16_form(onnx_model: Path) -> Path:
+    """The IR that a bfloat16 bundle for OpenVINO holds."""
+    folder = onnx_model.parent / "bf16"
+    if not folder.exists():
+        folder.mkdir()
+        ir_from_onnx(onnx_model, folder, "bf16")
+    return folder / FILES[0]
 
 
 def dft_form(size: int, batch: int, folder: Path) -> Path:

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from deit import deit_s
-from exports import dft_form, hamsa_s, real_form
+from exports import bfloat16_form, dft_form, hamsa_s, real_form
 from measure import (
     BF16,
     F32,
@@ -166,7 +166,7 @@ def _candidates(
     deit = cache(lambda: for_openvino(size, batch, folder))
     yield (HAMSA, OV_F32), lambda: openvino_run(hamsa(), x, F32, threads)
     yield (DEIT, OV_F32), lambda: openvino_run(deit(), x, F32, threads)
-    yield (HAMSA, OV_BF16), lambda: openvino_run(hamsa(), x, BF16, threads)
+    yield (HAMSA, OV_BF16), lambda: openvino_run(bfloat16_form(hamsa()), x, BF16, threads)
     yield (DEIT, OV_BF16), lambda: openvino_run(deit(), x, BF16, threads)
     if size == SMALLEST:
         dft = cache(lambda: dft_form(size, batch, folder))
