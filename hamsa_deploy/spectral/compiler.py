@@ -63,10 +63,11 @@ def to_real(
     """
     if target not in TARGETS:
         raise InputError(f"unknown target '{target}'", expected=f"one of {', '.join(TARGETS)}")
-    inputs = tuple(example_inputs)
+    inputs, shapes = tuple(example_inputs), dynamic_shapes
     if dynamic_shapes is None:
         inputs, dynamic_shapes = _with_dynamic_batch(inputs)
-    captured = model if isinstance(model, ExportedProgram) else _capture(model, inputs, dynamic_shapes)
+        shapes = (dynamic_shapes,) if _takes_any_number(model) else dynamic_shapes
+    captured = model if isinstance(model, ExportedProgram) else _capture(model, inputs, shapes)
     captured = captured.run_decompositions(composites.decompositions())
     graph = captured.module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
@@ -96,6 +97,14 @@ def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
 
     spec = pytree.tree_map(lambda x: {0: batch} if isinstance(x, torch.Tensor) and x.ndim else None, inputs)
     return pytree.tree_map_only(torch.Tensor, doubled, inputs), spec
+
+
+def _takes_any_number(model: nn.Module | ExportedProgram) -> bool:
+    """Whether forward is (self, *inputs): torch.export then wants their shapes as one tuple."""
+    if isinstance(model, ExportedProgram):
+        return False
+    kinds = [parameter.kind for parameter in inspect.signature(model.forward).parameters.values()]
+    return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
 
 
 def _viewed_as_real(x: torch.Tensor) -> torch.Tensor:

@@ -44,6 +44,12 @@ def test_the_batch_is_dynamic_by_default(mixer):
         assert relative_error(program.module()(x), model(x)) < 2e-6
 
 
+def test_the_batch_is_dynamic_for_a_module_of_any_number_of_inputs():
+    program = to_real(Program(lambda x, y: fft.fft(x, dim=1).abs() + y), (torch.randn(2, 8), torch.randn(2, 8)))
+    x, y = torch.randn(5, 8), torch.randn(5, 8)
+    assert relative_error(program.module()(x, y), fft.fft(x, dim=1).abs() + y) < 2e-6
+
+
 def test_inputs_outputs_and_parameters_keep_their_names(mixer):
     program = mixer[1]
     assert program.graph_signature.user_inputs == ("tokens",)
