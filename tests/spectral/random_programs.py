@@ -26,12 +26,14 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from torch import Tensor, fft, nn
 
-from . import random_sizes
-from .random_filling import LONG_LENGTHS, NORMS, Filling, operand_of
-from .random_operations import GENERAL, MIXING, TRANSFORMS, lines
+from . import random_constants, random_sizes
+from .random_axes import LONG_LENGTHS, NORMS
+from .random_filling import Filling, operand_of
+from .random_operations import BESIDE, GENERAL, MIXING, TRANSFORMS, lines
 from .random_scope import Scope, Unsuitable, normal
 
-__all__ = ["RandomProgram", "programs", "random_sizes", "single"]
+# The modules that are imported whole register the placeholders that they write.
+__all__ = ["RandomProgram", "programs", "random_constants", "random_sizes", "single"]
 
 LENGTHS = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1, 13, 15, 16)
 MAX_INPUT = 600  # elements, of an input with several axes longer than that
@@ -137,7 +139,7 @@ def input_shape(random: Random, least_rank: int = 1) -> tuple[int, ...]:
     shape = [random.choice(LENGTHS) for _ in range(random.randint(least_rank, 4))]
     while math.prod(shape) > MAX_INPUT:
         shape[shape.index(max(shape))] //= 2
-    if random.randint(0, 9) == 9:
+    if random.randint(0, 5) == 5:
         shape = [min(size, 2) for size in shape]
         shape[random.randint(0, len(shape) - 1)] = random.choice(LONG_LENGTHS)
     return tuple(shape)
@@ -176,14 +178,15 @@ def general(random: Random) -> tuple[Scope, list[str]]:
 
 
 def mixer(random: Random) -> tuple[Scope, list[str]]:
-    """x -> FFT along one or two axes -> operations of MIXING -> inverse FFT."""
+    """x -> FFT along one or two axes -> operations of MIXING, some of BESIDE -> inverse FFT."""
     scope = Scope()
     shape = input_shape(random, least_rank=2)
     scope.input(shape, is_complex=False)
     spectrum = Spectrum.of(random, shape)
     scope.spectrum = set(spectrum.stored)
     scope.add("a0", [f"a0 = {spectrum.forward('x0', norm_option(random))}"])
-    templates = [add_line(random, scope, [lines(MIXING)]), *add_lines(random, scope, [lines(MIXING)])]
+    tables = [lines(MIXING), lines(MIXING), lines(BESIDE)]
+    templates = [add_line(random, scope, tables), *add_lines(random, scope, tables)]
     add_inverse(random, scope, spectrum)
     return scope, [template for template in templates if template]
 
@@ -205,7 +208,9 @@ class Spectrum:
     @classmethod
     def of(cls, random: Random, shape: Sequence[int]) -> Spectrum:
         """A transform of an input of that shape, of its own length or zero-padded to twice that."""
-        axes = random.choice([a for a in FREQUENCY_AXES if max(a) < len(shape)])
+        last = len(shape) - 1  # mostly the channels, which linear layers mix
+        most = last - 1 if random.randint(0, 3) else last
+        axes = random.choice([a for a in FREQUENCY_AXES if max(a) <= most])
         lengths = tuple(shape[a] * random.choice((1, 1, 2)) for a in axes)
         return cls(axes, lengths, is_half=bool(random.randint(0, 1)))
 

@@ -12,7 +12,7 @@ from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import to_real
 
 from .programs import check_both_precisions
-from .random_operations import GENERAL, MIXING, WITHOUT_A_RULE, lines
+from .random_operations import BESIDE, GENERAL, MIXING, WITHOUT_A_RULE, lines
 from .random_programs import RandomProgram, programs, single
 
 FIRST_FOUND = settings(phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -33,7 +33,7 @@ def test_a_random_program_equals_eager_pytorch(program: RandomProgram):
     check_both_precisions(program.model, program.inputs)
 
 
-@pytest.mark.parametrize("table", [*GENERAL, lines(MIXING)], ids=lambda table: table[0])
+@pytest.mark.parametrize("table", [*GENERAL, lines(MIXING), lines(BESIDE)], ids=lambda table: table[0])
 def test_every_operation_can_be_drawn(table):
     """No line of a table is dead: it fits some variables, runs, and is well conditioned."""
     for template in table:
