@@ -21,7 +21,7 @@ help:
 	@echo "make test     lint, types and tests"
 	@echo "make lint     lint and types only"
 	@echo "make nightly  2,000 new random programs, compared with PyTorch"
-	@echo "make bench    the measurements behind the figures in README.md"
+	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
 	@echo "make clean    remove outputs and caches (not $(VENV))"
 
 demo: $(INSTALLED)
@@ -39,7 +39,10 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	$(BIN)/python benchmarks/hamsa_s.py --sizes 224 448 --batch 1
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/profile_operators.py
+	$(BIN)/python benchmarks/plan_accuracy.py --step 13
 
 clean:
 	rm -rf out build dist *.egg-info runtimes/python/build runtimes/python/*.egg-info
@@ -49,5 +52,5 @@ clean:
 $(INSTALLED): pyproject.toml runtimes/python/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, for example: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e runtimes/python -e ".[test]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e runtimes/python -e ".[test,bench]"
 	@touch $@

@@ -1,121 +1,207 @@
-"""HAMSA-S on every engine against eager PyTorch, interleaved in one process: medians and ratios.
+"""HAMSA-S against eager PyTorch, against the ONNX DFT operator and against DeiT-S, on every engine.
 
-    python benchmarks/hamsa_s.py [--runs 15] [--threads 2] [--size 224]
+    python benchmarks/hamsa_s.py [--sizes 224 448 896 1248] [--batch 1 8] [--runs 15] [--threads 2]
 
-One round runs every candidate twice and times the second run: a slow moment of the machine hits all of them, and nobody
-pays for the caches that the one before left behind.
+Each image size and batch is a process of its own, in which all candidates are prepared, checked against eager PyTorch,
+and timed in turn (see measure.py). Batches beyond 1 are measured at 224 pixels only, and so are the files with DFT
+operators: above, one run of theirs takes up to minutes. A ratio with a goal has the goal beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import tempfile
-import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
-import onnxruntime
-import openvino
 import torch
+from deit import deit_s
+from exports import bfloat16_form, dft_form, hamsa_s, real_form
+from measure import (
+    BF16,
+    F32,
+    LARGEST_ERROR,
+    Run,
+    Times,
+    eager_run,
+    images,
+    interleaved,
+    median_ratio,
+    onnxruntime_run,
+    openvino_run,
+    relative_error,
+    say,
+)
+from peers import for_onnxruntime, for_openvino
 
-from hamsa_deploy.models import load_model
-from hamsa_deploy.spectral import to_real
-from hamsa_deploy.targets.onnx import onnx_from_program
+HAMSA, DEIT, DFT = "HAMSA-S", "DeiT-S", "HAMSA-S, DFT operator"
+EAGER, ORT, OV_F32, OV_BF16 = "PyTorch eager", "ONNX Runtime", f"OpenVINO {F32}", f"OpenVINO {BF16}"
+SMALLEST = 224
 
-Run = Callable[[], object]
+Name = tuple[str, str]
+"""Model and engine."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A ratio of two candidates' times, and the bound that it should keep at one image size."""
+
+    size: int
+    numerator: Name
+    denominator: Name
+    bound: float
+    at_least: bool
+
+    def is_reached_by(self, ratio: float) -> bool:
+        return ratio >= self.bound if self.at_least else ratio <= self.bound
+
+
+def _of_eager(engine: str, bound: float) -> Goal:
+    return Goal(SMALLEST, (HAMSA, engine), (HAMSA, EAGER), bound, at_least=False)
+
+
+def _over_dft(engine: str, bound: float) -> Goal:
+    return Goal(SMALLEST, (DFT, engine), (HAMSA, engine), bound, at_least=True)
+
+
+def _over_deit(size: int, engine: str, bound: float) -> Goal:
+    return Goal(size, (DEIT, engine), (HAMSA, engine), bound, at_least=True)
+
+
+GOALS = (
+    _of_eager(ORT, 0.75),
+    _of_eager(OV_F32, 0.75),
+    _of_eager(OV_BF16, 0.22),
+    _over_dft(ORT, 7),
+    _over_dft(OV_F32, 28),
+    *(_over_deit(SMALLEST, engine, bound) for engine, bound in ((ORT, 0.85), (OV_F32, 0.85), (OV_BF16, 0.70))),
+    *(_over_deit(448, engine, bound) for engine, bound in ((ORT, 0.95), (OV_F32, 0.95), (OV_BF16, 0.90))),
+    *(_over_deit(896, engine, bound) for engine, bound in ((ORT, 1.5), (OV_F32, 1.5), (OV_BF16, 1.3))),
+    *(_over_deit(1248, engine, 2.2) for engine in (ORT, OV_F32)),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One image size and batch: milliseconds by round, and the error of each candidate that computes something else."""
+
+    times: Times[Name]
+    errors: dict[Name, float]
+    wrong: dict[Name, float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=15)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[224, 448, 896, 1248])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--runs", type=int, default=15, help="rounds; fewer where they would take minutes")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--size", type=int, default=224)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    model = load_model("hamsa_s", image_size=options.size)
-    x = np.random.default_rng(0).standard_normal((1, 3, options.size, options.size), dtype=np.float32)
+    for size in options.sizes:
+        for batch in options.batch:
+            if batch > 1 and size > SMALLEST:
+                continue
+            title = f"{size} pixels, batch {batch}, {options.threads} threads"
+            measured = _in_own_process(size, batch, options.runs, options.threads, title)
+            if measured is not None:
+                _print_times(measured, title)
+                _print_ratios(measured, size)
+
+
+def _in_own_process(size: int, batch: int, rounds: int, threads: int, title: str) -> Measured | None:
+    """`measure_one` in a fresh process: it begins with all memory free, and one that dies takes nothing else along."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        future = pool.submit(measure_one, size, batch, rounds, threads)
+        error = future.exception()
+    if error is None:
+        return future.result()
+    print(f"{title}: not measured, {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\n")
+    return None
+
+
+def measure_one(size: int, batch: int, rounds: int, threads: int) -> Measured:
+    """Prepare, check and time all candidates for one image size and batch."""
+    torch.set_num_threads(threads)
+    x = images(size, batch)
+    expected: dict[str, np.ndarray] = {}
+    runs: dict[Name, Run] = {}
+    errors: dict[Name, float] = {}
+    wrong: dict[Name, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        real, dft = _files(model, x, Path(folder))
-        runs = {
-            "PyTorch eager, torch.fft": _eager(model, x),
-            "ONNX Runtime, real form": _onnxruntime(real, x, options.threads),
-            "OpenVINO f32, real form": _openvino(real, x, "f32", options.threads),
-            "OpenVINO bf16, real form": _openvino(real, x, "bf16", options.threads),
-            "ONNX Runtime, DFT operator": _onnxruntime(dft, x, options.threads),
-        }
-        _print(_interleaved(runs, options.runs))
+        for (model, engine), build in _candidates(size, batch, x, threads, Path(folder)):
+            say(f"{size} pixels, batch {batch}: preparing {model} on {engine}")
+            run = build()
+            found = run()
+            reference = expected.setdefault(_reference(model), found)  # eager PyTorch comes first
+            error = relative_error(found, reference)
+            if error <= LARGEST_ERROR[BF16 if engine == OV_BF16 else F32]:
+                runs[model, engine], errors[model, engine] = run, error
+            else:
+                wrong[model, engine] = error
+            gc.collect()
+        say(f"{size} pixels, batch {batch}: timing")
+        return Measured(interleaved(runs, rounds), errors, wrong)
 
 
-def _files(model: torch.nn.Module, x: np.ndarray, folder: Path) -> tuple[Path, Path]:
-    """The real form, and what torch.onnx.export makes of the same model by itself: standard DFT operators."""
-    example, real, dft = torch.from_numpy(x), folder / "real.onnx", folder / "dft.onnx"
-    onnx_from_program(to_real(model, (example,)), real, inputs=["images"], outputs=["logits", "embedding"])
-    # By itself the exporter fails on HAMSA: it has no complex linear layer. With a matmul in its place it goes on.
-    with warnings.catch_warnings(), patch("torch.nn.functional.linear", _linear):
-        warnings.simplefilter("ignore")
-        torch.onnx.export(model, (example,), dft, dynamo=True, opset_version=18, input_names=["images"], verbose=False)
-    return real, dft
+def _reference(model: str) -> str:
+    return DEIT if model == DEIT else HAMSA
 
 
-_real_linear = torch.nn.functional.linear
+def _candidates(
+    size: int, batch: int, x: np.ndarray, threads: int, folder: Path
+) -> Iterator[tuple[Name, Callable[[], Run]]]:
+    """Names, and what builds each; a file is written when the first candidate needs it."""
+    yield (HAMSA, EAGER), lambda: eager_run(hamsa_s(size), x)
+    yield (DEIT, EAGER), lambda: eager_run(deit_s(size), x)
+    yield (HAMSA, ORT), lambda: onnxruntime_run(real_form(size, batch, "onnx", folder), x, threads)
+    yield (DEIT, ORT), lambda: onnxruntime_run(for_onnxruntime(size, batch, folder), x, threads)
+    hamsa = cache(lambda: real_form(size, batch, "openvino", folder))
+    deit = cache(lambda: for_openvino(size, batch, folder))
+    yield (HAMSA, OV_F32), lambda: openvino_run(hamsa(), x, F32, threads)
+    yield (DEIT, OV_F32), lambda: openvino_run(deit(), x, F32, threads)
+    yield (HAMSA, OV_BF16), lambda: openvino_run(bfloat16_form(hamsa()), x, BF16, threads)
+    yield (DEIT, OV_BF16), lambda: openvino_run(deit(), x, BF16, threads)
+    if size == SMALLEST:
+        dft = cache(lambda: dft_form(size, batch, folder))
+        yield (DFT, ORT), lambda: onnxruntime_run(dft(), x, threads)
+        yield (DFT, OV_F32), lambda: openvino_run(dft(), x, F32, threads)
 
 
-def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    return x @ weight.mT if weight.is_complex() else _real_linear(x, weight, bias)
+def _print_times(measured: Measured, title: str) -> None:
+    rounds = len(next(iter(measured.times.values())))
+    print(f"{title + f', {rounds} rounds':40} {'median ms':>10} {'of eager':>9} {'error':>9}")
+    for name, values in measured.times.items():
+        ratio = median_ratio(measured.times, name, (_reference(name[0]), EAGER))
+        label = f"{name[0]}, {name[1]}"
+        print(f"{label:40} {statistics.median(values):10.1f} {ratio:9.2f} {measured.errors[name]:9.1e}")
+    for name, error in measured.wrong.items():
+        print(f"{name[0] + ', ' + name[1]:40} computes something else: error {error:.1e}")
+    print()
 
 
-def _eager(model: torch.nn.Module, x: np.ndarray) -> Run:
-    images = torch.from_numpy(x)
-
-    def run() -> object:
-        with torch.inference_mode():
-            return model(images)
-
-    return run
-
-
-def _onnxruntime(path: Path, x: np.ndarray, threads: int) -> Run:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it would spin into the next one's time
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"images": x})
-
-
-def _openvino(path: Path, x: np.ndarray, precision: str, threads: int) -> Run:
-    model = openvino.Core().read_model(path)
-    model.reshape(list(x.shape))
-    hints = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": precision,
-    }
-    request = openvino.compile_model(model, "CPU", hints).create_infer_request()
-    return lambda: request.infer({0: x})
-
-
-def _interleaved(runs: dict[str, Run], rounds: int) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            run()
-            start = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return times
-
-
-def _print(times: dict[str, list[float]]) -> None:
-    eager, dft = times["PyTorch eager, torch.fft"], times["ONNX Runtime, DFT operator"]
-    print(f"{'HAMSA-S, batch 1':30} {'median ms':>10} {'of eager':>9} {'times DFT':>10}")
-    for name, values in times.items():
-        ratio = statistics.median(a / b for a, b in zip(values, eager, strict=True))
-        faster = statistics.median(b / a for a, b in zip(values, dft, strict=True))
-        print(f"{name:30} {statistics.median(values):10.1f} {ratio:9.2f} {faster:9.1f}x")
+def _print_ratios(measured: Measured, size: int) -> None:
+    goals = [goal for goal in GOALS if goal.size == size]
+    if not goals:
+        return
+    print(f"{'median of the ratios in each round':66} {'found':>7} {'goal':>13}")
+    for goal in goals:
+        numerator, denominator = goal.numerator, goal.denominator
+        label = f"{', '.join(numerator)} / {', '.join(denominator)}"
+        bound = f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}"
+        if numerator not in measured.times or denominator not in measured.times:
+            print(f"{label:66} {'-':>7} {bound:>13}  not measured")
+            continue
+        ratio = median_ratio(measured.times, numerator, denominator)
+        verdict = "reached" if goal.is_reached_by(ratio) else "MISSED"
+        print(f"{label:66} {ratio:7.2f} {bound:>13}  {verdict}")
+    print(flush=True)
 
 
 if __name__ == "__main__":

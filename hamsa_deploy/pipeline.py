@@ -1,10 +1,12 @@
 """`export`: from a model to a checked bundle, stage by stage.
 
 capture and realise   nn.Module -> real-valued ExportedProgram      spectral.to_real
+  or replace          ONNX file -> real-valued ONNX graph           onnx_entrance
+tune                  the plans of its transforms, if asked for     tuning
 emit                  -> ONNX                                       targets.onnx
 type                  -> float16 ONNX, if asked for                 precision.float16
 convert               -> OpenVINO IR, if asked for                  targets.openvino
-parity                the staged bundle against PyTorch             parity
+parity                the staged bundle against the original        parity
 pack                  manifest, hashes, one rename                  bundle
 """
 
@@ -14,34 +16,37 @@ import contextlib
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import onnx_ir as ir
+import numpy as np
 import torch
 from torch import nn
-from torch.export import ExportedProgram
-from torch.utils import _pytree as pytree
 
-from hamsa_deploy.bundle import staged_bundle
+from hamsa_deploy.bundle import Stage, staged_bundle
 from hamsa_deploy.models.preprocessing import Preprocessing
-from hamsa_deploy.outputs import names_of
+from hamsa_deploy.onnx_entrance import OnnxFile, form_of_file, load_onnx
 from hamsa_deploy.parity import check_parity
 from hamsa_deploy.precision.float16 import float16_from_float32
+from hamsa_deploy.real_form import RealForm, form_of_program
 from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_deploy.targets import openvino as openvino_target
+from hamsa_deploy.tuning import choices, engine_timer, with_measurements
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, unknown_name
 from hamsa_runtime.manifest import SCHEMA_VERSION
 
-# What each target can be exported in; bf16 is an execution hint of OpenVINO, its file holds float32.
+# What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
 PRECISIONS = {"onnx": ("fp32", "fp16"), "openvino": ("fp32", "fp16", "bf16")}
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
 
+NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
 Progress = Callable[[str], AbstractContextManager[Any]]
 
 
@@ -54,7 +59,7 @@ def no_progress(stage: str) -> AbstractContextManager[None]:
 class Request:
     """What to export, and how. See `export` for the fields."""
 
-    model: nn.Module
+    model: nn.Module | OnnxFile
     to: str
     precision: str = "fp32"
     name: str = "model"
@@ -65,10 +70,11 @@ class Request:
     labels: Sequence[str] | None = None
     data: Any = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    tune: bool = False
 
 
 def export(
-    model: nn.Module,
+    model: nn.Module | OnnxFile | str | Path,
     example_inputs: Sequence[Any] | None = None,
     *,
     to: str,
@@ -81,13 +87,15 @@ def export(
     labels: Sequence[str] | None = None,
     data: Any = None,
     provenance: Mapping[str, Any] | None = None,
+    tune: bool = False,
     progress: Progress = no_progress,
 ) -> Bundle:
-    """Export a model, check it against PyTorch, and publish the bundle.
+    """Export a model, check it against the original, and publish the bundle.
 
     Args:
-        model: in eval mode.
-        example_inputs: the model's inputs, batch first. Not needed for a model of images (`preprocessing`).
+        model: a module in eval mode; or an ONNX file, whose DFT and STFT operators are then replaced.
+        example_inputs: the model's inputs, batch first. Not needed for a model of images (`preprocessing`). For an ONNX
+            file, arrays whose shapes settle what the file leaves open beside the batch; seldom needed.
         to: "onnx" or "openvino".
         output: the bundle's folder; an older bundle there is replaced in one step, once the new one has passed.
         precision: "fp32", "fp16" or (openvino) "bf16".
@@ -99,6 +107,8 @@ def export(
         labels: class names in order of the logits.
         data: images (or arrays) for the parity check; by default random arrays for a model without preprocessing.
         provenance: `reference`, `config` and `weights` for the manifest.
+        tune: measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost
+            model; the manifest's `plan` lists what was measured.
         progress: called with a stage's name, gives a context manager around that stage.
 
     Returns:
@@ -108,39 +118,51 @@ def export(
         ParityError: the bundle does not compute what the model computes; nothing is published.
         InputError, MissingError, BuildError: see hamsa_runtime.errors; nothing is published.
     """
+    model = load_onnx(model) if isinstance(model, str | Path) else model
     request = Request(
-        model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {}
-    )
+        model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {},
+        tune,
+    )  # fmt: skip
     check_request(request)
     with staged_bundle(output) as stage:
         with progress("real form"):
-            program = program_from_request(request)
-            check_labels(request, program)
-        with progress("onnx"):
-            onnx_model = _emitted(program, stage.folder / onnx_target.FILE)
-        islands: dict[str, str] = {}
-        if precision == "fp16":
-            with progress("float16"):
-                islands = float16_from_float32(onnx_model)
-                onnx_target.save(onnx_model, stage.folder / onnx_target.FILE)
-        if to == "openvino":
-            with progress("openvino"):
-                _replace_onnx_by_ir(stage.folder)
-        manifest = manifest_of(request, program, islands)
+            form = form_of_request(request)
+            check_labels(request, form)
+        if tune:
+            with progress("tune"):
+                form = tuned_form(request, form)
+        islands = _write_files(request, form, stage.folder, progress)
+        manifest = manifest_of(request, form, islands)
         with progress("parity"):
             stage.write_manifest(manifest)
-            report = check_parity(stage.folder, model, _parity_data(request, program))
+            report = check_parity(stage.folder, model, _parity_data(request, form))
             report.require()
         with progress("pack"):
             stage.write_manifest({**manifest, "parity": report.as_manifest()})
             return stage.publish()
 
 
-def stages_of(to: str, precision: str) -> list[str]:
+def _write_files(request: Request, form: RealForm, folder: Path, progress: Progress) -> dict[str, str]:
+    """Everything a bundle holds but its manifest; returns the float32 islands of a float16 model."""
+    with progress("onnx"):
+        onnx_model = form.write(folder / onnx_target.FILE)
+    islands: dict[str, str] = {}
+    if request.precision == "fp16":
+        with progress("float16"):
+            islands = float16_from_float32(onnx_model)
+            onnx_target.save(onnx_model, folder / onnx_target.FILE)
+    if request.to == "openvino":
+        with progress("openvino"):
+            _replace_onnx_by_ir(folder, request.precision)
+    return islands
+
+
+def stages_of(to: str, precision: str, *, tune: bool = False) -> list[str]:
     """The stages that `export` goes through: what it calls `progress` with, in order."""
+    tuning = ["tune"] if tune else []
     typing = ["float16"] if precision == "fp16" else []
     conversion = ["openvino"] if to == "openvino" else []
-    return ["real form", "onnx", *typing, *conversion, "parity", "pack"]
+    return ["real form", *tuning, "onnx", *typing, *conversion, "parity", "pack"]
 
 
 def check_request(request: Request) -> None:
@@ -151,37 +173,70 @@ def check_request(request: Request) -> None:
         raise InputError(
             f"precision {request.precision} for {request.to}",
             expected=f"one of {', '.join(PRECISIONS[request.to])}",
-            cause="bf16 is an execution mode of OpenVINO" if request.precision == "bf16" else "",
+            cause="ONNX Runtime's CPU has no products in bfloat16" if request.precision == "bf16" else "",
             fix="--to openvino --bf16" if request.precision == "bf16" else "",
         )
     if request.input_dtype not in ("uint8", "float32"):
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
     if request.batch is not None and request.batch < 1:
         raise InputError(f"a batch of {request.batch}", expected="at least 1")
+    if isinstance(request.model, nn.Module):
+        _check_module(request, request.model)
+    elif request.preprocessing is not None:
+        raise InputError(
+            f"preprocessing for {request.model.path}", expected="arrays, which an ONNX file takes as it is"
+        )
+    backend_for(request.to, None)  # parity runs the bundle: without its engine, fail now
+
+
+def _check_module(request: Request, model: nn.Module) -> None:
     if request.preprocessing is None and request.example_inputs is None:
         raise InputError(
             "no example inputs",
             expected="example_inputs, or preprocessing for a model of images",
             fix="--input-shape 1x3x224x224",
         )
-    backend_for(request.to, None)  # parity runs the bundle: without its engine, fail now
-    bad = [name for name, value in request.model.state_dict().items() if not torch.isfinite(value).all()]
+    bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
     if bad:
         raise InputError(
             f"the model holds NaN or Inf in {', '.join(bad)}", expected="finite weights", fix="another checkpoint"
         )
 
 
-def program_from_request(request: Request) -> ExportedProgram:
-    """Capture the model, with its normalisation where the graph has it, and make it real."""
+def form_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS) -> RealForm:
+    """Make the model real: capture a module, with its normalisation where the graph has it; or replace the transforms
+    of an ONNX file. `plans` are for some lengths; the cost model chooses the others.
+    """
+    model = request.model
+    if isinstance(model, OnnxFile):
+        shapes = [tuple(example.shape) for example in request.example_inputs or ()]
+        return form_of_file(model, target=request.to, shapes=shapes, batch=request.batch, plans=plans)
     inputs = _example_inputs(request)
-    with _normalising(request):
-        return to_real(request.model, inputs, dynamic_shapes=None if request.batch is None else {}, target=request.to)
+    dynamic_shapes: dict[str, Any] | None = None if request.batch is None else {}
+    with _normalising(request, model):
+        program = to_real(model, inputs, dynamic_shapes=dynamic_shapes, target=request.to, plans=plans)
+    return form_of_program(program, model)
 
 
-def check_labels(request: Request, program: ExportedProgram) -> None:
+def tuned_form(request: Request, form: RealForm) -> RealForm:
+    """The form with the plans that are fastest here, and with what was measured in its transforms."""
+
+    def build(model: nn.Module, example: torch.Tensor, plans: Mapping[int, Plan], folder: Path) -> None:
+        trial = Request(model, request.to, request.precision, example_inputs=(example,), batch=len(example))
+        real = form_of_request(trial, plans)
+        islands = _write_files(trial, real, folder, no_progress)
+        Stage(folder, folder).write_manifest(manifest_of(trial, real, islands))
+
+    chosen = choices(form.transforms, request.to, engine_timer(build, request.batch or 1))
+    plans = {n: choice.plan for n, choice in chosen.items()}
+    if any(choice.plan != choice.default for choice in chosen.values()):
+        form = form_of_request(request, plans)
+    return replace(form, transforms=with_measurements(form.transforms, chosen))
+
+
+def check_labels(request: Request, form: RealForm) -> None:
     """One label for every class, wherever the number of classes is known."""
-    outputs = {spec["name"]: spec["shape"] for spec in _specs(program, inputs=False)}
+    outputs = {spec["name"]: spec["shape"] for spec in form.outputs}
     shape = outputs.get("logits", next(iter(outputs.values()), []) if len(outputs) == 1 else [])
     if request.labels is not None and len(shape) == 2 and len(request.labels) != shape[1]:
         raise InputError(
@@ -201,7 +256,7 @@ def _example_inputs(request: Request) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def _normalising(request: Request) -> Iterator[None]:
+def _normalising(request: Request, model: nn.Module) -> Iterator[None]:
     """While it lasts, the model takes uint8 NHWC pixels. A hook, so that the names of its parameters stay theirs."""
     how = request.preprocessing
     if how is None or request.input_dtype != "uint8":
@@ -214,33 +269,21 @@ def _normalising(request: Request) -> Iterator[None]:
         pixels = args[0].permute(0, 3, 1, 2).to(torch.float32)
         return (pixels * scale + offset, *args[1:])
 
-    hook = request.model.register_forward_pre_hook(normalise)
+    hook = model.register_forward_pre_hook(normalise)
     try:
         yield
     finally:
         hook.remove()
 
 
-def _emitted(program: ExportedProgram, path: Path) -> ir.Model:
-    inputs = [str(name) for name in program.graph_signature.user_inputs]
-    return onnx_target.onnx_from_program(program, path, inputs=inputs, outputs=output_names(program))
-
-
-def output_names(program: ExportedProgram) -> list[str]:
-    """Names of the program's outputs, from the container that the model returns."""
-    spec = program.call_spec.out_spec
-    assert spec is not None
-    return names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec))
-
-
-def _replace_onnx_by_ir(folder: Path) -> None:
+def _replace_onnx_by_ir(folder: Path, precision: str) -> None:
     onnx_file = folder / onnx_target.FILE
-    openvino_target.ir_from_onnx(onnx_file, folder)
+    openvino_target.ir_from_onnx(onnx_file, folder, precision)
     for path in folder.glob(f"{onnx_target.FILE}*"):
         path.unlink()
 
 
-def manifest_of(request: Request, program: ExportedProgram, islands: Mapping[str, str]) -> dict[str, Any]:
+def manifest_of(request: Request, form: RealForm, islands: Mapping[str, str]) -> dict[str, Any]:
     """Everything the manifest holds but `files`, before parity is known."""
     how = request.preprocessing
     layout = None if how is None else "NHWC" if request.input_dtype == "uint8" else "NCHW"
@@ -249,64 +292,51 @@ def manifest_of(request: Request, program: ExportedProgram, islands: Mapping[str
         "schema": SCHEMA_VERSION,
         "name": request.name,
         "model": {
-            "reference": f"{type(request.model).__module__}:{type(request.model).__qualname__}",
+            "reference": form.reference,
             "config": {},
             "weights": None,
-            "parameters": sum(p.numel() for p in request.model.parameters()),
+            "parameters": form.parameters,
+            **_files_of(request.model),
             **request.provenance,
         },
-        "inputs": [{**spec, "layout": layout} for spec in _specs(program, inputs=True)],
-        "outputs": _specs(program, inputs=False),
+        "inputs": [{**spec, "layout": layout} for spec in form.inputs],
+        "outputs": form.outputs,
         "preprocessing": None if how is None else {**how.as_manifest(), "normalise": normalise},
         "labels": None if request.labels is None else list(request.labels),
         "target": request.to,
         "precision": request.precision,
         "options": {"float32_islands": len(islands)},
-        "plan": transforms_of(program),
+        "plan": form.transforms,
         "versions": _versions(),
         "calibration": None,
         "parity": None,
     }
 
 
-def transforms_of(program: ExportedProgram) -> list[dict[str, Any]]:
-    """The transforms of a real form, each once: module, length, factors, kind."""
-    rows: list[dict[str, Any]] = []
-    for row in program.graph_module.meta["transforms"]:
-        if row not in rows:
-            rows.append(row)
-    return rows
+def _files_of(model: nn.Module | OnnxFile) -> dict[str, Any]:
+    """Of an ONNX file, itself as the weights, and its external data in the configuration."""
+    if not isinstance(model, OnnxFile):
+        return {}
+    (name, digest), *data = model.sha256.items()
+    return {"weights": {"file": name, "sha256": digest}, "config": {"external_data": dict(data)} if data else {}}
 
 
-def _specs(program: ExportedProgram, *, inputs: bool) -> list[dict[str, Any]]:
-    """name, dtype and shape of each input or output, `batch` for the dynamic dimension."""
-    nodes = {node.name: node for node in program.graph.nodes}
-    signature = program.graph_signature
-    graph_names = signature.user_inputs if inputs else signature.user_outputs
-    names = graph_names if inputs else output_names(program)
-    values = [nodes[str(name)].meta["val"] for name in graph_names]
-    return [
-        {
-            "name": str(name),
-            "dtype": str(value.dtype).removeprefix("torch."),
-            "shape": ["batch" if isinstance(size, torch.SymInt) else size for size in value.shape],
-        }
-        for name, value in zip(names, values, strict=True)
-    ]
-
-
-def _parity_data(request: Request, program: ExportedProgram) -> Any:
+def _parity_data(request: Request, form: RealForm) -> Any:
     if request.data is not None:
         return request.data
     if request.preprocessing is not None:
         raise InputError("no images for the parity check", expected="data=, a list of images")
     generator = torch.Generator().manual_seed(0)
-    return {
-        spec["name"]: torch.randn(
-            [EXAMPLE_BATCH if size == "batch" else size for size in spec["shape"]], generator=generator
-        ).numpy()
-        for spec in _specs(program, inputs=True)
-    }
+    return {spec["name"]: _random(spec, generator) for spec in form.inputs}
+
+
+def _random(spec: Mapping[str, Any], generator: torch.Generator) -> np.ndarray:
+    """Normal numbers; for a type of whole numbers 0 and 1, which every index and mask may be."""
+    dtype: torch.dtype = getattr(torch, spec["dtype"])
+    shape = [EXAMPLE_BATCH if size == "batch" else size for size in spec["shape"]]
+    if dtype.is_floating_point:
+        return torch.randn(shape, generator=generator).to(dtype).numpy()
+    return torch.randint(0, 2, shape, generator=generator).to(dtype).numpy()
 
 
 def _versions() -> dict[str, str]:

@@ -56,11 +56,11 @@ def test_the_manifest_holds_the_proof(bundle):
     assert (manifest["inputs"][0]["dtype"], manifest["inputs"][0]["layout"]) == ("uint8", "NHWC")
 
 
-def test_float16_halves_the_weights(bundle):
+def test_sixteen_bits_halve_the_weights(bundle):
     manifest = bundle.manifest
     weights = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith((".bin", ".onnx")))
     parameters = 4 * manifest.model.parameters
-    assert (weights < parameters * 1.2) == (manifest.precision == "fp16")
+    assert (weights < parameters * 0.8) == (manifest.precision in ("fp16", "bf16"))
 
 
 def test_a_float_input_and_a_fixed_batch(tmp_path):

@@ -19,17 +19,25 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+EXPORT_BY_SOMEBODY_ELSE = """
+import mynet, torch
+torch.onnx.export(
+    mynet.make().eval(), (torch.zeros(2, 64, 16),), "theirs.onnx", dynamo=True, external_data=False,
+    dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["x"], output_names=["y"],
+)
+"""
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("hamsa-")]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """What a reader would have: a checkpoint, some photographs, a model of their own."""
+    """What a reader would have: a checkpoint, some photographs, a model of their own and an ONNX file of it."""
     path = tmp_path_factory.mktemp("readme")
     shutil.copy(ROOT / "hamsa_deploy/models/weights/hamsa_nano.safetensors", path / "mine.safetensors")
     shutil.copytree(ROOT / "hamsa_deploy/samples/photos", path / "photos", ignore=shutil.ignore_patterns("LICENSE"))
     shutil.copy(path / "photos/china_00.jpg", path / "photo.jpg")
     (path / "mynet.py").write_text(next(block for block in blocks("python") if "def make" in block))
+    run([sys.executable, "-c", EXPORT_BY_SOMEBODY_ELSE], path)
     return path
 
 

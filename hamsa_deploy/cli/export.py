@@ -1,4 +1,4 @@
-"""`hamsa-export`: from a PyTorch model to a bundle that a device runs, checked against the model."""
+"""`hamsa-export`: from a PyTorch model or an ONNX file to a bundle that a device runs, checked against the original."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 from hamsa_deploy.cli import summary
 from hamsa_deploy.cli.console import Stages, Terminal, run
 from hamsa_deploy.cli.parser import Parser, assignment, batch_size, one_of, shapes
+from hamsa_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from hamsa_deploy.pipeline import Request
 
-DESCRIPTION = "Exports a PyTorch model as a bundle that runs without PyTorch, and proves that both compute the same."
+DESCRIPTION = (
+    "Exports a PyTorch model, or an ONNX file with Fourier transforms, as a bundle that runs without PyTorch, and "
+    "proves that both compute the same."
+)
 # Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
 TARGETS = ("onnx", "openvino")
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -26,12 +30,20 @@ MODELS = (
 STAGES = {
     "load": "load PyTorch and the model",
     "real form": "rewrite torch.fft in real arithmetic",
+    "tune": "measure plans on this machine",
     "onnx": "translate to ONNX",
     "float16": "choose types for float16",
     "openvino": "convert to OpenVINO",
     "parity": "run it, and compare with PyTorch",
     "pack": "hash and publish the bundle",
 }
+ONNX_STAGES = STAGES | {
+    "load": "read and check the ONNX file",
+    "real form": "replace DFT by real arithmetic",
+    "onnx": "write ONNX",
+    "parity": "run it, and compare with the file",
+}
+DEFAULT_MODEL = "hamsa_nano"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,8 +63,10 @@ def _parser() -> Parser:
 # fmt: off
 def _add_model(parser: Parser) -> None:
     add = parser.add_argument_group("model").add_argument
-    add("--model", default="hamsa_nano", metavar="NAME",
-        help=f"{MODELS} (default: hamsa_nano, trained)")
+    add("--model", metavar="NAME",
+        help=f"{MODELS} (default: {DEFAULT_MODEL}, trained)")
+    add("--onnx", type=Path, metavar="FILE",
+        help="instead of a model, an ONNX file: its DFT and STFT operators are replaced by real arithmetic")
     add("--weights", type=Path, metavar="FILE", help="a .safetensors, .pt or .pth checkpoint")
     add("--set", type=assignment, action="append", default=[], metavar="KEY=VALUE",
         help="an option of the model, such as image_size=448 or num_classes=10; may be repeated")
@@ -62,7 +76,7 @@ def _add_model(parser: Parser) -> None:
              "float32: it takes normalised images")
     add("--input-shape", type=shapes, action="extend", default=[], metavar="1x3x224x224",
         help="for package.module:factory, the shape of each input, batch first (which is only an example); "
-             "several with commas, or repeat the option")
+             "several with commas, or repeat the option; for --onnx, to fix sizes that the file leaves open")
 
 
 def _add_target(parser: Parser) -> None:
@@ -76,13 +90,15 @@ def _add_target(parser: Parser) -> None:
         precisions.add_argument(f"--{precision}", dest="precision", action="store_const", const=precision,
                                 help=f"compute in {precision}{hint}")
     add("--batch", type=batch_size, metavar="N", help="fix the batch size (default: any batch)")
+    add("--tune", action="store_true",
+        help="measure the plans of the transforms on this machine, instead of trusting the cost model (minutes)")
     add("-o", "--output", type=Path, metavar="DIR",
         help="the bundle's folder (default: out/<model>-<target>-<precision>)")
     add("--dry-run", action="store_true", help="capture the model and show the plan; write nothing")
 
 
 def _add_check(parser: Parser) -> None:
-    parser.add_argument_group("comparison with PyTorch").add_argument(
+    parser.add_argument_group("comparison with the original").add_argument(
         "--data", type=Path, metavar="PATH",
         help="a folder of images, or .npz/.npy with uint8 (N, H, W, C); for a model of arrays, "
              "an .npz by input name (default: built-in samples, or random arrays)")
@@ -90,7 +106,8 @@ def _add_check(parser: Parser) -> None:
 
 
 def _export(options: Any, terminal: Terminal) -> int:
-    with Stages(terminal, STAGES) as stages:
+    _check_one_model(options)
+    with Stages(terminal, ONNX_STAGES if options.onnx else STAGES) as stages:
         with stages("load"):
             from hamsa_deploy.cli.request import request_from_options
 
@@ -98,20 +115,33 @@ def _export(options: Any, terminal: Terminal) -> int:
         output = options.output or Path("out", f"{request.name}-{request.to}-{request.precision}")
         document = _planned(request, stages) if options.dry_run else _exported(request, output, stages)
     if options.dry_run:
-        _show_plan(document, output, terminal)
+        _show_plan(document, options.tune, output, terminal)
     else:
         _show_result(document, stages.seconds, output, terminal)
     return 0
 
 
+def _check_one_model(options: Any) -> None:
+    """--onnx or --model with its options; the default model without either."""
+    given = {"--model": options.model, "--weights": options.weights, "--set": options.set, "--input": options.input}
+    others = [name for name, value in given.items() if value]
+    if options.onnx and others:
+        raise InputError(
+            f"--onnx with {', '.join(others)}",
+            expected="--onnx alone: the file holds graph and weights, and takes its inputs as it is",
+            fix="leave one of them away",
+        )
+    options.model = options.model or DEFAULT_MODEL
+
+
 def _planned(request: Request, stages: Stages) -> dict[str, Any]:
     """The manifest as far as it is known once the model is captured."""
-    from hamsa_deploy.pipeline import check_request, manifest_of, program_from_request
+    from hamsa_deploy.pipeline import check_request, form_of_request, manifest_of
 
     check_request(request)
     with stages("real form"):
-        program = program_from_request(request)
-    return manifest_of(request, program, islands={})
+        form = form_of_request(request)
+    return manifest_of(request, form, islands={})
 
 
 def _exported(request: Request, output: Path, stages: Stages) -> dict[str, Any]:
@@ -122,10 +152,10 @@ def _exported(request: Request, output: Path, stages: Stages) -> dict[str, Any]:
     return dataclasses.asdict(bundle.manifest)
 
 
-def _show_plan(document: dict[str, Any], output: Path, terminal: Terminal) -> None:
+def _show_plan(document: dict[str, Any], tune: bool, output: Path, terminal: Terminal) -> None:
     from hamsa_deploy.pipeline import stages_of
 
-    stages = stages_of(document["target"], document["precision"])
+    stages = stages_of(document["target"], document["precision"], tune=tune)
     if terminal.as_json:
         rows = [{"name": name, "seconds": None} for name in stages]
         _write_json("planned", document, rows, output, terminal)

@@ -17,6 +17,7 @@ from hamsa_deploy.cli.files import read_arrays, read_images, read_labels
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
 from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.models.registry import bundled_weights
+from hamsa_deploy.onnx_entrance import load_onnx
 from hamsa_deploy.pipeline import Request
 from hamsa_deploy.samples import sample_images
 from hamsa_runtime.bundle import sha256_of
@@ -31,8 +32,10 @@ def request_from_options(options: Any) -> Request:
     Raises:
         InputError: any of it does not exist, cannot be read, or does not fit together.
     """
+    if options.onnx is not None:
+        return _request_from_onnx(options)
     config = dict(options.set)
-    labels = None if options.labels is None else read_labels(options.labels)
+    labels = _labels(options)
     model, entry = _model_and_entry(options.model, options.weights, config)
     how = _preprocessing(options, entry)
     return Request(
@@ -46,12 +49,31 @@ def request_from_options(options: Any) -> Request:
         batch=options.batch,
         labels=labels or entry.labels,
         data=_data(options, how),
+        tune=options.tune,
         provenance={
             "reference": options.model,
             "config": config,
             "weights": _weights_file(options.weights or bundled_weights(entry, config)),
         },
     )
+
+
+def _request_from_onnx(options: Any) -> Request:
+    return Request(
+        model=load_onnx(options.onnx),
+        to=options.to,
+        precision=options.precision,
+        name=options.onnx.stem,
+        example_inputs=_examples(options),
+        batch=options.batch,
+        labels=_labels(options),
+        data=_data(options, None),
+        tune=options.tune,
+    )
+
+
+def _labels(options: Any) -> list[str] | None:
+    return None if options.labels is None else read_labels(options.labels)
 
 
 def _model_and_entry(name: str, weights: Path | None, config: dict[str, Any]) -> tuple[nn.Module, ModelEntry]:

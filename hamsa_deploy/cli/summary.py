@@ -22,7 +22,7 @@ def model_facts(document: Document) -> Table:
     """The model, its weights, inputs, outputs and transforms."""
     model, how = document["model"], document["preprocessing"]
     rows = [
-        ("model", f"{model['reference']}{_config_text(model['config'])}, {model['parameters']:,} parameters"),
+        ("model", _model_text(model)),
         ("weights", _weights_text(model)),
         *(("input", _spec_text(spec)) for spec in document["inputs"]),
         *(("output", _spec_text(spec)) for spec in document["outputs"]),
@@ -44,7 +44,7 @@ def show_result(console: Console, document: Document, seconds: Mapping[str, floa
         Text.assemble((document["name"], "bold"), " for ", (_variant(document), "bold")),
         model_facts(document),
         _side_by_side(_stage_table(seconds), _file_table(document["files"])),
-        _parity_table(document["parity"]),
+        _parity_table(document),
         _verdict(document),
     )
     console.print(Text.assemble(("Bundle  ", "bold"), f"{folder}"), soft_wrap=True)
@@ -79,13 +79,24 @@ def _variant(document: Document) -> str:
     return f"{document['target']}, {document['precision']}"
 
 
+def _is_onnx_file(model: Document) -> bool:
+    """A file is its own weights; a PyTorch model has another name than its checkpoint."""
+    return model["weights"] is not None and model["weights"]["file"] == model["reference"]
+
+
+def _model_text(model: Document) -> str:
+    config = "" if _is_onnx_file(model) else _config_text(model["config"])
+    return f"{model['reference']}{config}, {model['parameters']:,} parameters"
+
+
 def _config_text(config: Mapping[str, Any]) -> str:
     return f" ({', '.join(f'{key}={value}' for key, value in config.items())})" if config else ""
 
 
 def _weights_text(model: Document) -> str:
     if model["weights"] is not None:
-        return f"{model['weights']['file']}, sha256 {model['weights']['sha256'][:12]}"
+        files = {model["weights"]["file"]: model["weights"]["sha256"], **model["config"].get("external_data", {})}
+        return "; ".join(f"{name}, sha256 {digest[:12]}" for name, digest in files.items())
     return "as the factory made them" if ":" in model["reference"] else RANDOM
 
 
@@ -111,7 +122,7 @@ def _transforms_text(plan: Iterable[Document]) -> str:
         + (f" ({count} times)" if count > 1 else "")
         for (length, factors), count in counts.items()
     ]
-    return f"of length {', '.join(parts)}" if parts else "none: this model has no torch.fft"
+    return f"of length {', '.join(parts)}" if parts else "none: this model has no Fourier transform"
 
 
 def _side_by_side(*tables: Table) -> Table:
@@ -144,8 +155,9 @@ def size_text(size: int) -> str:
     return f"{size} B"
 
 
-def _parity_table(parity: Document) -> RenderableType:
-    limits = parity["thresholds"]
+def _parity_table(document: Document) -> RenderableType:
+    parity = document["parity"]
+    limits, original = parity["thresholds"], parity["reference"] if _is_onnx_file(document["model"]) else "PyTorch"
     rows = table("output", "max relative error", "cosine", "same top-1")
     for name, metrics in parity["metrics"].items():
         error, cosine = f"{metrics['max_relative_error']:.1e}", f"{metrics['cosine']:.7f}"
@@ -153,7 +165,7 @@ def _parity_table(parity: Document) -> RenderableType:
     rows.add_section()
     limit = f"at most {limits['max_relative_error']:.0e}"
     rows.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
-    return Group(Text(f"Compared with PyTorch on {parity['images']} inputs\n", "bold"), rows)
+    return Group(Text(f"Compared with {original} on {parity['images']} inputs\n", "bold"), rows)
 
 
 def _top1_text(metrics: Document, images: int) -> str:
@@ -164,9 +176,10 @@ def _top1_text(metrics: Document, images: int) -> str:
 
 
 def _verdict(document: Document) -> Text:
+    original = document["model"]["reference"] if _is_onnx_file(document["model"]) else "PyTorch"
     return Text.assemble(
         ("✓ PASSED  ", "bold green"),
-        f"the bundle computes what PyTorch computes, within the accuracy of {document['precision']}",
+        f"the bundle computes what {original} computes, within the accuracy of {document['precision']}",
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from hamsa_deploy.models.resample import fit_kernels
 from hamsa_deploy.models.safetensors_header import check_safetensors
+from hamsa_deploy.received import check_received
 from hamsa_runtime.errors import InputError
 
 logger = logging.getLogger("hamsa_deploy")
@@ -76,24 +77,7 @@ def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
 
 def _check_is_weights(path: Path) -> None:
     """Refuse by name and first bytes whatever is not a file of weights."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file", expected="a .safetensors, .pt or .pth checkpoint")
-    with path.open("rb") as file:
-        start = file.read(512)
-    if not start:
-        raise InputError(f"{path} is empty", cause="an interrupted download or a full disk", fix="fetch it again")
-    if start.startswith(b"version https://git-lfs"):
-        raise InputError(
-            f"{path} is a Git LFS pointer, not the weights",
-            cause="the repository was cloned without Git LFS",
-            fix="git lfs pull",
-        )
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise InputError(
-            f"{path} is an HTML page, not the weights",
-            cause="the link led to a web page (a log-in, an error, a file viewer)",
-            fix="use the link of the raw file",
-        )
+    check_received(path, "weights", "a .safetensors, .pt or .pth checkpoint")
     if path.suffix == ".pt2" or _is_exported_program(path):
         raise InputError(
             f"{path} is an exported program",

@@ -1,14 +1,15 @@
-"""Runs a bundle and its PyTorch model on the same images and compares all outputs.
+"""Runs a bundle and the model that it was made from on the same images and compares all outputs.
 
-The bundle runs through hamsa_runtime.Engine, just as on the device; the reference gets the same resized pixels, but is
-normalised here, independently of the exported graph.
+The bundle runs through hamsa_runtime.Engine, just as on the device; a PyTorch model gets the same resized pixels, but
+is normalised here, independently of the exported graph. An ONNX file is run by `OnnxReferee`, in float64.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from hamsa_deploy.onnx_entrance import OnnxFile, OnnxReferee
 from hamsa_deploy.outputs import names_of
 from hamsa_deploy.parity.metrics import (
     THRESHOLDS,
@@ -80,14 +82,14 @@ class ParityReport:
             raise ParityError(
                 "parity failed: " + "; ".join(self.failures),
                 expected=", ".join(f"{k} {v:g}" for k, v in self.thresholds.as_dict().items()),
-                cause="the exported model does not compute what the PyTorch model computes in this precision",
+                cause="the exported model does not compute what the original computes in this precision",
                 fix="export with --fp32 to see whether the precision is the cause",
             )
 
 
 def check_parity(
     bundle: str | Path,
-    model: nn.Module,
+    model: nn.Module | OnnxFile,
     data: Any,
     *,
     thresholds: Thresholds | None = None,
@@ -97,7 +99,7 @@ def check_parity(
 
     Args:
         bundle: the folder.
-        model: the PyTorch model, in eval mode; its parameters' dtype is the reference's precision.
+        model: the PyTorch model, in eval mode; its parameters' dtype is the reference's precision. Or the ONNX file.
         data: images as `Engine` takes them (a list of them, or an array with a leading batch axis); for a model without
             preprocessing, a dict of arrays by input name, or one array.
         thresholds: by default those of the bundle's precision.
@@ -107,23 +109,24 @@ def check_parity(
         ParityError: an output is NaN, empty or of another shape. (A mere difference is in the report.)
         InputError: the data do not fit the model.
     """
+    name, reference = _reference(model)
     with Engine(bundle, threads=threads) as engine:
         manifest = engine.manifest
-        pairs = [(engine(chunk), _reference_outputs(model, chunk, manifest)) for chunk in _chunks(data, manifest)]
+        pairs = [(engine(chunk), reference(chunk, manifest)) for chunk in _chunks(data, manifest)]
     if not pairs:
         raise ParityError("no images to compare", expected="at least one image")
     found, expected = (_joined([pair[side] for pair in pairs]) for side in (0, 1))
-    return compare(found, expected, thresholds or THRESHOLDS[manifest.precision], type(model).__name__)
+    return compare(found, expected, thresholds or THRESHOLDS[manifest.precision], name)
 
 
 def compare(found: Arrays, expected: Arrays, thresholds: Thresholds, reference: str) -> ParityReport:
     """Compare outputs by name; the first dimension counts the images."""
     if set(found) != set(expected):
-        raise ParityError(f"outputs {sorted(found)}", expected=f"{sorted(expected)}, as PyTorch computes")
+        raise ParityError(f"outputs {sorted(found)}", expected=f"{sorted(expected)}, as {reference} computes")
     metrics: dict[str, dict[str, float]] = {}
     failures: list[str] = []
     for name, b in expected.items():
-        check_comparable(name, found[name], b)
+        check_comparable(name, found[name], b, reference)
         metrics[name] = _metrics_of(name, found[name], b, thresholds)
         failures += _failures_of(name, metrics[name], thresholds)
     return ParityReport(reference, len(next(iter(expected.values()))), metrics, thresholds, failures)
@@ -165,6 +168,14 @@ def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
         return
     for start in range(0, len(data), CHUNK):
         yield data[start : start + CHUNK]
+
+
+def _reference(model: nn.Module | OnnxFile) -> tuple[str, Callable[[Any, Manifest], Arrays]]:
+    """What the original is called, and how it is run."""
+    if isinstance(model, OnnxFile):
+        referee = OnnxReferee(model)
+        return referee.name, lambda arrays, manifest: referee(inputs_from_images(arrays, manifest))
+    return type(model).__name__, functools.partial(_reference_outputs, model)
 
 
 @torch.inference_mode()

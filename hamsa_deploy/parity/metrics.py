@@ -73,20 +73,22 @@ def top1_margins(expected: np.ndarray) -> np.ndarray:
     return (two[:, -1] - two[:, 0]) / np.where(scale > 0, scale, 1.0)
 
 
-def check_comparable(name: str, found: np.ndarray, expected: np.ndarray) -> None:
+def check_comparable(name: str, found: np.ndarray, expected: np.ndarray, reference: str = "PyTorch") -> None:
     """Raise ParityError for outputs that no metric may be computed of: empty, of another shape, NaN or infinite."""
     if found.shape != expected.shape:
-        raise ParityError(f"output '{name}' has shape {found.shape}", expected=f"{expected.shape}, as PyTorch computes")
+        raise ParityError(
+            f"output '{name}' has shape {found.shape}", expected=f"{expected.shape}, as {reference} computes"
+        )
     if expected.size == 0:
         raise ParityError(f"output '{name}' is empty", expected="at least one image to compare")
-    for array, who in ((expected, "PyTorch"), (found, "the exported model")):
+    for array, who in ((expected, reference), (found, "the exported model")):
         bad = int((~np.isfinite(array)).sum())
         if bad:
             raise ParityError(
                 f"output '{name}': {bad} of {array.size} values that {who} computes are NaN or infinite",
                 expected="finite values",
-                cause="broken weights" if who == "PyTorch" else "an overflow in the lower precision",
-                fix="check the checkpoint" if who == "PyTorch" else "export with --fp32",
+                cause="broken weights" if who == reference else "an overflow in the lower precision",
+                fix="check the weights" if who == reference else "export with --fp32",
             )
 
 

@@ -9,7 +9,8 @@ executes is what torch.export records the second time.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,18 +18,19 @@ import torch.fx.traceback as fx_traceback
 from torch import nn
 from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.export import Dim, ExportedProgram
+from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.spectral import composites, rules, trace
+from hamsa_deploy.spectral.costs import TARGETS
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
+from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
 from hamsa_runtime.errors import HamsaError, InputError
 
 __all__ = ["rules", "to_real"]
-
-TARGETS = ("onnx", "openvino")
 
 
 def to_real(
@@ -37,6 +39,7 @@ def to_real(
     *,
     dynamic_shapes: Any = None,
     target: str = "onnx",
+    plans: Mapping[int, Plan] = MappingProxyType({}),
 ) -> ExportedProgram:
     """Rewrite a model with torch.fft and complex tensors into real arithmetic.
 
@@ -47,6 +50,7 @@ def to_real(
         dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch; pass {}
             to fix all shapes.
         target: the engine that the products are shaped for, one of TARGETS.
+        plans: the plan for some transform lengths; the cost model chooses the others.
 
     Returns:
         A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left. Its
@@ -59,20 +63,29 @@ def to_real(
     """
     if target not in TARGETS:
         raise InputError(f"unknown target '{target}'", expected=f"one of {', '.join(TARGETS)}")
-    inputs = tuple(example_inputs)
+    inputs, shapes = tuple(example_inputs), dynamic_shapes
     if dynamic_shapes is None:
         inputs, dynamic_shapes = _with_dynamic_batch(inputs)
-    captured = model if isinstance(model, ExportedProgram) else _capture(model, inputs, dynamic_shapes)
+        shapes = (dynamic_shapes,) if _takes_any_number(model) else dynamic_shapes
+    captured = model if isinstance(model, ExportedProgram) else _capture(model, inputs, shapes)
     captured = captured.run_decompositions(composites.decompositions())
     graph = captured.module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
-    real = _real_module(graph, target)
+    real = _real_module(graph, target, plans)
     transforms = _collect_constants(real, graph)
     program = _capture(real, inputs, dynamic_shapes)
-    program.graph.eliminate_dead_code()  # the part of a spectrum that nobody used
-    program.graph_module.recompile()
+    _simplify(program)
     program.graph_module.meta["transforms"] = transforms
     return program
+
+
+def _simplify(program: ExportedProgram) -> None:
+    """Merge what two rules computed alike, such as one transform behind two slices of it; drop what nobody uses."""
+    merged = CSEPass(get_CSE_banned_ops())(program.graph_module)
+    if merged is not None:
+        program.graph_module.graph = merged.graph_module.graph
+    program.graph.eliminate_dead_code()
+    program.graph_module.recompile()
 
 
 def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
@@ -86,13 +99,22 @@ def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
     return pytree.tree_map_only(torch.Tensor, doubled, inputs), spec
 
 
+def _takes_any_number(model: nn.Module | ExportedProgram) -> bool:
+    """Whether forward is (self, *inputs): torch.export then wants their shapes as one tuple."""
+    if isinstance(model, ExportedProgram):
+        return False
+    kinds = [parameter.kind for parameter in inspect.signature(model.forward).parameters.values()]
+    return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
+
+
 def _viewed_as_real(x: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(x).contiguous() if x.is_complex() else x
 
 
 def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> ExportedProgram:
     try:
-        return torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes or None)
+        with torch.no_grad():  # some complex functions have no derivative, silu for one
+            return torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes or None)
     except HamsaError:
         raise
     except Exception as error:
@@ -104,14 +126,14 @@ def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> 
         ) from error
 
 
-def _real_module(graph: torch.fx.GraphModule, target: str) -> nn.Module:
+def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, Plan]) -> nn.Module:
     """A module that interprets `graph` with the compiler's values; it has the user's signature."""
 
     class RealForm(nn.Module):
         transforms: list[dict[str, Any]]
 
         def forward(self, *args: Any) -> Any:
-            state = trace.Trace(self, target)
+            state = trace.Trace(self, target, plans)
             with trace.tracing(state), fx_traceback.preserve_node_meta():
                 result = RealInterpreter(graph).run(*pytree.tree_leaves(args))
             self.transforms = state.transforms

@@ -27,16 +27,20 @@ def decompositions() -> dict[Any, Decomposition]:
     """
     with_rules = set(supported_operators())
     known = dict(torch.export.default_decompositions().items())
-    table = {op: _if_complex(decompose) for op, decompose in known.items() if operator_name(op) not in with_rules}
+    table = {
+        op: taken_apart_if_complex(decompose) for op, decompose in known.items() if operator_name(op) not in with_rules
+    }
     # The overload of stft that pads the signal itself; the rule is for the other one, which torch.stft calls.
     table[torch.ops.aten.stft.center] = known[torch.ops.aten.stft.center]
     return table
 
 
-def _if_complex(decompose: Decomposition) -> Decomposition:
+def taken_apart_if_complex(decompose: Decomposition) -> Decomposition:
+    """A decomposition that leaves its operator whole, as PyTorch takes NotImplemented, where all values are real."""
+
     def conditionally(*args: Any, **kwargs: Any) -> Any:
         if not any(_is_complex(leaf) for leaf in pytree.tree_leaves((args, kwargs))):
-            return NotImplemented  # PyTorch then leaves the operator whole
+            return NotImplemented
         try:
             return decompose(*args, **kwargs)
         except (RuntimeError, TypeError, ValueError):

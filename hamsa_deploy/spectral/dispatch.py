@@ -3,9 +3,11 @@
 `apply` looks at the values and decides:
 
 1. all of them constant: compute now, in float64;
-2. a complex one among them, or an operator that makes complex values: the rule of that operator;
-3. a Mirrored one among them: the rule that works on half of the frequencies, or the full spectrum;
-4. ordinary tensors: the operator itself.
+2. an operator that makes complex or lazy values: its rule;
+3. a lazy one among them (values.Lazy): what that kind does with this operator, if anything;
+4. a complex one among them: the rule of that operator;
+5. a lazy one still: the full tensor in its place, and again;
+6. ordinary tensors: the operator itself.
 """
 
 from __future__ import annotations
@@ -20,8 +22,19 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import trace
 from hamsa_deploy.spectral.alternatives import alternative_to
+from hamsa_deploy.spectral.indexing import PICKING, takes_all
 from hamsa_deploy.spectral.separable import OneAxisAtATime
-from hamsa_deploy.spectral.values import WIDE, Complex, Constant, RealView, Value, is_complex
+from hamsa_deploy.spectral.values import (
+    WIDE,
+    Complex,
+    Constant,
+    Lazy,
+    RealView,
+    Value,
+    is_complex,
+    is_zero,
+    settled,
+)
 
 # A captured view relies on the strides that torch.fft gave its result; ours has others.
 VIEWS = {"view", "_unsafe_view"}
@@ -33,9 +46,10 @@ Function = Callable[..., Any]
 Rule = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # (operator, args, kwargs) -> result
 
 COMPLEX_RULES: dict[str, Rule] = {}  # for an operator that is given a complex value
-ENTRY_RULES: dict[str, Rule] = {}  # for an operator that makes complex values out of real ones
-MIRRORED_RULES: dict[str, Rule] = {}  # for an operator that is given a Mirrored value
+ENTRY_RULES: dict[str, Rule] = {}  # for an operator that makes complex or lazy values out of ordinary ones
+LAZY_RULES: dict[type, dict[str, Rule]] = {}  # for an operator that is given a value of that kind
 
+ZEROS = {"zeros", "zeros_like", "new_zeros"}
 NON_NEGATIVE = {"sigmoid", "abs", "exp", "relu", "square", "sqrt", "softmax", "relu6", "hardsigmoid", "softplus"}
 
 
@@ -68,16 +82,18 @@ def partwise_rule(*names: str) -> Callable[[Rule], Rule]:
     return lambda function: COMPLEX_RULES.update(dict.fromkeys(names, function)) or function
 
 
-def mirrored_rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a function (operator, args, kwargs) that applies the operator to halves of Mirrored values.
+def lazy_rule(kind: type, *names: str) -> Callable[[Rule], Rule]:
+    """Register a function (operator, args, kwargs) that applies the operator to lazy values of one kind.
 
-    It returns NotImplemented where the full spectrum is needed."""
-    return lambda function: MIRRORED_RULES.update(dict.fromkeys(names, function)) or function
+    It returns NotImplemented where the full tensor is needed."""
+    return lambda function: LAZY_RULES.setdefault(kind, {}).update(dict.fromkeys(names, function)) or function
 
 
 def apply(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result of `func` on ordinary tensors and compiler values alike."""
     name = operator_name(func)
+    if takes_all(name, args):  # a batch of varying size leaves such slices in a graph
+        return args[1] if name == "slice_scatter" else args[0]
     leaves = pytree.tree_leaves((args, kwargs))
     if _can_fold(func, leaves):
         return fold(func, args, kwargs)
@@ -85,16 +101,45 @@ def apply(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return result
     if any(isinstance(leaf, RealView) for leaf in leaves):
         return _apply_to_view(func, name, args, kwargs)
+    if (result := _lazily(func, name, args, kwargs, leaves)) is not NotImplemented:
+        return result
     if any(is_complex(leaf) for leaf in leaves):
         return _complex_rule(name)(func, args, kwargs)
-    if any(isinstance(leaf, Value) and not isinstance(leaf, Constant) for leaf in leaves):
-        return _apply_to_mirrored(func, name, args, kwargs)
+    if any(isinstance(leaf, Lazy) for leaf in leaves):
+        return apply(func, *_less_lazy(args, kwargs, leaves))
     if name in VIEWS:
         func = torch.ops.aten.reshape.default
     result = func(*emit(args), **emit(kwargs))
+    _note_facts(name, args, result)
+    return result
+
+
+def _lazily(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> Any:
+    """What the kinds of lazy values among the leaves make of an operator, or NotImplemented.
+
+    Real ones, beside a complex value, have to wait until the rule for that has taken it apart."""
+    with_complex = any(is_complex(leaf) for leaf in leaves)
+    present = {type(leaf) for leaf in leaves if not (with_complex and isinstance(leaf, Lazy))}
+    for kind, rules in LAZY_RULES.items():
+        if kind in present and name in rules and (result := rules[name](func, args, kwargs)) is not NotImplemented:
+            if name in NON_NEGATIVE:
+                trace.current().mark_nonnegative(result)
+            return result
+    return NotImplemented
+
+
+def _less_lazy(args: Any, kwargs: Any, leaves: list[Any]) -> Any:
+    """The arguments with one kind of lazy values replaced by what they stand for."""
+    kind = next(type(leaf) for leaf in leaves if isinstance(leaf, Lazy))
+    return pytree.tree_map_only(kind, lambda value: value.materialise(), (args, kwargs))
+
+
+def _note_facts(name: str, args: tuple[Any, ...], result: Any) -> None:
+    """Remember what is known of the values of an ordinary result."""
     if name in NON_NEGATIVE:
         trace.current().mark_nonnegative(result)
-    return result
+    if name in ZEROS or (name == "full" and args[1] == 0) or (name in PICKING and is_zero(args[0])):
+        trace.current().mark_zero(result)
 
 
 def operator_name(func: Any) -> str:
@@ -183,19 +228,4 @@ def stacked(z: Complex) -> torch.Tensor:
 
 def full(value: Any) -> torch.Tensor:
     """An ordinary tensor from any real value."""
-    from hamsa_deploy.spectral.mirrored import Mirrored
-
-    return emit(value.materialise() if isinstance(value, Mirrored) else value)
-
-
-def _apply_to_mirrored(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    from hamsa_deploy.spectral.mirrored import Mirrored
-
-    lifted = MIRRORED_RULES.get(name)
-    result = lifted(func, args, kwargs) if lifted else NotImplemented
-    if result is NotImplemented:
-        args, kwargs = pytree.tree_map_only(Mirrored, lambda m: m.materialise(), (args, kwargs))
-        result = apply(func, args, kwargs)
-    if name in NON_NEGATIVE:
-        trace.current().mark_nonnegative(result)
-    return result
+    return emit(settled(value, Lazy))

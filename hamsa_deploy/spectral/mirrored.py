@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from hamsa_deploy.spectral import trace
-from hamsa_deploy.spectral.dispatch import apply, mirrored_rule, operator_name
+from hamsa_deploy.spectral.dispatch import apply, lazy_rule, operator_name
 from hamsa_deploy.spectral.lattice import Lattice
-from hamsa_deploy.spectral.values import Constant, Real, Value, gather
+from hamsa_deploy.spectral.values import Constant, Lazy, Real, Value, gather
 
 EVEN, ODD = 1, -1
 
@@ -31,7 +32,7 @@ ODD_TO_EVEN = {"abs", "square"}
 ODD_TO_ODD = {"neg", "clone", "contiguous", "detach", "alias", "zeros_like", "dropout"}
 
 
-class Mirrored(Value):
+class Mirrored(Lazy):
     """A real tensor along one frequency axis.
 
     Args:
@@ -70,8 +71,24 @@ class Mirrored(Value):
 
     def materialise(self) -> Real:
         """The full spectrum in natural order."""
-        both = torch.cat([self.plus, self.minus], dim=self.axis)
-        return gather(both, self.axis, self.lattice.order)
+        return self._gathered(np.arange(self.lattice.n))
+
+    def picked(self, index: np.ndarray) -> Real:
+        """The values at some positions, in that order; still Mirrored where those are all, or in natural order."""
+        if np.array_equal(index, np.arange(self.lattice.n)):
+            return self.plus if np.array_equal(self.lattice.half, index) else self
+        if len(set(index)) == self.lattice.n == len(index):
+            return Mirrored(self.plus, self._minus, self.parity, self.axis, self.lattice.relabelled(index), self.sign)
+        return self._gathered(index)
+
+    def _gathered(self, index: np.ndarray) -> Real:
+        order = self.lattice.order[index]
+        stored = self.plus
+        if order.max() >= len(self.lattice.half):
+            stored = torch.cat([self.plus, self.minus], dim=self.axis)
+        if np.array_equal(order, np.arange(stored.shape[self.axis])):
+            return stored
+        return gather(stored, self.axis, order)
 
     def on_half(self, plus: Real, minus: Real | None, parity: int, sign: int = 1) -> Mirrored:
         """A value on the same axis and lattice."""
@@ -109,13 +126,13 @@ def _aligned(value: Any, leader: Mirrored) -> Any:
     return NotImplemented
 
 
-def _parity_of_result(name: str, parities: list[int]) -> int:
+def _parity_of_result(name: str, parities: list[int], is_product: bool) -> int:
     """Parity of a pointwise function of values with these parities; 0 where it has none."""
     if 0 in parities:
         return 0
     if all(parity == EVEN for parity in parities):
         return EVEN
-    if name in ("mul", "div"):
+    if is_product:
         return EVEN if parities.count(ODD) % 2 == 0 else ODD
     if name in ("add", "sub", "rsub") and parities.count(EVEN) == 0:
         return ODD
@@ -124,7 +141,7 @@ def _parity_of_result(name: str, parities: list[int]) -> int:
     return ODD if name in ODD_TO_ODD else 0
 
 
-@mirrored_rule(*POINTWISE)
+@lazy_rule(Mirrored, *POINTWISE)
 def pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Both halves of a pointwise function, or one where the result has a parity."""
     leader = next(arg for arg in args if isinstance(arg, Mirrored))
@@ -132,11 +149,12 @@ def pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if any(arg is NotImplemented for arg in aligned):
         return NotImplemented
     name = operator_name(func)
-    parity = _parity_of_result(name, [_parity(arg) for arg in aligned])
+    is_product = name in ("mul", "div") and not kwargs  # a quotient may be rounded
+    parity = _parity_of_result(name, [_parity(arg) for arg in aligned], is_product)
     plus = apply(func, tuple(_plus(arg) for arg in aligned), kwargs)
     if parity:
         return leader.on_half(plus, None, parity)
-    if name in ("mul", "div"):
+    if is_product:
         unsigned = apply(func, tuple(_unsigned_minus(arg) for arg in aligned), kwargs)
         return leader.on_half(plus, unsigned, 0, math.prod(_sign(arg) for arg in aligned))
     if name in ("add", "sub") and not kwargs and _sign(aligned[0]) != _sign(aligned[1]):
@@ -144,7 +162,7 @@ def pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return leader.on_half(plus, apply(func, tuple(_minus(arg) for arg in aligned), kwargs), 0)
 
 
-@mirrored_rule("linear")
+@lazy_rule(Mirrored, "linear")
 def linear(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A linear layer over channels: pointwise along every other axis; a bias is even."""
     x, *weights = args
@@ -159,7 +177,7 @@ def linear(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return x.on_half(torch.narrow(both, x.axis, 0, h), torch.narrow(both, x.axis, h, h), 0)
 
 
-@mirrored_rule("matmul")
+@lazy_rule(Mirrored, "matmul")
 def matmul(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """x @ W with a matrix W over channels."""
     x, weight = args
@@ -198,7 +216,7 @@ def _minus_of_sum(name: str, a: Any, b: Any) -> tuple[Real, int, int]:
     return torch.add(x, y), 0, _sign(a)
 
 
-@mirrored_rule("cat")
+@lazy_rule(Mirrored, "cat")
 def cat(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Concatenation along another axis, of values on one lattice."""
     parts, dim = list(args[0]), (args[1] if len(args) > 1 else kwargs.get("dim", 0))

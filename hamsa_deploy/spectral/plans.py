@@ -6,30 +6,47 @@ r"""Discrete Fourier transforms as products of small dense matrices.
 Both are orthonormal, whatever the model's own normalisation: float16 sums over thousands of points overflow otherwise.
 All matrices are computed in float64.
 
-dense            one (2h x n) matrix, h = n // 2 + 1
-two factors      n = n1 n2,  t = n2 t1 + t2,  k = k1 + n1 k2:
+dense      one (h x n) matrix for the real parts and one for the imaginary parts, h = n // 2 + 1
+factors    n = n1 n2 n3 ..,   t = t1 n/n1 + t2 n/(n1 n2) + ..,   k = k1 + n1 k2 + n1 n2 k3 + ..:
 
-    S[k1, t2]      = n1^{-1/2} sum_{t1} x[n2 t1 + t2] exp(-2 pi i t1 k1 / n1)               k1 = 0..n1/2, one matrix
-    X[k1 + n1 k2]  = n2^{-1/2} sum_{t2} S[k1, t2] exp(-2 pi i t2 (k1 + n1 k2) / n)          one matrix for each k1
+    S[k1, t2, t3]      = n1^{-1/2} sum_{t1} x[t] exp(-2 pi i t1 k1 / n1)                      k1 = 0..n1/2, one matrix
+    S[k1, k2, t3]      = n2^{-1/2} sum_{t2} S[k1, t2, t3] exp(-2 pi i t2 (k1 + n1 k2) / (n1 n2))   one for each k1
+    X[k1 + n1 k2 + ..] = n3^{-1/2} sum_{t3} S[k1, k2, t3] exp(-2 pi i t3 k / n)               one for each (k1, k2)
 
-The twiddle factors exp(-2 pi i t2 k1 / n) are inside the second set of matrices. The rows k1 = 0 and, for n1 even,
+The twiddle factors are inside the matrices of the second and later steps. The rows k1 = 0 and, for n1 even,
 k1 = n1/2 hold a frequency and its mirror image both; `Lattice.weight` accounts for that.
 
-Source: Cooley and Tukey (1965); the real-input halving over k1 is ours.
+rader      n prime: X[g^-q] = x[0] + sum_m x[g^m] exp(-2 pi i g^(m - q) / n), a cyclic convolution of length n - 1 with
+           a constant, by a real transform of length n - 1 and half of an inverse one; g generates the group modulo n.
+
+native     The DFT operator of ONNX is never emitted: on the targets here it never clearly wins, and costs accuracy.
+           benchmarks/native_dft.py, 32 signals: on ONNX Runtime 1.31 it takes 1.4 to 7 times the plan's time at powers
+           of two from 64 to 65,536, 17 times at 3136 (error 3e-4); on OpenVINO 2026.4 0.9 to 1.1 times at powers of
+           two, where all frequencies are asked for and in natural order (a filter or a gate needs half of them, in any
+           order), 57 times at 3136, and its one-sided transforms are read wrongly.
+
+What wins where, measured by benchmarks/fit_costs.py (two cores with AMX, 32 to 512 signals):
+
+    two factors    from 100 to 144 points on, on ONNX Runtime; from 196 on OpenVINO
+    three factors  from 2048 points on, on ONNX Runtime; from 784 (level) to 1600 on OpenVINO
+    four factors   at 24,336 points, by 10 %
+    Rader's form   from primes of 1531 on, on ONNX Runtime (at 1021 dense is 1.3 to 1.7 times faster); from 1021 on
+                   OpenVINO (at 601 they are level)
+
+Sources: Cooley and Tukey (1965), Rader (1968); the real-input halving over k1, and over q, is ours.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
 
+from hamsa_deploy.spectral.costs import Work, nanoseconds
 from hamsa_deploy.spectral.lattice import Lattice
-
-# Up to here one product beats two smaller ones on both engines, although it has more multiply-accumulates: HAMSA-S,
-# whose longest dense transform is 196, is as fast as its prototype was with this limit. Not yet fitted by length.
-DENSE_LIMIT = 400
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,7 @@ class Plan:
 
     Args:
         n: length.
-        factors: (n,) for the dense form, (n1, n2) for two factors.
+        factors: (n,) for the dense form, (n1, n2, ..) for more steps; their product is n. Empty for Rader's form.
     """
 
     n: int
@@ -49,52 +66,88 @@ class Plan:
         return len(self.factors) == 1
 
     @property
+    def is_rader(self) -> bool:
+        return not self.factors
+
+    @property
     def kind(self) -> str:
-        return "dense" if self.is_dense else "two factors"
+        if self.is_rader:
+            return "Rader"
+        return "dense" if self.is_dense else f"{len(self.factors)} factors"
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one forward transform of one real signal; the inverse costs the same."""
-        if self.is_dense:
-            return 2 * (self.n // 2 + 1) * self.n
-        n1, n2 = self.factors
-        h1 = n1 // 2 + 1
-        return 2 * h1 * self.n + 4 * h1 * n2 * n2
+    def first_rows(self) -> int:
+        """h1: how many k1 the first step keeps."""
+        return self.factors[0] // 2 + 1
 
-    @property
-    def stored(self) -> int:
-        """Numbers in the matrices, which the inverse shares."""
+    @cached_property
+    def work(self) -> Work:
+        """What one forward transform of one real signal takes; the inverse takes the same."""
+        if self.is_rader:
+            inner = plan_for(self.n - 1).work  # forward, and an inverse with complex result
+            return (
+                inner + inner + inner + Work(moved=3 * self.n, pointwise=11 * self.n, stored=2 * self.n, operators=34)
+            )
+        h1, rest = self.first_rows, self.n // self.factors[0]
         if self.is_dense:
-            return self.macs
-        n1, n2 = self.factors
-        return 2 * (n1 // 2 + 1) * (n1 + 2 * n2 * n2)
+            return Work(plain=2 * h1 * self.n, moved=2 * h1, stored=2 * h1 * self.n, operators=2)
+        matrices, products, stored = h1, 0, 2 * h1 * self.factors[0]
+        for factor in self.factors[1:]:
+            stored += matrices * 4 * factor * factor
+            products += matrices
+            matrices *= factor
+        return Work(
+            plain=2 * h1 * self.n,
+            batched=4 * h1 * rest * sum(self.factors[1:]),
+            moved=2 * h1 * rest * len(self.factors),
+            stored=stored,
+            operators=len(self.factors) + 1,
+            matrices=products + matrices // self.factors[-1],  # the last step has two products for each
+        )
 
     @cached_property
     def lattice(self) -> Lattice:
-        if self.is_dense:
-            return Lattice(self.n, np.arange(self.n // 2 + 1))
-        n1, n2 = self.factors
-        k1, k2 = np.arange(n1 // 2 + 1)[:, None], np.arange(n2)[None, :]
-        return Lattice(self.n, (k1 + n1 * k2).reshape(-1))
+        if self.is_rader:
+            generator = primitive_root(self.n)
+            powers = [pow(generator, -q, self.n) for q in range((self.n - 1) // 2)]
+            return Lattice.hermitian(self.n, np.array([0, *powers]))
+        frequencies, stride = np.arange(self.first_rows), self.factors[0]
+        for factor in self.factors[1:]:
+            frequencies = (frequencies[:, None] + stride * np.arange(factor)).reshape(-1)
+            stride *= factor
+        return Lattice.hermitian(self.n, frequencies)
 
     def dense_matrices(self) -> tuple[np.ndarray, np.ndarray]:
         """(h, n) cosines and (h, n) minus sines: X = (C + i S) x."""
-        rows = np.arange(self.n // 2 + 1)
-        return _phases(np.outer(rows, np.arange(self.n)), self.n, self.n)
+        return rows_of_dft(self.n, self.lattice.half, np.arange(self.n))
 
     def first_matrix(self) -> np.ndarray:
         """(h1 * 2, n1): real and imaginary row of each k1 in turn."""
-        n1, _ = self.factors
-        c, s = _phases(np.outer(np.arange(n1 // 2 + 1), np.arange(n1)), n1, n1)
+        n1 = self.factors[0]
+        c, s = rows_of_dft(n1, np.arange(self.first_rows), np.arange(n1))
         return np.stack([c, s], axis=1).reshape(-1, n1)
 
-    def second_matrices(self) -> tuple[np.ndarray, np.ndarray]:
-        """Two arrays (h1, n2, 2 * n2): for each k1 what takes [Re S; Im S] to Re X and to Im X."""
-        n1, n2 = self.factors
-        k1 = np.arange(n1 // 2 + 1)[:, None, None]
-        k2, t2 = np.arange(n2)[None, :, None], np.arange(n2)[None, None, :]
-        c, s = _phases(t2 * (k1 + n1 * k2), self.n, n2)
+    def later_matrices(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Two arrays (P, n_j, 2 n_j): for each (k1, .., k_{j-1}) what takes [Re S; Im S] to the real and to the
+        imaginary parts of the next S; P is their number, j = step + 1."""
+        frequencies, stride = np.arange(self.first_rows), self.factors[0]
+        for factor in self.factors[1:step]:
+            frequencies = (frequencies[:, None] + stride * np.arange(factor)).reshape(-1)
+            stride *= factor
+        nj = self.factors[step]
+        k = frequencies[:, None, None] + stride * np.arange(nj)[None, :, None]
+        c, s = _phases(np.arange(nj)[None, None, :] * k, stride * nj, nj)
         return np.concatenate([c, -s], axis=-1), np.concatenate([s, c], axis=-1)
+
+    def middle_matrix(self, step: int) -> np.ndarray:
+        """(P, 2 n_j, 2 n_j) with real and imaginary row of each k_j in turn, for a step that is not the last."""
+        re, im = self.later_matrices(step)
+        return np.stack([re, im], axis=2).reshape(len(re), -1, re.shape[-1])
+
+
+def rows_of_dft(n: int, frequencies: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """cos and -sin of 2 pi k t / n over sqrt(n), one row for each frequency k and one column for each time t."""
+    return _phases(np.outer(frequencies, times), n, n)
 
 
 def _phases(integers: np.ndarray, period: int, points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,11 +159,62 @@ def _phases(integers: np.ndarray, period: int, points: int) -> tuple[np.ndarray,
     return np.cos(angle) / np.sqrt(points), sine / np.sqrt(points)
 
 
+def candidates(n: int) -> Iterator[Plan]:
+    """Every plan for a length: dense, all ordered products of two to four factors, and Rader's form of a prime."""
+    yield Plan(n, (n,))
+    for factors in _factorisations(n, MOST_FACTORS):
+        if len(factors) > 1:
+            yield Plan(n, factors)
+    if n > 3 and is_prime(n):
+        yield Plan(n, ())
+
+
+MOST_FACTORS = 4
+
+
+def _factorisations(n: int, most: int) -> Iterator[tuple[int, ...]]:
+    yield (n,)
+    if most > 1:
+        for first in _proper_divisors(n):
+            for rest in _factorisations(n // first, most - 1):
+                yield (first, *rest)
+
+
 @cache
-def plan_for(n: int) -> Plan:
-    """The plan with the fewest multiply-accumulates and numbers to store, dense up to DENSE_LIMIT and for primes."""
-    dense = Plan(n, (n,))
-    if n <= DENSE_LIMIT:
-        return dense
-    splits = [Plan(n, (n1, n // n1)) for n1 in range(2, n // 2 + 1) if n % n1 == 0]
-    return min([dense, *splits], key=lambda plan: plan.macs + plan.stored)
+def _proper_divisors(n: int) -> list[int]:
+    small = [d for d in range(2, math.isqrt(n) + 1) if n % d == 0]
+    return sorted({*small, *(n // d for d in small)})
+
+
+def is_prime(n: int) -> bool:
+    return n > 1 and not _proper_divisors(n)
+
+
+@cache
+def primitive_root(p: int) -> int:
+    """The smallest generator of the multiplicative group modulo a prime."""
+    primes = [q for q in [*_proper_divisors(p - 1), p - 1] if is_prime(q)]
+    return next(g for g in range(2, p) if all(pow(g, (p - 1) // q, p) != 1 for q in primes))
+
+
+# How many signals a plan is chosen for, where nobody says: a layer of a small vision model.
+USUAL_COLUMNS = 128
+
+
+# Estimates are not better than this: a few percent decide nothing.
+AS_GOOD_AS_EQUAL = 1.03
+
+
+@cache
+def plan_for(n: int, target: str = "onnx", columns: int = USUAL_COLUMNS) -> Plan:
+    """The plan that is estimated to be fastest, see `best`."""
+    return best({plan: nanoseconds(plan.work, target, columns) for plan in candidates(n)})
+
+
+def best(estimates: Mapping[Plan, float]) -> Plan:
+    """The plan with the smallest estimate; of those that are as good as equal, the one with fewest factors."""
+    limit = AS_GOOD_AS_EQUAL * min(estimates.values())
+    return min(
+        (plan for plan, estimate in estimates.items() if estimate <= limit),
+        key=lambda plan: (plan.is_rader, len(plan.factors), estimates[plan]),
+    )

@@ -37,6 +37,7 @@ PUBLIC_NAMES = {
     "linalg_vector_norm": "linalg.vector_norm",
     "slice": None,
     "split_with_sizes": None,
+    "sym_size": "size",
     "zero": "zero_",
 }
 

@@ -7,7 +7,7 @@ needs; the second is traced by torch.export, with those constants as buffers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import torch
 import torch.fx.traceback as fx_traceback
 from torch import nn
+
+from hamsa_deploy.spectral.plans import Plan, plan_for
 
 T = TypeVar("T")
 
@@ -35,15 +37,19 @@ class Trace:
     Attributes:
         module: carries the parameters and the computed constants of the real graph.
         target: the engine that the graph is shaped for.
+        plans: the plan of each transform length, as far as it has been chosen.
         node: the node of the user's graph at work.
         transforms: one row for each transform emitted, for the manifest.
     """
 
-    def __init__(self, module: nn.Module, target: str) -> None:
+    def __init__(self, module: nn.Module, target: str, plans: Mapping[int, Plan]) -> None:
         self.module, self.target = module, target
         self.node: torch.fx.Node | None = None
         self.transforms: list[dict[str, Any]] = []
+        self.plans: dict[int, Plan] = dict(plans)
+        # Facts by id; the reference to the value keeps the id from being used again.
         self._nonnegative: dict[int, Any] = {}
+        self._zero: dict[int, Any] = {}
 
     def buffer(self, value: torch.Tensor) -> torch.Tensor:
         """A constant of the real graph; equal ones are stored once for the whole model."""
@@ -69,10 +75,22 @@ class Trace:
         return getattr(owner, leaf)
 
     def mark_nonnegative(self, value: Any) -> None:
-        self._nonnegative[id(value)] = value  # the reference keeps the id from being used again
+        self._nonnegative[id(value)] = value
 
     def is_nonnegative(self, value: Any) -> bool:
         return id(value) in self._nonnegative
+
+    def mark_zero(self, value: Any) -> None:
+        self._zero[id(value)] = value
+
+    def is_zero(self, value: Any) -> bool:
+        return id(value) in self._zero
+
+    def plan(self, n: int, columns: int) -> Plan:
+        """The plan for a length; one for the whole model, so that spectra of one length fit each other."""
+        if n not in self.plans:
+            self.plans[n] = plan_for(n, self.target, columns)
+        return self.plans[n]
 
 
 _current: ContextVar[Trace] = ContextVar("trace")
@@ -92,19 +110,23 @@ def tracing(state: Trace) -> Iterator[Trace]:
         _current.reset(token)
 
 
-def deferred(value: T | Callable[[], T]) -> T | Callable[[], T]:
+def deferred(value: Any) -> Any:
     """A function to be called later, then on behalf of the node at work now: its operators keep that node's
-    module path and source line."""
+    module path and source line. Anything else as it is."""
     if not callable(value) or isinstance(value, torch.Tensor) or hasattr(value, "__torch_function__"):
         return value
     node = current().node
-    compute: Callable[[], T] = value
 
-    def run() -> T:
+    def run(*args: Any) -> Any:
         if node is None:
-            return compute()
-        with fx_traceback.set_current_meta(node):
-            return compute()
+            return value(*args)
+        state = current()
+        now, state.node = state.node, node
+        try:
+            with fx_traceback.set_current_meta(node):
+                return value(*args)
+        finally:
+            state.node = now
 
     return run
 

@@ -1,169 +1,359 @@
-"""Emits the real transform of a plan along one axis, and its inverse, as products with constants.
+"""Emits real transforms along one axis, forward and inverse, as products with constants.
 
-This is the one place where the shape of a product is chosen.
+A plan says which products. Left out is what nobody needs: samples that are zero (a Padded signal or spectrum), and
+results that are cut off.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import trace
-from hamsa_deploy.spectral.dispatch import emit
+from hamsa_deploy.spectral import rader, trace
+from hamsa_deploy.spectral.costs import Work, nanoseconds
+from hamsa_deploy.spectral.emission import as_columns, multiply, multiply_each
+from hamsa_deploy.spectral.lattice import Lattice
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
-from hamsa_deploy.spectral.plans import Plan, plan_for
+from hamsa_deploy.spectral.padded import Padded, linearly
+from hamsa_deploy.spectral.plans import Plan, rows_of_dft
 from hamsa_deploy.spectral.provenance import module_path
-from hamsa_deploy.spectral.values import Real, constant_from, gather
+from hamsa_deploy.spectral.values import Real, constant_from, gather, is_zero, settled
 
 
-def real_dft(x: Real, axis: int) -> tuple[Mirrored, Mirrored]:
-    """Orthonormal DFT of a real value.
+def real_dft(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
+    """Orthonormal DFT of a real value at some frequencies.
 
     Args:
         x: real, (..., n, ...).
         axis: the axis of length n, counted from the end.
+        index: the frequencies, in order.
 
     Returns:
-        The real part, even, and the imaginary part, odd.
+        The real and the imaginary part, (..., len(index), ...).
     """
-    if isinstance(x, Mirrored):
-        return _dft_of_mirrored(x, axis)
-    plan = plan_for(x.shape[axis])
-    _note(plan)
-    x_columns, restore = _columns(x, axis)
-    re, im = _dense_dft(x_columns, plan) if plan.is_dense else _factored_dft(x_columns, plan)
-    return (
-        Mirrored(restore(re), None, EVEN, axis, plan.lattice),
-        Mirrored(restore(im), None, ODD, axis, plan.lattice),
-    )
+    re, im = linearly(lambda part: _dft_along(settled(part, Mirrored), axis, index), axis, x)
+    return re, im
 
 
-def real_idft(re: Real, im: Real, axis: int) -> Real:
-    """Re of the orthonormal inverse DFT of re + i im.
+def _dft_along(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
+    n, columns = x.shape[axis], columns_of(x, axis)
+    samples = x.index if isinstance(x, Padded) else np.arange(n)
+    plan = trace.current().plan(n, columns)
+    if len(set(index)) == n:
+        re, im = _planned_dft(x, axis, plan, one_sided=False)
+        spectrum = Mirrored(re, None, EVEN, axis, plan.lattice), Mirrored(im, None, ODD, axis, plan.lattice)
+        return spectrum[0].picked(index), spectrum[1].picked(index)
+    needed = np.unique(np.minimum(index, n - index))
+    if set(index) == set(range(n // 2 + 1)) or not _dense_is_cheaper(plan, len(needed), len(samples), columns):
+        return _one_sided_dft(x, axis, plan, index)
+    _note(n, (n,), f"dense, {len(needed)} frequencies", columns)
+    if len(needed) == len(index):
+        return _dense_dft(x, axis, rows_of_dft(n, index, samples))
+    re, im = _dense_dft(x, axis, rows_of_dft(n, needed, samples))
+    return _with_mirror_images(re, im, axis, n, needed, index)
 
-    Only the Hermitian part (Z[k] + conj(Z[-k])) / 2 contributes, so half of the frequencies suffice.
+
+def _with_mirror_images(
+    re: Real, im: Real, axis: int, n: int, needed: np.ndarray, index: np.ndarray
+) -> tuple[Real, Real]:
+    """From frequencies up to n/2, those at `index`: with their mirror images or repeated."""
+    position = np.full(n, -1)
+    position[index] = np.arange(len(index))
+    half, mirror = position[needed], position[-needed % n]
+    if len(set(index)) == len(index) and min(half.min(), mirror.min()) >= 0:
+        lattice = Lattice(len(index), half, mirror)
+        return Mirrored(re, None, EVEN, axis, lattice), Mirrored(im, None, ODD, axis, lattice)
+    order = np.searchsorted(needed, np.minimum(index, n - index))
+    signs = _along(np.where(index > n // 2, -1.0, 1.0), axis)
+    return gather(re, axis, order), gather(im, axis, order) * constant_from(signs, im.dtype)
+
+
+def _dense_dft(x: Real, axis: int, matrices: tuple[np.ndarray, np.ndarray]) -> tuple[Real, Real]:
+    """Products with the samples that are not zero. Two, so that the one whose result nobody uses can be dropped."""
+    values = x.value if isinstance(x, Padded) else x
+    re, im = linearly(lambda v: tuple(multiply(matrix, v, axis) for matrix in matrices), axis, values)
+    return re, im
+
+
+def _one_sided_dft(x: Real, axis: int, plan: Plan, index: np.ndarray) -> tuple[Real, Real]:
+    """At frequencies of which none is above n/2; others come from their mirror images."""
+    re, im = _planned_dft(x, axis, plan, one_sided=True)
+    lattice = plan.lattice.one_sided
+    mirrored = index > plan.n // 2
+    index = np.where(mirrored, plan.n - index, index)
+    re, im = (Mirrored(part, None, EVEN, axis, lattice).picked(index) for part in (re, im))
+    if mirrored.any():
+        im = im * constant_from(_along(np.where(mirrored, -1.0, 1.0), axis), im.dtype)
+    return re, im
+
+
+def real_idft(
+    re: Real,
+    im: Real,
+    axis: int,
+    n: int,
+    times: np.ndarray,
+    *,
+    imaginary: bool = False,
+    one_sided: bool = False,
+    scale: float = 1.0,
+    weighted: bool = False,
+) -> Real:
+    """One part of scale times the orthonormal inverse DFT of z = re + i im, at some times.
+
+    Re IDFT(z)[t] = sum_k (re[k] cos(2 pi k t / n) - im[k] sin(2 pi k t / n)) / sqrt(n)
+    Im IDFT(z)[t] = sum_k (im[k] cos(2 pi k t / n) + re[k] sin(2 pi k t / n)) / sqrt(n)
+
+    Only the even part of what meets a cosine, and the odd part of what meets a sine, contribute, so half of the
+    frequencies suffice.
 
     Args:
-        re, im: real, (..., n, ...); Mirrored ones cost nothing to halve.
+        re, im: real, (..., n, ...) or, one-sided, (..., n // 2 + 1, ...).
         axis: the frequency axis, counted from the end.
+        n: transform length.
+        times: the samples wanted, in order.
+        imaginary: which part.
+        one_sided: whether z stands for its Hermitian extension, as in torch.fft.irfft.
+        scale: what multiplies the result.
+        weighted: whether `inverse_weight` and the scale are in re and im already.
 
     Returns:
-        Real, (..., n, ...).
+        Real, (..., len(times), ...).
     """
-    plan = plan_for(re.shape[axis])
-    _note(plan)
+    inverse = _Inverse(axis, n, times, -1 if imaginary else 1, one_sided, scale, weighted)
+    both = ((im, EVEN), (re, ODD)) if imaginary else ((re, EVEN), (im, ODD))
+    parts = [None if inverse.vanishes(part, parity) else part for part, parity in both]
+    if all(part is None for part in parts):
+        return _zeros(re, axis, len(times))
+    return linearly(inverse.along, axis, *parts)[0]
+
+
+def inverse_weight(n: int, axis: int, columns: int, *, one_sided: bool) -> np.ndarray:
+    """What multiplies the entries of a spectrum before the products of the inverse, in natural order."""
+    weight = trace.current().plan(n, columns).lattice.weight
+    return _along(2 * weight[: n // 2 + 1] if one_sided else weight, axis)
+
+
+@dataclass(frozen=True)
+class _Inverse:
+    """One inverse transform: the sum of what meets the cosines and, times `sign`, of what meets minus the sines.
+
+    See `real_idft` for the other fields."""
+
+    axis: int
+    n: int
+    times: np.ndarray
+    sign: int
+    one_sided: bool
+    scale: float
+    weighted: bool
+
+    def vanishes(self, part: Real, parity: int) -> bool:
+        """Whether a part contributes nothing: it is zero, or has the other parity."""
+        if is_zero(part) or self.one_sided:
+            return is_zero(part)
+        if not isinstance(part, Mirrored) or part.axis != self.axis or part.parity != -parity:
+            return False
+        # A spectrum that was rolled is symmetric about another frequency than 0.
+        return part.lattice.same_order(Lattice.hermitian(self.n, part.lattice.half))
+
+    def along(self, even: Real | None, odd: Real | None) -> tuple[Real]:
+        """The transform of parts that are lazy along this axis only, or whose other laziness is inside of that."""
+        known = [part for part in (even, odd) if part is not None]
+        columns = columns_of(known[0], self.axis)
+        plan = trace.current().plan(self.n, columns)
+        if all(isinstance(part, Padded) for part in known):
+            index = known[0].index
+            alike = all(known[0].same_positions(part) for part in known)
+            if alike and _dense_is_cheaper(plan, len(index), len(self.times), columns):
+                values = (None if part is None else part.value for part in (even, odd))
+                return linearly(lambda a, b: (self._from_few(a, b, index),), self.axis, *values)
+        _note(self.n, plan.factors, plan.kind, columns)
+        halves = [
+            None if part is None else self._half(settled(part, Padded), plan, parity)
+            for part, parity in ((even, EVEN), (odd, ODD))
+        ]
+        return linearly(lambda a, b: (_planned_idft(a, b, self.axis, plan, self),), self.axis, *halves)
+
+    def _from_few(self, even: Real | None, odd: Real | None, index: np.ndarray) -> Real:
+        """From the few frequencies that are not zero."""
+        known = odd if even is None else even
+        assert known is not None
+        _note(self.n, (self.n,), f"dense, {len(index)} frequencies", columns_of(known, self.axis))
+        twice = self.one_sided & ((2 * index) % self.n != 0)  # these stand for their mirror images, too
+        weight = _along(np.where(twice, 2.0, 1.0) * self.scale, -2)
+        cosines, sines = rows_of_dft(self.n, index, self.times)
+        return _dense_idft(even, odd, self.axis, (weight * cosines, self.sign * weight * sines))
+
+    def _half(self, part: Real, plan: Plan, parity: int) -> Real:
+        """weight (Z[k] + parity Z[-k]) on the half lattice; one-sided, weight 2 Z[k]."""
+        lattice = plan.lattice.one_sided if self.one_sided else plan.lattice
+        if not isinstance(part, Mirrored) or not part.lattice.same_order(lattice):
+            part = _on_lattice(settled(part, Mirrored), self.axis, lattice)
+        if self.one_sided or part.parity == parity:
+            half, factor = part.plus, 2.0
+        else:
+            half, factor = (part.plus + part.minus if parity == EVEN else part.plus - part.minus), 1.0
+        factor *= self.sign if parity == ODD else 1
+        if self.weighted:
+            factor = factor / 2 if self.one_sided else factor
+            return half if factor == 1.0 else half * factor
+        weight = factor * self.scale * plan.lattice.weight[plan.lattice.half]
+        return half if (weight == 1).all() else half * constant_from(_along(weight, self.axis), half.dtype)
+
+
+def _on_lattice(x: Real, axis: int, lattice: Lattice) -> Mirrored:
+    """A full spectrum as a Mirrored; free where the order is natural."""
+    plus = x if np.array_equal(lattice.half, np.arange(x.shape[axis])) else gather(x, axis, lattice.half)
+    if lattice.mirror is lattice.half:
+        return Mirrored(plus, None, EVEN, axis, lattice)
+    return Mirrored(plus, gather(x, axis, lattice.mirror), 0, axis, lattice)
+
+
+def _planned_dft(x: Real, axis: int, plan: Plan, one_sided: bool) -> tuple[Real, Real]:
+    """Real and imaginary part on the plan's half lattice, from an ordinary or Padded signal."""
+    _note(plan.n, plan.factors, plan.kind, columns_of(x, axis))
+    if plan.is_dense:
+        samples = x.index if isinstance(x, Padded) else np.arange(plan.n)
+        return _dense_dft(x, axis, rows_of_dft(plan.n, plan.lattice.half, samples))
+    if plan.is_rader:
+        re, im = rader.dft(settled(x, Padded), axis, plan)
+        return re, _signed(im, axis, plan) if one_sided else im
+    x, rows = _leading_rows(x, axis, plan)
+    columns, restore = as_columns(x, axis)
+    batch, width = list(columns.shape[:-2]), columns.shape[-1]
+    re, im = _factored_dft(columns, plan, rows, one_sided)
+    shape = (*batch, len(plan.lattice.half), width)
+    return restore(torch.reshape(re, shape)), restore(torch.reshape(im, shape))
+
+
+def _factored_dft(x: Real, plan: Plan, rows: int, one_sided: bool) -> tuple[Real, Real]:
+    """From (.., rows * n / n1, columns), the samples that are not zero, to two (.., P, n_k, columns)."""
+    batch, width = list(x.shape[:-2]), x.shape[-1]
+    n1, *others = plan.factors
+    rest = plan.n // n1
+    s = multiply(plan.first_matrix()[:, :rows], torch.reshape(x, (*batch, rows, rest * width)), -2)
+    matrices = plan.first_rows
+    for step, factor in enumerate(others, start=1):
+        rest //= factor
+        s = torch.reshape(s, (*batch, matrices, 2 * factor, rest * width))
+        if step < len(others):
+            s = multiply_each(plan.middle_matrix(step), s)
+        matrices *= factor
+    re, im = _last_matrices(plan, one_sided)
+    return multiply_each(re, s), multiply_each(im, s)
+
+
+def _planned_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, inverse: _Inverse) -> Real:
+    """The signal at some times, from weighted halves in the plan's order; None for zero."""
+    times = inverse.times
+    if plan.is_dense:
+        return _dense_idft(even, odd, axis, rows_of_dft(plan.n, plan.lattice.half, times))
+    if plan.is_rader:
+        odd = odd if odd is None or not inverse.one_sided else _signed(odd, axis, plan)
+        return rader.idft(even, odd, axis, plan, times)
+    return _factored_idft(even, odd, axis, plan, inverse)
+
+
+def _dense_idft(even: Real | None, odd: Real | None, axis: int, matrices: tuple[np.ndarray, np.ndarray]) -> Real:
+    """One product for both parts, if both are there."""
+    if even is not None and odd is not None:
+        return multiply(np.concatenate(matrices), torch.cat([even, odd], axis), axis, transposed=True)
+    part, matrix = (even, matrices[0]) if odd is None else (odd, matrices[1])
+    return multiply(matrix, part, axis, transposed=True)
+
+
+def _factored_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, inverse: _Inverse) -> Real:
+    """The steps of _factored_dft, transposed and in the opposite order."""
+    n1, *others = plan.factors
+    rest = plan.n // n1
     terms = []
-    for part, (value, parity) in enumerate(((re, EVEN), (im, ODD))):
-        half = _hermitian_half(value, axis, plan, parity)
-        if half is None:
-            continue
-        columns, restore = _columns(half, axis)
-        terms.append(_dense_idft(columns, plan, part) if plan.is_dense else _factored_idft(columns, plan, part))
-    if not terms:
-        return torch.zeros_like(re)
-    total = terms[0] if len(terms) == 1 else terms[0] + terms[1]
-    if not plan.is_dense:
-        total = _finish_idft(total, plan)
-    return restore(total)
+    for matrices, part in zip(_last_matrices(plan, inverse.one_sided), (even, odd), strict=True):
+        if part is not None:
+            columns, restore = as_columns(part, axis)
+            batch, width = list(columns.shape[:-2]), columns.shape[-1]
+            spectrum = torch.reshape(columns, (*batch, len(matrices), others[-1], width))
+            terms.append(multiply_each(matrices, spectrum, transposed=True))
+    s = terms[0] if len(terms) == 1 else terms[0] + terms[1]
+    inner = 1
+    for step in range(len(others) - 1, 0, -1):
+        inner *= others[step]
+        matrix = plan.middle_matrix(step)
+        s = torch.reshape(s, (*batch, len(matrix), 2 * others[step - 1], inner * width))
+        s = multiply_each(matrix, s, transposed=True)
+    rows = -(-(int(inverse.times.max()) + 1) // rest)  # the later ones are cut off
+    s = torch.reshape(s, (*batch, 2 * plan.first_rows, rest * width))
+    s = multiply(plan.first_matrix()[:, :rows], s, -2, transposed=True)
+    return at_times(restore(torch.reshape(s, (*batch, rows * rest, width))), axis, inverse.times)
 
 
-def _hermitian_half(value: Real, axis: int, plan: Plan, parity: int) -> Real | None:
-    """weight (value[k] + parity * value[-k]) on the half lattice, or None where it vanishes.
-
-    The weights are here and not in the matrices, so that the inverse has the matrices of the forward transform.
-    """
-    if not isinstance(value, Mirrored) or value.axis != axis or not value.lattice.same_order(plan.lattice):
-        value = _halved(value, axis, plan)
-    if value.parity == -parity:
-        return None
-    weight = plan.lattice.weight.reshape(-1, *[1] * (-axis - 1))
-    if value.parity == parity:
-        return value.plus * constant_from(2 * weight, value.dtype)
-    both = value.plus + value.minus if parity == EVEN else value.plus - value.minus
-    return both * constant_from(weight, value.dtype)
+def _last_matrices(plan: Plan, one_sided: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices of the last step. One-sided, what is stored at k > n/2 stands for n - k: the other sign."""
+    re, im = plan.later_matrices(len(plan.factors) - 1)
+    if one_sided:
+        im = im * _signs(plan).reshape(*im.shape[:2], 1)
+    return re, im
 
 
-def _halved(value: Real, axis: int, plan: Plan) -> Mirrored:
-    """A full spectrum as a Mirrored, by two gathers."""
-    if isinstance(value, Mirrored):
-        value = value.materialise()
-    plus, minus = (gather(value, axis, order) for order in (plan.lattice.half, plan.lattice.mirror))
-    return Mirrored(plus, minus, 0, axis, plan.lattice)
+def _signs(plan: Plan) -> np.ndarray:
+    return np.where(plan.lattice.half > plan.n // 2, -1.0, 1.0)
 
 
-def _dft_of_mirrored(x: Mirrored, axis: int) -> tuple[Mirrored, Mirrored]:
-    """A transform along another axis is pointwise along x's own, and linear: a parity survives."""
-    if x.axis == axis:
-        return real_dft(x.materialise(), axis)
-    plus_re, plus_im = real_dft(x.plus, axis)
-    minus_re, minus_im = (None, None) if x.parity else real_dft(x.minus, axis)
-
-    def part(plus: Mirrored, minus: Mirrored | None) -> Mirrored:
-        inner = x.on_half(plus.plus, minus.plus if minus else None, x.parity)
-        return Mirrored(inner, None, plus.parity, axis, plus.lattice)
-
-    return part(plus_re, minus_re), part(plus_im, minus_im)
+def _signed(im: Real, axis: int, plan: Plan) -> Real:
+    return im * constant_from(_along(_signs(plan), axis), im.dtype)
 
 
-def _columns(x: Real, axis: int) -> tuple[Real, Callable[[Real], Real]]:
-    """x as (batch..., n, columns), and the way back."""
-    before, after = list(x.shape[:axis]), list(x.shape[axis:])[1:]
-    if axis == -1:
-        return torch.unsqueeze(x, -1), lambda y: torch.squeeze(y, -1)
-    if axis == -2:
-        return x, lambda y: y
-    flat = torch.reshape(x, (*before, x.shape[axis], math.prod(after)))
-    return flat, lambda y: torch.reshape(y, (*before, y.shape[-2], *after))
+def _leading_rows(x: Real, axis: int, plan: Plan) -> tuple[Real, int]:
+    """The samples as whole rows of the first step: of a signal with zeros behind it, only as many as hold samples."""
+    rest = plan.n // plan.factors[0]
+    if not isinstance(x, Padded) or not np.array_equal(x.index, np.arange(len(x.index))):
+        return settled(x, Padded), plan.factors[0]
+    rows = -(-len(x.index) // rest)
+    return settled(Padded(x.value, axis, rows * rest, x.index), Padded), rows
 
 
-def _product(matrix: np.ndarray, x: Real, *, transposed: bool = False) -> Real:
-    """constant @ x; the constant has one matrix, or one for each entry of x's last batch axis.
-
-    A transposed constant is stored as it is and transposed in the graph: engines do that once, when they load it.
-    """
-    stored = emit(constant_from(matrix, x.dtype))
-    return torch.matmul(torch.transpose(stored, -1, -2) if transposed else stored, x)
-
-
-def _dense_dft(x: Real, plan: Plan) -> tuple[Real, Real]:
-    c, s = plan.dense_matrices()
-    return _product(c, x), _product(s, x)
+def at_times(x: Real, axis: int, times: np.ndarray) -> Real:
+    """The entries of x at some positions along an axis."""
+    if len(times) == x.shape[axis] and np.array_equal(times, np.arange(len(times))):
+        return x
+    if np.array_equal(times, np.arange(times[0], times[0] + len(times))):
+        return torch.narrow(x, axis, int(times[0]), len(times))
+    return gather(x, axis, times)
 
 
-def _dense_idft(half: Real, plan: Plan, part: int) -> Real:
-    return _product(plan.dense_matrices()[part], half, transposed=True)
+def _dense_is_cheaper(plan: Plan, frequencies: int, samples: int, columns: int) -> bool:
+    """Whether products with just these frequencies and samples beat the whole transform."""
+    if plan.is_dense:
+        return True
+    macs = 2 * frequencies * samples
+    few = Work(plain=macs, moved=2 * frequencies, stored=macs, operators=2)
+    target = trace.current().target
+    return nanoseconds(few, target, columns) < nanoseconds(plan.work, target, columns)
 
 
-def _factored_dft(x: Real, plan: Plan) -> tuple[Real, Real]:
-    n1, n2 = plan.factors
-    batch, columns = list(x.shape[:-2]), x.shape[-1]
-    s = _product(plan.first_matrix(), torch.reshape(x, (*batch, n1, n2 * columns)))
-    s = torch.reshape(s, (*batch, n1 // 2 + 1, 2 * n2, columns))
-    re, im = (_product(matrices, s) for matrices in plan.second_matrices())
-    shape = (*batch, len(plan.lattice.half), columns)
-    return torch.reshape(re, shape), torch.reshape(im, shape)
+def columns_of(x: Real, axis: int) -> int:
+    """How many signals a transform along an axis has, as far as that is known: the batch counts as one."""
+    sizes = [size for i, size in enumerate(x.shape) if i not in (0, axis + x.ndim) and isinstance(size, int)]
+    return max(1, math.prod(sizes))
 
 
-def _factored_idft(half: Real, plan: Plan, part: int) -> Real:
-    n1, n2 = plan.factors
-    batch, columns = list(half.shape[:-2]), half.shape[-1]
-    spectrum = torch.reshape(half, (*batch, n1 // 2 + 1, n2, columns))
-    return _product(plan.second_matrices()[part], spectrum, transposed=True)
+def _along(values: np.ndarray, axis: int) -> np.ndarray:
+    """(n,) -> (n, 1, ..), to be broadcast along an axis."""
+    return values.reshape(-1, *[1] * (-axis - 1))
 
 
-def _finish_idft(s: Real, plan: Plan) -> Real:
-    n1, n2 = plan.factors
-    batch, columns = list(s.shape[:-3]), s.shape[-1]
-    s = torch.reshape(s, (*batch, 2 * (n1 // 2 + 1), n2 * columns))
-    x = _product(plan.first_matrix(), s, transposed=True)
-    return torch.reshape(x, (*batch, plan.n, columns))
+def _zeros(like: Real, axis: int, length: int) -> Real:
+    first = torch.zeros_like(torch.narrow(like, axis, 0, 1))
+    shape = list(like.shape)
+    shape[axis] = length
+    return first.expand(shape)
 
 
-def _note(plan: Plan) -> None:
+def _note(n: int, factors: tuple[int, ...], kind: str, columns: int) -> None:
     state = trace.current()
     module = module_path(state.node) if state.node is not None else ""
-    row = {"module": module, "length": plan.n, "factors": list(plan.factors), "kind": plan.kind}
+    row = {"module": module, "length": n, "factors": list(factors), "kind": kind, "columns": columns}
     state.transforms.append(row)

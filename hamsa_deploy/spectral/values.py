@@ -4,9 +4,12 @@
     Complex(re, im)              a complex tensor as two real ones, and what is known of its magnitude
     RealView(z)                  view_as_real(z), not stacked before somebody needs the stacked form
     Mirrored(plus, minus)        a real tensor along a frequency axis, on half of the frequencies (mirrored.py)
+    Padded(value, index)         a real tensor that is zero elsewhere along an axis (padded.py)
+    Pending(compute)             the result of an inverse transform, not computed yet (pending.py)
+    Spectrum, Filtered           a Complex: the transform of a value, times a constant; not computed yet (spectrum.py)
 
-`re`, `im`, `plus` and `minus` are *real values*: a torch.Tensor, a Constant or a Mirrored. All four classes take part
-in ordinary PyTorch expressions: `a.re * b.re` or `torch.sigmoid(m)` reach `dispatch.apply` through
+`re`, `im`, `plus` and `minus` are *real values*: a torch.Tensor, a Constant, Mirrored, Padded or Pending. All classes
+take part in ordinary PyTorch expressions: `a.re * b.re` or `torch.sigmoid(m)` reach `dispatch.apply` through
 `__torch_function__`, so a rule reads like the mathematics it states.
 """
 
@@ -20,7 +23,7 @@ import torch
 
 from hamsa_deploy.spectral import trace
 
-# torch.Tensor, Constant or Mirrored. PyTorch's annotations admit no tensor-like classes, so a checker sees Any.
+# torch.Tensor, Constant or a Lazy. PyTorch's annotations admit no tensor-like classes, so a checker sees Any.
 Real: TypeAlias = Any
 Deferred: TypeAlias = Real | Callable[[], Real]
 
@@ -79,6 +82,35 @@ class Value:
         return functions.neg(self)
 
 
+class Lazy(Value):
+    """A real tensor that is not there in full."""
+
+    def materialise(self) -> Real:
+        """The value that it stands for, one step less lazy."""
+        raise NotImplementedError
+
+
+def settled(value: Any, kind: type[Lazy]) -> Any:
+    """`value`, or what it stands for while that is of a lazy kind."""
+    while isinstance(value, kind):
+        value = value.materialise()
+    return value
+
+
+def is_zero(value: Any) -> bool:
+    """Whether a value is known to be zero everywhere."""
+    if isinstance(value, Constant):
+        return not trace.eagerly(lambda: bool(value.value.any()))
+    return trace.current().is_zero(value)
+
+
+def zeros_like(value: Any) -> Any:
+    """Zeros that are known to be zeros."""
+    zeros: Any = torch.zeros_like(value)
+    trace.current().mark_zero(zeros)
+    return zeros
+
+
 class Constant(Value):
     """A tensor that depends on weights and literals only.
 
@@ -99,7 +131,7 @@ class Constant(Value):
 
 def constant_from(array: np.ndarray, dtype: torch.dtype) -> Any:
     """A Constant of our own making: a matrix, weights, an order of frequencies."""
-    return Constant(trace.eagerly(lambda: torch.from_numpy(np.ascontiguousarray(array))), dtype)
+    return Constant(trace.eagerly(lambda: torch.from_numpy(np.array(array, order="C"))), dtype)
 
 
 def gather(x: Real, axis: int, order: np.ndarray) -> Real:
@@ -118,6 +150,7 @@ class Complex(Value):
 
     def __init__(self, re: Deferred, im: Deferred, magnitude: Callable[[], Real] | None = None) -> None:
         self._re, self._im = trace.deferred(re), trace.deferred(im)
+        self.conjugate: Complex | None = None  # of which this is the conjugate: their product is real
         self._magnitude = trace.deferred(magnitude) if magnitude else None
 
     @property
@@ -195,4 +228,4 @@ def as_complex(value: Any) -> Complex:
     if isinstance(value, Complex):
         return value
     re, im = split(value)
-    return Complex(re, torch.zeros_like(re) if im is None else im)
+    return Complex(re, zeros_like(re) if im is None else im)

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from hamsa_deploy.cli.export import main
 from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.samples import digits
+from hamsa_deploy.spectral.plans import Plan
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.bundle import sha256_of
 
@@ -70,31 +71,55 @@ def test_export_leaves_nothing_beside_its_bundle(exported) -> None:
 def test_summary_names_verdict_metrics_bundle_and_next_step(
     workplace: Path, user_model: UserModel, capsys: Captured
 ) -> None:
-    assert main(["--model", user_model("Doubling"), *SHAPES]) == 0
+    assert main(["--model", user_model("Sharpening"), *SHAPES]) == 0
     text = capsys.readouterr().out
     for expected in ("PASSED", "max relative error", "model.onnx", "as the factory made them", "of length 16"):
         assert expected in text
-    folder = Path("out") / "Doubling-onnx-fp32"
+    folder = Path("out") / "Sharpening-onnx-fp32"
     assert str(folder) in text
     assert f"hamsa_runtime.Engine({str(folder)!r})" in text
     assert open_bundle(workplace / folder).manifest.inputs[0].shape == ("batch", 16)
 
 
 def test_quiet_prints_nothing(workplace: Path, user_model: UserModel, capfd: Captured) -> None:
-    assert main(["--model", user_model("Doubling"), *SHAPES, "--quiet"]) == 0
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "--quiet"]) == 0
     assert capfd.readouterr() == ("", "")
     assert (workplace / "out").is_dir()
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
     before = sorted(workplace.rglob("*"))
-    assert main(["--model", user_model("Doubling"), *SHAPES, "--fp16", "--dry-run"]) == 0
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "--fp16", "--dry-run"]) == 0
     text = capsys.readouterr().out
     assert ", ".join(pipeline.stages_of("onnx", "fp16")) in text
     assert "16" in text
     assert "dense" in text
-    assert str(Path("out") / "Doubling-onnx-fp16") in text
+    assert str(Path("out") / "Sharpening-onnx-fp16") in text
     assert sorted(workplace.rglob("*")) == before
+
+
+def test_tuning_is_a_stage_that_a_dry_run_names(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "--tune", "--dry-run", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [stage["name"] for stage in report["stages"]] == pipeline.stages_of("onnx", "fp32", tune=True)
+    assert "tune" in pipeline.stages_of("onnx", "fp32", tune=True)
+    assert "tune" not in pipeline.stages_of("onnx", "fp32")
+
+
+def test_tune_reaches_the_bundle(
+    workplace: Path, user_model: UserModel, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def timer(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
+        return [1.0 + len(plan.factors) for plan in plans]
+
+    monkeypatch.setattr(pipeline, "engine_timer", lambda build, batch: timer)
+    arguments = ["--model", user_model("Spectrum"), "--input-shape", "1x64x3", "--to", "onnx", "-o", "b"]
+    assert main([*arguments, "--tune", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [stage["name"] for stage in report["stages"]] == ["load", *pipeline.stages_of("onnx", "fp32", tune=True)]
+    (row,) = report["plan"]
+    assert row["measured"][0] == {"factors": [64], "milliseconds": 2.0}
+    assert open_bundle(workplace / "b").manifest.plan[0].measured[1].milliseconds == 3.0
 
 
 def test_stages_of_a_float16_export_are_those_that_the_plan_names(
@@ -145,7 +170,7 @@ USAGE_ERRORS = {
     "misspelt model": (["--model", "hamsa_nan"], "did you mean 'hamsa_nano'?"),
     "misspelt model option": (["--set", "image_sise=64"], "did you mean 'image_size'?"),
     "model option of the wrong kind": (["--set", "num_classes=ten"], "cannot be built"),
-    "bf16 for onnx": (["--to", "onnx", "--bf16"], "bf16 is an execution mode of OpenVINO"),
+    "bf16 for onnx": (["--to", "onnx", "--bf16"], "ONNX Runtime's CPU has no products in bfloat16"),
     "shape of a built-in model": (["--input-shape", "1x3x8x8"], "only with package.module:factory"),
     "no such module": (["--model", "no_such_module:net"], "cannot be imported"),
     "no such weights": (["--weights", "gone.safetensors"], "gone.safetensors: no such file"),
@@ -186,12 +211,12 @@ def test_a_model_that_cannot_be_exported_exits_2_before_anything_is_written(
 
 
 def test_a_users_model_needs_an_input_shape(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
-    assert main(["--model", user_model("Doubling")]) == 2
+    assert main(["--model", user_model("Sharpening")]) == 2
     assert "--input-shape" in capsys.readouterr().err
 
 
 def test_uint8_input_needs_one_image_shape(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
-    assert main(["--model", user_model("Doubling"), "--input-shape", "2x16", "--input", "uint8"]) == 2
+    assert main(["--model", user_model("Sharpening"), "--input-shape", "2x16", "--input", "uint8"]) == 2
     assert "one shape NxCxHxW with 1 or 3 channels" in capsys.readouterr().err
 
 
@@ -202,7 +227,7 @@ def test_labels_must_be_as_many_as_classes(workplace: Path, user_model: UserMode
 
 
 def test_output_that_is_no_bundle_is_not_replaced(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
-    assert main(["--model", user_model("Doubling"), *SHAPES, "-o", "."]) == 2
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "-o", "."]) == 2
     assert "refusing to replace it" in capsys.readouterr().err
     assert [path.suffix for path in workplace.iterdir()] == [".py"]
 
@@ -210,7 +235,7 @@ def test_output_that_is_no_bundle_is_not_replaced(workplace: Path, user_model: U
 def test_failed_parity_exits_3_and_leaves_the_older_bundle_untouched(
     workplace: Path, user_model: UserModel, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    arguments = ["--model", user_model("Doubling"), *SHAPES, "-o", "bundle", "--json"]
+    arguments = ["--model", user_model("Sharpening"), *SHAPES, "-o", "bundle", "--json"]
     assert main(arguments) == 0
     before = {path: path.read_bytes() for path in (workplace / "bundle").iterdir()}
     capsys.readouterr()
@@ -247,7 +272,7 @@ def test_versions_of_a_bundle_leave_out_a_target_that_is_not_installed(
         return "1.0"
 
     monkeypatch.setattr(pipeline, "version", version)
-    assert main(["--model", user_model("Doubling"), *SHAPES, "-o", "bundle", "--quiet"]) == 0
+    assert main(["--model", user_model("Sharpening"), *SHAPES, "-o", "bundle", "--quiet"]) == 0
     versions = open_bundle(workplace / "bundle").manifest.versions
     assert "openvino" not in versions
     assert versions["onnx"] == "1.0"
@@ -281,5 +306,5 @@ def test_help_does_not_wait_for_torch(workplace: Path) -> None:
 def test_the_commands_targets_and_precisions_are_those_of_the_pipeline() -> None:
     assert tuple(pipeline.PRECISIONS) == command.TARGETS
     assert set(command.PRECISIONS) == {p for precisions in pipeline.PRECISIONS.values() for p in precisions}
-    stages = {s for to, ps in pipeline.PRECISIONS.items() for p in ps for s in pipeline.stages_of(to, p)}
+    stages = {s for to, ps in pipeline.PRECISIONS.items() for p in ps for s in pipeline.stages_of(to, p, tune=True)}
     assert set(command.STAGES) == {"load"} | stages

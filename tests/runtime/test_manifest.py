@@ -52,6 +52,15 @@ def test_a_good_manifest_becomes_typed_values() -> None:
         manifest.name = "other"
 
 
+def test_a_transform_may_say_what_was_measured_and_older_ones_do_not() -> None:
+    row = {"module": "blocks.0", "length": 96, "factors": [8, 12], "kind": "2 factors"}
+    times = [{"factors": [96], "milliseconds": 2.5}, {"factors": [8, 12], "milliseconds": 1}]
+    older, tuned = parsed(plan=[row, {**row, "columns": 64, "measured": times}]).plan
+    assert (older.columns, older.measured) == (None, ())
+    assert tuned.columns == 64
+    assert [(each.factors, each.milliseconds) for each in tuned.measured] == [((96,), 2.5), ((8, 12), 1.0)]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
@@ -85,6 +94,9 @@ def test_a_good_manifest_becomes_typed_values() -> None:
         ("precision", "fp8", "one of 'fp32', 'fp16', 'bf16'"),
         ("options", {"a": [1]}, "a text, a number, true, false or null"),
         ("plan.0.length", 0, "at least 1"),
+        ("plan.0.columns", 0, "at least 1"),
+        ("plan.0.measured", [{"factors": [96]}], "factors, milliseconds"),
+        ("plan.0.measure", [], "only module, length, factors, kind, columns, measured"),
         ("versions", {"a": 1}, "a text"),
         ("files", {"model.onnx": {"sha256": HASH, "bytes": -1}}, "at least 0"),
         (

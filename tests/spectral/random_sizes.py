@@ -159,10 +159,12 @@ def last_shape(filling: Filling) -> str:
 
 @placeholder("frame")
 def frame(filling: Filling) -> str:
-    """Samples of a frame, so many that PyTorch can pad the signal by reflection."""
+    """Samples of a frame, so many that PyTorch can pad the signal by reflection.
+
+    Even, as torch.export cannot capture istft with an odd number (torch._refs.istft: `irfft` without a length)."""
     if len(filling.shape) > 2:
         raise Unsuitable
-    return str(filling.whole(4, min(12, filling.shape[-1])))
+    return str(2 * filling.whole(2, min(12, filling.shape[-1]) // 2))
 
 
 @placeholder("even_frame")

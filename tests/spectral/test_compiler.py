@@ -16,7 +16,7 @@ from hamsa_deploy.spectral.alternatives import alternative_to
 from hamsa_deploy.spectral.provenance import innermost_frame, module_path
 from hamsa_runtime.errors import InputError
 
-from .programs import Program, assert_real, check_exact, operators, relative_error
+from .programs import FLOAT64_LIMIT, Program, assert_real, check_exact, operators, relative_error
 
 
 class Mixer(nn.Module):
@@ -42,6 +42,12 @@ def test_the_batch_is_dynamic_by_default(mixer):
     for batch in (1, 2, 5):
         x = torch.randn(batch, 16, 6)
         assert relative_error(program.module()(x), model(x)) < 2e-6
+
+
+def test_the_batch_is_dynamic_for_a_module_of_any_number_of_inputs():
+    program = to_real(Program(lambda x, y: fft.fft(x, dim=1).abs() + y), (torch.randn(2, 8), torch.randn(2, 8)))
+    x, y = torch.randn(5, 8), torch.randn(5, 8)
+    assert relative_error(program.module()(x, y), fft.fft(x, dim=1).abs() + y) < 2e-6
 
 
 def test_inputs_outputs_and_parameters_keep_their_names(mixer):
@@ -165,6 +171,24 @@ class SizedByTheBatch(nn.Module):
         steps = torch.arange(6, dtype=torch.float64)
         rows = torch.ones(x.shape[0], 6, dtype=torch.float64) * steps.cos()
         return (fft.fft(x) * rows).real
+
+
+class ComplexSilu(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, dtype=torch.complex128, generator=torch.manual_seed(0)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return F.silu(z * self.weight)
+
+
+def test_a_function_without_a_derivative_may_meet_parameters():
+    """PyTorch computes silu of complex numbers, and refuses to differentiate it."""
+    z = torch.randn(2, 3, dtype=torch.complex128, generator=torch.manual_seed(1))
+    with torch.no_grad():
+        expected = ComplexSilu()(z)
+    found = to_real(ComplexSilu(), (z,), dynamic_shapes={}).module()(torch.view_as_real(z))
+    assert relative_error(found, expected) < FLOAT64_LIMIT
 
 
 def test_a_size_that_varies_is_no_constant():

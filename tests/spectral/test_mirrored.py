@@ -18,6 +18,10 @@ def tokens(n: int = 12, d: int = 6) -> Tensor:
     return torch.randn(2, n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
+def ramp(z: Tensor) -> Tensor:
+    return torch.arange(z.shape[1]).double()[:, None]
+
+
 @pytest.mark.parametrize("grid", [(7, 7), (14, 14), (28, 28)])
 def test_sass_runs_on_half_the_frequencies(grid):
     """One square root, no gather, no flip, no full-length spectrum: the lengths are h and 2 h, never n."""
@@ -27,8 +31,8 @@ def test_sass_runs_on_half_the_frequencies(grid):
     found = operators(program)
     assert found.count("sqrt") == 1
     assert not GATHERS & set(found)
-    first, *between, _ = [node for node in program.graph.nodes if "matmul" in str(node.target)]
-    spectrum = [node for node in program.graph.nodes if first < node < between[-1]]
+    first, *_, last = [node for node in program.graph.nodes if "matmul" in str(node.target)]
+    spectrum = [node for node in program.graph.nodes if first < node < last]
     activations = [node.meta["val"] for node in spectrum if "val" in node.meta and node.meta["val"].shape[:1] == (2,)]
     assert len(activations) > 20
     assert all(n not in value.shape for value in activations)
@@ -64,12 +68,14 @@ def test_the_magnitude_of_a_signed_product_is_non_negative():
         pytest.param(lambda z: z * (torch.arange(z.shape[1]) % 3 != 1)[:, None], id="a constant mask"),
         pytest.param(lambda z: z.real.softmax(1), id="not pointwise along the axis"),
         pytest.param(lambda z: z.real.softmax(2), id="along the channels"),
-        pytest.param(lambda z: z.real * torch.arange(z.shape[1]).double()[:, None], id="a constant ramp"),
-        pytest.param(lambda z: z.imag - z.imag * torch.arange(z.shape[1]).double()[:, None], id="signs cancel"),
+        pytest.param(lambda z: z.real * ramp(z), id="a constant ramp"),
+        pytest.param(lambda z: z.imag - z.imag * ramp(z), id="signs cancel"),
         pytest.param(lambda z: z.real @ z.imag.transpose(1, 2), id="a product along the axis"),
         pytest.param(lambda z: torch.cat([z.real, z.imag], 2), id="joined channels"),
         pytest.param(lambda z: torch.cat([z.real, z.imag], 1), id="joined along the axis"),
         pytest.param(lambda z: torch.maximum(z.imag, z.real), id="maximum of odd and even"),
+        pytest.param(lambda z: torch.div(z.imag, 0.3, rounding_mode="floor"), id="a rounded quotient of an odd value"),
+        pytest.param(lambda z: torch.div(ramp(z) * z.imag, 0.3, rounding_mode="floor"), id="a rounded quotient"),
     ],
 )
 def test_real_functions_of_a_spectrum(function):

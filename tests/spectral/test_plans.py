@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.costs import TARGETS
 from hamsa_deploy.spectral.lattice import Lattice
-from hamsa_deploy.spectral.plans import DENSE_LIMIT, Plan, plan_for
+from hamsa_deploy.spectral.plans import Plan, best, candidates, plan_for
 
-from .programs import assert_real, operators, relative_error
+from .programs import Program, assert_real, check_exact, operators, relative_error
 
 LENGTHS = [1, 2, 3, 4, 7, 12, 49, 60, 97, 196, 197, 400, 401, 404, 625, 784, 1021, 1024, 3136, 4095, 4096]
 
@@ -20,8 +21,8 @@ LENGTHS = [1, 2, 3, 4, 7, 12, 49, 60, 97, 196, 197, 400, 401, 404, 625, 784, 102
 def test_a_lattice_covers_every_frequency_with_weight_one(n):
     lattice = plan_for(n).lattice
     total = np.zeros(n)
-    np.add.at(total, lattice.half, lattice.weight)
-    np.add.at(total, lattice.mirror, lattice.weight)
+    np.add.at(total, lattice.half, lattice.weight[lattice.half])
+    np.add.at(total, lattice.mirror, lattice.weight[lattice.mirror])
     np.testing.assert_allclose(total, 1, rtol=0, atol=1e-15)
 
 
@@ -33,8 +34,8 @@ def test_a_lattice_order_finds_every_frequency(n):
 
 
 def test_lattices_of_other_order_differ():
-    assert Lattice(8, np.arange(5)).same_order(Lattice(8, np.arange(5)))
-    assert not Lattice(8, np.arange(5)).same_order(Plan(8, (4, 2)).lattice)
+    assert Plan(8, (8,)).lattice.same_order(Lattice.hermitian(8, np.arange(5)))
+    assert not Plan(8, (8,)).lattice.same_order(Plan(8, (4, 2)).lattice)
 
 
 class Round(nn.Module):
@@ -69,13 +70,73 @@ def test_float32_transforms_agree_with_float64_torch_fft(n):
     assert relative_error(program.module()(x), expected) < 2e-6
 
 
-def test_long_composite_lengths_get_two_factors_and_others_one_matrix():
-    assert plan_for(DENSE_LIMIT).is_dense
-    assert plan_for(1021).is_dense  # prime
-    plan = plan_for(3136)
-    assert len(plan.factors) == 2
-    assert np.prod(plan.factors) == 3136
-    assert plan.macs * 10 < Plan(3136, (3136,)).macs
+FORMS = [
+    Plan(12, (12,)),
+    Plan(12, (3, 4)),
+    Plan(12, (4, 3)),
+    Plan(24, (2, 3, 4)),
+    Plan(30, (5, 3, 2)),
+    Plan(36, (2, 3, 3, 2)),
+]
+FORMS += [Plan(13, ()), Plan(5, ())]
+
+
+@pytest.mark.parametrize("plan", FORMS, ids=str)
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_every_form_of_a_plan_is_exact(plan, axis):
+    """Two-sided and one-sided, forward and inverse, padded and cut, along any axis."""
+    n, sizes = plan.n, [2, 3, 2]
+    sizes.insert(axis, n)
+    x = torch.randn(sizes, dtype=torch.float64, generator=torch.manual_seed(0))
+    kernel = torch.randn(n, *[1] * (3 - axis), dtype=torch.complex128, generator=torch.manual_seed(1))
+
+    def program(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        two_sided, one_sided = torch.fft.fft(x, dim=axis), torch.fft.rfft(x, dim=axis)
+        padded = torch.fft.fft(x.narrow(axis, 0, n - 2), n=n, dim=axis)
+        gated = two_sided * two_sided.abs() * kernel
+        return (
+            two_sided,
+            one_sided,
+            torch.fft.ifft(gated, dim=axis),
+            torch.fft.ifft(padded * padded.abs(), dim=axis).real.narrow(axis, 0, n - 2),
+            torch.fft.irfft(one_sided * one_sided.abs(), n=n, dim=axis),
+        )
+
+    check_exact(Program(program), x, plans={n: plan})
+
+
+def test_the_forms_of_a_length():
+    assert [plan.factors for plan in candidates(8)] == [(8,), (2, 4), (2, 2, 2), (4, 2)]
+    assert [plan.kind for plan in candidates(13)] == ["dense", "Rader"]
+    assert Plan(2310, (2310,)) in candidates(2310)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_short_lengths_are_dense_and_long_ones_have_factors(target):
+    """As the measurements behind the rates have it; in between, targets and numbers of columns differ."""
+    for n, count in ((1, 1), (7, 1), (49, 1), (256, 2), (512, 2), (4096, 3), (12544, 3)):
+        assert len(plan_for(n, target).factors) == count
+    for n in (3136, 97344):
+        plan = plan_for(n, target)
+        assert np.prod(plan.factors) == n
+        assert plan.work.macs * 10 < Plan(n, (n,)).work.macs
+    assert len(plan_for(97344, target).factors) >= 3
+    assert plan_for(97344, target).work.stored * 4 < 100e6  # bytes in float32
+
+
+@pytest.mark.parametrize(("target", "dense"), [("onnx", [97, 401, 1021]), ("openvino", [97, 401])])
+def test_long_primes_are_computed_by_raders_form(target, dense):
+    assert all(plan_for(n, target).is_dense for n in dense)
+    assert all(plan_for(n, target).is_rader for n in (2053, 3001))
+    assert plan_for(1021, "openvino").is_rader
+
+
+def test_of_plans_that_are_as_good_as_equal_the_one_with_fewest_factors_is_taken():
+    dense, two, three, rader = Plan(13, (13,)), Plan(64, (8, 8)), Plan(64, (4, 4, 4)), Plan(13, ())
+    assert best({three: 1.0, two: 1.02}) == two
+    assert best({three: 1.0, two: 1.04}) == three
+    assert best({rader: 1.0, dense: 1.02}) == dense
+    assert best({rader: 1.0, dense: 1.04}) == rader
 
 
 def test_two_factors_leave_no_twiddle_multiplication_and_no_gather():

@@ -15,7 +15,7 @@ from torch import Tensor, fft, nn
 from hamsa_deploy.spectral import dispatch, supported_operators, to_real
 from hamsa_deploy.spectral.table import COMPOSITES
 
-from .programs import Program, assert_real, check_exact, relative_error
+from .programs import Program, as_real, assert_real, check_exact, relative_error
 
 generator = torch.Generator().manual_seed(1)
 # A constant, on purpose not an input: products with it are folded.
@@ -27,7 +27,8 @@ INDEX = torch.tensor([3, 1, 1])
 
 def spectrum(x: Tensor) -> Tensor:
     """Complex with halves known: Mirrored parts."""
-    return fft.fft(x, dim=1)
+    z = fft.fft(x, dim=1)
+    return torch.complex(z.real, z.imag)
 
 
 def pair(x: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
     "_conj_physical": [lambda z, x: torch.conj_physical(z) * 2],
     "concat": [lambda z, x: torch.concat([z, 2 * z], 1)],
     "pad": [lambda z, x: F.pad(z, (1, 2)), lambda z, x: F.pad(z, (1, 2), value=1.5)],
-    "constant_pad_nd": [lambda z, x: fft.fft(z, n=15, dim=1)],
+    "constant_pad_nd": [lambda z, x: torch.constant_pad_nd(z, (0, 0, 1, 2))],
     "conv1d": [
         lambda z, x: F.conv1d(z, KERNEL, W[0, :4]),
         lambda z, x: F.conv1d(z, KERNEL),
@@ -344,6 +345,14 @@ def test_a_rule_for_a_size_that_varies(name, function, reached):
     assert name in reached
 
 
+def test_the_size_of_a_complex_input_may_vary(reached):
+    z = torch.randn(3, 4, 3, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    program = to_real(OfOneInput(lambda z: z.reshape(z.shape[0], 12) * 2), (z,))
+    for part in (z, z[:1]):
+        assert relative_error(program.module()(*as_real(part)), 2 * part.reshape(-1, 12)) < 1e-12
+    assert "sym_size" in reached
+
+
 def in_place(z: Tensor, x: Tensor) -> Tensor:
     z = z.clone()
     z.mul_(2 - 1j).add_(x)
@@ -438,4 +447,5 @@ def test_every_composite_of_the_table_has_a_program():
 
 def test_every_rule_has_a_program():
     tested = {name for names in ON_COMPLEX for name in names.split()}
-    assert tested | set(ON_DYNAMIC_BATCH) == set(supported_operators())
+    tested |= {*ON_DYNAMIC_BATCH, "sym_size"}  # with tests of their own, above
+    assert tested == set(supported_operators())

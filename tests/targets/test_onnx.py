@@ -28,7 +28,7 @@ def test_the_file_is_valid_and_its_opset_is_one_that_tensorrt_10_3_reads(exporte
     proto = onnx.load(exported[1])
     onnx.checker.check_model(proto, full_check=True)
     assert [(o.domain, o.version) for o in proto.opset_import] == [("", OPSET)]
-    assert OPSET <= 18
+    assert OPSET <= 20
 
 
 def test_names_and_the_dynamic_batch(exported):

@@ -8,7 +8,10 @@ import sys
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 
+from hamsa_deploy.spectral import to_real
+from hamsa_deploy.targets.onnx import onnx_from_program
 from hamsa_deploy.targets.openvino import ir_from_onnx
 from hamsa_runtime.errors import BuildError
 
@@ -44,3 +47,61 @@ def test_a_missing_package_is_named():  # faults.md row 37
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class Mixer(torch.nn.Module):
+    """A transform along the tokens, a gate, and linears: constant @ x beside x @ constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift, self.gate = torch.nn.Linear(48, 64), torch.nn.Linear(64, 64)
+        self.norm = torch.nn.LayerNorm(64)
+
+    def forward(self, pixels):
+        u = self.norm(self.lift(pixels.float() / 255 - 0.5))
+        z = torch.fft.fft(u, dim=1, norm="ortho")
+        return torch.fft.ifft(z * torch.sigmoid(self.gate(z.abs())), dim=1, norm="ortho").real
+
+
+@pytest.fixture(scope="module")
+def bfloat16_ir(tmp_path_factory):
+    torch.manual_seed(0)
+    model, folder = Mixer().eval(), tmp_path_factory.mktemp("bf16")
+    pixels = torch.randint(0, 256, (2, 96, 48), dtype=torch.uint8)
+    program = to_real(model, (pixels,), target="openvino")
+    onnx_from_program(program, folder / "model.onnx", inputs=["pixels"], outputs=["y"])
+    ir_from_onnx(folder / "model.onnx", folder, "bf16")
+    return folder, pixels.numpy(), model(pixels).detach().numpy()
+
+
+def test_bfloat16_is_written_as_types(bfloat16_ir):
+    """Every product takes bfloat16; the normalisation of the pixels, and what goes in and out, does not."""
+    import openvino
+
+    model = openvino.Core().read_model(bfloat16_ir[0] / "model.xml")
+    products = [node for node in model.get_ops() if node.get_type_name() == "MatMul"]
+    assert len(products) >= 4
+    assert {port.get_element_type() for node in products for port in node.inputs()} == {openvino.Type.bf16}
+    assert {str(output.get_element_type()) for output in model.outputs} == {"<Type: 'float32'>"}
+    first = next(node for node in model.get_ordered_ops() if node.get_type_name() in ("Divide", "Multiply"))
+    assert first.output(0).get_element_type() == openvino.Type.f32
+    size = sum(path.stat().st_size for path in bfloat16_ir[0].glob("model.bin"))
+    assert size < 0.6 * (bfloat16_ir[0] / "model.onnx").stat().st_size
+
+
+def test_the_bfloat16_ir_runs_in_bfloat16_and_is_right_to_its_rounding(bfloat16_ir):
+    import openvino
+
+    folder, pixels, expected = bfloat16_ir
+    core = openvino.Core()
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bfloat16 products (AVX512-BF16 or AMX)")
+    compiled = core.compile_model(folder / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    error = np.linalg.norm(compiled(pixels)[0] - expected) / np.linalg.norm(expected)
+    assert 1e-5 < error < 1e-2  # one rounding is 4e-3; below 1e-5 it would not be bfloat16
+    precisions = {
+        node.get_rt_info()["runtimePrecision"].astype(str)
+        for node in compiled.get_runtime_model().get_ops()
+        if node.get_rt_info()["layerType"].astype(str) in ("MatMul", "FullyConnected")
+    }
+    assert precisions == {"bf16"}

@@ -8,7 +8,7 @@ import torch
 
 from hamsa_deploy.spectral import trace
 from hamsa_deploy.spectral.dispatch import entry_rule, rule
-from hamsa_deploy.spectral.values import Complex, Constant, Real, as_complex, functions, is_complex, split
+from hamsa_deploy.spectral.values import Complex, Constant, Real, as_complex, functions, is_complex, split, zeros_like
 
 
 @rule("add")
@@ -20,7 +20,7 @@ def add(a: Any, b: Any, *, alpha: Any = 1) -> Complex:
     re = ar + br
     if ai is not None and bi is not None:
         return Complex(re, ai + bi)
-    return Complex(re, torch.zeros_like(re) + (ai if bi is None else bi))
+    return Complex(re, zeros_like(re) + (ai if bi is None else bi))
 
 
 @rule("sub")
@@ -38,6 +38,9 @@ def rsub(a: Any, b: Any, *, alpha: Any = 1) -> Complex:
 @rule("mul")
 def mul(a: Any, b: Any) -> Complex:
     """a b, and |a b| = |a| |b| where that saves a square root."""
+    if isinstance(a, Complex) and isinstance(b, Complex) and (a.conjugate is b or b.conjugate is a):
+        squared = a.re * a.re + a.im * a.im
+        return Complex(squared, lambda: zeros_like(squared), lambda: squared)
     (ar, ai), (br, bi) = split(a), split(b)
     magnitude = _magnitude_of_product(a, b)
     if ai is None:
@@ -101,7 +104,9 @@ def _negated(value: Any) -> Any:
 def conj(z: Any) -> Complex:
     """The complex conjugate; its magnitude is z's."""
     z = as_complex(z)
-    return Complex(z.re, -z.im, z.magnitude if z.magnitude_is_known else None)
+    result = Complex(lambda: z.re, lambda: -z.im, lambda: z.magnitude())
+    result.conjugate = z
+    return result
 
 
 @rule("abs")

@@ -19,45 +19,37 @@ import torch
 
 from hamsa_deploy.errors import UnsupportedTransformError
 from hamsa_deploy.spectral.dispatch import entry_rule
-from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
-from hamsa_deploy.spectral.plans import plan_for
-from hamsa_deploy.spectral.transforms import real_dft, real_idft
-from hamsa_deploy.spectral.values import Complex, Real, as_complex, constant_from, gather, is_complex
+from hamsa_deploy.spectral.inverse import inverse_part
+from hamsa_deploy.spectral.padded import padded
+from hamsa_deploy.spectral.spectrum import Spectrum
+from hamsa_deploy.spectral.values import Complex, Real, as_complex, is_complex, split
 
 OPPOSITE = {"backward": "forward", None: "forward", "forward": "backward", "ortho": "ortho"}
 
 
 @entry_rule("fft_fft")
 def fft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Complex:
-    """DFT along one axis."""
+    """DFT along one axis; computed when a part of it is needed."""
     axis, x = _prepare(x, n, dim)
-    scale = _scale(x.shape[axis], norm, inverse=False)
-    if not is_complex(x):
-        re, im = real_dft(_real(x), axis)
-        return Complex(_times(re, scale), _times(im, scale))
-    z = as_complex(x)
-    (ar, ai), (br, bi) = real_dft(z.re, axis), real_dft(z.im, axis)
-    return Complex(_times(ar - bi, scale), _times(ai + br, scale))
+    length = x.shape[axis]
+    return Spectrum(_real(x), axis, np.arange(length), _scale(length, norm, inverse=False))
 
 
 @entry_rule("fft_ifft")
 def ifft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Complex:
     """Inverse DFT along one axis; a part that nobody uses is never computed."""
-    axis, x = _prepare(x, n, dim)
-    scale = _scale(x.shape[axis], norm, inverse=True)
-    z = as_complex(_real(x))
-    return Complex(
-        lambda: _times(real_idft(z.re, z.im, axis), scale), lambda: _times(real_idft(z.im, -z.re, axis), scale)
-    )
+    axis, z = _prepare(x, n, dim)
+    length = z.shape[axis]
+    z, scale = as_complex(_real(z)), _scale(length, norm, inverse=True)
+    return Complex(inverse_part(z, axis, length, scale), inverse_part(z, axis, length, scale, imaginary=True))
 
 
 @entry_rule("fft_rfft")
 def rfft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Complex:
     """DFT of a real signal at frequencies 0..n//2."""
     axis, x = _prepare(x, n, dim)
-    scale = _scale(x.shape[axis], norm, inverse=False)
-    re, im = real_dft(_real(x), axis)
-    return Complex(_times(_one_sided(re), scale), _times(_one_sided(im), scale))
+    length = x.shape[axis]
+    return Spectrum(_real(x), axis, np.arange(length // 2 + 1), _scale(length, norm, inverse=False))
 
 
 @entry_rule("fft_irfft")
@@ -65,11 +57,10 @@ def irfft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) 
     """Real inverse DFT of frequencies 0..n//2; the imaginary parts at 0 and n/2 are ignored, as torch does."""
     axis = _axis(x, dim)
     length = 2 * (x.shape[axis] - 1) if n is None else n
-    _, x = _prepare(x, length // 2 + 1, dim)
     _check_length(length)
-    z = as_complex(_real(x))
-    re, im = _two_sided(z.re, axis, length, EVEN), _two_sided(z.im, axis, length, ODD)
-    return _times(real_idft(re, im, axis), _scale(length, norm, inverse=True))
+    _, z = _prepare(x, length // 2 + 1, dim)
+    z = as_complex(_real(z))
+    return inverse_part(z, axis, length, _scale(length, norm, inverse=True), one_sided=True)
 
 
 @entry_rule("fft_hfft")
@@ -203,7 +194,10 @@ def _prepare(x: Any, n: int | None, dim: int) -> tuple[int, Any]:
     _check_length(n)
     if n < length:
         return axis, torch.narrow(x, axis, 0, n)
-    return axis, torch.constant_pad_nd(x, [0, 0] * (-axis - 1) + [0, n - length])
+    if is_complex(x):
+        re, im = split(x)
+        return axis, Complex(padded(re, axis, 0, n - length), padded(im, axis, 0, n - length))
+    return axis, padded(x, axis, 0, n - length)
 
 
 def _check_length(n: Any) -> None:
@@ -232,28 +226,3 @@ def _scale(n: int, norm: str | None, inverse: bool) -> float:
         return 1.0
     shrinks = (norm == "forward") != inverse
     return float(n) ** (-0.5 if shrinks else 0.5)
-
-
-def _times(x: Any, scale: float) -> Any:
-    return x if scale == 1.0 else x * scale
-
-
-def _one_sided(m: Mirrored) -> Real:
-    """Frequencies 0..n//2 in natural order; free where the plan produces just those."""
-    half = np.arange(m.lattice.n // 2 + 1)
-    if np.array_equal(m.lattice.half, half):
-        return m.plus
-    both = torch.cat([m.plus, m.minus], dim=m.axis)
-    return gather(both, m.axis, m.lattice.order[half])
-
-
-def _two_sided(x: Real, axis: int, n: int, parity: int) -> Mirrored:
-    """The Hermitian extension of one part of a one-sided spectrum, on the lattice of the plan for n."""
-    lattice = plan_for(n).lattice
-    if np.array_equal(lattice.half, np.arange(n // 2 + 1)):
-        return Mirrored(x, None, parity, axis, lattice)
-    x = gather(x, axis, np.minimum(lattice.half, lattice.mirror))
-    if parity == ODD:
-        sign = np.where(lattice.half > n // 2, -1.0, 1.0).reshape(-1, *[1] * (-axis - 1))
-        x = x * constant_from(sign, x.dtype)
-    return Mirrored(x, None, parity, axis, lattice)

@@ -9,14 +9,12 @@ import torch
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral.dispatch import apply, entry_rule, partwise_rule, rule, stacked
-from hamsa_deploy.spectral.values import PART, Complex, RealView, Value, as_complex, functions, is_complex
-
-_to_copy = torch.ops.aten._to_copy.default
-
+from hamsa_deploy.spectral.padded import padded, scattered
+from hamsa_deploy.spectral.values import PART, Complex, RealView, Value, as_complex, functions, is_complex, zeros_like
 
 # Functionalisation has turned reshape, flatten, chunk, movedim, .. into these before the rules see them.
 SAME_ON_BOTH_PARTS = """
-    _unsafe_view reshape permute transpose t unsqueeze squeeze expand repeat tile flip roll clone alias detach
+    _unsafe_view reshape permute transpose t unsqueeze squeeze expand repeat tile flip roll
     unfold im2col col2im slice select narrow index index_select gather embedding index_put scatter scatter_add
     masked_scatter select_scatter slice_scatter diagonal diag_embed tril triu cat concat stack split
     split_with_sizes unbind where masked_fill fill index_fill sum mean cumsum nan_to_num
@@ -102,14 +100,49 @@ def pad(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
     )
 
 
+@entry_rule("pad", "constant_pad_nd")
+def pad_with_zeros(x: Any, widths: Sequence[int], *options: Any, **kwargs: Any) -> Any:
+    """Zeros around a real value along one axis are not written before somebody needs them."""
+    plain = not kwargs and all(option in ("constant", None, 0) for option in options)
+    known = len(widths) >= 2 and all(isinstance(width, int) and width >= 0 for width in widths)
+    axes = [axis for axis in range(len(widths) // 2) if any(widths[2 * axis : 2 * axis + 2])]
+    if is_complex(x) or not (plain and known and len(axes) == 1) or not x.dtype.is_floating_point:
+        return NotImplemented
+    axis = -1 - axes[0]
+    if not isinstance(x.shape[axis], int):
+        return NotImplemented
+    return padded(x, axis, *widths[2 * axes[0] : 2 * axes[0] + 2])
+
+
+@entry_rule("slice_scatter")
+def slice_scatter(x: Any, source: Any, *args: Any, **kwargs: Any) -> Any:
+    """A real value written into zeros is that value with zeros around it."""
+    if is_complex(x) or is_complex(source) or kwargs:
+        return NotImplemented
+    return scattered(x, source, args)
+
+
+@rule("clone", "alias", "detach")
+def same(z: Any, **kwargs: Any) -> Any:
+    """Copies, which mean nothing in a graph without side effects."""
+    return z
+
+
 @rule("copy")
 def copied(target: Any, source: Any, *_: Any) -> Any:
     """What target.copy_(source) leaves in the target: the source in the target's shape and dtype."""
     if not is_complex(target):
-        source = as_complex(source).re
-        return torch.broadcast_to(apply(_to_copy, (source,), {"dtype": target.dtype}), target.shape)
+        return torch.broadcast_to(_cast(as_complex(source).re, target.dtype), target.shape)
     z = to(source, dtype=target.dtype)
+    if z.shape == target.shape:
+        return z
     return Complex(torch.broadcast_to(z.re, target.shape), torch.broadcast_to(z.im, target.shape))
+
+
+@rule("sym_size")
+def size(z: Any, dim: int) -> Any:
+    """The length of an axis, which may vary."""
+    return z.shape[dim]
 
 
 @rule("_assert_tensor_metadata")
@@ -148,22 +181,30 @@ def view_as_complex(pairs: Any) -> Complex:
 @rule("_to_copy")
 def to(z: Any, *args: Any, **kwargs: Any) -> Any:
     """A change of dtype. To a real dtype it drops the imaginary part, as PyTorch does."""
-    z = as_complex(z)
-    dtype = kwargs.get("dtype") or next((arg for arg in args if isinstance(arg, torch.dtype)), None)
+    z, dtype = as_complex(z), _dtype_among(args, kwargs)
     if dtype is None:
         return z
     if dtype == torch.bool:
         return torch.ne(z, 0)
     if not dtype.is_complex:
-        return apply(_to_copy, (z.re,), {"dtype": dtype})
-    return Complex(apply(_to_copy, (z.re,), {"dtype": PART[dtype]}), apply(_to_copy, (z.im,), {"dtype": PART[dtype]}))
+        return _cast(z.re, dtype)
+    return Complex(_cast(z.re, PART[dtype]), _cast(z.im, PART[dtype]))
 
 
 @entry_rule("_to_copy")
 def to_complex(x: Any, *args: Any, **kwargs: Any) -> Any:
     """A change of dtype that may make a real value complex."""
-    dtype = kwargs.get("dtype") or next((arg for arg in args if isinstance(arg, torch.dtype)), None)
+    dtype = _dtype_among(args, kwargs)
     if isinstance(x, Complex) or dtype is None or not dtype.is_complex:
         return NotImplemented
-    re = apply(_to_copy, (x,), {"dtype": PART[dtype]})
-    return Complex(re, torch.zeros_like(re))
+    re = _cast(x, PART[dtype])
+    return Complex(re, zeros_like(re))
+
+
+def _dtype_among(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype | None:
+    return kwargs.get("dtype") or next((arg for arg in args if isinstance(arg, torch.dtype)), None)
+
+
+def _cast(x: Any, dtype: torch.dtype) -> Any:
+    """x in another dtype; itself where it has that already, so that a Mirrored value stays one."""
+    return x if x.dtype == dtype else apply(torch.ops.aten._to_copy.default, (x,), {"dtype": dtype})

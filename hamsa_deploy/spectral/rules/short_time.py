@@ -126,7 +126,7 @@ def _convolved(x: Real, framing: Framing, two_sided: bool) -> Complex:
     re, im = (torch.narrow(both, 1, start, len(half)) for start in (0, len(half)))
     if not two_sided:
         return Complex(re, im)
-    lattice = Lattice(framing.n, half)
+    lattice = Lattice.hermitian(framing.n, half)
     return Complex(Mirrored(re, None, EVEN, -2, lattice), Mirrored(im, None, ODD, -2, lattice))
 
 
@@ -167,7 +167,8 @@ def _synthesised(z: Any, framing: Framing, complex_signal: bool) -> Any:
         return _added_up(irfft(z, framing.n, dim=-2, norm="ortho"), framing)
     _note(framing)
     # Of a real signal's frequencies all but 0 and n/2 stand for two.
-    weight = 2 * Lattice(framing.n, np.arange(framing.n // 2 + 1)).weight
+    half = np.arange(framing.n // 2 + 1)
+    weight = 2 * Lattice.hermitian(framing.n, half).weight[half]
     weights = constant_from(np.tile(weight, 2).reshape(-1, 1, 1), framing.window.dtype)
     both = torch.cat([z.re, z.im], 1)
     return torch.squeeze(torch.conv_transpose1d(both, framing.kernel() * weights, stride=framing.hop), 1)

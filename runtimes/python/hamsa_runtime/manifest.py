@@ -94,13 +94,28 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """How long a forward and an inverse transform took together, for all columns that the model has, where the bundle
+    was made. No factors: Rader's form."""
+
+    factors: tuple[int, ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class Transform:
-    """One spectral transform of the plan: whose it is, its length, and the factors it was split into."""
+    """One spectral transform of the plan: whose it is, its length, and the factors it was split into.
+
+    `columns` is how many signals one image has. `measured`, where the bundle was tuned, lists the forms that this
+    one was chosen from; the cost model's choice comes first. Older bundles have neither.
+    """
 
     module: str
     length: int
     factors: tuple[int, ...]
     kind: str
+    columns: int | None = None
+    measured: tuple[Measurement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,6 +202,11 @@ _TRANSFORM: dict[str, Check[Any]] = {
     "factors": list_of(_positive),
     "kind": text,
 }
+_MEASUREMENT: dict[str, Check[Any]] = {"factors": list_of(_positive), "milliseconds": number}
+_TRANSFORM_SINCE: dict[str, Check[Any]] = {
+    "columns": nullable(_positive),
+    "measured": list_of(record(Measurement, _MEASUREMENT)),
+}
 _FILE: dict[str, Check[Any]] = {"sha256": _sha256, "bytes": integer(0)}
 _PARITY: dict[str, Check[Any]] = {
     "reference": text,
@@ -206,7 +226,7 @@ _MANIFEST: dict[str, Check[Any]] = {
     "target": one_of(*TARGETS),
     "precision": one_of(*PRECISIONS),
     "options": dict_of(scalar),
-    "plan": list_of(record(Transform, _TRANSFORM)),
+    "plan": list_of(record(Transform, _TRANSFORM, _TRANSFORM_SINCE)),
     "files": dict_of(record(FileEntry, _FILE), key=_file_name),
     "versions": dict_of(text),
     "calibration": nullable(json_object),

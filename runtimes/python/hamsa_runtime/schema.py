@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from hamsa_runtime.errors import InputError, nearest
@@ -116,24 +117,27 @@ def dict_of(inner: Check[T], key: Check[str] = text) -> Check[dict[str, T]]:
     return check
 
 
-def record(make: Callable[..., T], fields: Mapping[str, Check[Any]]) -> Check[T]:
-    """An object with exactly the given names; `make` builds the typed value from them."""
+def record(
+    make: Callable[..., T], fields: Mapping[str, Check[Any]], optional: Mapping[str, Check[Any]] = MappingProxyType({})
+) -> Check[T]:
+    """An object with exactly the given names, and perhaps optional ones; `make` builds the typed value from them."""
+    known = {**fields, **optional}
 
     def check(value: Any, where: str) -> T:
         if not isinstance(value, dict):
             raise reject(value, where, "an object with " + ", ".join(fields))
         dot = f"{where}." if where else ""
         for name in value:
-            if name not in fields:
+            if name not in known:
                 raise InputError(
                     f"manifest.json: unknown key {(dot + str(name))[:80]!r}",
-                    expected="only " + ", ".join(fields),
+                    expected="only " + ", ".join(known),
                     cause="a misspelling, or a bundle written by a newer version",
-                    fix=nearest(name, fields),
+                    fix=nearest(name, known),
                 )
         if missing := [name for name in fields if name not in value]:
             raise InputError(f"manifest.json: {dot + missing[0]} is missing", expected=", ".join(fields))
-        return make(**{name: inner(value[name], dot + name) for name, inner in fields.items()})
+        return make(**{name: inner(value[name], dot + name) for name, inner in known.items() if name in value})
 
     return check
 

@@ -1,0 +1,87 @@
+"""The engines' own DFT operator against the plan that the cost model chooses: one transform of real signals.
+
+    python benchmarks/native_dft.py [--threads 2] [--rounds 9] [--columns 32]
+
+Both give (signals, frequencies, 2): the native operator along its last axis, where it is fastest; the plan along any.
+One-sided on ONNX Runtime; OpenVINO 2026.4 reads one-sided transforms wrongly, so that both give all frequencies there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from measure import Run, interleaved, onnxruntime_run, openvino_run, relative_error, say
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.costs import TARGETS
+from hamsa_deploy.spectral.plans import plan_for
+from hamsa_deploy.targets.onnx import OPSET, onnx_from_program
+
+LENGTHS = (49, 64, 196, 256, 784, 1024, 3136, 4096, 16384, 65536)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2, help="of the engines")
+    parser.add_argument("--rounds", type=int, default=9, help="runs of each")
+    parser.add_argument("--columns", type=int, default=32, help="how many signals")
+    options = parser.parse_args()
+    print(f"{'target':10}{'length':>8}  {'plan':16}{'plan, ms':>10}{'native, ms':>12}{'ratio':>8}{'native error':>14}")
+    for target in TARGETS:
+        for n in LENGTHS:
+            say(f"length {n} on {target}")
+            _print_row(target, n, options.columns, options.threads, options.rounds)
+
+
+def _print_row(target: str, n: int, columns: int, threads: int, rounds: int) -> None:
+    x = np.random.default_rng(0).standard_normal((1, columns, n), dtype=np.float32)
+    one_sided = target == "onnx"
+    with tempfile.TemporaryDirectory() as folder:
+        ours, native = Path(folder, "plan.onnx"), Path(folder, "native.onnx")
+        program = to_real(Transform(one_sided), (torch.from_numpy(x),), dynamic_shapes={}, target=target)
+        onnx_from_program(program, ours, inputs=["x"], outputs=["y"])
+        onnx.save(native_model(n, columns, one_sided), native)
+        runs = {"plan": _run(target, ours, x, threads), "native": _run(target, native, x[..., None], threads)}
+        times = {name: statistics.median(each) for name, each in interleaved(runs, rounds).items()}
+        spectrum = np.fft.rfft(x.astype(np.float64)) if one_sided else np.fft.fft(x.astype(np.float64))
+        error = relative_error(runs["native"](), np.stack([spectrum.real, spectrum.imag], axis=-1))
+    form = " x ".join(map(str, plan_for(n, target, columns).factors))
+    plan, dft = times["plan"], times["native"]
+    print(f"{target:10}{n:8}  {form:16}{plan:10.2f}{dft:12.2f}{dft / plan:7.1f}x{error:14.0e}", flush=True)
+
+
+class Transform(nn.Module):
+    """The spectrum of the last axis, real and imaginary parts in a last dimension of 2."""
+
+    def __init__(self, one_sided: bool) -> None:
+        super().__init__()
+        self.one_sided = one_sided
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.view_as_real(torch.fft.rfft(x) if self.one_sided else torch.fft.fft(x))
+
+
+def native_model(n: int, columns: int, one_sided: bool) -> onnx.ModelProto:
+    """One DFT operator: (1, columns, n, 1) -> (1, columns, frequencies, 2)."""
+    frequencies = n // 2 + 1 if one_sided else n
+    node = helper.make_node("DFT", ["x"], ["y"], axis=2, onesided=int(one_sided))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, columns, n, 1])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, columns, frequencies, 2])
+    graph = helper.make_graph([node], "native", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+
+
+def _run(target: str, path: Path, x: np.ndarray, threads: int) -> Run:
+    return openvino_run(path, x, "f32", threads) if target == "openvino" else onnxruntime_run(path, x, threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The error of every transform plan, in float32 against numpy.fft in float64.
+
+    python benchmarks/plan_accuracy.py [--max 4096] [--step 1] [--target onnx]
+
+For every length n the compiler's own rules run on real tensors: what they execute here is what they would emit into a
+program. Forward is the real transform of float32 noise, inverse the real transform back of float32 noise with
+Hermitian symmetry; both orthonormal, 8 signals at once. The error is |found - expected| / |expected|, 2-norms over
+all numbers of a transform.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from measure import say
+from torch import nn
+
+from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral.dispatch import apply, full
+from hamsa_deploy.spectral.plans import plan_for
+from hamsa_deploy.spectral.values import Complex, as_complex
+
+SIGNALS = 8
+WORST = 8
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Relative errors of the plan of one length."""
+
+    n: int
+    kind: str
+    forward: float
+    inverse: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--max", type=int, default=4096, help="the largest length")
+    parser.add_argument("--step", type=int, default=1, help="every how many lengths; 1 takes some 15 minutes")
+    parser.add_argument("--target", default="onnx", help="the engine that the products are shaped for")
+    options = parser.parse_args()
+    lengths = range(options.max, 0, -options.step)  # the largest always takes part
+    _print(list(_accuracies(lengths, options.target)))
+
+
+def _accuracies(lengths: Sequence[int], target: str) -> Iterator[Accuracy]:
+    for count, n in enumerate(lengths):
+        if count % 256 == 0:
+            say(f"length {n}")
+        yield accuracy(n, target)
+
+
+def accuracy(n: int, target: str) -> Accuracy:
+    """Errors of the plan of length n, forward and inverse, on seeded noise."""
+    noise = np.random.default_rng(n)
+    x = noise.standard_normal((n, SIGNALS), dtype=np.float32)
+    half = noise.standard_normal((2, n // 2 + 1, SIGNALS), dtype=np.float32)
+    re, im = half[0], half[1]
+    im[0] = 0.0  # at k = 0, and at k = n/2, the spectrum of a real signal is real
+    if n % 2 == 0:
+        im[-1] = 0.0
+    with trace.tracing(trace.Trace(nn.Module(), target, {})), torch.no_grad():
+        found_spectrum = _forward(torch.from_numpy(x))
+        found_signal = _inverse(torch.from_numpy(re), torch.from_numpy(im), n)
+    spectrum = np.fft.rfft(x.astype(np.float64), axis=0, norm="ortho")
+    signal = np.fft.irfft(re.astype(np.float64) + 1j * im, n=n, axis=0, norm="ortho")
+    return Accuracy(n, plan_for(n).kind, _error(found_spectrum, spectrum), _error(found_signal, signal))
+
+
+def _forward(x: torch.Tensor) -> np.ndarray:
+    z = as_complex(apply(torch.ops.aten.fft_rfft.default, (x, None, 0, "ortho"), {}))
+    return full(z.re).numpy() + 1j * full(z.im).numpy()
+
+
+def _inverse(re: torch.Tensor, im: torch.Tensor, n: int) -> np.ndarray:
+    return full(apply(torch.ops.aten.fft_irfft.default, (Complex(re, im), n, 0, "ortho"), {})).numpy()
+
+
+def _error(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def _print(results: list[Accuracy]) -> None:
+    print(f"{'plan':24} {'lengths':>8} {'forward: median':>16} {'largest':>9} {'inverse: median':>16} {'largest':>9}")
+    _print_row("all", results)
+    for kind in sorted({result.kind for result in results}):
+        _print_row(kind, [result for result in results if result.kind == kind])
+    print(f"\n{'largest errors':24} {'length':>8} {'forward':>16} {'inverse':>26}")
+    worst = sorted(results, key=lambda result: -max(result.forward, result.inverse))
+    for result in worst[:WORST]:
+        print(f"{result.kind:24} {result.n:8} {result.forward:16.1e} {result.inverse:26.1e}")
+
+
+def _print_row(label: str, results: list[Accuracy]) -> None:
+    forward, inverse = [r.forward for r in results], [r.inverse for r in results]
+    print(
+        f"{label:24} {len(results):8} {statistics.median(forward):16.1e} {max(forward):9.1e}"
+        f" {statistics.median(inverse):16.1e} {max(inverse):9.1e}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Where an exported HAMSA-S spends its time, as the engines' own profilers see it.
+
+    python benchmarks/profile_operators.py [--size 224] [--batch 1] [--runs 10] [--threads 2]
+
+Two tables for each engine: by kind of operator and kernel; and by place in the model, which is the module path, with *
+for the numbers of stages and blocks, and the operator of the user's model that a node was made from ("linear 2" is the
+second linear in that module). Engines fuse nodes: an operator counts for the node whose name it has kept. What an
+engine adds by itself (reorders between layouts and precisions, normalisation kernels) has no place. Times are means
+over the runs; profiling itself costs some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from exports import onnx_file, real_program
+from measure import BF16, F32, images, onnxruntime_session, openvino_compiled, quietly, say
+from torch.export import ExportedProgram
+
+from hamsa_deploy.spectral.provenance import module_path
+from hamsa_deploy.targets.onnx import OPSET
+
+# Rows below this share of the time are added up in one.
+SMALLEST_SHARE = 0.005
+LABEL = 70
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One operator as executed once: the engine's names for it, and its time.
+
+    Attributes:
+        names: the operator's own name first, then those of the nodes fused into it.
+        operator: what the engine calls its kind.
+        kernel: the implementation and its precision.
+        ms: milliseconds per run.
+    """
+
+    names: tuple[str, ...]
+    operator: str
+    kernel: str
+    ms: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    x = images(options.size, options.batch)
+    shape = f"{options.size} pixels, batch {options.batch}"
+    for target in ("openvino", "onnx"):
+        say(f"exporting for {target}")
+        program = real_program(options.size, options.batch, target)
+        with tempfile.TemporaryDirectory() as folder:
+            file = onnx_file(program, Path(folder))
+            places = _places(program, file)
+            if target == "onnx":
+                _print(_onnxruntime(file, x, options.threads, options.runs), places, f"ONNX Runtime, {shape}")
+                continue
+            for precision in (F32, BF16):
+                executed = _openvino(file, x, precision, options.threads, options.runs)
+                _print(executed, places, f"OpenVINO {precision}, {shape}")
+
+
+def _openvino(file: Path, x: np.ndarray, precision: str, threads: int, runs: int) -> list[Executed]:
+    compiled = openvino_compiled(file, x, precision, threads, profile=True)
+    fused = {
+        node.get_friendly_name(): node.get_rt_info()["originalLayersNames"].astype(str).split(",")
+        for node in compiled.get_runtime_model().get_ordered_ops()
+    }
+    request = compiled.create_infer_request()
+    request.infer({0: x})
+    executed = []
+    for _ in range(runs):
+        request.infer({0: x})
+        for row in request.get_profiling_info():
+            if row.status == row.Status.EXECUTED:
+                names = (row.node_name, *fused.get(row.node_name, ()))
+                ms = row.real_time.total_seconds() * 1e3 / runs
+                executed.append(Executed(names, row.node_type, row.exec_type, ms))
+    return executed
+
+
+def _onnxruntime(file: Path, x: np.ndarray, threads: int, runs: int) -> list[Executed]:
+    session = onnxruntime_session(
+        file, threads, enable_profiling=True, profile_file_prefix=str(file.with_name("profile"))
+    )
+    for _ in range(runs):
+        session.run(None, {"images": x})
+    events = json.loads(Path(session.end_profiling()).read_text())
+    suffix = "_kernel_time"
+    executed = []
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(suffix):
+            name = event["name"].removesuffix(suffix)
+            # What ONNX Runtime fuses or lays out anew is called <name>/<fusion>, or <name of the output>_nchwc.
+            names = (name, name.split("/")[0], name.removesuffix("_nchwc"))
+            operator, provider = event["args"]["op_name"], event["args"]["provider"]
+            executed.append(Executed(names, operator, provider, event["dur"] / 1e3 / runs))
+    return executed
+
+
+def _places(program: ExportedProgram, file: Path) -> dict[str, str]:
+    """Name of each node of an ONNX file, and of each value -> where in the user's model it comes from."""
+    places = _places_in(program)
+    for node in reversed(list(ir.load(file).graph)):
+        names = [value.name for value in node.outputs if value.name]
+        # Where one operator becomes several nodes, the last has its name; those before feed into it.
+        readers = [usage.node.name for value in node.outputs for usage in value.uses()]
+        known = [places[name] for name in (*names, *readers) if name in places]
+        if known:
+            places.update(dict.fromkeys([*names, node.name or ""], known[0]))
+    return places
+
+
+def _places_in(program: ExportedProgram) -> dict[str, str]:
+    """Name of each value that the exporter will write -> module path and operator of the user's model."""
+    with quietly():
+        # Names are given after the exporter's own decompositions: only its result has the program that they belong to.
+        exported = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False)
+    assert exported is not None
+    assert exported.exported_program is not None
+    places = {}
+    in_module: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for node in exported.exported_program.graph.nodes:
+        if node.op != "call_function":
+            continue
+        name, operator = _origin(node)
+        module = module_path(node)
+        same = in_module[module, operator]
+        if name not in same:
+            same.append(name)
+        number = same.index(name) + 1
+        pattern = re.sub(r"(?<=\.)\d+", "*", module) or "(model)"
+        places[node.name] = f"{pattern:36} {operator}" + (f" {number}" if number > 1 else "")
+    return places
+
+
+def _origin(node: torch.fx.Node) -> tuple[str, str]:
+    """Name and operator of the node of the captured model that a node was made from, however many steps ago."""
+    name, target = node.name, str(node.target)
+    sources = node.meta.get("from_node")
+    while sources:
+        name, target = sources[-1].name, str(sources[-1].target)
+        sources = sources[-1].from_node
+    return name, target.split(".")[1] if target.startswith("aten.") else target
+
+
+def _print(executed: Sequence[Executed], places: Mapping[str, str], title: str) -> None:
+    def place(row: Executed) -> str:
+        known = (places[name] for name in row.names if name in places)
+        return next(known, f"{'(added by the engine)':36} {row.operator}")
+
+    print(f"{title}: {sum(row.ms for row in executed):.1f} ms in operators")
+    _print_table(executed, "by operator", lambda row: f"{row.operator:36} {row.kernel}")
+    _print_table(executed, "by place", place)
+
+
+def _print_table(executed: Sequence[Executed], heading: str, group: Callable[[Executed], str]) -> None:
+    totals: dict[str, float] = defaultdict(float)
+    for row in executed:
+        totals[group(row)] += row.ms
+    everything = sum(totals.values())
+    print(f"{heading:{LABEL}} {'ms':>8} {'share':>6}")
+    rest = 0.0
+    for label, ms in sorted(totals.items(), key=lambda item: -item[1]):
+        if ms < SMALLEST_SHARE * everything:
+            rest += ms
+        else:
+            print(f"{label[:LABEL]:{LABEL}} {ms:8.2f} {ms / everything:6.1%}")
+    print(f"{'everything else':{LABEL}} {rest:8.2f} {rest / everything:6.1%}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

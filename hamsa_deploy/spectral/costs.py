@@ -1,0 +1,79 @@
+"""What a way to compute something costs on a target: the model that chooses between ways.
+
+    time = operators * operator + matrices * matrix + stored * numbers stored
+         + columns * (plain * MACs + batched * MACs + depthwise * MACs + moved * numbers + pointwise * numbers)
+
+The rates are fitted to measurements by benchmarks/fit_costs.py; only their ratios matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True)
+class Work:
+    """What has to be done for one column (one signal); from `stored` on, for all columns together.
+
+    Args:
+        plain: multiply-accumulates in products with one constant matrix.
+        batched: multiply-accumulates in products with one constant matrix for every entry of a batch axis.
+        depthwise: multiply-accumulates in depthwise convolutions.
+        moved: numbers written by products, convolutions, copies.
+        pointwise: numbers written by pointwise operators, which engines fuse or not.
+        stored: numbers in constants.
+        operators: how many operators run.
+        matrices: how many matrices products with a batch axis have.
+    """
+
+    plain: float = 0.0
+    batched: float = 0.0
+    depthwise: float = 0.0
+    moved: float = 0.0
+    pointwise: float = 0.0
+    stored: float = 0.0
+    operators: float = 0.0
+    matrices: float = 0.0
+
+    @property
+    def macs(self) -> float:
+        """Multiply-accumulates of one column."""
+        return self.plain + self.batched + self.depthwise
+
+    def __add__(self, other: Work) -> Work:
+        return Work(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
+PER_COLUMN = ("plain", "batched", "depthwise", "moved", "pointwise")
+FIELDS = tuple(field.name for field in fields(Work))
+
+
+def for_columns(work: Work, columns: int) -> Work:
+    """The work for so many columns."""
+    each = {name: columns * getattr(work, name) for name in PER_COLUMN}
+    return replace(work, **each)
+
+
+# Nanoseconds for each field of Work, in float32: benchmarks/fit_costs.py on two cores of a Xeon with AMX, ONNX Runtime
+# 1.31 and OpenVINO 2026.4, November 2026. Estimates are off by 8 % and 6 % (medians, on the two engines); the plan that
+# is chosen is 2.0 % and 2.1 % slower than the fastest one measured (means of 41 lengths and widths; the median is 0,
+# the worst 22 % and 13 %). Pointwise operators show no cost of their own on OpenVINO, which fuses them.
+# fmt: off
+RATES = {
+    "onnx": Work(
+        plain=0.00579, batched=0.00583, depthwise=0.102, moved=0.189, pointwise=0.649, stored=0.15, operators=862,
+        matrices=204,
+    ),
+    "openvino": Work(
+        plain=0.00735, batched=0.00941, depthwise=0.0204, moved=0.35, pointwise=0.0, stored=0.0, operators=494,
+        matrices=10.8,
+    ),
+}
+# fmt: on
+TARGETS = tuple(RATES)
+
+
+def nanoseconds(work: Work, target: str, columns: int) -> float:
+    """Estimated time of some work on so many columns."""
+    rates, whole = RATES[target], for_columns(work, columns)
+    return sum(getattr(rates, name) * getattr(whole, name) for name in FIELDS)

@@ -1,0 +1,33 @@
+"""Which operators PyTorch takes apart, and when. What comes of it is checked program by program in test_rules.py."""
+
+from __future__ import annotations
+
+import torch
+
+from hamsa_deploy.spectral import supported_operators
+from hamsa_deploy.spectral.composites import decompositions, taken_apart_if_complex
+from hamsa_deploy.spectral.dispatch import operator_name
+
+Z = torch.ones(2, dtype=torch.complex64)
+
+
+def test_operators_with_a_rule_are_never_taken_apart():
+    taken_apart = {operator_name(op) for op in decompositions() if op != torch.ops.aten.stft.center}
+    assert taken_apart
+    assert not taken_apart & set(supported_operators())
+
+
+def test_only_with_a_complex_value_is_an_operator_taken_apart():
+    decompose = taken_apart_if_complex(lambda *args, **kwargs: "pieces")
+    assert decompose(Z.real) is NotImplemented
+    assert decompose([Z.real, 2.0], dim=0) is NotImplemented
+    assert decompose([Z.real, Z]) == "pieces"
+    assert decompose(Z.real, 1j) == "pieces"
+    assert decompose((2,), dtype=torch.complex64) == "pieces"
+
+
+def test_a_decomposition_that_refuses_complex_values_leaves_its_operator_to_be_named():
+    def refuse(x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("complex values are not supported")
+
+    assert taken_apart_if_complex(refuse)(Z) is NotImplemented
