@@ -57,7 +57,6 @@ ARITHMETIC = """
     torch.where({nonzero} == 0, {v2}, {nonzero})
 """
 
-# Not F.silu({z}): where z depends on a parameter, PyTorch refuses to differentiate it, and so to export it.
 ELEMENTARY = """
     {right} ** -2
     {right} ** 0.5
@@ -85,6 +84,7 @@ ELEMENTARY = """
     torch.tan({z})
     torch.tanh({z})
     torch.sigmoid({z})
+    F.silu({z})
     torch.sgn({nonzero})
 """
 

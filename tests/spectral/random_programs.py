@@ -30,6 +30,7 @@ from . import random_constants, random_sizes
 from .random_axes import LONG_LENGTHS, NORMS
 from .random_filling import Filling, operand_of
 from .random_operations import BESIDE, GENERAL, MIXING, TRANSFORMS, lines
+from .random_plans import MOST_CHOICES
 from .random_scope import Scope, Unsuitable, normal
 
 # The modules that are imported whole register the placeholders that they write.
@@ -64,12 +65,13 @@ import torch.nn.functional as F
 from torch import fft, nn
 
 from tests.spectral.programs import check_both_precisions
+from tests.spectral.random_plans import plans_numbered
 from tests.spectral.random_scope import normal
 
 
 {form}
 
-check_both_precisions(Model, inputs)
+check_both_precisions(Model, inputs, plans=plans_numbered({plans}))
 """
 
 
@@ -79,12 +81,13 @@ class RandomProgram:
     Attributes:
         form: source of a module `Model` and of a function `inputs`, both of (real dtype, complex dtype).
         templates: where its lines come from.
+        plans: how its transforms are computed, see random_plans.py.
     """
 
-    def __init__(self, scope: Scope, templates: Sequence[str]) -> None:
+    def __init__(self, scope: Scope, templates: Sequence[str], plans: int = 0) -> None:
         if not scope.lines:
             reject()
-        self.form, self.templates = _form(scope), list(templates)
+        self.form, self.templates, self.plans = _form(scope), list(templates), plans
 
     def __repr__(self) -> str:
         return f"RandomProgram of {len(self.templates)} lines"
@@ -92,7 +95,7 @@ class RandomProgram:
     @property
     def script(self) -> str:
         """What compares the program with eager PyTorch again."""
-        return SCRIPT.format(form=self.form)
+        return SCRIPT.format(form=self.form, plans=self.plans)
 
     @cached_property
     def _defined(self) -> dict[str, Any]:
@@ -266,9 +269,11 @@ choices = st.randoms(use_true_random=False)
 
 @st.composite
 def programs(draw: Any) -> RandomProgram:
-    """Any program, a mixer in one of three."""
+    """Any program, a mixer in one of three; half of them with plans that the cost model would not choose."""
     random = draw(choices)
-    return RandomProgram(*(mixer(random) if random.randint(0, 2) == 2 else general(random)))
+    plans = random.randint(0, MOST_CHOICES) if random.randint(0, 1) else 0
+    scope, templates = mixer(random) if random.randint(0, 2) == 2 else general(random)
+    return RandomProgram(scope, templates, plans)
 
 
 @st.composite

@@ -13,6 +13,7 @@ from hamsa_deploy.spectral import to_real
 
 from .programs import check_both_precisions
 from .random_operations import BESIDE, GENERAL, MIXING, WITHOUT_A_RULE, lines
+from .random_plans import plans_numbered
 from .random_programs import RandomProgram, programs, single
 
 FIRST_FOUND = settings(phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -30,7 +31,7 @@ def imported_modules_are_left_alone():
 @given(programs())
 def test_a_random_program_equals_eager_pytorch(program: RandomProgram):
     note(program.script)
-    check_both_precisions(program.model, program.inputs)
+    check_both_precisions(program.model, program.inputs, plans=plans_numbered(program.plans))
 
 
 @pytest.mark.parametrize("table", [*GENERAL, lines(MIXING), lines(BESIDE)], ids=lambda table: table[0])
