@@ -72,16 +72,18 @@ class BothPrecisions(nn.Module):
 def check_both_precisions(
     make: Callable[[torch.dtype, torch.dtype], nn.Module],
     make_inputs: Callable[[torch.dtype, torch.dtype], tuple[Tensor, ...]],
+    **options: Any,
 ) -> torch.export.ExportedProgram:
     """The real forms of a model in float64 and in float32 equal eager PyTorch in float64.
 
     Args:
         make: gives the model for a real and a complex dtype; its numbers are exact in float32.
         make_inputs: gives its inputs, likewise.
+        options: of to_real.
     """
     wide, narrow = make_inputs(torch.float64, torch.complex128), make_inputs(torch.float32, torch.complex64)
     model = BothPrecisions(make)
-    program = to_real(model, (*wide, *narrow), dynamic_shapes={})
+    program = to_real(model, (*wide, *narrow), dynamic_shapes={}, **options)
     assert_real(program)
     with torch.no_grad(), OneAxisAtATime():
         expected = as_real(model.double_form(*wide))

@@ -11,8 +11,6 @@ from typing import Any
 from .random_scope import Scope, Unsuitable, Variable, broadcasts
 
 PLACEHOLDER = re.compile(r"\{(\w+)(?::(=?\d))?\}")
-NORMS = (None, "ortho", "forward", "backward")
-LONG_LENGTHS = (420, 441, 509)  # above the length up to which one dense product is used: factored, and a prime
 MARGIN = 0.01  # of the rms: how far a value must be from a jump that follows, a hundred thousand roundings of float32
 
 Writer = Callable[["Filling"], str]
@@ -65,7 +63,9 @@ class Filling:
         name, rank = match.groups()
         if name not in self.texts:
             if name in ("v", "x", "z") and self.operand is None:
-                self.operand = self.one_of([v for v in self.scope.recent() if v.fits(name, rank)])
+                fitting = [v for v in self.scope.recent() if v.fits(name, rank)]
+                latest_only = self.coin()  # so that chains grow longer than uniform draws would let them
+                self.operand = self.one_of(fitting[:1] if latest_only else fitting)
                 self.texts[name] = self.operand.name
             else:
                 self.texts[name] = WRITERS[name](self)
@@ -201,187 +201,3 @@ def mask(filling: Filling) -> str:
     if filling.shape:
         texts.append(f"(torch.arange({filling.shape[-1]}) % 3 != 1)")
     return filling.one_of(texts)
-
-
-@placeholder("axis")
-def axis(filling: Filling) -> str:
-    rank = len(filling.shape)
-    quiet = [a for a in range(rank) if filling.shape[a] not in filling.scope.spectrum]
-    # A spectrum is mostly worked on along its other axes: anything else leaves the half lattice.
-    along = quiet if quiet and filling.whole(0, 3) else range(rank)
-    return filling.draw_axis(along)
-
-
-@placeholder("other")
-def other(filling: Filling) -> str:
-    rank = len(filling.shape)
-    return str(filling.signed(filling.one_of([a for a in range(rank) if a != filling.axis]), rank))
-
-
-@placeholder("new")
-def new_axis(filling: Filling) -> str:
-    rank = len(filling.shape) + 1
-    return str(filling.signed(filling.whole(0, rank - 1), rank))
-
-
-def several_axes(filling: Filling, least: int, most: int) -> str:
-    rank = len(filling.shape)
-    count = filling.whole(least, min(most, rank))
-    filling.axes = filling.order(rank)[:count]
-    return str(tuple(filling.signed(a, rank) for a in filling.axes))
-
-
-@placeholder("axes")
-def axes(filling: Filling) -> str:
-    return several_axes(filling, 1, 4)
-
-
-@placeholder("two")
-def two_axes(filling: Filling) -> str:
-    return several_axes(filling, 2, 2)
-
-
-def transform_length(filling: Filling, length: int, half: bool) -> int:
-    """A length around the present one; for a one-sided spectrum, around twice of it."""
-    whole = 2 * (length - 1) if half else length
-    choices = {max(1, whole + delta) for delta in (-2, -1, 0, 1, 3)} | {max(1, whole // 2), 2 * whole + 1}
-    if filling.leader.exact.numel() <= 64:
-        choices.add(LONG_LENGTHS[0])
-    return filling.one_of(sorted(choices))
-
-
-def optional_length(filling: Filling, half: bool) -> str:
-    is_needed = half and filling.length == 1  # the default would be a length of zero
-    if not is_needed and filling.coin():
-        return ""
-    return f", n={transform_length(filling, filling.length, half)}"
-
-
-@placeholder("n")
-def n(filling: Filling) -> str:
-    return optional_length(filling, half=False)
-
-
-@placeholder("half_n")
-def half_n(filling: Filling) -> str:
-    return optional_length(filling, half=True)
-
-
-def optional_lengths(filling: Filling, half: bool) -> str:
-    sizes = [filling.shape[a] for a in filling.axes]
-    is_needed = half and sizes[-1] == 1
-    if not is_needed and filling.coin():
-        return ""
-    last = len(sizes) - 1
-    lengths = [transform_length(filling, size, half and i == last) for i, size in enumerate(sizes)]
-    return f", s={tuple(lengths)}"
-
-
-@placeholder("s")
-def s(filling: Filling) -> str:
-    return optional_lengths(filling, half=False)
-
-
-@placeholder("half_s")
-def half_s(filling: Filling) -> str:
-    return optional_lengths(filling, half=True)
-
-
-@placeholder("norm")
-def norm(filling: Filling) -> str:
-    choice = filling.one_of(NORMS)
-    return f', norm="{choice}"' if choice else ""
-
-
-@placeholder("matrix")
-def matrix(filling: Filling) -> str:
-    last = filling.shape[-1] if filling.shape else filling.one_of([])
-    return filling.constant((last, filling.whole(1, 5)), filling.leader.is_complex)
-
-
-@placeholder("weight")
-def weight(filling: Filling) -> str:
-    return _weight(filling, filling.leader.is_complex)
-
-
-@placeholder("real_weight")
-def real_weight(filling: Filling) -> str:
-    """Square: what comes out broadcasts with what went in."""
-    last = filling.shape[-1] if filling.shape else filling.one_of([])
-    filling.texts["real_bias"] = filling.constant((last,), False)
-    return filling.constant((last, last), False)
-
-
-def _weight(filling: Filling, is_complex: bool) -> str:
-    last = filling.shape[-1] if filling.shape else filling.one_of([])
-    rows = filling.whole(1, 5)
-    text = filling.constant((rows, last), is_complex)
-    filling.rows = rows
-    return text
-
-
-@placeholder("bias")
-def bias(filling: Filling) -> str:
-    return filling.constant((filling.rows,), filling.leader.is_complex)
-
-
-@placeholder("kernel1")
-def kernel1(filling: Filling) -> str:
-    return _kernel(filling, 1)
-
-
-@placeholder("kernel2")
-def kernel2(filling: Filling) -> str:
-    return _kernel(filling, 2)
-
-
-def _kernel(filling: Filling, spatial: int) -> str:
-    filling.rows = filling.whole(1, 4)
-    sizes = [filling.whole(1, min(3, size)) for size in filling.shape[2 : 2 + spatial]]
-    return filling.constant((filling.rows, filling.shape[1], *sizes), filling.leader.is_complex)
-
-
-@placeholder("depthwise")
-def depthwise(filling: Filling) -> str:
-    return filling.constant((filling.shape[1], 1, 3), filling.leader.is_complex)
-
-
-@placeholder("transposed_kernel")
-def transposed_kernel(filling: Filling) -> str:
-    return filling.constant((filling.shape[1], filling.whole(1, 4), 3), filling.leader.is_complex)
-
-
-@placeholder("channels")
-def channels(filling: Filling) -> str:
-    return str(filling.shape[1])
-
-
-@placeholder("filter")
-def learned_filter(filling: Filling) -> str:
-    return filling.constant(filling.part_of_shape(), filling.coin())
-
-
-@placeholder("scale")
-def scale(filling: Filling) -> str:
-    return filling.constant(filling.shape[-1:], False)
-
-
-WRITERS["shift_vector"] = scale
-
-
-@placeholder("frequencies")
-def frequencies(filling: Filling) -> str:
-    """Odd, even and neither; for an even length the frequency n/2 has no mirror image, so no parity is exact."""
-    position = filling.one_of(range(len(filling.shape)))
-    size = filling.shape[position]
-    call = filling.one_of(
-        [
-            f"torch.linspace(-1, 1, {size}, dtype=self.real_dtype)",
-            f"fft.fftfreq({size}, dtype=self.real_dtype)",
-            f"fft.fftfreq({size}, dtype=self.real_dtype).abs()",
-            f"torch.sin(2 * torch.pi * fft.fftfreq({size}, dtype=self.real_dtype))",
-            f"fft.rfftfreq({2 * size - 1}, dtype=self.real_dtype)",
-        ]
-    )
-    behind = len(filling.shape) - 1 - position
-    return f"{call}.reshape({', '.join(map(str, (-1, *[1] * behind)))})" if behind else call

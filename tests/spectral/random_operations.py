@@ -309,7 +309,7 @@ REAL_FUNCTIONS = """
     F.scaled_dot_product_attention({x:=3}, {x}, {x})
 """
 
-# What models do to a spectrum: pointwise along its frequencies, mixing over channels, now and then something else.
+# What models do to a spectrum: pointwise along its frequencies and linear over channels, so half of it is enough.
 MIXING = """
     torch.sigmoid({z}.abs()) * {z}
     torch.sigmoid({x}) * {z2}
@@ -319,6 +319,7 @@ MIXING = """
     {z} * {frequencies}
     {x} + {frequencies}
     {x} - {frequencies}
+    {frequencies} / (1 + {x}.abs())
     {z} * ({frequencies}.abs() < 0.3)
     {z} * {z2}
     {z} * {z2}.conj()
@@ -334,31 +335,40 @@ MIXING = """
     {z}.abs()
     {z}.abs().square()
     {z}.imag * {z}.real
+    {z}.imag - {z}.real
     {z}.conj()
     {z} * {imaginary}
     {z} + {scalar}
     {z} + {imaginary}
     {x} + {scalar}
     {scalar} - {x}
+    {x}.clamp(-0.5, 1.0)
+    torch.maximum({x}, {x2})
     torch.complex({x}, {x2})
     torch.complex(F.relu({z}.real), F.gelu({z}.imag))
     torch.polar({z}.abs(), {z}.real)
     {z} * torch.exp(1j * {z}.real)
     torch.where({mask}, {z}, {z2})
-    F.softmax({z}.abs(), {axis})
     F.linear({z}, {weight})
     F.linear({z}, {weight}, {bias})
     F.linear({x}, {weight}, {bias})
     F.linear({z}.abs(), {real_weight}, {real_bias}) * {real_weight}[:, 0]
-    F.layer_norm({x}, {last_shape})
+    F.linear({z}.imag, {real_weight}, {real_bias})
+    ({z} * {filter}).real @ {real_weight}
     {v} @ {matrix}
     torch.einsum('...d,de->...e', {z}, {matrix})
+    torch.cat([{z}, {z}.conj()], {axis})
+    torch.cat([{x}, {same}], {axis})
+"""
+
+# What they also do to it, and what needs the full spectrum.
+BESIDE = """
+    F.softmax({z}.abs(), {axis})
+    F.layer_norm({x}, {last_shape})
     {z}.chunk(2, {axis})[0]
     {z}[{slice}]
     {x}[{slice}]
     {z}.split({size}, {axis})[{piece}]
-    torch.cat([{z}, {z}.conj()], {axis})
-    torch.cat([{x}, {same}], {axis})
     torch.stack([{z}.real, {z}.imag], {new})
     {z}.unflatten({axis}, {factors})
     {z}.permute({permutation})
@@ -372,8 +382,6 @@ MIXING = """
     fft.fft({v}, dim={axis}{norm})
     fft.ifft({z}, dim={axis}{norm})
     {x}.cumsum({axis})
-    {x}.clamp(-0.5, 1.0)
-    torch.maximum({x}, {x2})
 """
 
 # No rule so far: to_real refuses them by name, which is tested. One that gets a rule belongs in a table above.

@@ -26,12 +26,15 @@ from hypothesis import reject
 from hypothesis import strategies as st
 from torch import Tensor, fft, nn
 
-from . import random_sizes
-from .random_filling import LONG_LENGTHS, NORMS, Filling, operand_of
-from .random_operations import GENERAL, MIXING, TRANSFORMS, lines
+from . import random_constants, random_sizes
+from .random_axes import LONG_LENGTHS, NORMS
+from .random_filling import Filling, operand_of
+from .random_operations import BESIDE, GENERAL, MIXING, TRANSFORMS, lines
+from .random_plans import MOST_CHOICES
 from .random_scope import Scope, Unsuitable, normal
 
-__all__ = ["RandomProgram", "programs", "random_sizes", "single"]
+# The modules that are imported whole register the placeholders that they write.
+__all__ = ["RandomProgram", "programs", "random_constants", "random_sizes", "single"]
 
 LENGTHS = (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 1, 13, 15, 16)
 MAX_INPUT = 600  # elements, of an input with several axes longer than that
@@ -62,12 +65,13 @@ import torch.nn.functional as F
 from torch import fft, nn
 
 from tests.spectral.programs import check_both_precisions
+from tests.spectral.random_plans import plans_numbered
 from tests.spectral.random_scope import normal
 
 
 {form}
 
-check_both_precisions(Model, inputs)
+check_both_precisions(Model, inputs, plans=plans_numbered({plans}))
 """
 
 
@@ -77,12 +81,13 @@ class RandomProgram:
     Attributes:
         form: source of a module `Model` and of a function `inputs`, both of (real dtype, complex dtype).
         templates: where its lines come from.
+        plans: how its transforms are computed, see random_plans.py.
     """
 
-    def __init__(self, scope: Scope, templates: Sequence[str]) -> None:
+    def __init__(self, scope: Scope, templates: Sequence[str], plans: int = 0) -> None:
         if not scope.lines:
             reject()
-        self.form, self.templates = _form(scope), list(templates)
+        self.form, self.templates, self.plans = _form(scope), list(templates), plans
 
     def __repr__(self) -> str:
         return f"RandomProgram of {len(self.templates)} lines"
@@ -90,7 +95,7 @@ class RandomProgram:
     @property
     def script(self) -> str:
         """What compares the program with eager PyTorch again."""
-        return SCRIPT.format(form=self.form)
+        return SCRIPT.format(form=self.form, plans=self.plans)
 
     @cached_property
     def _defined(self) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def input_shape(random: Random, least_rank: int = 1) -> tuple[int, ...]:
     shape = [random.choice(LENGTHS) for _ in range(random.randint(least_rank, 4))]
     while math.prod(shape) > MAX_INPUT:
         shape[shape.index(max(shape))] //= 2
-    if random.randint(0, 9) == 9:
+    if random.randint(0, 5) == 5:
         shape = [min(size, 2) for size in shape]
         shape[random.randint(0, len(shape) - 1)] = random.choice(LONG_LENGTHS)
     return tuple(shape)
@@ -176,14 +181,15 @@ def general(random: Random) -> tuple[Scope, list[str]]:
 
 
 def mixer(random: Random) -> tuple[Scope, list[str]]:
-    """x -> FFT along one or two axes -> operations of MIXING -> inverse FFT."""
+    """x -> FFT along one or two axes -> operations of MIXING, some of BESIDE -> inverse FFT."""
     scope = Scope()
     shape = input_shape(random, least_rank=2)
     scope.input(shape, is_complex=False)
     spectrum = Spectrum.of(random, shape)
     scope.spectrum = set(spectrum.stored)
     scope.add("a0", [f"a0 = {spectrum.forward('x0', norm_option(random))}"])
-    templates = [add_line(random, scope, [lines(MIXING)]), *add_lines(random, scope, [lines(MIXING)])]
+    tables = [lines(MIXING), lines(MIXING), lines(BESIDE)]
+    templates = [add_line(random, scope, tables), *add_lines(random, scope, tables)]
     add_inverse(random, scope, spectrum)
     return scope, [template for template in templates if template]
 
@@ -205,7 +211,9 @@ class Spectrum:
     @classmethod
     def of(cls, random: Random, shape: Sequence[int]) -> Spectrum:
         """A transform of an input of that shape, of its own length or zero-padded to twice that."""
-        axes = random.choice([a for a in FREQUENCY_AXES if max(a) < len(shape)])
+        last = len(shape) - 1  # mostly the channels, which linear layers mix
+        most = last - 1 if random.randint(0, 3) else last
+        axes = random.choice([a for a in FREQUENCY_AXES if max(a) <= most])
         lengths = tuple(shape[a] * random.choice((1, 1, 2)) for a in axes)
         return cls(axes, lengths, is_half=bool(random.randint(0, 1)))
 
@@ -261,9 +269,11 @@ choices = st.randoms(use_true_random=False)
 
 @st.composite
 def programs(draw: Any) -> RandomProgram:
-    """Any program, a mixer in one of three."""
+    """Any program, a mixer in one of three; half of them with plans that the cost model would not choose."""
     random = draw(choices)
-    return RandomProgram(*(mixer(random) if random.randint(0, 2) == 2 else general(random)))
+    plans = random.randint(0, MOST_CHOICES) if random.randint(0, 1) else 0
+    scope, templates = mixer(random) if random.randint(0, 2) == 2 else general(random)
+    return RandomProgram(scope, templates, plans)
 
 
 @st.composite
