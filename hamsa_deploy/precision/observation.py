@@ -63,7 +63,7 @@ def _nbytes(value: ir.Value, batch: int) -> int:
     assert value.dtype is not None
     assert value.shape is not None
     sizes = [size if isinstance(size, int) else batch for size in value.shape]
-    return int(np.prod(sizes)) * value.dtype.itemsize
+    return int(np.prod(sizes) * value.dtype.itemsize)
 
 
 def _session(model: ir.Model, names: Sequence[str]) -> onnxruntime.InferenceSession:

@@ -1,0 +1,63 @@
+"""Images, or arrays, -> inputs of the graph, one batch after the other: what ranges and scales are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.preprocess import inputs_from_images
+
+Feed = dict[str, np.ndarray]
+
+
+def feeds_of(data: Any, manifest: Manifest, batch: int = 1, limit: int | None = None) -> Iterator[Feed]:
+    """The graph's inputs for some data, a few images at a time, so that many of them need no more memory than one.
+
+    Args:
+        data: as `check_parity` takes them: for a model of images a list of them, or an array with a leading batch
+            axis; for any other model a dict of arrays by input name, or one array.
+        manifest: what the graph takes.
+        batch: images in a feed, where the batch of the graph is dynamic. Where it is fixed, a feed has as many, and
+            the last one is filled up with copies of its last image, as `Engine` does.
+        limit: at most this many images, from the first on.
+
+    Yields:
+        Arrays by input name, in the dtypes and shapes of the manifest.
+
+    Raises:
+        InputError: the data do not fit the model.
+    """
+    if manifest.preprocessing is None:
+        yield from _feeds_of_arrays(inputs_from_images(data, manifest), manifest, batch, limit)
+        return
+    fixed = _fixed_batch(manifest)
+    chosen = data if limit is None else data[:limit]
+    for start in range(0, len(chosen), fixed or batch):
+        inputs = inputs_from_images(chosen[start : start + (fixed or batch)], manifest)
+        yield inputs if fixed is None else {name: _filled(array, fixed) for name, array in inputs.items()}
+
+
+def _fixed_batch(manifest: Manifest) -> int | None:
+    """The number of images that a graph of images always takes, or None."""
+    size = manifest.inputs[0].shape[0]
+    return size if isinstance(size, int) else None
+
+
+def _filled(images: np.ndarray, size: int) -> np.ndarray:
+    return np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
+
+
+def _feeds_of_arrays(
+    arrays: Mapping[str, np.ndarray], manifest: Manifest, batch: int, limit: int | None
+) -> Iterator[Feed]:
+    """Slices of the arrays; the arrays themselves where the batch is fixed, or is not the first axis of all."""
+    if any(spec.shape[:1] != ("batch",) for spec in manifest.inputs):
+        yield dict(arrays)
+        return
+    images = min(len(array) for array in arrays.values())
+    end = images if limit is None else min(limit, images)
+    for start in range(0, end, batch):
+        yield {name: array[start : min(start + batch, end)] for name, array in arrays.items()}
