@@ -1,0 +1,19 @@
+"""The passes that make a float32 graph fit for int8. Each is exact up to rounding, and can be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import onnx_ir as ir
+
+from hamsa_deploy.precision.evaluation import Arrays
+
+# A pass rewrites a model in place by what it sees on the feeds, and says in a few words what it did.
+Pass = Callable[[ir.Model, Sequence[Arrays]], str]
+
+PASSES: dict[str, Pass] = {}
+
+
+def applied(names: Sequence[str], model: ir.Model, feeds: Sequence[Arrays]) -> Mapping[str, str]:
+    """Apply some of PASSES to a model in place, in the order of the table; what each did."""
+    return {name: PASSES[name](model, feeds) for name in PASSES if name in names}

@@ -1,0 +1,108 @@
+"""From a float32 graph and calibration inputs to everything that an int8 file of any target needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from hamsa_deploy.precision.evaluation import Arrays, Evaluator, decibels, noise_to_signal
+from hamsa_deploy.precision.histogram import Histogram
+from hamsa_deploy.precision.int8 import quantise
+from hamsa_deploy.precision.passes import PASSES, applied
+from hamsa_deploy.precision.sensitivity import costs
+from hamsa_deploy.precision.sites import Site, sites_of
+from hamsa_deploy.precision.statistics import collect
+from hamsa_deploy.precision.thresholds import METHODS, threshold
+
+AUTO = "auto"
+# Enough to put layers in order: the noise of one product hardly depends on the image.
+RANKING_FEEDS = 8
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """What calibration has found.
+
+    Attributes:
+        model: float32, with the passes applied; exact up to rounding.
+        sites: the products that int8 may compute.
+        thresholds: for each activation of a site, the magnitude that the largest level stands for.
+        method: how they were chosen.
+        scores: signal-to-noise ratio of the outputs on the held-out inputs, in dB, of each method tried.
+        passes: what each pass did, as it says itself.
+    """
+
+    model: ir.Model
+    sites: list[Site]
+    thresholds: Mapping[str, float]
+    method: str
+    scores: Mapping[str, float]
+    passes: Mapping[str, str]
+
+    def without(self, kept: Sequence[str]) -> list[Site]:
+        """The sites but those whose nodes are to stay in floating point."""
+        return [site for site in self.sites if site.node not in set(kept)]
+
+    def onnx(self, kept: Sequence[str] = ()) -> ir.Model:
+        """An int8 copy of the model, in QuantizeLinear and DequantizeLinear."""
+        copy = self.model.clone()
+        quantise(copy, self.thresholds, self.without(kept))
+        return copy
+
+
+def quantisation_of(
+    model: ir.Model,
+    target: str,
+    feeds: Sequence[Arrays],
+    held_out: Sequence[Arrays],
+    method: str = AUTO,
+    passes: Sequence[str] = tuple(PASSES),
+) -> Quantisation:
+    """Calibrate a model.
+
+    Args:
+        model: float32; the passes rewrite it in place.
+        target: decides what can be int8, see `sites.PRODUCTS`.
+        feeds: graph inputs by name, to calibrate with.
+        held_out: others, to choose the method by.
+        method: one of `thresholds.METHODS`, or "auto", which keeps the one with the least noise on `held_out`.
+        passes: which of `passes.PASSES` to apply.
+    """
+    notes = applied(passes, model, feeds)
+    sites = sites_of(model.graph, target)
+    histograms = collect(model, sorted({site.activation for site in sites}), feeds)
+    candidates = list(METHODS) if method == AUTO else [method]
+    thresholds = {name: _thresholds(histograms, name) for name in candidates}
+    scores = _scores(model, sites, thresholds, held_out) if method == AUTO else {}
+    best = max(scores, key=lambda name: scores[name]) if scores else method
+    return Quantisation(model, sites, thresholds[best], best, scores, notes)
+
+
+def ranking(
+    quantisation: Quantisation,
+    feeds: Sequence[Arrays],
+    known: Mapping[str, float],
+    report: Callable[[str, float], None],
+) -> dict[str, float]:
+    """Noise-to-signal ratio that each site alone causes at the outputs, largest first; see `sensitivity.costs`."""
+    return costs(quantisation.model, quantisation.thresholds, quantisation.sites, feeds[:RANKING_FEEDS], known, report)
+
+
+def _thresholds(histograms: Mapping[str, Histogram], method: str) -> dict[str, float]:
+    return {name: threshold(histogram, method) for name, histogram in histograms.items()}
+
+
+def _scores(
+    model: ir.Model, sites: Sequence[Site], thresholds: Mapping[str, Mapping[str, float]], feeds: Sequence[Arrays]
+) -> dict[str, float]:
+    """dB of each method on some inputs."""
+    expected = Evaluator(model)(feeds)
+
+    def score(chosen: Mapping[str, float]) -> float:
+        copy = model.clone()
+        quantise(copy, chosen, sites)
+        return decibels(noise_to_signal(Evaluator(copy)(feeds), expected))
+
+    return {method: score(chosen) for method, chosen in thresholds.items()}

@@ -1,0 +1,128 @@
+"""float32 ONNX file -> int8 OpenVINO IR, through NNCF.
+
+NNCF quantises the weights, places the FakeQuantize nodes where the CPU plugin folds them into its int8 kernels, and
+corrects biases. Two things it is told: which products to quantise, and the range of each activation, which comes from
+the calibration that all targets share. Left to itself it also quantises the batched products with a constant that
+Fourier transforms consist of, with a scale for each row, and the plugin then refuses to compile the model
+("any_of(scale.size(), OC, 1U)", OpenVINO 2026.4.1, NNCF 3.4.0).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hamsa_deploy.precision.sites import Site
+from hamsa_deploy.targets.openvino import FILES
+from hamsa_runtime.backends.quiet import no_usage_reports
+from hamsa_runtime.errors import BuildError, MissingError
+
+# Activations that cannot be negative get the levels 0..255, all others -128..127 with 127 for the threshold.
+LARGEST, SMALLEST = 127, -128
+
+
+def int8_ir_from_onnx(
+    onnx_file: Path,
+    folder: Path,
+    sites: Sequence[Site],
+    thresholds: Mapping[str, float],
+    feeds: Iterable[Mapping[str, np.ndarray]],
+) -> None:
+    """Quantise some products of a model, and write model.xml and model.bin. What stays in floating point is stored in
+    float16, and computed in float32.
+
+    Args:
+        onnx_file: float32.
+        folder: where the IR goes.
+        sites: the products that become int8.
+        thresholds: for each activation of a site, the magnitude that the largest level stands for.
+        feeds: graph inputs by name, for the correction of biases.
+
+    Raises:
+        MissingError: nncf is not installed.
+        BuildError: NNCF or OpenVINO cannot do it; its own message is quoted.
+    """
+    nncf, openvino = _packages()
+    try:
+        model = openvino.Core().read_model(onnx_file)
+        with _quiet(nncf):
+            quantised = nncf.quantize(
+                model,
+                nncf.Dataset([dict(feed) for feed in feeds]),
+                preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric activations
+                model_type=nncf.ModelType.TRANSFORMER,
+                ignored_scope=nncf.IgnoredScope(names=_all_but(model, sites), validate=False),
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
+                ),
+            )
+        _set_ranges(quantised, thresholds)
+        openvino.save_model(quantised, folder / FILES[0], compress_to_fp16=True)
+    except Exception as error:
+        raise BuildError(
+            f"NNCF {nncf.__version__} cannot quantise {onnx_file.name}: {error}",
+            cause="an operator or shape that this version does not take",
+            fix="export with --bf16 or --fp16, or try other versions of nncf and openvino",
+        ) from error
+
+
+def _packages() -> tuple[Any, Any]:
+    with no_usage_reports():
+        try:
+            import nncf
+        except ImportError as error:
+            raise MissingError(
+                "the package nncf is not installed", fix="pip install 'hamsa-deploy[int8]', or export with --to onnx"
+            ) from error
+        import openvino
+    return nncf, openvino
+
+
+QUANTISABLE_PRODUCTS = ("MatMul", "Convolution", "GroupConvolution")
+
+
+def _all_but(model: Any, sites: Sequence[Site]) -> list[str]:
+    """Names of all operators but the sites: NNCF may not quantise them."""
+    wanted = {site.node for site in sites}
+    names = []
+    for node in model.get_ordered_ops():
+        name = node.get_friendly_name()
+        is_site = node.get_type_name() in QUANTISABLE_PRODUCTS and name.removesuffix("/WithoutBiases") in wanted
+        if node.get_type_name() not in ("Constant", "Parameter", "Result") and not is_site:
+            names.append(name)
+    return names
+
+
+def _set_ranges(model: Any, thresholds: Mapping[str, float]) -> None:
+    """Give each FakeQuantize of an activation the range that calibration has found."""
+    import openvino
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "FakeQuantize":
+            continue
+        known = sorted(node.input(0).get_source_output().get_names() & thresholds.keys())
+        if not known:
+            continue
+        t = thresholds[known[0]]
+        unsigned = (
+            node.get_levels() == UNSIGNED_LEVELS and node.input(1).get_source_output().get_node().data.item() == 0
+        )
+        low = 0.0 if unsigned else SMALLEST * t / LARGEST
+        for port, bound in zip((1, 2, 3, 4), (low, t, low, t), strict=True):
+            old = node.input(port).get_source_output().get_node()
+            constant = openvino.op.Constant(np.full(old.get_output_shape(0), bound, np.float32))
+            node.input(port).replace_source_output(constant.output(0))
+
+
+@contextlib.contextmanager
+def _quiet(nncf: Any) -> Iterator[None]:
+    """NNCF prints bars and advice."""
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
