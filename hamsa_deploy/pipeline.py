@@ -5,6 +5,7 @@ capture and realise   nn.Module -> real-valued ExportedProgram      spectral.to_
 tune                  the plans of its transforms, if asked for     tuning
 emit                  -> ONNX                                       targets.onnx
 type                  -> float16 ONNX, if asked for                 precision.float16
+  or quantise         -> int8 ONNX or OpenVINO IR, if asked for     precision.calibrate
 convert               -> OpenVINO IR, if asked for                  targets.openvino
 parity                the staged bundle against the original        parity
 pack                  manifest, hashes, one rename                  bundle
@@ -43,7 +44,7 @@ from hamsa_runtime.errors import InputError, unknown_name
 from hamsa_runtime.manifest import SCHEMA_VERSION
 
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
-PRECISIONS = {"onnx": ("fp32", "fp16"), "openvino": ("fp32", "fp16", "bf16")}
+PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
 
 NO_PLANS: Mapping[int, Plan] = MappingProxyType({})

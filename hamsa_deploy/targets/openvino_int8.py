@@ -110,10 +110,8 @@ def _set_ranges(model: Any, thresholds: Mapping[str, float]) -> None:
         if not known:
             continue
         t = thresholds[known[0]]
-        unsigned = (
-            node.get_levels() == UNSIGNED_LEVELS and node.input(1).get_source_output().get_node().data.item() == 0
-        )
-        low = 0.0 if unsigned else SMALLEST * t / LARGEST
+        starts_at_zero = node.input(1).get_source_output().get_node().data.item() == 0
+        low = 0.0 if starts_at_zero else SMALLEST * t / LARGEST
         for port, bound in zip((1, 2, 3, 4), (low, t, low, t), strict=True):
             old = node.input(port).get_source_output().get_node()
             constant = openvino.op.Constant(np.full(old.get_output_shape(0), bound, np.float32))
