@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from hamsa_deploy.cli.files import read_arrays, read_images, read_labels
+from hamsa_deploy.cli.files import read_labels
+from hamsa_deploy.input_files import read_arrays, read_images
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
 from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.models.registry import bundled_weights

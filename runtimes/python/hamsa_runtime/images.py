@@ -113,13 +113,18 @@ def resized(image: Image.Image, how: Preprocessing) -> np.ndarray:
     crop_fraction is 1.
     """
     height, width = how.size
-    scaled = _scaled_size(image.size, (round(width / how.crop_fraction), round(height / how.crop_fraction)))
-    _check_size(scaled, f"an image of {image.size[0]} x {image.size[1]}, scaled for this model,")
-    if scaled != image.size:
-        image = image.resize(scaled, RESAMPLING[how.resize])
-    left, top = round((scaled[0] - width) / 2), round((scaled[1] - height) / 2)
+    image = scaled(image, how)
+    left, top = round((image.size[0] - width) / 2), round((image.size[1] - height) / 2)
     pixels = np.asarray(image.crop((left, top, left + width, top + height)))
     return pixels.reshape(height, width, how.channels)
+
+
+def scaled(image: Image.Image, how: Preprocessing) -> Image.Image:
+    """The first half of `resized`: what it gives, `resized` only crops."""
+    height, width = how.size
+    size = _scaled_size(image.size, (round(width / how.crop_fraction), round(height / how.crop_fraction)))
+    _check_size(size, f"an image of {image.size[0]} x {image.size[1]}, scaled for this model,")
+    return image if size == image.size else image.resize(size, RESAMPLING[how.resize])
 
 
 def _scaled_size(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
