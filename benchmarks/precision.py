@@ -1,0 +1,243 @@
+"""What reduced precision costs and gains: the README's tables for the precisions, as Markdown.
+
+    python benchmarks/precision.py --only nano
+    python benchmarks/precision.py --only s speed --weights out/hamsa_s_photographs.safetensors
+
+nano    hamsa_nano on the 360 held-out digits: top-1; agreement with PyTorch in float32; cosine of the embedding; size
+s       hamsa_s, with the weights of benchmarks/train_on_photographs.py, on 64 crops that training did not draw, though
+        of the same two photographs: signal-to-quantisation-noise ratio and cosine of the embedding; size
+speed   hamsa_s on those crops, all bundles in turn (see measure.py): milliseconds, and the medians of the ratios
+
+With e the embeddings of PyTorch in float32 and e_q those of a bundle, sums over all images and channels:
+
+    SQNR = 10 log10( sum e^2 / sum (e - e_q)^2 )    in dB
+
+Bundles are what hamsa_deploy.export makes, and run in hamsa_runtime.Engine. The size is that of all files but the
+manifest. int8 is calibrated on other images than those measured: digits of the training part, crops of another seed.
+Digits and photographs come with scikit-learn (the extra `train`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from crops import Pixels, crops
+from measure import Run, interleaved, median_ratio, quietly, say
+from sklearn.datasets import load_digits
+from torch import nn
+
+from hamsa_deploy import export, load_model
+from hamsa_deploy.models import model_entry
+from hamsa_deploy.parity.comparison import reference_inputs
+from hamsa_deploy.parity.metrics import cosines, same_top1
+from hamsa_deploy.pipeline import PRECISIONS
+from hamsa_deploy.samples import digits
+from hamsa_runtime import Bundle, Engine
+from hamsa_runtime.errors import MissingError, ParityError
+
+TARGETS = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
+SECTIONS = ("nano", "s", "speed")
+CROPS, CALIBRATION = 64, 64
+# train_on_photographs.py has 0 and 1.
+CROP_SEED, CALIBRATION_SEED = 2, 3
+CROP_SIDE = 256  # of which 224 / 0.875 is the whole: nothing is resized again
+BATCHES = (1, 8)
+CHUNK = 8
+
+Form = tuple[str, str]
+"""Target and precision."""
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, the images that it is measured on, and others for calibration and the export's own check."""
+
+    name: str
+    model: nn.Module
+    images: Pixels
+    calibration: Pixels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="sections (default: all)")
+    parser.add_argument("--weights", type=Path, help="of hamsa_s, from benchmarks/train_on_photographs.py")
+    parser.add_argument("--runs", type=int, default=15, help="rounds of the speed section")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    if "s" in options.only and options.weights is None:
+        parser.error("section s needs --weights: random weights hide what quantisation costs")
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        if "nano" in options.only:
+            nano = nano_on_digits()
+            print_digits(nano, bundles_of(nano, Path(folder)), options.threads)
+        if "s" in options.only or "speed" in options.only:
+            hamsa_s = hamsa_s_on_crops(options.weights)
+            bundles = bundles_of(hamsa_s, Path(folder))
+            if "s" in options.only:
+                print_crops(hamsa_s, bundles, options.threads)
+            if "speed" in options.only:
+                for batch in BATCHES:
+                    print_speed(hamsa_s.images[:batch], bundles, options.threads, options.runs)
+
+
+def nano_on_digits() -> Subject:
+    """hamsa_nano with its own weights, and the digits that it was not trained on."""
+    images, _ = digits()
+    return Subject("hamsa_nano", load_model("hamsa_nano"), images, _training_digits(CALIBRATION))
+
+
+def _training_digits(count: int) -> Pixels:
+    """(count, 8, 8, 3), 0..255, as examples/train_digits.py makes them, without the held-out ones."""
+    pixels = np.rint(load_digits().images * (255 / 16)).astype(np.uint8)
+    images = np.repeat(pixels[..., None], 3, axis=-1)
+    held_out = {image.tobytes() for image in digits()[0]}
+    return np.stack([image for image in images if image.tobytes() not in held_out][:count])
+
+
+def hamsa_s_on_crops(weights: Path | None) -> Subject:
+    """hamsa_s and crops of photographs; without weights, random ones, which do for the speed."""
+    images, calibration = crops(CROPS, CROP_SIDE, CROP_SEED), crops(CALIBRATION, CROP_SIDE, CALIBRATION_SEED)
+    return Subject("hamsa_s", load_model("hamsa_s", weights=weights), images, calibration)
+
+
+def bundles_of(subject: Subject, folder: Path) -> dict[Form, Bundle]:
+    """The model in every form that can be exported and checked here; what fails is said, and left out."""
+    bundles = {}
+    for form in ((target, precision) for target in TARGETS for precision in PRECISIONS[target]):
+        say(f"{subject.name}: exporting {' '.join(form)}")
+        try:
+            bundles[form] = _exported(subject, form, folder / "-".join((subject.name, *form)))
+        except (MissingError, ParityError) as error:
+            say(str(error))
+    return bundles
+
+
+def _exported(subject: Subject, form: Form, output: Path) -> Bundle:
+    target, precision = form
+    options: dict[str, Any] = {"calibration": list(subject.calibration)} if precision == "int8" else {}
+    with quietly():
+        return export(
+            subject.model,
+            to=target,
+            output=output,
+            precision=precision,
+            name=subject.name,
+            preprocessing=model_entry(subject.name).preprocessing,
+            data=list(subject.calibration[:CHUNK]),
+            **options,
+        )
+
+
+def print_digits(subject: Subject, bundles: Mapping[Form, Bundle], threads: int) -> None:
+    """Accuracy of a classifier of digits in every form."""
+    _, labels = digits()
+    expected = _reference_outputs(subject, bundles)
+
+    def cells(form: Form) -> list[str]:
+        found = _outputs(bundles[form], subject.images, threads)
+        top1 = float((found["logits"].argmax(axis=1) == labels).mean())
+        agreement = float(same_top1(found["logits"], expected["logits"]).mean())
+        return [f"{top1:.2%}", f"{agreement:.2%}", *_cosine_cells(found, expected), *_size_cells(bundles, form)]
+
+    top1 = float((expected["logits"].argmax(axis=1) == labels).mean())
+    title = f"{subject.name}, {len(labels)} held-out digits; PyTorch in float32: {top1:.2%}"
+    columns = ["top-1", "agreement", "cosine, least", "mean", "MB", "of fp32"]
+    _print_table(title, columns, bundles, cells)
+
+
+def print_crops(subject: Subject, bundles: Mapping[Form, Bundle], threads: int) -> None:
+    """Noise of the embedding in every form."""
+    expected = _reference_outputs(subject, bundles)
+
+    def cells(form: Form) -> list[str]:
+        found = _outputs(bundles[form], subject.images, threads)
+        ratio = sqnr(found["embedding"], expected["embedding"])
+        return [f"{ratio:.1f}", *_cosine_cells(found, expected), *_size_cells(bundles, form)]
+
+    title = f"{subject.name}, {len(subject.images)} crops of photographs"
+    _print_table(title, ["SQNR, dB", "cosine, least", "mean", "MB", "of fp32"], bundles, cells)
+
+
+def print_speed(images: Pixels, bundles: Mapping[Form, Bundle], threads: int, rounds: int) -> None:
+    """Milliseconds of every form for one batch, and the ratios to the same engine's float32 and bfloat16."""
+    with ExitStack() as stack:
+        engines = {form: stack.enter_context(Engine(bundles[form].folder, threads=threads)) for form in bundles}
+        runs: dict[Form, Run] = {form: partial(engine.embed, images) for form, engine in engines.items()}
+        say(f"batch {len(images)}: timing")
+        times = interleaved(runs, rounds)
+
+    def cells(form: Form) -> list[str]:
+        bases = [(form[0], precision) for precision in ("fp32", "bf16")]
+        ratios = [f"{median_ratio(times, form, base):.2f}" if base in times else "" for base in bases]
+        return [f"{statistics.median(times[form]):.1f}", *ratios]
+
+    title = f"hamsa_s, batch {len(images)}, {threads} threads, {len(next(iter(times.values())))} rounds"
+    _print_table(title, ["median ms", "of fp32", "of bf16"], bundles, cells)
+
+
+def sqnr(found: np.ndarray, expected: np.ndarray) -> float:
+    """Signal-to-quantisation-noise ratio in dB, equation above."""
+    e, e_q = expected.astype(np.float64), found.astype(np.float64)
+    return float(10 * np.log10((e**2).sum() / ((e - e_q) ** 2).sum()))
+
+
+def _outputs(bundle: Bundle, images: Pixels, threads: int) -> Arrays:
+    with Engine(bundle.folder, threads=threads) as engine:
+        return _joined([engine(chunk) for chunk in _chunks(images)])
+
+
+@torch.inference_mode()
+def _reference_outputs(subject: Subject, bundles: Mapping[Form, Bundle]) -> Arrays:
+    """Of PyTorch in float32, on the pixels that every bundle gets."""
+    manifest = next(iter(bundles.values())).manifest
+    parts = [subject.model(*reference_inputs(chunk, manifest)) for chunk in _chunks(subject.images)]
+    return _joined([{name: tensor.numpy() for name, tensor in part.items()} for part in parts])
+
+
+def _chunks(images: Pixels) -> list[Pixels]:
+    return [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+
+
+def _joined(parts: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _cosine_cells(found: Arrays, expected: Arrays) -> list[str]:
+    of_images = cosines(found["embedding"], expected["embedding"])
+    return [f"{of_images.min():.6f}", f"{of_images.mean():.6f}"]
+
+
+def _size_cells(bundles: Mapping[Form, Bundle], form: Form) -> list[str]:
+    """Megabytes, and the ratio to the same engine's float32."""
+    size = _bytes(bundles[form])
+    return [f"{size / 1e6:.2f}", f"{size / _bytes(bundles[form[0], 'fp32']):.2f}"]
+
+
+def _bytes(bundle: Bundle) -> int:
+    return sum(entry.bytes for entry in bundle.manifest.files.values())
+
+
+def _print_table(
+    title: str, columns: Sequence[str], forms: Mapping[Form, Bundle], cells: Callable[[Form], list[str]]
+) -> None:
+    print(f"{title}:\n\n| | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
+    for form in forms:
+        print(f"| {TARGETS[form[0]]} {form[1]} | {' | '.join(cells(form))} |", flush=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()
