@@ -24,6 +24,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import torch
 from torch import nn
 
@@ -31,7 +32,11 @@ from hamsa_deploy.bundle import Stage, staged_bundle
 from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_entrance import OnnxFile, form_of_file, load_onnx
 from hamsa_deploy.parity import check_parity
+from hamsa_deploy.precision.accuracy import layers_kept
+from hamsa_deploy.precision.calibrate import Calibrated, calibrated
 from hamsa_deploy.precision.float16 import float16_from_float32
+from hamsa_deploy.precision.passes import PASSES
+from hamsa_deploy.precision.quantisation import AUTO
 from hamsa_deploy.real_form import RealForm, form_of_program
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.plans import Plan
@@ -41,7 +46,7 @@ from hamsa_deploy.tuning import choices, engine_timer, with_measurements
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, unknown_name
-from hamsa_runtime.manifest import SCHEMA_VERSION
+from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest
 
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
 PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
@@ -72,6 +77,11 @@ class Request:
     data: Any = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tune: bool = False
+    calibration: Any = None
+    calibration_method: str = AUTO
+    passes: Sequence[str] = tuple(PASSES)
+    max_drop: float | None = None
+    classes: Sequence[int] | None = None
 
 
 def export(
@@ -89,6 +99,11 @@ def export(
     data: Any = None,
     provenance: Mapping[str, Any] | None = None,
     tune: bool = False,
+    calibration: Any = None,
+    calibration_method: str = AUTO,
+    passes: Sequence[str] = tuple(PASSES),
+    max_drop: float | None = None,
+    classes: Sequence[int] | None = None,
     progress: Progress = no_progress,
 ) -> Bundle:
     """Export a model, check it against the original, and publish the bundle.
@@ -99,7 +114,7 @@ def export(
             file, arrays whose shapes settle what the file leaves open beside the batch; seldom needed.
         to: "onnx" or "openvino".
         output: the bundle's folder; an older bundle there is replaced in one step, once the new one has passed.
-        precision: "fp32", "fp16" or (openvino) "bf16".
+        precision: "fp32", "fp16", "int8" or (openvino) "bf16".
         name: of the bundle, in its manifest.
         preprocessing: makes it a model of images: the bundle takes images of any size.
         input_dtype: for a model of images, "uint8" puts the normalisation into the graph; "float32" leaves it to the
@@ -110,6 +125,15 @@ def export(
         provenance: `reference`, `config` and `weights` for the manifest.
         tune: measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost
             model; the manifest's `plan` lists what was measured.
+        calibration: for int8, what ranges are measured on: a folder of images, an .npz or .npy file, an iterable of
+            images (for a model of arrays, of dicts of arrays), or None for the built-in samples.
+        calibration_method: "min-max", "percentile", "entropy", "mse", or "auto", which keeps the best of them on inputs
+            that it holds out.
+        passes: for int8, which exact rewritings to apply first; see precision.passes.
+        max_drop: for int8, the largest loss of accuracy in percentage points: of top-1 where `classes` is given, else
+            the share of `data` on which bundle and model disagree. The layers that cost most stay in floating point, as
+            few as possible.
+        classes: the true class of each of `data`.
         progress: called with a stage's name, gives a context manager around that stage.
 
     Returns:
@@ -122,7 +146,7 @@ def export(
     model = load_onnx(model) if isinstance(model, str | Path) else model
     request = Request(
         model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {},
-        tune,
+        tune, calibration, calibration_method, passes, max_drop, classes,
     )  # fmt: skip
     check_request(request)
     with staged_bundle(output) as stage:
@@ -132,8 +156,8 @@ def export(
         if tune:
             with progress("tune"):
                 form = tuned_form(request, form)
-        islands = _write_files(request, form, stage.folder, progress)
-        manifest = manifest_of(request, form, islands)
+        written = _write_files(request, form, stage.folder, progress)
+        manifest = manifest_of(request, form, written)
         with progress("parity"):
             stage.write_manifest(manifest)
             report = check_parity(stage.folder, model, _parity_data(request, form))
@@ -143,10 +167,20 @@ def export(
             return stage.publish()
 
 
-def _write_files(request: Request, form: RealForm, folder: Path, progress: Progress) -> dict[str, str]:
-    """Everything a bundle holds but its manifest; returns the float32 islands of a float16 model."""
+@dataclass(frozen=True)
+class Written:
+    """What became of the precision: float16's islands, and int8's calibration, as the manifest has them."""
+
+    islands: Mapping[str, str] = field(default_factory=dict)
+    calibration: Mapping[str, Any] | None = None
+
+
+def _write_files(request: Request, form: RealForm, folder: Path, progress: Progress) -> Written:
+    """Everything a bundle holds but its manifest."""
     with progress("onnx"):
         onnx_model = form.write(folder / onnx_target.FILE)
+    if request.precision == "int8":
+        return _write_int8(request, form, onnx_model, folder, progress)
     islands: dict[str, str] = {}
     if request.precision == "fp16":
         with progress("float16"):
@@ -155,14 +189,42 @@ def _write_files(request: Request, form: RealForm, folder: Path, progress: Progr
     if request.to == "openvino":
         with progress("openvino"):
             _replace_onnx_by_ir(folder, request.precision)
-    return islands
+    return Written(islands)
 
 
-def stages_of(to: str, precision: str, *, tune: bool = False) -> list[str]:
+def _write_int8(request: Request, form: RealForm, model: ir.Model, folder: Path, progress: Progress) -> Written:
+    with progress("calibrate"):
+        draft = manifest_of(request, form, Written())
+        manifest = Stage(folder, folder).write_manifest(draft).manifest
+        ready = calibrated(model, manifest, request.calibration, request.calibration_method, request.passes)
+    kept: list[str] = []
+    if request.max_drop is not None:
+        with progress("search"):
+            kept = _layers_kept(request, form, ready, draft, request.max_drop)
+    with progress("int8"):
+        ready.write(request.to, folder, kept)
+    return Written(calibration=ready.as_manifest(kept))
+
+
+def _layers_kept(
+    request: Request, form: RealForm, ready: Calibrated, draft: Mapping[str, Any], max_drop: float
+) -> list[str]:
+    """Nodes that have to stay in floating point for the accuracy to hold."""
+    data = _parity_data(request, form)
+
+    def build(folder: Path, kept: Sequence[str]) -> Manifest:
+        ready.write(request.to, folder, kept)
+        return Stage(folder, folder).write_manifest(draft).manifest
+
+    return layers_kept(ready, build, request.model, data, request.classes, max_drop)
+
+
+def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = False) -> list[str]:
     """The stages that `export` goes through: what it calls `progress` with, in order."""
     tuning = ["tune"] if tune else []
-    typing = ["float16"] if precision == "fp16" else []
-    conversion = ["openvino"] if to == "openvino" else []
+    searching = ["search"] if search else []
+    typing = {"fp16": ["float16"], "int8": ["calibrate", *searching, "int8"]}.get(precision, [])
+    conversion = ["openvino"] if to == "openvino" and precision != "int8" else []
     return ["real form", *tuning, "onnx", *typing, *conversion, "parity", "pack"]
 
 
@@ -221,12 +283,13 @@ def form_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS) -> R
 
 def tuned_form(request: Request, form: RealForm) -> RealForm:
     """The form with the plans that are fastest here, and with what was measured in its transforms."""
+    precision = "fp32" if request.precision == "int8" else request.precision  # int8 leaves transforms as they are
 
     def build(model: nn.Module, example: torch.Tensor, plans: Mapping[int, Plan], folder: Path) -> None:
-        trial = Request(model, request.to, request.precision, example_inputs=(example,), batch=len(example))
+        trial = Request(model, request.to, precision, example_inputs=(example,), batch=len(example))
         real = form_of_request(trial, plans)
-        islands = _write_files(trial, real, folder, no_progress)
-        Stage(folder, folder).write_manifest(manifest_of(trial, real, islands))
+        written = _write_files(trial, real, folder, no_progress)
+        Stage(folder, folder).write_manifest(manifest_of(trial, real, written))
 
     chosen = choices(form.transforms, request.to, engine_timer(build, request.batch or 1))
     plans = {n: choice.plan for n, choice in chosen.items()}
@@ -284,7 +347,7 @@ def _replace_onnx_by_ir(folder: Path, precision: str) -> None:
         path.unlink()
 
 
-def manifest_of(request: Request, form: RealForm, islands: Mapping[str, str]) -> dict[str, Any]:
+def manifest_of(request: Request, form: RealForm, written: Written) -> dict[str, Any]:
     """Everything the manifest holds but `files`, before parity is known."""
     how = request.preprocessing
     layout = None if how is None else "NHWC" if request.input_dtype == "uint8" else "NCHW"
@@ -306,10 +369,10 @@ def manifest_of(request: Request, form: RealForm, islands: Mapping[str, str]) ->
         "labels": None if request.labels is None else list(request.labels),
         "target": request.to,
         "precision": request.precision,
-        "options": {"float32_islands": len(islands)},
+        "options": {"float32_islands": len(written.islands)},
         "plan": form.transforms,
         "versions": _versions(),
-        "calibration": None,
+        "calibration": None if written.calibration is None else dict(written.calibration),
         "parity": None,
     }
 
@@ -341,7 +404,7 @@ def _random(spec: Mapping[str, Any], generator: torch.Generator) -> np.ndarray:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("hamsa-deploy", "hamsa-runtime", "torch", "onnx", "onnxscript", "onnxruntime", "openvino")
+    packages = ("hamsa-deploy", "hamsa-runtime", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
     found = {"python": platform.python_version()}
     for package in packages:
         with contextlib.suppress(PackageNotFoundError):  # a target that was not asked for may be missing

@@ -22,7 +22,7 @@ DESCRIPTION = (
 )
 # Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
 TARGETS = ("onnx", "openvino")
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 MODELS = (
     "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vminet_ti, vminet_xs, vminet_s, vminet_b, "
     "or package.module:factory"
@@ -33,6 +33,9 @@ STAGES = {
     "tune": "measure plans on this machine",
     "onnx": "translate to ONNX",
     "float16": "choose types for float16",
+    "calibrate": "measure ranges for int8",
+    "search": "find the layers that int8 cannot hold",
+    "int8": "write int8",
     "openvino": "convert to OpenVINO",
     "parity": "run it, and compare with PyTorch",
     "pack": "hash and publish the bundle",
@@ -86,7 +89,8 @@ def _add_target(parser: Parser) -> None:
         help=f"{' or '.join(TARGETS)} (default: openvino)")
     precisions = group.add_mutually_exclusive_group()
     parser.set_defaults(precision="fp32")
-    for precision, hint in zip(PRECISIONS, (" (default)", "", " (openvino only)"), strict=True):
+    hints = (" (default)", "", " (openvino only)", ", calibrated on images")
+    for precision, hint in zip(PRECISIONS, hints, strict=True):
         precisions.add_argument(f"--{precision}", dest="precision", action="store_const", const=precision,
                                 help=f"compute in {precision}{hint}")
     add("--batch", type=batch_size, metavar="N", help="fix the batch size (default: any batch)")
@@ -136,12 +140,12 @@ def _check_one_model(options: Any) -> None:
 
 def _planned(request: Request, stages: Stages) -> dict[str, Any]:
     """The manifest as far as it is known once the model is captured."""
-    from hamsa_deploy.pipeline import check_request, form_of_request, manifest_of
+    from hamsa_deploy.pipeline import Written, check_request, form_of_request, manifest_of
 
     check_request(request)
     with stages("real form"):
         form = form_of_request(request)
-    return manifest_of(request, form, islands={})
+    return manifest_of(request, form, Written())
 
 
 def _exported(request: Request, output: Path, stages: Stages) -> dict[str, Any]:

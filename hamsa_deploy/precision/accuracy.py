@@ -1,15 +1,30 @@
-"""How much accuracy a bundle loses against the float32 model, in percentage points."""
+"""How much accuracy an int8 bundle loses against the float32 model, and which layers it takes to lose less."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from hamsa_deploy.parity.comparison import outputs_of_bundle
-from hamsa_runtime.errors import InputError
+from hamsa_deploy.onnx_entrance import OnnxFile
+from hamsa_deploy.parity.comparison import outputs_of_bundle, outputs_of_model
+from hamsa_deploy.precision.calibrate import Calibrated
+from hamsa_deploy.precision.evaluation import decibels
+from hamsa_deploy.precision.quantisation import ranking
+from hamsa_deploy.precision.search import fewest_kept
+from hamsa_runtime.errors import InputError, ParityError
+from hamsa_runtime.manifest import Manifest
+
+logger = logging.getLogger("hamsa_deploy")
+
+SHOWN = 10  # layers of a ranking in an error
+
+Build = Callable[[Path, Sequence[str]], Manifest]
 
 LOGITS = "logits"
 
@@ -46,3 +61,55 @@ class Accuracy:
             return 100 * float((found != self._predicted).mean())
         right, right_before = found == self._classes, self._predicted == self._classes
         return 100 * (float(right_before.mean()) - float(right.mean()))
+
+
+def layers_kept(
+    ready: Calibrated,
+    build: Build,
+    model: nn.Module | OnnxFile,
+    data: Any,
+    classes: Sequence[int] | None,
+    max_drop: float,
+) -> list[str]:
+    """The nodes that stay in floating point, so that the accuracy holds: the costliest, as few as possible.
+
+    Args:
+        ready: the calibrated model.
+        build: writes a bundle to a folder, with some nodes kept.
+        model: the original.
+        data, classes: see `Accuracy`.
+        max_drop: the largest loss allowed, in percentage points.
+
+    Raises:
+        ParityError: the loss is too large even with a single layer in int8; lists the layers that cost most.
+    """
+    costs = ranking(ready.quantisation, ready.feeds, {}, lambda node, cost: None)
+    nodes = list(costs)
+    accuracy: Accuracy | None = None
+
+    def drop_with(number: int) -> float:
+        nonlocal accuracy
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = build(Path(folder), nodes[:number])
+            if accuracy is None:
+                accuracy = Accuracy(data, outputs_of_model(model, data, manifest)[1], classes)
+            drop = accuracy.drop(Path(folder))
+        logger.info("%d of %d layers in floating point: %.2f points lost", number, len(nodes), drop)
+        return drop
+
+    number = fewest_kept(len(nodes), drop_with, max_drop)
+    if number is None:
+        raise ParityError(
+            f"int8 loses more than {max_drop:g} points of accuracy, even with one layer of {len(nodes)} in int8",
+            expected=f"at most {max_drop:g} points",
+            cause="layers that int8 cannot hold: " + described(ready, costs),
+            fix="a larger --max-drop, more calibration images, or --bf16 or --fp16",
+        )
+    return nodes[:number]
+
+
+def described(ready: Calibrated, costs: Mapping[str, float]) -> str:
+    """The layers that cost most, with the signal-to-noise ratio that each alone leaves."""
+    layers = {site.node: site.layer for site in ready.quantisation.sites}
+    worst = list(costs.items())[:SHOWN]
+    return ", ".join(f"{layers[node]} {decibels(cost):.1f} dB" for node, cost in worst)

@@ -61,9 +61,7 @@ class Calibrated:
         }
 
 
-def calibrated(
-    model: ir.Model, manifest: Manifest, source: Any, method: str, passes: Sequence[str]
-) -> Calibrated:
+def calibrated(model: ir.Model, manifest: Manifest, source: Any, method: str, passes: Sequence[str]) -> Calibrated:
     """Calibrate a float32 graph.
 
     Args:

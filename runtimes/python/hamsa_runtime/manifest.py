@@ -34,7 +34,7 @@ from hamsa_runtime.schema import (
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 DTYPES = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 32

@@ -15,7 +15,7 @@ PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
 ERRORS_ONLY = 3
 
 # ONNX Runtime computes in the types of the file; float16 is a typed file, and no kernel set takes bfloat16.
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 class Runner:
@@ -58,7 +58,7 @@ class Runner:
             "backend": "onnxruntime",
             "version": onnxruntime.__version__,
             "device": self._device,
-            "precision": "as typed in the file" if self._manifest.precision == "fp16" else "f32",
+            "precision": "f32" if self._manifest.precision == "fp32" else "as typed in the file",
         }
 
     def close(self) -> None:
