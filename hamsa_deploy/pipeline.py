@@ -31,6 +31,7 @@ from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_entrance import OnnxFile, form_of_file, load_onnx
 from hamsa_deploy.parity import check_parity
 from hamsa_deploy.precision.float16 import float16_from_float32
+from hamsa_deploy.precision.thresholds import AUTO, METHODS
 from hamsa_deploy.real_form import RealForm, form_of_program
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.plans import Plan
@@ -44,6 +45,7 @@ from hamsa_runtime.manifest import SCHEMA_VERSION
 
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
 PRECISIONS = {"onnx": ("fp32", "fp16"), "openvino": ("fp32", "fp16", "bf16")}
+MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
 
 NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
@@ -71,6 +73,8 @@ class Request:
     data: Any = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tune: bool = False
+    calibration: Any = None
+    calibration_method: str = "auto"
 
 
 def export(
@@ -88,6 +92,8 @@ def export(
     data: Any = None,
     provenance: Mapping[str, Any] | None = None,
     tune: bool = False,
+    calibration: Any = None,
+    calibration_method: str = "auto",
     progress: Progress = no_progress,
 ) -> Bundle:
     """Export a model, check it against the original, and publish the bundle.
@@ -109,6 +115,9 @@ def export(
         provenance: `reference`, `config` and `weights` for the manifest.
         tune: measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost
             model; the manifest's `plan` lists what was measured.
+        calibration: what ranges are measured on, for a precision in MEASURED: see `calibration_set`; by default the
+            built-in samples.
+        calibration_method: "min-max", "percentile", "entropy", "mse", or "auto" (the best on inputs held out).
         progress: called with a stage's name, gives a context manager around that stage.
 
     Returns:
@@ -121,7 +130,7 @@ def export(
     model = load_onnx(model) if isinstance(model, str | Path) else model
     request = Request(
         model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {},
-        tune,
+        tune, calibration, calibration_method,
     )  # fmt: skip
     check_request(request)
     with staged_bundle(output) as stage:
@@ -178,6 +187,7 @@ def check_request(request: Request) -> None:
         )
     if request.input_dtype not in ("uint8", "float32"):
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
+    _check_calibration(request)
     if request.batch is not None and request.batch < 1:
         raise InputError(f"a batch of {request.batch}", expected="at least 1")
     if isinstance(request.model, nn.Module):
@@ -187,6 +197,23 @@ def check_request(request: Request) -> None:
             f"preprocessing for {request.model.path}", expected="arrays, which an ONNX file takes as it is"
         )
     backend_for(request.to, None)  # parity runs the bundle: without its engine, fail now
+
+
+def _check_calibration(request: Request) -> None:
+    if request.calibration_method not in (*METHODS, AUTO):
+        raise unknown_name("calibration method", request.calibration_method, (*METHODS, AUTO))
+    if request.calibration is not None and request.precision not in MEASURED:
+        raise InputError(
+            f"calibration inputs for precision {request.precision}",
+            expected=f"calibration only for {' and '.join(MEASURED)}, which depend on measured ranges",
+            fix="leave --calibration away, or choose another precision",
+        )
+    if request.calibration_method != AUTO and request.precision != "int8":
+        raise InputError(
+            f"calibration method {request.calibration_method} for precision {request.precision}",
+            expected="a method only for int8, whose scales it chooses",
+            fix="leave --calibration-method away, or choose another precision",
+        )
 
 
 def _check_module(request: Request, model: nn.Module) -> None:
