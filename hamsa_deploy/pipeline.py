@@ -36,7 +36,7 @@ from hamsa_deploy.precision.accuracy import layers_kept
 from hamsa_deploy.precision.calibrate import Calibrated, calibrated
 from hamsa_deploy.precision.float16 import float16_from_float32
 from hamsa_deploy.precision.passes import PASSES
-from hamsa_deploy.precision.quantisation import AUTO
+from hamsa_deploy.precision.thresholds import AUTO, METHODS
 from hamsa_deploy.real_form import RealForm, form_of_program
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.plans import Plan
@@ -50,6 +50,7 @@ from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest
 
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
 PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
+MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
 
 NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
@@ -125,10 +126,10 @@ def export(
         provenance: `reference`, `config` and `weights` for the manifest.
         tune: measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost
             model; the manifest's `plan` lists what was measured.
-        calibration: for int8, what ranges are measured on: a folder of images, an .npz or .npy file, an iterable of
-            images (for a model of arrays, of dicts of arrays), or None for the built-in samples.
-        calibration_method: "min-max", "percentile", "entropy", "mse", or "auto", which keeps the best of them on inputs
-            that it holds out.
+        calibration: what ranges are measured on, for a precision in MEASURED: a folder of images, an .npz or .npy file,
+            an iterable of images (for a model of arrays, of dicts of arrays), or None for the built-in samples.
+        calibration_method: for int8, "min-max", "percentile", "entropy", "mse", or "auto", which keeps the best of them
+            on inputs that it holds out.
         passes: for int8, which exact rewritings to apply first; see precision.passes.
         max_drop: for int8, the largest loss of accuracy in percentage points: of top-1 where `classes` is given, else
             the share of `data` on which bundle and model disagree. The layers that cost most stay in floating point, as
@@ -241,6 +242,7 @@ def check_request(request: Request) -> None:
         )
     if request.input_dtype not in ("uint8", "float32"):
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
+    _check_calibration(request)
     if request.batch is not None and request.batch < 1:
         raise InputError(f"a batch of {request.batch}", expected="at least 1")
     if isinstance(request.model, nn.Module):
@@ -250,6 +252,23 @@ def check_request(request: Request) -> None:
             f"preprocessing for {request.model.path}", expected="arrays, which an ONNX file takes as it is"
         )
     backend_for(request.to, None)  # parity runs the bundle: without its engine, fail now
+
+
+def _check_calibration(request: Request) -> None:
+    if request.calibration_method not in (*METHODS, AUTO):
+        raise unknown_name("calibration method", request.calibration_method, (*METHODS, AUTO))
+    if request.calibration is not None and request.precision not in MEASURED:
+        raise InputError(
+            f"calibration inputs for precision {request.precision}",
+            expected=f"calibration only for {' and '.join(MEASURED)}, which depend on measured ranges",
+            fix="leave --calibration away, or choose another precision",
+        )
+    if request.calibration_method != AUTO and request.precision != "int8":
+        raise InputError(
+            f"calibration method {request.calibration_method} for precision {request.precision}",
+            expected="a method only for int8, whose scales it chooses",
+            fix="leave --calibration-method away, or choose another precision",
+        )
 
 
 def _check_module(request: Request, model: nn.Module) -> None:

@@ -23,6 +23,7 @@ DESCRIPTION = (
 # Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
 TARGETS = ("onnx", "openvino")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse", "auto")
 MODELS = (
     "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vminet_ti, vminet_xs, vminet_s, vminet_b, "
     "or package.module:factory"
@@ -58,6 +59,7 @@ def _parser() -> Parser:
     parser = Parser("hamsa-export", DESCRIPTION)
     _add_model(parser)
     _add_target(parser)
+    _add_calibration(parser)
     _add_check(parser)
     parser.add_common()
     return parser
@@ -99,6 +101,17 @@ def _add_target(parser: Parser) -> None:
     add("-o", "--output", type=Path, metavar="DIR",
         help="the bundle's folder (default: out/<model>-<target>-<precision>)")
     add("--dry-run", action="store_true", help="capture the model and show the plan; write nothing")
+
+
+def _add_calibration(parser: Parser) -> None:
+    add = parser.add_argument_group("calibration").add_argument
+    add("--calibration", type=Path, metavar="PATH",
+        help="what int8 scales and float16 ranges are measured on: a folder of images, or .npz/.npy as for --data "
+             "(default: built-in samples)")
+    add("--calibration-method", type=one_of("calibration method", CALIBRATION_METHODS), default="auto",
+        metavar="METHOD",
+        help=f"how int8 scales follow from that: {', '.join(CALIBRATION_METHODS[:-1])}, or auto, which keeps the best "
+             "on a part held out (default: auto)")
 
 
 def _add_check(parser: Parser) -> None:

@@ -51,6 +51,8 @@ def request_from_options(options: Any) -> Request:
         labels=labels or entry.labels,
         data=_data(options, how),
         tune=options.tune,
+        calibration=_calibration(options, how),
+        calibration_method=options.calibration_method,
         provenance={
             "reference": options.model,
             "config": config,
@@ -70,6 +72,8 @@ def _request_from_onnx(options: Any) -> Request:
         labels=_labels(options),
         data=_data(options, None),
         tune=options.tune,
+        calibration=_calibration(options, None),
+        calibration_method=options.calibration_method,
     )
 
 
@@ -130,6 +134,13 @@ def _data(options: Any, how: Preprocessing | None) -> Any:
     if options.data is not None:
         return read_images(options.data) if how else read_arrays(options.data)
     return sample_images(options.model) if how else None
+
+
+def _calibration(options: Any, how: Preprocessing | None) -> Path | None:
+    """The path itself: the bundle names where its calibration came from. Read once here, so that it fails early."""
+    if options.calibration is not None:
+        _ = read_images(options.calibration) if how else read_arrays(options.calibration)
+    return options.calibration
 
 
 def _weights_file(path: Path | None) -> dict[str, str] | None:

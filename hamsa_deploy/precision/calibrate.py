@@ -12,7 +12,8 @@ import onnx_ir as ir
 from hamsa_deploy.precision.calibration_set import CalibrationSet, calibration_set
 from hamsa_deploy.precision.evaluation import Arrays
 from hamsa_deploy.precision.feeds import feeds_of
-from hamsa_deploy.precision.quantisation import AUTO, Quantisation, quantisation_of
+from hamsa_deploy.precision.quantisation import Quantisation, quantisation_of
+from hamsa_deploy.precision.thresholds import AUTO
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
 from hamsa_runtime.manifest import Manifest

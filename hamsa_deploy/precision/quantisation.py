@@ -14,9 +14,8 @@ from hamsa_deploy.precision.passes import PASSES, applied
 from hamsa_deploy.precision.sensitivity import costs
 from hamsa_deploy.precision.sites import Site, sites_of
 from hamsa_deploy.precision.statistics import collect
-from hamsa_deploy.precision.thresholds import METHODS, threshold
+from hamsa_deploy.precision.thresholds import AUTO, METHODS, threshold
 
-AUTO = "auto"
 # Enough to put layers in order: the noise of one product hardly depends on the image.
 RANKING_FEEDS = 8
 

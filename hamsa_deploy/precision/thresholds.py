@@ -151,3 +151,4 @@ METHODS: dict[str, Callable[[Histogram], float]] = {
     "entropy": entropy,
     "mse": mse,
 }
+AUTO = "auto"  # the caller tries all of METHODS, and keeps the best on inputs held out

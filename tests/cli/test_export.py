@@ -14,9 +14,11 @@ import pytest
 
 from hamsa_deploy import pipeline
 from hamsa_deploy.cli import export as command
+from hamsa_deploy.cli import request
 from hamsa_deploy.cli.export import main
 from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
+from hamsa_deploy.precision.thresholds import AUTO, METHODS
 from hamsa_deploy.samples import digits
 from hamsa_deploy.spectral.plans import Plan
 from hamsa_runtime import Engine, open_bundle
@@ -174,6 +176,12 @@ USAGE_ERRORS = {
     "shape of a built-in model": (["--input-shape", "1x3x8x8"], "only with package.module:factory"),
     "no such module": (["--model", "no_such_module:net"], "cannot be imported"),
     "no such weights": (["--weights", "gone.safetensors"], "gone.safetensors: no such file"),
+    "misspelt calibration method": (["--calibration-method", "minmax"], "did you mean 'min-max'?"),
+    "no such calibration": (["--fp16", "--calibration", "gone"], "gone: no such file"),
+    "calibration without images": (["--fp16", "--calibration", "."], "no images in this folder"),
+    "calibration of fp32": (["--calibration", "pixels.npy"], "calibration inputs for precision fp32"),
+    "method of fp32": (["--calibration-method", "mse"], "calibration method mse for precision fp32"),
+    "method of fp16": (["--fp16", "--calibration-method", "mse"], "calibration method mse for precision fp16"),
     "no such data": (["--data", "gone"], "gone: no such file"),
     "no such labels": (["--labels", "gone.txt"], "gone.txt: the labels cannot be read"),
 }
@@ -183,6 +191,7 @@ USAGE_ERRORS = {
 def test_bad_usage_exits_2_and_says_the_way_out(
     arguments: list[str], message: str, workplace: Path, capsys: Captured
 ) -> None:
+    np.save(workplace / "pixels.npy", np.zeros((1, 8, 8, 3), np.uint8))
     before = sorted(workplace.rglob("*"))
     assert main(arguments) == 2
     out, err = capsys.readouterr()
@@ -303,8 +312,22 @@ def test_help_does_not_wait_for_torch(workplace: Path) -> None:
     assert all(name in done.stdout for name in MODELS)
 
 
+@pytest.mark.parametrize("source", [["--onnx", "x.onnx"], []])
+def test_calibration_options_reach_the_request(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, source: list[str]
+) -> None:
+    monkeypatch.setattr(request, "load_onnx", lambda path: path)
+    np.save(workplace / "pixels.npy", np.zeros((1, 8, 8, 3), np.uint8))
+    arguments = [*source, "--calibration", "pixels.npy", "--calibration-method", "mse"]
+    options = command._parser().options_from(arguments)
+    command._check_one_model(options)
+    made = request.request_from_options(options)
+    assert (made.calibration, made.calibration_method) == (Path("pixels.npy"), "mse")
+
+
 def test_the_commands_targets_and_precisions_are_those_of_the_pipeline() -> None:
     assert tuple(pipeline.PRECISIONS) == command.TARGETS
     assert set(command.PRECISIONS) == {p for precisions in pipeline.PRECISIONS.values() for p in precisions}
+    assert (*METHODS, AUTO) == command.CALIBRATION_METHODS
     stages = {s for to, ps in pipeline.PRECISIONS.items() for p in ps for s in pipeline.stages_of(to, p, tune=True)}
     assert set(command.STAGES) == {"load"} | stages
