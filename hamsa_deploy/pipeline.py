@@ -31,11 +31,12 @@ from torch import nn
 from hamsa_deploy.bundle import Stage, staged_bundle
 from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_entrance import OnnxFile, form_of_file, load_onnx
-from hamsa_deploy.parity import check_parity
-from hamsa_deploy.precision.accuracy import layers_kept
+from hamsa_deploy.parity import ParityReport, check_parity
+from hamsa_deploy.precision.accuracy import described, layers_kept
 from hamsa_deploy.precision.calibrate import Calibrated, calibrated
 from hamsa_deploy.precision.float16 import float16_from_float32
 from hamsa_deploy.precision.passes import PASSES
+from hamsa_deploy.precision.quantisation import ranking
 from hamsa_deploy.precision.thresholds import AUTO, METHODS
 from hamsa_deploy.real_form import RealForm, form_of_program
 from hamsa_deploy.spectral import to_real
@@ -45,7 +46,7 @@ from hamsa_deploy.targets import openvino as openvino_target
 from hamsa_deploy.tuning import choices, engine_timer, with_measurements
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.bundle import Bundle
-from hamsa_runtime.errors import InputError, unknown_name
+from hamsa_runtime.errors import InputError, ParityError, unknown_name
 from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest
 
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
@@ -162,18 +163,34 @@ def export(
         with progress("parity"):
             stage.write_manifest(manifest)
             report = check_parity(stage.folder, model, _parity_data(request, form))
-            report.require()
+            _require(report, written.ready)
         with progress("pack"):
             stage.write_manifest({**manifest, "parity": report.as_manifest()})
             return stage.publish()
 
 
+def _require(report: ParityReport, ready: Calibrated | None) -> None:
+    """Raise ParityError if the verdict is negative; for int8 with the layers that cost most."""
+    if ready is None or report.passed:
+        report.require()
+        return
+    costs = ranking(ready.quantisation, ready.measurements)
+    raise ParityError(
+        "int8 is outside its limits: " + "; ".join(report.failures),
+        expected=", ".join(f"{k} {v:g}" for k, v in report.thresholds.as_dict().items()),
+        cause="layers that int8 cannot hold, with the signal-to-noise ratio that each alone leaves: "
+        + described(ready.quantisation, costs),
+        fix="--max-drop 0.5, which keeps the costliest layers in floating point; more calibration images; or --bf16",
+    )
+
+
 @dataclass(frozen=True)
 class Written:
-    """What became of the precision: float16's islands, and int8's calibration, as the manifest has them."""
+    """What became of the precision: float16's islands, and int8's calibration, as the manifest has them and itself."""
 
     islands: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
+    ready: Calibrated | None = None
 
 
 def _write_files(request: Request, form: RealForm, folder: Path, progress: Progress) -> Written:
@@ -204,7 +221,7 @@ def _write_int8(request: Request, form: RealForm, model: ir.Model, folder: Path,
             kept = _layers_kept(request, form, ready, draft, request.max_drop)
     with progress("int8"):
         ready.write(request.to, folder, kept)
-    return Written(calibration=ready.as_manifest(kept))
+    return Written(calibration=ready.as_manifest(kept), ready=ready)
 
 
 def _layers_kept(
