@@ -13,6 +13,7 @@ import onnx_ir as ir
 from hamsa_deploy.precision.cache import cache_key, load, store
 from hamsa_deploy.precision.evaluation import Arrays
 from hamsa_deploy.precision.histogram import Histogram, arrays_from_histograms, histograms_from_arrays
+from hamsa_deploy.precision.row_ranges import row_ranges
 from hamsa_deploy.precision.statistics import collect
 
 # Measurements of a search are stored at most this often, and once more at its end.
@@ -39,6 +40,15 @@ class Measurements:
             arrays = arrays_from_histograms(collect(model, names, self.feeds))
             store(key, arrays)
         return histograms_from_arrays(arrays)
+
+    def rows(self, model: ir.Model, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The largest magnitude of each row of values; see `row_ranges`."""
+        key = self._key(model, "rows", names=list(names))
+        arrays = load(key)
+        if arrays is None:
+            arrays = row_ranges(model, self.feeds, names)
+            store(key, arrays)
+        return arrays
 
     def numbers(self, model: ir.Model, kind: str, **options: Any) -> Numbers:
         """Named numbers that a search measures one by one."""

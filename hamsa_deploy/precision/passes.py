@@ -6,12 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
+from hamsa_deploy.precision.equalisation import equalisable, equalise
 from hamsa_deploy.precision.measurements import Measurements
 
 # A pass rewrites a model in place by what it measures, and says in a few words what it did.
 Pass = Callable[[ir.Model, Measurements], str]
 
-PASSES: dict[str, Pass] = {}
+
+def equalise_frequencies(model: ir.Model, measurements: Measurements) -> str:
+    """See `equalisation`."""
+    done = equalise(model, measurements.rows(model, equalisable(model)))
+    return f"{len(done.scales)} spectra scaled, {len(done.undone)} multiplications added"
+
+
+PASSES: dict[str, Pass] = {"equalise": equalise_frequencies}
 
 
 def applied(names: Sequence[str], model: ir.Model, measurements: Measurements) -> Mapping[str, str]:
