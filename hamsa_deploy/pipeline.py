@@ -286,6 +286,15 @@ def _check_calibration(request: Request) -> None:
             expected="a method only for int8, whose scales it chooses",
             fix="leave --calibration-method away, or choose another precision",
         )
+    if request.max_drop is not None and request.precision != "int8":
+        raise InputError(
+            f"a largest loss of {request.max_drop:g} points for precision {request.precision}",
+            expected="--max-drop only for int8, some of whose layers can stay in floating point",
+            fix="leave --max-drop away: parity has limits for every precision",
+        )
+    for name in request.passes:
+        if name not in PASSES:
+            raise unknown_name("pass", name, PASSES)
 
 
 def _check_module(request: Request, model: nn.Module) -> None:

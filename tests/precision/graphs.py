@@ -18,9 +18,9 @@ from hamsa_deploy.pipeline import Request, form_of_request
 Feed = Mapping[str, np.ndarray]
 
 
-def real_graph(model: nn.Module, example: Tensor, folder: Path, to: str = "onnx") -> ir.Model:
+def real_graph(model: nn.Module, example: Tensor, folder: Path, to: str = "onnx", batch: int | None = None) -> ir.Model:
     """The real-valued ONNX graph that the pipeline writes."""
-    form = form_of_request(Request(model.eval(), to, example_inputs=(example,)))
+    form = form_of_request(Request(model.eval(), to, example_inputs=(example,), batch=batch))
     return form.write(folder / "model.onnx")
 
 
