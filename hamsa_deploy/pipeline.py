@@ -13,6 +13,7 @@ pack                  manifest, hashes, one rename                  bundle
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -30,7 +31,9 @@ from hamsa_deploy.bundle import Stage, staged_bundle
 from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_entrance import OnnxFile, form_of_file, load_onnx
 from hamsa_deploy.parity import check_parity
+from hamsa_deploy.precision.feeds import Feed, feeds_of
 from hamsa_deploy.precision.float16 import float16_from_float32
+from hamsa_deploy.precision.ranges import ranges_of
 from hamsa_deploy.real_form import RealForm, form_of_program
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.plans import Plan
@@ -40,11 +43,14 @@ from hamsa_deploy.tuning import choices, engine_timer, with_measurements
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, unknown_name
-from hamsa_runtime.manifest import SCHEMA_VERSION
+from hamsa_runtime.manifest import SCHEMA_VERSION, manifest_from_json
 
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
 PRECISIONS = {"onnx": ("fp32", "fp16"), "openvino": ("fp32", "fp16", "bf16")}
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
+# Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
+# range beyond the headroom that is kept anyway.
+RANGE_IMAGES = 64
 
 NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
 Progress = Callable[[str], AbstractContextManager[Any]]
@@ -105,7 +111,8 @@ def export(
             runtime, and the graph takes normalised NCHW floats.
         batch: a fixed batch size; by default the batch is dynamic.
         labels: class names in order of the logits.
-        data: images (or arrays) for the parity check; by default random arrays for a model without preprocessing.
+        data: images (or arrays) for the parity check, and for the ranges of float16; by default random arrays for a
+            model without preprocessing.
         provenance: `reference`, `config` and `weights` for the manifest.
         tune: measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost
             model; the manifest's `plan` lists what was measured.
@@ -149,7 +156,8 @@ def _write_files(request: Request, form: RealForm, folder: Path, progress: Progr
     islands: dict[str, str] = {}
     if request.precision == "fp16":
         with progress("float16"):
-            islands = float16_from_float32(onnx_model)
+            ranges = ranges_of(onnx_model, _range_feeds(request, form))
+            islands = float16_from_float32(onnx_model, ranges)
             onnx_target.save(onnx_model, folder / onnx_target.FILE)
     if request.to == "openvino":
         with progress("openvino"):
@@ -305,7 +313,8 @@ def manifest_of(request: Request, form: RealForm, islands: Mapping[str, str]) ->
         "labels": None if request.labels is None else list(request.labels),
         "target": request.to,
         "precision": request.precision,
-        "options": {"float32_islands": len(islands)},
+        "options": {},
+        "islands": dict(islands),
         "plan": form.transforms,
         "versions": _versions(),
         "calibration": None,
@@ -328,6 +337,12 @@ def _parity_data(request: Request, form: RealForm) -> Any:
         raise InputError("no images for the parity check", expected="data=, a list of images")
     generator = torch.Generator().manual_seed(0)
     return {spec["name"]: _random(spec, generator) for spec in form.inputs}
+
+
+def _range_feeds(request: Request, form: RealForm) -> Iterator[Feed]:
+    """What the ranges of float16 are measured on: the data of the parity check."""
+    document = {**manifest_of(request, form, islands={}), "files": {}}
+    return feeds_of(_parity_data(request, form), manifest_from_json(json.dumps(document).encode()), limit=RANGE_IMAGES)
 
 
 def _random(spec: Mapping[str, Any], generator: torch.Generator) -> np.ndarray:
