@@ -34,7 +34,7 @@ def float16_from_float32(model: ir.Model, ranges: Ranges) -> dict[str, str]:
     for node in list(model.graph):
         typing.retype(node)
     typing.restore_outputs()
-    _drop_unused_weights(model.graph)
+    typing.replace_weights()
     return _by_layer(islands)
 
 
@@ -88,6 +88,17 @@ class _Typing:
             self.graph.append(cast)
             self.graph.outputs[index] = cast.outputs[0]
 
+    def replace_weights(self) -> None:
+        """Give the float16 weights the names of the float32 ones that nothing uses any more."""
+        for weight, half in self._half.items():
+            if weight.uses() or weight in self.graph.outputs:
+                continue
+            name = str(weight.name)
+            del self.graph.initializers[name], self.graph.initializers[str(half.name)]
+            assert half.const_value is not None
+            half.name = half.const_value.name = name
+            self.graph.register_initializer(half)
+
     def _as(self, value: ir.Value, wanted: ir.DataType, user: ir.Node) -> ir.Value:
         if is_weight(value) and value in self._narrow:
             value = self._in_float16(value)
@@ -118,10 +129,3 @@ def _cast_node(value: ir.Value, to: ir.DataType) -> ir.Node:
         node.metadata_props.update(source.metadata_props)
     node.outputs[0].name, node.outputs[0].dtype, node.outputs[0].shape = name, to, value.shape
     return node
-
-
-def _drop_unused_weights(graph: ir.Graph) -> None:
-    """Remove the initialisers that no node uses."""
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and value not in graph.outputs:
-            del graph.initializers[name]
