@@ -93,7 +93,9 @@ def test_the_file_computes_what_integers_would(model: ir.Model) -> None:
     x, found = outputs_of(copy, feeds(1))
     rounded, scales = rounded_weights(weight.const_value.numpy(), 1)
     levels = np.clip(np.rint(x / scale_of(t)), -128, 127).astype(np.int32)
-    np.testing.assert_allclose(found, (levels @ rounded.astype(np.int32)) * (scale_of(t) * scales), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        found, (levels @ rounded.astype(np.int32)) * (scale_of(t) * scales), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_the_noise_is_that_of_eight_bits(model: ir.Model) -> None:

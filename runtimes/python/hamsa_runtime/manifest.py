@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,7 +139,11 @@ class Parity:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole manifest; see the module's tables for what each key may hold."""
+    """A whole manifest; see the module's tables for what each key may hold.
+
+    `islands` are the layers of a float16 model that stay in float32, each with its reason, "kind: what was found".
+    Older bundles do not list them.
+    """
 
     schema: int
     name: str
@@ -156,6 +160,7 @@ class Manifest:
     versions: Mapping[str, str]
     calibration: Mapping[str, Any] | None
     parity: Parity | None
+    islands: Mapping[str, str] = field(default_factory=dict)
 
 
 def _sha256(value: Any, where: str) -> str:
@@ -232,6 +237,7 @@ _MANIFEST: dict[str, Check[Any]] = {
     "calibration": nullable(json_object),
     "parity": nullable(record(Parity, _PARITY)),
 }
+_MANIFEST_SINCE: dict[str, Check[Any]] = {"islands": dict_of(text)}
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -246,7 +252,7 @@ def manifest_from_json(data: bytes) -> Manifest:
     # A newer schema may have other keys: say that it is newer, not that its keys are unknown.
     if isinstance(document, dict) and "schema" in document:
         _MANIFEST["schema"](document["schema"], "schema")
-    manifest = record(Manifest, _MANIFEST)(document, "")
+    manifest = record(Manifest, _MANIFEST, _MANIFEST_SINCE)(document, "")
     _check_names(manifest)
     if manifest.preprocessing is not None:
         _check_preprocessing(manifest.preprocessing, manifest.inputs)
