@@ -28,9 +28,8 @@ from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
-from hamsa_deploy.precision.constants import constant_of, known_shape
+from hamsa_deploy.precision.constants import constant_of, evaluated, known_shape
 
 UNSCALED = 0
 
@@ -238,19 +237,11 @@ def _move(flow: ScaleFlow, node: ir.Node) -> None:
     arrays += [constant_of(value) for value in node.inputs[moved:] if value is not None]
     if any(array is None for array in arrays) or None in node.inputs:
         return
-    names = [f"input_{index}" for index in range(len(arrays))]
-    results = _evaluate(node, dict(zip(names, arrays, strict=True)))
+    results = evaluated(node, [array for array in arrays if array is not None])
     if all(ids.shape == known_shape(value) for ids, value in zip(results, node.outputs, strict=True)):
         flow.follow(node, *range(moved))
         for ids, value in zip(results, node.outputs, strict=True):
             flow.put(value, Labels(_gathered(ids), known[0].power))
-
-
-def _evaluate(node: ir.Node, feeds: dict[str, np.ndarray | None]) -> list[np.ndarray]:
-    copy = ir.to_proto(node)
-    del copy.input[:]
-    copy.input.extend(feeds)
-    return [np.asarray(result) for result in ReferenceEvaluator(copy).run(None, feeds)]
 
 
 def _spread(labels: Labels | None, value: ir.Value | None) -> np.ndarray | None:

@@ -82,6 +82,16 @@ def test_a_sum_with_something_unscaled_stops_the_scale():
     assert done.undone == ["v1_unscaled"]
 
 
+def test_a_sum_of_different_powers_of_the_scale_stops_it():
+    drawing = Drawing(ROWS, WIDTH)
+    spectrum = spectrum_of(drawing)
+    power = drawing.add("Mul", spectrum, spectrum, **SIZE)
+    total = drawing.add("Add", power, spectrum, **SIZE)
+    mixed = [drawing.add("MatMul", spectrum, WEIGHT, **SIZE) for _ in range(2)]
+    _, done = check(drawing.model(drawing.add("Add", *mixed, **SIZE), total), spectrum)
+    assert done == Equalisation()  # three products, for the two summands of the total and for the first output
+
+
 def test_a_factor_without_rows_lets_the_scale_pass_and_one_with_rows_undoes_it():
     drawing = Drawing(ROWS, WIDTH)
     spectrum = spectrum_of(drawing)
