@@ -5,9 +5,9 @@ For x (batch, n, d) and any linear map F along the n samples,
     y = F x = F (x - mean(x)) + (F 1) mean(x),        1 the signal of n ones
 
 exact. For a discrete Fourier transform F 1 is zero but at k = 0, so y gets the mean back in one row. Worth having
-where the mean is large against the deviations from it, as behind a sigmoid or for raw pixels. Behind SiLU it is not: the
-ranges of HAMSA-S, random weights and photographs, change by factors from 0.95 to 1.27, those of hamsa_nano from 1.09 to
-1.66.
+where the mean is large against the deviations from it, as behind a sigmoid or for raw pixels. Behind SiLU it is not:
+the ranges of HAMSA-S, random weights and photographs, shrink by factors from 0.95 to 1.27, those of hamsa_nano from
+1.09 to 1.66.
 
 A transform is found by what it does: a chain of MatMul with a constant on the left and Reshape, from a value x to the
 values that something else reads, in which 1 v for a random row v (1, d) arrives as one row times v, the same in all
