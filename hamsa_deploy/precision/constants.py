@@ -73,3 +73,10 @@ def known_shape(value: ir.Value) -> tuple[int, ...] | None:
     if value.shape is None:
         return None
     return tuple(size if isinstance(size, int) else 1 for size in value.shape)
+
+
+def without_leading_ones(array: np.ndarray, least: int) -> np.ndarray:
+    """The array with as few axes as broadcasting allows, but not fewer than `least`."""
+    while array.ndim > least and array.shape[0] == 1:
+        array = array[0]
+    return array

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.precision.constants import NewConstants, constant_of, drop_unused
+from hamsa_deploy.precision.constants import NewConstants, constant_of, drop_unused, without_leading_ones
 from hamsa_deploy.precision.insertion import hand_over, insert_behind
 from hamsa_deploy.precision.scale_flow import UNSCALED, ScaleFlow, has_rows
 
@@ -87,7 +87,8 @@ def equalise(
     while True:
         flow = ScaleFlow(model.graph, declined, into_transforms=into_transforms)
         sizes = _Sizes(flow, ranges)
-        poor = {node for node, labels in flow.sites.items() if not sizes.worth_it(int(flow.regions[labels.max()]))}
+        # What nobody measured first: it can stand in the way of the others.
+        poor = flow.sites_outside(sizes.served) or flow.sites_outside(set(filter(sizes.worth_it, sizes.served)))
         if not poor:
             return _apply(model, flow, sizes.scale_of_label(), sizes.measured)
         declined |= poor
@@ -157,7 +158,7 @@ class _Rewriting:
             before = np.swapaxes(before, -1, -2) if before.ndim > 1 else before
         factor = before / result
         if (factor != 1).any():
-            scaled = _without_leading_ones(constant.astype(np.float64) * factor, constant.ndim)
+            scaled = without_leading_ones(constant.astype(np.float64) * factor, constant.ndim)
             node.replace_input_with(place, self.constants.add(scaled, f"{stored.name}_equalised"))
 
     def _takes_scales(self, node: ir.Node, place: int) -> bool:
@@ -176,14 +177,8 @@ class _Rewriting:
     def undo(self, value: ir.Value) -> str:
         """Multiply by the scale behind a value, for the uses that need it undone."""
         uses = value.uses() if value in self.flow.unscaled_from_here else self.flow.stops(value)
-        factor = self.constants.add(_without_leading_ones(self.scales[value], 0), f"{value.name}_scale")
+        factor = self.constants.add(without_leading_ones(self.scales[value], 0), f"{value.name}_scale")
         name = f"{value.name}_unscaled"
         result = insert_behind(self.flow.graph, value, "Mul", [value, factor], name)
         hand_over(self.flow.graph, value, result, uses)
         return name
-
-
-def _without_leading_ones(array: np.ndarray, least: int) -> np.ndarray:
-    while array.ndim > least and array.shape[0] == 1:
-        array = array[0]
-    return array
