@@ -89,7 +89,7 @@ def test_a_float16_bundle_without_float16_layers_is_an_error(
     from hamsa_runtime.backends import openvino as backend
 
     monkeypatch.setitem(backend.PRECISIONS, "bf16", ("dynamic", "f16", "FP32"))
-    with pytest.raises(MissingError, match="OpenVINO would run in .*f32 on CPU") as caught:
+    with pytest.raises(MissingError, match=r"OpenVINO would run in .*f32 on CPU") as caught:
         Engine(make_bundle("openvino", precision="bf16"))  # its layers are float32, and its hint leaves them so
     assert caught.value.expected == "f16 on CPU"
 
