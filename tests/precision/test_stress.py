@@ -1,39 +1,36 @@
 """The trained hamsa_nano in float16, with weights and inputs that stress it, against itself in float32.
 
-ONNX Runtime on CPUs computes chains of float16 operators in float32, and so would hide an overflow between two of them.
-Each float16 value of the graph is therefore looked at as well. Where OpenVINO has float16 instructions, it runs the
-same file.
+Scaled inputs and extreme images come as a surprise: ranges are measured on ordinary digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import openvino
 import pytest
 import torch
 
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.models.hamsa import HAMSA
-from hamsa_deploy.parity.metrics import same_top1, top1_margins
+from hamsa_deploy.parity.metrics import relative_errors, same_top1, top1_margins
 from hamsa_deploy.pipeline import Request, form_of_request
-from hamsa_deploy.precision.float16 import float16_from_float32
-from hamsa_deploy.precision.observation import observed, values_by_name
-from hamsa_deploy.precision.ranges import ranges_of
+from hamsa_deploy.precision.islands import LARGEST, SMALLEST_NORMAL
 from hamsa_deploy.samples import digits
+from tests.precision.typed import infinite_values, outputs_of, typed
 
 SIZE, CHANNELS = 32, 3
 CALIBRATION = 64
-# The two best logits are rounded to 11 bits each: half a unit in the last place is 2^-11 of a number at most.
+# Both of the two best logits are rounded to 11 bits, by 2^-11 of themselves at most.
 TIE = 2 * 2.0**-11
 
-SCALES = (1e-3, 1.0, 1e3)
-PARTS = {
+# Which weights are scaled. K_hat, which is what the file holds, is linear in psi.
+PARTS: dict[str, Callable[[ir.Node, np.ndarray], bool]] = {
     "psi": lambda node, weight: node.op_type == "Mul" and weight.ndim == 2 and weight.shape[1] > 1,
     "linear_in": lambda node, weight: node.metadata_props.get("module", "").endswith("linear_in"),
+    "convolutions": lambda node, weight: node.op_type == "Conv",
     "all products": lambda node, weight: node.op_type in ("MatMul", "Conv", "Gemm"),
 }
 
@@ -44,8 +41,8 @@ def normalised(pixels: np.ndarray) -> np.ndarray:
 
 
 def all_digits() -> np.ndarray:
-    grey = digits()[0]
-    return normalised(grey.repeat(SIZE // grey.shape[1], axis=1).repeat(SIZE // grey.shape[2], axis=2))
+    pixels = digits()[0]
+    return normalised(pixels.repeat(SIZE // pixels.shape[1], axis=1).repeat(SIZE // pixels.shape[2], axis=2))
 
 
 def extremes() -> np.ndarray:
@@ -57,14 +54,15 @@ def extremes() -> np.ndarray:
     return normalised(np.concatenate([constant, impulses, 255 - impulses]))
 
 
-DIGITS, EXTREMES = all_digits(), extremes()
-EVERYTHING = np.concatenate([scale * images for scale in SCALES for images in (DIGITS, EXTREMES)])
+IMAGES = np.concatenate([extremes(), all_digits()])
+ORDINARY = IMAGES[-CALIBRATION:]
+SCALED = np.concatenate([IMAGES, 1e3 * IMAGES[:100], 1e-3 * IMAGES[:100]])
 
 
 def trained(norm: str) -> HAMSA:
-    """hamsa_nano; for the transform that is not normalised with the weights that compute the same.
+    """hamsa_nano; for the transform that is not normalised, with weights by which it computes the same.
 
-    U_hat, and Y_hat with it, are sqrt(n) times as large: psi, W_g and W_2 are divided by that.
+    U_hat, and Y_hat with it, are sqrt(n) times as large there: psi, W_g and W_2 are divided by that.
     """
     model = load_model("hamsa_nano", norm=norm)
     assert isinstance(model, HAMSA)
@@ -77,75 +75,129 @@ def trained(norm: str) -> HAMSA:
     return model.eval()
 
 
-@pytest.fixture(scope="module", params=["ortho", "backward"])
-def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """hamsa_nano as float32 ONNX."""
+def written(norm: str, factory: pytest.TempPathFactory) -> str:
+    """hamsa_nano as a float32 ONNX file that takes normalised images."""
     how = model_entry("hamsa_nano").preprocessing
-    form = form_of_request(Request(trained(request.param), "onnx", preprocessing=how, input_dtype="float32"))
-    path = tmp_path_factory.mktemp("nano") / f"{request.param}.onnx"
+    form = form_of_request(Request(trained(norm), "onnx", preprocessing=how, input_dtype="float32"))
+    path = factory.mktemp("nano") / f"{norm}.onnx"
     form.write(path)
     return str(path)
 
 
+@pytest.fixture(scope="module")
+def ortho(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written("ortho", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def backward(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written("backward", tmp_path_factory)
+
+
 def scaled(file: str, part: str, scale: float) -> ir.Model:
-    """The model with some weights scaled. K_hat, which the file holds, is linear in psi."""
+    """The model with some weights scaled; the matrices of the transforms are none."""
     model = ir.load(file)
-    chosen = {
-        value.name: value
+    weights = {
+        value
         for node in model.graph
+        if not str(node.name).startswith("node_matmul")
         for value in node.inputs
         if value is not None and value.const_value is not None and value.dtype == ir.DataType.FLOAT
-        and "matmul" not in str(node.name) and PARTS[part](node, value.const_value.numpy())
+        and PARTS[part](node, value.const_value.numpy())
     }  # fmt: skip
-    assert chosen
-    for value in chosen.values():
+    assert weights
+    for value in weights:
         assert value.const_value is not None
         value.const_value = ir.tensor(value.const_value.numpy() * np.float32(scale), name=value.name)
     return model
 
 
+def with_rounded_weights(model: ir.Model) -> ir.Model:
+    """The float32 model with weights of 11 bits, where float16 holds them at all."""
+    copy = ir.from_proto(ir.to_proto(model))
+    for value in copy.graph.initializers.values():
+        if value.const_value is not None and value.dtype == ir.DataType.FLOAT:
+            weight = value.const_value.numpy()
+            fits = (np.abs(weight) <= LARGEST) & (np.abs(weight) >= SMALLEST_NORMAL)
+            value.const_value = ir.tensor(np.where(fits, np.float16(weight * fits), weight), name=value.name)
+    return copy
+
+
 def logits_of(model: ir.Model, images: np.ndarray) -> np.ndarray:
-    data = ir.to_proto(model).SerializeToString()
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["logits"], {"images": images})[0])
+    return outputs_of(model, {"images": images})[0]
 
 
-def float16_of(model: ir.Model) -> tuple[ir.Model, dict[str, str]]:
-    half = ir.from_proto(ir.to_proto(model))
-    ranges = ranges_of(model, ({"images": image[None]} for image in DIGITS[:CALIBRATION]))
-    return half, float16_from_float32(half, ranges)
+def typed_on_digits(model: ir.Model) -> tuple[ir.Model, dict[str, str]]:
+    return typed(model, ({"images": image[None]} for image in ORDINARY))
 
 
-def infinite_values(half: ir.Model, images: np.ndarray) -> Iterator[str]:
-    """Names of the float16 values that are not finite somewhere."""
-    names = [name for name, value in values_by_name(half.graph).items() if value.dtype == ir.DataType.FLOAT16]
-    assert len(names) > 200
-    for arrays in observed(half, names, [{"images": images}]):
-        yield from (name for name, array in arrays.items() if not np.isfinite(array).all())
+def check_top1(found: np.ndarray, expected: np.ndarray) -> None:
+    assert np.isfinite(found).all()
+    wrong = ~same_top1(found, expected) & (top1_margins(expected) >= TIE)
+    assert not wrong.any(), np.flatnonzero(wrong)
 
 
-def undecided(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    return ~same_top1(found, expected) & (top1_margins(expected) >= TIE)
+@pytest.mark.parametrize("norm", ["ortho", "backward"])
+def test_scaled_inputs_and_extreme_images_keep_their_top1(norm: str, request: pytest.FixtureRequest) -> None:
+    model = ir.load(request.getfixturevalue(norm))
+    half, islands = typed_on_digits(model)
+    assert {reason.split(":")[0] for reason in islands.values()} == {"magnitude"}
+    expected = logits_of(model, SCALED)
+    assert (expected[len(extremes()) : len(IMAGES)].argmax(axis=1) == digits()[1]).mean() > 0.97
+    check_top1(logits_of(half, SCALED), expected)
+    assert infinite_values(half, {"images": SCALED[::8]}) == []
 
 
-if __name__ == "__main__":
-    import time
-    from collections import Counter
-    import sys
-    from pathlib import Path
-    Path("/tmp/fp16x/st").mkdir(exist_ok=True)
-    for norm in ("ortho","backward"):
-        path=Path(f"/tmp/fp16x/st/{norm}.onnx")
-        if not path.exists():
-            t=time.time()
-            form_of_request(Request(trained(norm), "onnx", preprocessing=model_entry("hamsa_nano").preprocessing, input_dtype="float32")).write(path)
-            print("export", time.time()-t)
-        for part in PARTS:
-            for s in SCALES:
-                t=time.time()
-                m=scaled(str(path), part, s); t1=time.time(); half,isl=float16_of(m); t2=time.time()
-                a=logits_of(half,EVERYTHING); b=logits_of(m,EVERYTHING); t3=time.time()
-                inf=list(infinite_values(half,EVERYTHING)); t4=time.time()
-                print(norm,part,s,"acc",(b[:360].argmax(1)==digits()[1]).mean() , Counter(r.split(":")[0] for r in isl.values()), "finite",np.isfinite(a).all(), np.isfinite(b).all(),"inf values",inf[:5],len(inf),"differ",(~same_top1(a,b)).sum(),"undecided",undecided(a,b).sum(), np.flatnonzero(undecided(a,b))[:8], top1_margins(b)[undecided(a,b)][:8], "%.1f %.1f %.1f %.1f"%(t1-t,t2-t1,t3-t2,t4-t3))
-                ranges_of
-                if "-v" in sys.argv: [print("    ",k,v) for k,v in isl.items() if not v.startswith("magn")]
+@pytest.mark.skipif(
+    "FP16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="this CPU has no float16"
+)
+@pytest.mark.parametrize("norm", ["ortho", "backward"])
+def test_real_float16_arithmetic_gives_the_same_verdict(norm: str, request: pytest.FixtureRequest) -> None:
+    model = ir.load(request.getfixturevalue(norm))
+    half, _ = typed_on_digits(model)
+    core = openvino.Core()
+    network = core.read_model(ir.to_proto(half).SerializeToString())
+    compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "dynamic"})
+    check_top1(compiled({"images": SCALED})["logits"], logits_of(model, SCALED))
+
+
+@pytest.mark.parametrize(
+    ("norm", "part", "scale", "kinds"),
+    [
+        ("ortho", "psi", 1e-3, {"magnitude"}),
+        ("ortho", "linear_in", 1e-3, {"magnitude"}),
+        ("ortho", "convolutions", 1e-3, {"magnitude", "underflow"}),
+        ("ortho", "convolutions", 1e3, {"magnitude", "overflow"}),
+        ("ortho", "all products", 1e-3, {"magnitude", "underflow"}),
+        ("backward", "psi", 1e-3, {"magnitude"}),
+    ],
+)
+def test_scaled_weights_keep_the_top1(
+    norm: str, part: str, scale: float, kinds: set[str], request: pytest.FixtureRequest
+) -> None:
+    model = scaled(request.getfixturevalue(norm), part, scale)
+    half, islands = typed_on_digits(model)
+    assert {reason.split(":")[0] for reason in islands.values()} == kinds
+    check_top1(logits_of(half, IMAGES), logits_of(model, IMAGES))
+    assert infinite_values(half, {"images": IMAGES[:24]}) == []
+
+
+@pytest.mark.parametrize(
+    ("norm", "part"),
+    [("ortho", "psi"), ("ortho", "linear_in"), ("ortho", "all products"), ("backward", "psi")],
+)
+def test_a_model_that_rounding_upsets_is_upset_no_further(norm: str, part: str, request: pytest.FixtureRequest) -> None:
+    """Weights 1000 times as large drive the gates by numbers in the thousands, of which float16 keeps 11 bits.
+
+    float32 itself then changes its mind when its weights are rounded to 11 bits: by 1 to 4 % of the largest logit in
+    most images, instead of by 0.01 %. float16 shall lose no more than that, but for the activations, which are rounded
+    as well: twice as much.
+    """
+    model = scaled(request.getfixturevalue(norm), part, 1e3)
+    half, islands = typed_on_digits(model)
+    assert "overflow" in {reason.split(":")[0] for reason in islands.values()}
+    found, expected = logits_of(half, IMAGES), logits_of(model, IMAGES)
+    assert np.isfinite(found).all()
+    assert infinite_values(half, {"images": IMAGES[:24]}) == []
+    by_weights = logits_of(with_rounded_weights(model), IMAGES)
+    assert np.median(relative_errors(found, expected)) < 2 * np.median(relative_errors(by_weights, expected))
