@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import onnx
+import onnx.parser
+import onnx.shape_inference
 import onnx_ir as ir
 import onnxruntime
 
 from hamsa_deploy.precision.float16 import float16_from_float32
 from hamsa_deploy.precision.observation import Arrays, observed, values_by_name
 from hamsa_deploy.precision.ranges import ranges_of
+
+
+def graph(body: str, inputs: str, outputs: str = "float[batch, 2] out", **weights: np.ndarray) -> ir.Model:
+    """A model from nodes in ONNX's text form; types and shapes between them are inferred."""
+    opsets = '"": 20, "com.microsoft": 1'
+    proto = onnx.parser.parse_model(
+        f"<ir_version: 10, opset_import: [{opsets}]> g ({inputs}) => ({outputs}) {{ {body} }}"
+    )
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
+    return ir.from_proto(onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True))
 
 
 def typed(model: ir.Model, feeds: Iterable[Arrays]) -> tuple[ir.Model, dict[str, str]]:
