@@ -22,14 +22,15 @@ from hamsa_runtime.manifest import Manifest
 with no_usage_reports():
     import openvino
 
-<<<<<<< HEAD
-# bundle precision: (execution precision to ask for, capability that the device must report). What an int8 bundle leaves
-# in floating point runs in float32: asked for bfloat16, the plugin converts back and forth, slower by 6 % (HAMSA-S).
-PRECISIONS = {"fp32": ("f32", "FP32"), "fp16": ("f16", "FP16"), "bf16": ("bf16", "BF16"), "int8": ("f32", "INT8")}
-=======
-# bundle precision: (execution precision to ask for, what layers then run in, capability that the device must report)
-PRECISIONS = {"fp32": ("f32", "f32", "FP32"), "fp16": ("dynamic", "f16", "FP16"), "bf16": ("bf16", "bf16", "BF16")}
->>>>>>> fp16
+# bundle precision: (execution precision to ask for, what layers then run in, capability that the device must report).
+# What an int8 bundle leaves in floating point runs in float32: asked for bfloat16, the plugin converts back and forth,
+# slower by 6 % (HAMSA-S).
+PRECISIONS = {
+    "fp32": ("f32", "f32", "FP32"),
+    "fp16": ("dynamic", "f16", "FP16"),
+    "bf16": ("bf16", "bf16", "BF16"),
+    "int8": ("f32", "f32", "INT8"),
+}
 FILES = {"openvino": "model.xml", "onnx": "model.onnx"}
 
 
