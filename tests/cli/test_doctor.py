@@ -11,6 +11,7 @@ from hamsa_deploy.cli import machine
 from hamsa_deploy.cli.doctor import main
 from hamsa_deploy.cli.machine import Device, Found, answers
 from hamsa_deploy.cli.packages import PACKAGES
+from hamsa_deploy.processor import processor_from
 
 ALL_HERE = {package.module: Found("1.0") for package in PACKAGES}
 CPU = Device("openvino", "CPU", "a processor", ("FP32", "BF16", "INT8"))
@@ -83,4 +84,4 @@ def test_instruction_sets_are_read_from_cpuinfo(cpuinfo: str, expected: tuple[st
 
 def test_processor_name_and_cores_are_read_from_cpuinfo() -> None:
     text = "processor : 0\nmodel name : Fast One\n\nprocessor : 1\nmodel name : Fast One\n"
-    assert machine._processor_from(text) == "Fast One, 2 logical cores"
+    assert processor_from(text) == "Fast One, 2 logical cores"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hamsa_runtime.backends import check_names
+from hamsa_runtime.backends import Operator, check_names
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
@@ -70,11 +70,7 @@ class Runner:
 
     def describe(self) -> dict[str, str]:
         """What runs; `layers` counts the precisions that the layers were really given."""
-        layers = Counter(
-            node.get_rt_info()["runtimePrecision"].astype(str)
-            for node in self._compiled.get_runtime_model().get_ordered_ops()
-            if node.get_rt_info()["layerType"].astype(str) not in ("Input", "Output", "Const")
-        )
+        layers = Counter(operator.precision for operator in self.operators())
         return {
             "backend": "openvino",
             "version": openvino.__version__,
@@ -82,6 +78,11 @@ class Runner:
             "precision": self._precision,
             "layers": ", ".join(f"{count} {name}" for name, count in layers.most_common()),
         }
+
+    def operators(self) -> list[Operator]:
+        """The plugin's runtime model, without inputs, outputs and constants."""
+        rows = (node.get_rt_info() for node in self._compiled.get_runtime_model().get_ordered_ops())
+        return [_operator(row) for row in rows if row["layerType"].astype(str) not in ("Input", "Output", "Const")]
 
     def close(self) -> None:
         """Drops the request before the model that it belongs to."""
@@ -105,6 +106,11 @@ class Runner:
                 expected=f"{self._precision} on {self._device}",
                 fix="export for a precision that this device has",
             )
+
+
+def _operator(row: openvino.RTMap) -> Operator:
+    kind, precision, names = (row[key].astype(str) for key in ("layerType", "runtimePrecision", "originalLayersNames"))
+    return Operator(kind, precision, tuple(names.split(",")))
 
 
 def _check_device(core: openvino.Core, device: str) -> None:
