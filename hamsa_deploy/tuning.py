@@ -9,6 +9,7 @@ it longer, so of several the shortest counts.
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ from torch import Tensor, nn
 
 from hamsa_deploy.spectral.costs import nanoseconds
 from hamsa_deploy.spectral.plans import Plan, candidates
-from hamsa_deploy.timing import milliseconds
 from hamsa_runtime import Engine
 
 # A plan is preferred to the model's choice if it takes at most this share of its time: medians of repeated
@@ -154,7 +154,7 @@ def engine_timer(build: Build, batch: int) -> Timer:
         batch: of every run.
     """
 
-    def timer(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
+    def milliseconds(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
         x = np.random.default_rng(0).standard_normal((batch, n, columns), dtype=np.float32)
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             runs = []
@@ -165,7 +165,7 @@ def engine_timer(build: Build, batch: int) -> Timer:
                 runs.append(_run(stack.enter_context(Engine(bundle)), x))
             return _interleaved(runs)
 
-    return timer
+    return milliseconds
 
 
 def _run(engine: Engine, x: np.ndarray) -> Callable[[], object]:
@@ -174,10 +174,17 @@ def _run(engine: Engine, x: np.ndarray) -> Callable[[], object]:
 
 def _interleaved(runs: Sequence[Callable[[], object]]) -> list[float]:
     """The milliseconds of each, at a low percentile; a slow moment of the machine hits all of them."""
-    repeats = [max(1, round(SHORTEST_MS / milliseconds(run, 2))) for run in runs]
+    repeats = [max(1, round(SHORTEST_MS / _milliseconds(run, 2))) for run in runs]
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(ROUNDS):
         for run, count, found in zip(runs, repeats, times, strict=True):
             run()  # nobody pays for the caches that the one before left behind
-            found.append(milliseconds(run, count))
+            found.append(_milliseconds(run, count))
     return [float(np.percentile(found, PERCENTILE)) for found in times]
+
+
+def _milliseconds(run: Callable[[], object], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    return 1e3 * (time.perf_counter() - start) / repeats

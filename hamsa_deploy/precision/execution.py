@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hamsa_deploy.precision.executed import WORDS, executed
+from hamsa_deploy.precision.executed import executed, in_words
 from hamsa_deploy.precision.speed import speed
 from hamsa_deploy.processor import processor_name
 from hamsa_runtime import Engine
@@ -88,10 +88,10 @@ def _layers_not_in_int8(execution: Execution) -> list[str]:
 
 def _products_elsewhere(execution: Execution, precision: str) -> list[str]:
     others = {name: count for name, count in execution.products.items() if name != TYPES[precision]}
-    return [
-        f"{count} of {sum(execution.products.values())} products run in {WORDS.get(name, name)}, although {precision} was asked for"
-        for name, count in others.items()
-    ]
+    if not others:
+        return []
+    counts = f"{sum(others.values())} of {sum(execution.products.values())} products"
+    return [f"{counts} do not run in {precision}, although it was asked for: {in_words(others)}"]
 
 
 def _alternatives(target: str, precision: str) -> list[str]:
