@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-MOST_ROUNDS = 31
+MOST_ROUNDS = 25
 # Rounds stop here, though not before the third: a model of many seconds is measured with fewer.
 BUDGET_SECONDS = 4.0
 FEWEST_ROUNDS = 3
 # What is shorter is repeated for so long within one round, after a run that does not count: it pays for the caches and
 # for the threads, which still spin, of the one before. A run of a second does not notice.
-ROUND_SECONDS = 0.03
+ROUND_SECONDS = 0.02
 WARM_UP_BELOW_SECONDS = 1.0
 
 Run = Callable[[], object]
