@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import numpy as np
 from hamsa_runtime.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-IMAGES_KEY = "images"
+IMAGES_KEY, CLASSES_KEY = "images", "labels"
 EXPECTED_IMAGES = "a folder of images, or an .npz or .npy file with uint8 images (N, H, W, C)"
 
 
 def read_images(path: Path) -> list[Any]:
-    """Images for a model of images: paths from a folder, sorted, or uint8 arrays from a file."""
+    """Images for a model of images: paths from a folder, sorted, or uint8 arrays from a file.
+
+    A folder holds images, or one folder of images for each class.
+    """
     if path.is_dir():
-        return _images_in(path)
+        return [image for folder in _image_folders(path) for image in _images_in(folder)]
     arrays = _read_arrays(path, EXPECTED_IMAGES)
     fitting = {name: a for name, a in arrays.items() if a.dtype == np.uint8 and a.ndim in (3, 4)}
     chosen = fitting.get(IMAGES_KEY) if len(fitting) > 1 else next(iter(fitting.values()), None)
@@ -28,10 +32,51 @@ def read_images(path: Path) -> list[Any]:
     return list(chosen)
 
 
+def read_classes(path: Path, names: Sequence[str] | None) -> list[int] | None:
+    """The true class of each image that `read_images` finds, or None where nothing tells it.
+
+    Args:
+        path: a folder with a folder for each class, or an .npz file with whole numbers under "labels".
+        names: of the classes, in order of the logits; without them, folders count in order of their names.
+
+    Raises:
+        InputError: a folder that is no class, or labels that are no classes.
+    """
+    if path.is_dir():
+        folders = _image_folders(path)
+        if folders == [path]:
+            return None
+        classes = list(names) if names is not None else [folder.name for folder in folders]
+        unknown = [folder.name for folder in folders if folder.name not in classes]
+        if unknown:
+            raise InputError(
+                f"{path}: the folders {', '.join(unknown)} are no classes of the model",
+                expected=f"folders called {', '.join(classes[:5])}{' ...' if len(classes) > 5 else ''}",
+                fix="--labels FILE, with the names of the folders in order of the logits",
+            )
+        return [classes.index(folder.name) for folder in folders for _ in _images_in(folder)]
+    labels = _read_arrays(path, EXPECTED_IMAGES).get(CLASSES_KEY)
+    if labels is None:
+        return None
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or (labels.size and labels.min() < 0):
+        raise InputError(
+            f"{path}: {CLASSES_KEY!r} holds {labels.dtype} {labels.shape}",
+            expected="whole numbers (N,), the class of each image",
+        )
+    return [int(label) for label in labels]
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray] | np.ndarray:
     """Inputs for any other model: arrays by input name from an .npz, or the one array of an .npy."""
     arrays = _read_arrays(path, "an .npz file with one array per input of the model")
     return arrays if path.suffix == ".npz" else next(iter(arrays.values()))
+
+
+def _image_folders(path: Path) -> list[Path]:
+    """The folder itself if it holds images, or else the folders in it."""
+    inner = sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+    has_images = any(each.suffix.lower() in IMAGE_SUFFIXES for each in path.iterdir())
+    return [path] if has_images or not inner else inner
 
 
 def _images_in(folder: Path) -> list[Path]:

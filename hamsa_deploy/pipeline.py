@@ -15,11 +15,12 @@ pack                  manifest, hashes, one rename                  bundle
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -35,13 +36,17 @@ from torch import nn
 from hamsa_deploy.bundle import Stage, staged_bundle
 from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_entrance import OnnxFile, form_of_file, load_onnx
-from hamsa_deploy.parity import check_parity
-from hamsa_deploy.precision.accuracy import layers_kept
-from hamsa_deploy.precision.calibrate import Calibrated, calibrated
+from hamsa_deploy.parity import ParityReport, check_parity
+from hamsa_deploy.precision.accuracy import described, layers_kept
+from hamsa_deploy.precision.calibrate import Calibrated, calibrated, feeds_of_inputs
+from hamsa_deploy.precision.calibration_set import calibration_set
+from hamsa_deploy.precision.evaluation import Arrays
 from hamsa_deploy.precision.execution import execution_of, warnings_of
 from hamsa_deploy.precision.feeds import feeds_of
 from hamsa_deploy.precision.float16 import float16_from_float32
 from hamsa_deploy.precision.passes import PASSES
+from hamsa_deploy.precision.quantisation import ranking
+from hamsa_deploy.precision.ranges import ranges_of
 from hamsa_deploy.precision.thresholds import AUTO, METHODS
 from hamsa_deploy.real_form import RealForm, form_of_program
 from hamsa_deploy.spectral import to_real
@@ -51,14 +56,17 @@ from hamsa_deploy.targets import openvino as openvino_target
 from hamsa_deploy.tuning import choices, engine_timer, with_measurements
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.bundle import Bundle
-from hamsa_runtime.errors import InputError, unknown_name
-from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest
+from hamsa_runtime.errors import InputError, ParityError, unknown_name
+from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest, manifest_from_json
 
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
 PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
 MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
 FLOAT32 = "fp32"
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
+# Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
+# range beyond the headroom that is kept anyway.
+RANGE_IMAGES = 64
 
 LOG = logging.getLogger(__name__)
 
@@ -131,7 +139,8 @@ def export(
             runtime, and the graph takes normalised NCHW floats.
         batch: a fixed batch size; by default the batch is dynamic.
         labels: class names in order of the logits.
-        data: images (or arrays) for the parity check; by default random arrays for a model without preprocessing.
+        data: images (or arrays) for the parity check, and for the ranges of float16; by default random arrays for a
+            model without preprocessing.
         provenance: `reference`, `config` and `weights` for the manifest.
         tune: measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost
             model; the manifest's `plan` lists what was measured.
@@ -173,7 +182,7 @@ def export(
         with progress("parity"):
             stage.write_manifest(manifest)
             report = check_parity(stage.folder, model, _parity_data(request, form))
-            report.require()
+            _require(report, written.ready)
         if twin:
             with progress("speed"):
                 manifest["execution"] = _execution(request, form, written, stage, twin)
@@ -186,13 +195,29 @@ def export(
     return bundle
 
 
+def _require(report: ParityReport, ready: Calibrated | None) -> None:
+    """Raise ParityError if the verdict is negative; for int8 with the layers that cost most."""
+    if ready is None or report.passed:
+        report.require()
+        return
+    costs = ranking(ready.quantisation, ready.measurements)
+    raise ParityError(
+        "int8 is outside its limits: " + "; ".join(report.failures),
+        expected=", ".join(f"{k} {v:g}" for k, v in report.thresholds.as_dict().items()),
+        cause="layers that int8 cannot hold, with the signal-to-noise ratio that each alone leaves: "
+        + described(ready.quantisation, costs),
+        fix="--max-drop 0.5, which keeps the costliest layers in floating point; more calibration images; or --bf16",
+    )
+
+
 @dataclass(frozen=True)
 class Written:
-    """What became of the precision: float16's islands, and int8's calibration, as the manifest has them; and which
-    nodes are int8, with the names of their layers."""
+    """What became of the precision: float16's islands, and int8's calibration, as the manifest has them and itself, and
+    which nodes are int8, with what reports call them."""
 
     islands: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
+    ready: Calibrated | None = None
     int8_layers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -209,7 +234,8 @@ def _write_files(
     islands: dict[str, str] = {}
     if request.precision == "fp16":
         with progress("float16"):
-            islands = float16_from_float32(onnx_model)
+            ranges = ranges_of(onnx_model, _range_feeds(request, form))
+            islands = float16_from_float32(onnx_model, ranges)
             onnx_target.save(onnx_model, folder / onnx_target.FILE)
     if request.to == "openvino":
         with progress("openvino"):
@@ -219,28 +245,26 @@ def _write_files(
 
 def _write_int8(request: Request, form: RealForm, model: ir.Model, folder: Path, progress: Progress) -> Written:
     with progress("calibrate"):
-        draft = manifest_of(request, form, Written())
-        manifest = Stage(folder, folder).write_manifest(draft).manifest
-        ready = calibrated(model, manifest, request.calibration, request.calibration_method, request.passes)
+        ready = calibrated(
+            model, _draft(request, form), request.calibration, request.calibration_method, request.passes
+        )
     kept: list[str] = []
     if request.max_drop is not None:
         with progress("search"):
-            kept = _layers_kept(request, form, ready, draft, request.max_drop)
+            kept = _layers_kept(request, form, ready, request.max_drop)
     with progress("int8"):
         ready.write(request.to, folder, kept)
     layers = {site.node: site.layer for site in ready.quantisation.without(kept)}
-    return Written(calibration=ready.as_manifest(kept), int8_layers=layers)
+    return Written(calibration=ready.as_manifest(kept), ready=ready, int8_layers=layers)
 
 
-def _layers_kept(
-    request: Request, form: RealForm, ready: Calibrated, draft: Mapping[str, Any], max_drop: float
-) -> list[str]:
+def _layers_kept(request: Request, form: RealForm, ready: Calibrated, max_drop: float) -> list[str]:
     """Nodes that have to stay in floating point for the accuracy to hold."""
     data = _parity_data(request, form)
 
     def build(folder: Path, kept: Sequence[str]) -> Manifest:
         ready.write(request.to, folder, kept)
-        return Stage(folder, folder).write_manifest(draft).manifest
+        return Stage(folder, folder).write_manifest(manifest_of(request, form, Written())).manifest
 
     return layers_kept(ready, build, request.model, data, request.classes, max_drop)
 
@@ -304,6 +328,15 @@ def _check_calibration(request: Request) -> None:
             expected="a method only for int8, whose scales it chooses",
             fix="leave --calibration-method away, or choose another precision",
         )
+    if request.max_drop is not None and request.precision != "int8":
+        raise InputError(
+            f"a largest loss of {request.max_drop:g} points for precision {request.precision}",
+            expected="--max-drop only for int8, some of whose layers can stay in floating point",
+            fix="leave --max-drop away: parity has limits for every precision",
+        )
+    for name in request.passes:
+        if name not in PASSES:
+            raise unknown_name("pass", name, PASSES)
 
 
 def _check_module(request: Request, model: nn.Module) -> None:
@@ -423,7 +456,8 @@ def manifest_of(request: Request, form: RealForm, written: Written) -> dict[str,
         "labels": None if request.labels is None else list(request.labels),
         "target": request.to,
         "precision": request.precision,
-        "options": {"float32_islands": len(written.islands)},
+        "options": {},
+        "islands": dict(written.islands),
         "plan": form.transforms,
         "versions": _versions(),
         "calibration": None if written.calibration is None else dict(written.calibration),
@@ -446,6 +480,19 @@ def _parity_data(request: Request, form: RealForm) -> Any:
         raise InputError("no images for the parity check", expected="data=, a list of images")
     generator = torch.Generator().manual_seed(0)
     return {spec["name"]: _random(spec, generator) for spec in form.inputs}
+
+
+def _range_feeds(request: Request, form: RealForm) -> Iterable[Arrays]:
+    """What the ranges of float16 are measured on: calibration inputs if given, or else the data of the parity check."""
+    manifest = _draft(request, form)
+    if request.calibration is not None:
+        return feeds_of_inputs(calibration_set(request.calibration, manifest, RANGE_IMAGES).inputs, manifest)
+    return feeds_of(_parity_data(request, form), manifest, limit=RANGE_IMAGES)
+
+
+def _draft(request: Request, form: RealForm) -> Manifest:
+    """The manifest as far as it is known before there are files: what the graph's inputs are made of."""
+    return manifest_from_json(json.dumps({**manifest_of(request, form, Written()), "files": {}}).encode())
 
 
 def _random(spec: Mapping[str, Any], generator: torch.Generator) -> np.ndarray:

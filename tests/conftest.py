@@ -1,9 +1,14 @@
-"""Hypothesis profiles: `ci` draws the same examples every time, `nightly` (make nightly) ten times as many new ones."""
+"""A cache of the tests' own, and Hypothesis profiles.
+
+Profile `ci` draws the same examples every time, `nightly` (make nightly) ten times as many new ones.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A failing example is printed as a script, so no database of examples is needed. Compiling a program takes a while.
@@ -11,3 +16,11 @@ settings.register_profile("base", database=None, deadline=None, suppress_health_
 settings.register_profile("ci", settings.get_profile("base"), max_examples=200, derandomize=True)
 settings.register_profile("nightly", settings.get_profile("base"), max_examples=2000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests measure is not kept for the next run, and what the user has measured is not used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli import summary
 from hamsa_deploy.cli.console import Stages, Terminal, run
-from hamsa_deploy.cli.parser import Parser, assignment, batch_size, one_of, shapes
+from hamsa_deploy.cli.parser import Parser, assignment, batch_size, one_of, points, shapes
 from hamsa_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ DESCRIPTION = (
 # Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
 TARGETS = ("onnx", "openvino")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PASSES = ("equalise",)
 CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse", "auto")
 MODELS = (
     "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vminet_ti, vminet_xs, vminet_s, vminet_b, "
@@ -109,6 +110,11 @@ def _add_calibration(parser: Parser) -> None:
     add("--calibration", type=Path, metavar="PATH",
         help="what int8 scales and float16 ranges are measured on: a folder of images, or .npz/.npy as for --data "
              "(default: built-in samples)")
+    add("--max-drop", type=points, metavar="POINTS",
+        help="for int8, the largest loss of top-1, in percentage points (without true classes: of agreement with the "
+             "original); the layers that cost most stay in floating point, as few as possible")
+    add("--without", type=one_of("pass", PASSES), action="append", default=[], metavar="PASS",
+        help=f"for int8, leave one of the rewritings away: {', '.join(PASSES)}; may be repeated")
     add("--calibration-method", type=one_of("calibration method", CALIBRATION_METHODS), default="auto",
         metavar="METHOD",
         help=f"how int8 scales follow from that: {', '.join(CALIBRATION_METHODS[:-1])}, or auto, which keeps the best "
@@ -118,8 +124,9 @@ def _add_calibration(parser: Parser) -> None:
 def _add_check(parser: Parser) -> None:
     parser.add_argument_group("comparison with the original").add_argument(
         "--data", type=Path, metavar="PATH",
-        help="a folder of images, or .npz/.npy with uint8 (N, H, W, C); for a model of arrays, "
-             "an .npz by input name (default: built-in samples, or random arrays)")
+        help="a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for "
+             "--max-drop, labels (N,); for a model of arrays, an .npz by input name (default: built-in samples, or "
+             "random arrays)")
 # fmt: on
 
 
@@ -133,7 +140,7 @@ def _export(options: Any, terminal: Terminal) -> int:
         output = options.output or Path("out", f"{request.name}-{request.to}-{request.precision}")
         document = _planned(request, stages) if options.dry_run else _exported(request, output, stages)
     if options.dry_run:
-        _show_plan(document, options.tune, output, terminal)
+        _show_plan(document, options, output, terminal)
     else:
         _show_result(document, stages.seconds, output, terminal)
     return 0
@@ -170,10 +177,11 @@ def _exported(request: Request, output: Path, stages: Stages) -> dict[str, Any]:
     return dataclasses.asdict(bundle.manifest)
 
 
-def _show_plan(document: dict[str, Any], tune: bool, output: Path, terminal: Terminal) -> None:
+def _show_plan(document: dict[str, Any], options: Any, output: Path, terminal: Terminal) -> None:
     from hamsa_deploy.pipeline import stages_of
 
-    stages = stages_of(document["target"], document["precision"], tune=tune)
+    search = options.max_drop is not None
+    stages = stages_of(document["target"], document["precision"], tune=options.tune, search=search)
     if terminal.as_json:
         rows = [{"name": name, "seconds": None} for name in stages]
         _write_json("planned", document, rows, output, terminal)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import torch
 from torch import nn
 
 from hamsa_deploy.cli.files import read_labels
-from hamsa_deploy.input_files import read_arrays, read_images
+from hamsa_deploy.input_files import read_arrays, read_classes, read_images
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
 from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.models.registry import bundled_weights
 from hamsa_deploy.onnx_entrance import load_onnx
 from hamsa_deploy.pipeline import Request
-from hamsa_deploy.samples import sample_images
+from hamsa_deploy.precision.passes import PASSES
+from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
 
@@ -53,6 +55,9 @@ def request_from_options(options: Any) -> Request:
         tune=options.tune,
         calibration=_calibration(options, how),
         calibration_method=options.calibration_method,
+        passes=_passes(options),
+        max_drop=options.max_drop,
+        classes=_classes(options, how, labels or entry.labels),
         provenance={
             "reference": options.model,
             "config": config,
@@ -74,6 +79,8 @@ def _request_from_onnx(options: Any) -> Request:
         tune=options.tune,
         calibration=_calibration(options, None),
         calibration_method=options.calibration_method,
+        passes=_passes(options),
+        max_drop=options.max_drop,
     )
 
 
@@ -134,6 +141,17 @@ def _data(options: Any, how: Preprocessing | None) -> Any:
     if options.data is not None:
         return read_images(options.data) if how else read_arrays(options.data)
     return sample_images(options.model) if how else None
+
+
+def _classes(options: Any, how: Preprocessing | None, labels: Sequence[str] | None) -> list[int] | None:
+    """The true classes of the images that the bundle is compared on."""
+    if options.data is not None:
+        return read_classes(options.data, labels) if how else None
+    return sample_classes(options.model) if how else None
+
+
+def _passes(options: Any) -> list[str]:
+    return [name for name in PASSES if name not in options.without]
 
 
 def _calibration(options: Any, how: Preprocessing | None) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def show_result(console: Console, document: Document, seconds: Mapping[str, floa
         console,
         Text.assemble((document["name"], "bold"), " for ", (_variant(document), "bold")),
         model_facts(document),
+        *_island_facts(document.get("islands", {})),
         _side_by_side(_stage_table(seconds), _file_table(document["files"])),
         _parity_table(document),
         *([_execution_facts(document)] if document.get("execution") else []),
@@ -127,6 +128,23 @@ def _transforms_text(plan: Iterable[Document]) -> str:
         for (length, factors), count in counts.items()
     ]
     return f"of length {', '.join(parts)}" if parts else "none: this model has no Fourier transform"
+
+
+def _island_facts(islands: Mapping[str, str]) -> Iterator[Table]:
+    """One line for each kind of layer that float16 cannot hold: how many, and the first with what was found there."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for layer, reason in islands.items():
+        kind, _, found = reason.partition(": ")
+        groups.setdefault(kind, []).append((layer, found))
+    if not groups:
+        return
+    facts = grid()
+    for number, (kind, members) in enumerate(groups.items()):
+        layer, found = members[0]
+        label = "kept in float32" if number == 0 else ""
+        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+        facts.add_row(Text(label, "cyan"), Text(f"{kind}: {layer}{more}: {found}"))
+    yield facts
 
 
 def _side_by_side(*tables: Table) -> Table:

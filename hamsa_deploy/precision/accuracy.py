@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from hamsa_deploy.onnx_entrance import OnnxFile
 from hamsa_deploy.parity.comparison import outputs_of_bundle, outputs_of_model
 from hamsa_deploy.precision.calibrate import Calibrated
 from hamsa_deploy.precision.evaluation import decibels
-from hamsa_deploy.precision.quantisation import ranking
+from hamsa_deploy.precision.quantisation import Quantisation, ranking
 from hamsa_deploy.precision.search import fewest_kept
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
@@ -54,6 +55,13 @@ class Accuracy:
                 f"{len(self._classes)} true classes for {len(self._predicted)} inputs", expected="one for each input"
             )
 
+    @property
+    def sha256(self) -> str:
+        """Of the model's predictions and the true classes: what a drop depends on, beside the bundle."""
+        digest = hashlib.sha256(self._predicted.tobytes())
+        digest.update(b"" if self._classes is None else self._classes.tobytes())
+        return digest.hexdigest()
+
     def drop(self, folder: Path) -> float:
         """The loss of the bundle in a folder, in points; negative if it is better than float32."""
         found = outputs_of_bundle(folder, self._data)[self._output].argmax(axis=1)
@@ -83,33 +91,42 @@ def layers_kept(
     Raises:
         ParityError: the loss is too large even with a single layer in int8; lists the layers that cost most.
     """
-    costs = ranking(ready.quantisation, ready.feeds, {}, lambda node, cost: None)
+    costs = ranking(ready.quantisation, ready.measurements)
     nodes = list(costs)
-    accuracy: Accuracy | None = None
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = build(Path(folder), ())
+        accuracy = Accuracy(data, outputs_of_model(model, data, manifest)[1], classes)
+    known = ready.measurements.numbers(
+        ready.quantisation.model,
+        "drops",
+        target=manifest.target,
+        thresholds=dict(ready.quantisation.thresholds),
+        accuracy=accuracy.sha256,
+    )
 
     def drop_with(number: int) -> float:
-        nonlocal accuracy
-        with tempfile.TemporaryDirectory() as folder:
-            manifest = build(Path(folder), nodes[:number])
-            if accuracy is None:
-                accuracy = Accuracy(data, outputs_of_model(model, data, manifest)[1], classes)
-            drop = accuracy.drop(Path(folder))
-        logger.info("%d of %d layers in floating point: %.2f points lost", number, len(nodes), drop)
-        return drop
+        name = str(number)
+        if name not in known:
+            with tempfile.TemporaryDirectory() as folder:
+                build(Path(folder), nodes[:number])
+                known[name] = accuracy.drop(Path(folder))
+            known.save()
+        logger.info("%d of %d layers in floating point: %.2f points lost", number, len(nodes), known[name])
+        return known[name]
 
     number = fewest_kept(len(nodes), drop_with, max_drop)
     if number is None:
         raise ParityError(
             f"int8 loses more than {max_drop:g} points of accuracy, even with one layer of {len(nodes)} in int8",
             expected=f"at most {max_drop:g} points",
-            cause="layers that int8 cannot hold: " + described(ready, costs),
+            cause="layers that int8 cannot hold: " + described(ready.quantisation, costs),
             fix="a larger --max-drop, more calibration images, or --bf16 or --fp16",
         )
     return nodes[:number]
 
 
-def described(ready: Calibrated, costs: Mapping[str, float]) -> str:
+def described(found: Quantisation, costs: Mapping[str, float]) -> str:
     """The layers that cost most, with the signal-to-noise ratio that each alone leaves."""
-    layers = {site.node: site.layer for site in ready.quantisation.sites}
+    layers = {site.node: site.layer for site in found.sites}
     worst = list(costs.items())[:SHOWN]
     return ", ".join(f"{layers[node]} {decibels(cost):.1f} dB" for node, cost in worst)

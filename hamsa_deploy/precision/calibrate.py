@@ -12,6 +12,7 @@ import onnx_ir as ir
 from hamsa_deploy.precision.calibration_set import CalibrationSet, calibration_set
 from hamsa_deploy.precision.evaluation import Arrays
 from hamsa_deploy.precision.feeds import feeds_of
+from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.quantisation import Quantisation, quantisation_of
 from hamsa_deploy.precision.thresholds import AUTO
 from hamsa_deploy.targets import onnx as onnx_target
@@ -29,12 +30,12 @@ class Calibrated:
     Attributes:
         quantisation: sites, thresholds and the graph that they belong to.
         inputs: what it was calibrated with.
-        feeds: the same as inputs of the graph.
+        measurements: on these inputs.
     """
 
     quantisation: Quantisation
     inputs: CalibrationSet
-    feeds: Sequence[Arrays]
+    measurements: Measurements
 
     def write(self, target: str, folder: Path, kept: Sequence[str] = ()) -> None:
         """Write the files of a target; the nodes in `kept` stay in floating point."""
@@ -43,7 +44,7 @@ class Calibrated:
             onnx_target.save(self.quantisation.onnx(kept), path)
             return
         onnx_target.save(self.quantisation.model, path)
-        sites, feeds = self.quantisation.without(kept), self.feeds[:CORRECTION_FEEDS]
+        sites, feeds = self.quantisation.without(kept), self.measurements.feeds[:CORRECTION_FEEDS]
         int8_ir_from_onnx(path, folder, sites, self.quantisation.thresholds, feeds)
         for left in folder.glob(f"{path.name}*"):
             left.unlink()
@@ -74,9 +75,10 @@ def calibrated(model: ir.Model, manifest: Manifest, source: Any, method: str, pa
     """
     inputs = calibration_set(source, manifest)
     fitted, held_out = (inputs.fitted, inputs.held_out) if method == AUTO else (inputs.inputs, ())
-    feeds = feeds_of_inputs(fitted, manifest)
+    measurements = Measurements(feeds_of_inputs(fitted, manifest), inputs.sha256)
     others = feeds_of_inputs(held_out, manifest)
-    return Calibrated(quantisation_of(model, manifest.target, feeds, others, method, passes), inputs, feeds)
+    found = quantisation_of(model, manifest.target, measurements, others, method, passes)
+    return Calibrated(found, inputs, measurements)
 
 
 def feeds_of_inputs(inputs: Sequence[Any], manifest: Manifest) -> list[Arrays]:

@@ -1,83 +1,80 @@
 """float32 ONNX -> strongly typed float16 ONNX, with explicit casts.
 
-Inputs and outputs of the graph keep their types. A node stays in float32 (an *island*) where float16 cannot hold what
-it computes:
-
-- the magnitude |z| = sqrt(re re + im im): the squares overflow from |z| > 255.9 on, and vanish below 2.4e-4;
-- a node whose weights lie outside the range of float16.
+Inputs and outputs of the graph keep their types. Everything between them is float16, but for the islands that
+`islands.py` finds. A weight is stored once: in float32 if only islands use it, else in float16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
-FLOAT16_MAX = float(np.finfo(np.float16).max)
+from hamsa_deploy.precision.islands import float32_islands, is_weight, ports_of
+from hamsa_deploy.precision.ranges import Ranges
+
+FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 
 
-def float16_from_float32(model: ir.Model) -> dict[str, str]:
+def float16_from_float32(model: ir.Model, ranges: Ranges) -> dict[str, str]:
     """Type a model in place.
 
     Args:
-        model: float32, with a dtype on every value.
+        model: float32, with a dtype and a shape on every value.
+        ranges: of its values, from `ranges_of`.
 
     Returns:
-        The islands: node name -> reason.
+        The islands: layer -> "kind: what was found". A layer is `module/node`, with the module's path in the user's
+        model.
     """
-    islands = float32_islands(model.graph)
+    islands = float32_islands(model.graph, ranges)
     typing = _Typing(model.graph, islands)
     for node in list(model.graph):
         typing.retype(node)
     typing.restore_outputs()
-    _drop_unused_weights(model.graph)
-    return islands
+    typing.replace_weights()
+    return _by_layer(islands)
 
 
-def float32_islands(graph: ir.Graph) -> dict[str, str]:
-    """Names of the nodes that float16 cannot hold, each with its reason."""
-    islands: dict[str, str] = {}
-    for node in graph:
-        if node.op_type == "Sqrt":
-            islands |= dict.fromkeys((str(n.name) for n in _magnitude(node)), "squares of a magnitude")
-        if any(_leaves_float16(value) for value in node.inputs):
-            islands[str(node.name)] = "weights outside the range of float16"
-    return islands
-
-
-def _magnitude(root: ir.Node) -> list[ir.Node]:
-    """The nodes of sqrt(re re + im im), or none if this root is not one."""
-    total = root.inputs[0].producer() if root.inputs[0] else None
-    if total is None or total.op_type != "Add":
-        return []
-    squares = [value.producer() if value else None for value in total.inputs]
-    found = [s for s in squares if s is not None and s.op_type == "Mul" and s.inputs[0] is s.inputs[1]]
-    return [root, total, *found] if len(found) == len(squares) else []
-
-
-def _leaves_float16(value: ir.Value | None) -> bool:
-    if value is None or value.const_value is None or value.dtype != ir.DataType.FLOAT:
-        return False
-    return bool(np.abs(value.const_value.numpy()).max(initial=0.0) > FLOAT16_MAX)
+def _by_layer(islands: Mapping[ir.Node, str]) -> dict[str, str]:
+    """Reasons by the name of the layer; a name that comes again gets a number."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for node, reason in islands.items():
+        module, name = node.metadata_props.get("module"), node.name or node.op_type
+        layer = f"{module}/{name}" if module else name
+        seen[layer] += 1
+        found[layer if seen[layer] == 1 else f"{layer} ({seen[layer]})"] = reason
+    return found
 
 
 class _Typing:
     """One pass over a graph; remembers which value exists in which type, so that each cast is made once."""
 
-    def __init__(self, graph: ir.Graph, islands: Iterable[str]) -> None:
-        self.graph, self.islands = graph, set(islands)
-        self._cast: dict[tuple[int, ir.DataType], ir.Value] = {}
+    def __init__(self, graph: ir.Graph, islands: Collection[ir.Node]) -> None:
+        self.graph, self.islands = graph, islands
+        self._cast: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+        self._half: dict[ir.Value, ir.Value] = {}
+        self._narrow = {value for node in graph if node not in islands for value in node.inputs if value is not None}
 
     def retype(self, node: ir.Node) -> None:
-        wanted = ir.DataType.FLOAT if str(node.name) in self.islands else ir.DataType.FLOAT16
+        """Give a node float16 inputs and outputs, or float32 ones where it is an island or ONNX wants them so."""
+        wanted = ir.DataType.FLOAT if node in self.islands else ir.DataType.FLOAT16
+        ports = ports_of(node)
+        from_nothing = not any(value is not None and value.dtype in FLOATS for value in node.inputs)
         for index, value in enumerate(node.inputs):
-            if value is not None and value.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
+            if value is not None and value.dtype in FLOATS and ports.takes_float16(index):
                 node.replace_input_with(index, self._as(value, wanted, node))
+            elif value is not None and value.dtype == ir.DataType.FLOAT16:
+                node.replace_input_with(index, self._as(value, ir.DataType.FLOAT, node))
         if node.op_type == "Cast" and node.attributes["to"].as_int() == ir.DataType.FLOAT:
             node.attributes["to"] = ir.AttrInt64("to", int(wanted))
-        for value in node.outputs:
-            if value.dtype == ir.DataType.FLOAT:
+        elif from_nothing:
+            return  # float32 numbers that an attribute describes
+        for index, value in enumerate(node.outputs):
+            if value.dtype == ir.DataType.FLOAT and ports.gives_float16(index):
                 value.dtype = wanted
 
     def restore_outputs(self) -> None:
@@ -91,26 +88,37 @@ class _Typing:
             self.graph.append(cast)
             self.graph.outputs[index] = cast.outputs[0]
 
+    def replace_weights(self) -> None:
+        """Give the float16 weights the names of the float32 ones that nothing uses any more."""
+        for weight, half in self._half.items():
+            if weight.uses() or weight in self.graph.outputs:
+                continue
+            name = str(weight.name)
+            del self.graph.initializers[name], self.graph.initializers[str(half.name)]
+            assert half.const_value is not None
+            half.name = half.const_value.name = name
+            self.graph.register_initializer(half)
+
     def _as(self, value: ir.Value, wanted: ir.DataType, user: ir.Node) -> ir.Value:
+        if is_weight(value) and value in self._narrow:
+            value = self._in_float16(value)
         if value.dtype == wanted:
             return value
-        key = (id(value), wanted)
-        if key not in self._cast:
-            if value.const_value is not None:
-                self._cast[key] = self._converted_weight(value, wanted)
-            else:
-                cast = _cast_node(value, wanted)
-                self.graph.insert_before(user, cast)
-                self._cast[key] = cast.outputs[0]
-        return self._cast[key]
+        if (value, wanted) not in self._cast:
+            cast = _cast_node(value, wanted)
+            self.graph.insert_before(user, cast)
+            self._cast[value, wanted] = cast.outputs[0]
+        return self._cast[value, wanted]
 
-    def _converted_weight(self, value: ir.Value, wanted: ir.DataType) -> ir.Value:
-        """The weight in the other type; the float32 one goes when nothing uses it any more."""
-        assert value.const_value is not None
-        tensor = ir.tensor(value.const_value.numpy().astype(np.float16), name=f"{value.name}_float16")
-        half = ir.Value(name=tensor.name, type=ir.TensorType(wanted), shape=value.shape, const_value=tensor)
-        self.graph.register_initializer(half)
-        return half
+    def _in_float16(self, weight: ir.Value) -> ir.Value:
+        """The weight in float16; the float32 one goes when nothing uses it any more."""
+        if weight not in self._half:
+            assert weight.const_value is not None
+            tensor = ir.tensor(weight.const_value.numpy().astype(np.float16), name=f"{weight.name}_float16")
+            half = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=weight.shape, const_value=tensor)
+            self.graph.register_initializer(half)
+            self._half[weight] = half
+        return self._half[weight]
 
 
 def _cast_node(value: ir.Value, to: ir.DataType) -> ir.Node:
@@ -121,10 +129,3 @@ def _cast_node(value: ir.Value, to: ir.DataType) -> ir.Node:
         node.metadata_props.update(source.metadata_props)
     node.outputs[0].name, node.outputs[0].dtype, node.outputs[0].shape = name, to, value.shape
     return node
-
-
-def _drop_unused_weights(graph: ir.Graph) -> None:
-    """Remove the initialisers that no node uses."""
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and value not in graph.outputs:
-            del graph.initializers[name]

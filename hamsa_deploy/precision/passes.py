@@ -6,14 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from hamsa_deploy.precision.evaluation import Arrays
+from hamsa_deploy.precision.equalisation import equalisable, equalise
+from hamsa_deploy.precision.measurements import Measurements
 
-# A pass rewrites a model in place by what it sees on the feeds, and says in a few words what it did.
-Pass = Callable[[ir.Model, Sequence[Arrays]], str]
-
-PASSES: dict[str, Pass] = {}
+# A pass rewrites a model in place by what it measures, and says in a few words what it did.
+Pass = Callable[[ir.Model, Measurements], str]
 
 
-def applied(names: Sequence[str], model: ir.Model, feeds: Sequence[Arrays]) -> Mapping[str, str]:
+def equalise_frequencies(model: ir.Model, measurements: Measurements) -> str:
+    """See `equalisation`."""
+    done = equalise(model, measurements.rows(model, equalisable(model)))
+    return f"{len(done.scales)} spectra scaled, {len(done.undone)} multiplications added"
+
+
+PASSES: dict[str, Pass] = {"equalise": equalise_frequencies}
+
+
+def applied(names: Sequence[str], model: ir.Model, measurements: Measurements) -> Mapping[str, str]:
     """Apply some of PASSES to a model in place, in the order of the table; what each did."""
-    return {name: PASSES[name](model, feeds) for name in PASSES if name in names}
+    return {name: PASSES[name](model, measurements) for name in PASSES if name in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -10,10 +10,10 @@ import onnx_ir as ir
 from hamsa_deploy.precision.evaluation import Arrays, Evaluator, decibels, noise_to_signal
 from hamsa_deploy.precision.histogram import Histogram
 from hamsa_deploy.precision.int8 import quantise
+from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.passes import PASSES, applied
 from hamsa_deploy.precision.sensitivity import costs
 from hamsa_deploy.precision.sites import Site, sites_of
-from hamsa_deploy.precision.statistics import collect
 from hamsa_deploy.precision.thresholds import AUTO, METHODS, threshold
 
 # Enough to put layers in order: the noise of one product hardly depends on the image.
@@ -54,7 +54,7 @@ class Quantisation:
 def quantisation_of(
     model: ir.Model,
     target: str,
-    feeds: Sequence[Arrays],
+    measurements: Measurements,
     held_out: Sequence[Arrays],
     method: str = AUTO,
     passes: Sequence[str] = tuple(PASSES),
@@ -64,14 +64,14 @@ def quantisation_of(
     Args:
         model: float32; the passes rewrite it in place.
         target: decides what can be int8, see `sites.PRODUCTS`.
-        feeds: graph inputs by name, to calibrate with.
-        held_out: others, to choose the method by.
+        measurements: on the calibration inputs.
+        held_out: other inputs of the graph, to choose the method by.
         method: one of `thresholds.METHODS`, or "auto", which keeps the one with the least noise on `held_out`.
         passes: which of `passes.PASSES` to apply.
     """
-    notes = applied(passes, model, feeds)
+    notes = applied(passes, model, measurements)
     sites = sites_of(model.graph, target)
-    histograms = collect(model, sorted({site.activation for site in sites}), feeds)
+    histograms = measurements.histograms(model, sorted({site.activation for site in sites}))
     candidates = list(METHODS) if method == AUTO else [method]
     thresholds = {name: _thresholds(histograms, name) for name in candidates}
     scores = _scores(model, sites, thresholds, held_out) if method == AUTO else {}
@@ -79,14 +79,13 @@ def quantisation_of(
     return Quantisation(model, sites, thresholds[best], best, scores, notes)
 
 
-def ranking(
-    quantisation: Quantisation,
-    feeds: Sequence[Arrays],
-    known: Mapping[str, float],
-    report: Callable[[str, float], None],
-) -> dict[str, float]:
-    """Noise-to-signal ratio that each site alone causes at the outputs, largest first; see `sensitivity.costs`."""
-    return costs(quantisation.model, quantisation.thresholds, quantisation.sites, feeds[:RANKING_FEEDS], known, report)
+def ranking(found: Quantisation, measurements: Measurements) -> dict[str, float]:
+    """Noise-to-signal ratio that each site alone causes at the outputs, by node, largest first."""
+    known = measurements.numbers(found.model, "costs", thresholds=dict(found.thresholds))
+    feeds = measurements.feeds[:RANKING_FEEDS]
+    result = costs(found.model, found.thresholds, found.sites, feeds, known)
+    known.save()
+    return result
 
 
 def _thresholds(histograms: Mapping[str, Histogram], method: str) -> dict[str, float]:

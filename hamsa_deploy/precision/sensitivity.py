@@ -6,7 +6,10 @@ and the float32 factors; a session for each of the 150 products of HAMSA-S would
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -17,34 +20,47 @@ from hamsa_deploy.precision.int8 import dequantised_weights, scale_of
 from hamsa_deploy.precision.sites import Site
 from hamsa_deploy.precision.thresholds import LEVELS
 
+logger = logging.getLogger("hamsa_deploy")
+
+SECONDS_BETWEEN_NOTES = 10.0
+Item = TypeVar("Item")
+
 
 def costs(
     model: ir.Model,
     thresholds: Mapping[str, float],
     sites: Sequence[Site],
     feeds: Sequence[Arrays],
-    known: Mapping[str, float],
-    report: Callable[[str, float], None],
+    known: MutableMapping[str, float],
 ) -> dict[str, float]:
-    """Noise-to-signal ratio of the outputs with one site quantised, for each site, largest first.
+    """Noise-to-signal ratio of the outputs with one site quantised, for each node, largest first.
 
     Args:
         model: float32; it is left as it is.
         thresholds: of the activations.
         sites: what could be quantised.
         feeds: graph inputs by name; a few suffice for an order.
-        known: costs measured before, by node name.
-        report: called with a node name and its cost when one has been measured.
+        known: costs measured before, by node name; new ones are added as they come.
     """
-    found = {site.node: known[site.node] for site in sites if site.node in known}
     missing = [site for site in sites if site.node not in known]
     if missing:
         run = Evaluator(switchable(model, thresholds, sites))
         expected = run(_switched(feeds, sites, on=None))
-        for site in missing:
-            found[site.node] = noise_to_signal(run(_switched(feeds, sites, on=site)), expected)
-            report(site.node, found[site.node])
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+        for site in with_progress(missing, "layers ranked by what int8 costs them"):
+            known[site.node] = noise_to_signal(run(_switched(feeds, sites, on=site)), expected)
+    return dict(sorted(((site.node, known[site.node]) for site in sites), key=lambda item: -item[1]))
+
+
+def with_progress(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """The items, with a note every few seconds of how many are done and how long the others will take."""
+    started = told = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - told > SECONDS_BETWEEN_NOTES:
+            left = (now - started) / done * (len(items) - done)
+            logger.info("%d of %d %s, %.0f s to go", done, len(items), what, left)
+            told = now
+        yield item
 
 
 def switchable(model: ir.Model, thresholds: Mapping[str, float], sites: Sequence[Site]) -> ir.Model:

@@ -38,6 +38,11 @@ def sample_images(model_name: str) -> Images:
     return photos()
 
 
+def sample_classes(model_name: str) -> list[int] | None:
+    """The true classes of `sample_images`, where they are known."""
+    return digits()[1].tolist() if model_name in DIGIT_MODELS else None
+
+
 def _decoded(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))

@@ -56,6 +56,7 @@ def onnx_from_program(
     _name_batch(model)
     for node in model.graph.all_nodes():
         _keep_provenance(node)
+    _drop_notes(model)
     save(model, path)
     return model
 
@@ -93,6 +94,14 @@ def _keep_provenance(node: ir.Node) -> None:
         node.metadata_props["module"] = scopes[-2]
     if frame is not None:
         node.metadata_props["source"] = f"{_importable(frame[0])}:{frame[1]}"
+
+
+def _drop_notes(model: ir.Model) -> None:
+    """The exporter's signatures of graph and weights, 40 kB in hamsa_nano, that nothing reads."""
+    weights = model.graph.initializers.values()
+    values = [*model.graph.inputs, *weights, *(out for node in model.graph for out in node.outputs)]
+    for each in (model, model.graph, *values):
+        each.metadata_props.clear()
 
 
 def _importable(file: str) -> str:

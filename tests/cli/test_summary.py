@@ -39,9 +39,9 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-def shown(show: Any, *arguments: Any) -> str:
+def shown(show: Any, *arguments: Any, **changes: Any) -> str:
     stream = StringIO()
-    show(Console(file=stream, width=160), DOCUMENT, *arguments)
+    show(Console(file=stream, width=160), {**DOCUMENT, **changes}, *arguments)
     return stream.getvalue()
 
 
@@ -68,6 +68,18 @@ def test_plan_says_that_it_would_replace_a_bundle(tmp_path: Path) -> None:
 
 def test_ties_are_counted_beside_the_agreement() -> None:
     assert "11 of 12, 1 ties" in shown(show_result, {}, Path("out"))
+
+
+def test_layers_kept_in_float32_are_counted_by_kind_with_what_was_found() -> None:
+    islands = {
+        "stages.0/square": "magnitude: squares have twice the exponents",
+        "stages.0/root": "magnitude: squares have twice the exponents",
+        "stages.1/sum": "overflow: x reaches 7e+05 on the calibration data, float16 ends at 65504",
+    }
+    text = shown(show_result, {}, Path("out"), islands=islands)
+    assert "kept in float32  magnitude: stages.0/square and 1 more: squares have twice the exponents" in text
+    assert "overflow: stages.1/sum: x reaches 7e+05" in text
+    assert "kept in float32" not in shown(show_result, {}, Path("out"))
 
 
 def test_stage_times_add_up() -> None:

@@ -61,6 +61,11 @@ def test_a_transform_may_say_what_was_measured_and_older_ones_do_not() -> None:
     assert [(each.factors, each.milliseconds) for each in tuned.measured] == [((96,), 2.5), ((8, 12), 1.0)]
 
 
+def test_float32_islands_have_reasons_and_older_bundles_list_none() -> None:
+    assert parsed().islands == {}
+    assert parsed(islands={"a/b": "magnitude: why"}).islands == {"a/b": "magnitude: why"}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
@@ -98,6 +103,8 @@ def test_a_transform_may_say_what_was_measured_and_older_ones_do_not() -> None:
         ("plan.0.measured", [{"factors": [96]}], "factors, milliseconds"),
         ("plan.0.measure", [], "only module, length, factors, kind, columns, measured"),
         ("versions", {"a": 1}, "a text"),
+        ("islands", {"a": 1}, "a text"),
+        ("islands", ["a"], "an object"),
         ("files", {"model.onnx": {"sha256": HASH, "bytes": -1}}, "at least 0"),
         (
             "parity",

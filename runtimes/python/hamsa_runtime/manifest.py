@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,7 +160,11 @@ class Execution:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole manifest; see the module's tables for what each key may hold."""
+    """A whole manifest; see the module's tables for what each key may hold.
+
+    `islands` are the layers of a float16 model that stay in float32, each with its reason, "kind: what was found".
+    Older bundles do not list them. `execution` is of bundles in a lower precision than float32, and not of older ones.
+    """
 
     schema: int
     name: str
@@ -177,6 +181,7 @@ class Manifest:
     versions: Mapping[str, str]
     calibration: Mapping[str, Any] | None
     parity: Parity | None
+    islands: Mapping[str, str] = field(default_factory=dict)
     execution: Execution | None = None
 
 
@@ -265,7 +270,10 @@ _MANIFEST: dict[str, Check[Any]] = {
     "calibration": nullable(json_object),
     "parity": nullable(record(Parity, _PARITY)),
 }
-_MANIFEST_SINCE: dict[str, Check[Any]] = {"execution": nullable(record(Execution, _EXECUTION))}
+_MANIFEST_SINCE: dict[str, Check[Any]] = {
+    "islands": dict_of(text),
+    "execution": nullable(record(Execution, _EXECUTION)),
+}
 
 
 def read_manifest(path: Path) -> Manifest:
