@@ -49,7 +49,7 @@ def test_missing_openvino_is_a_no_for_its_target_only(run_hamsa) -> None:
 
 
 def test_answers_agree_with_what_the_pipeline_accepts() -> None:
-    all_types = Device("openvino", "CPU", "", ("FP32", "FP16", "BF16"))
+    all_types = Device("openvino", "CPU", "", ("FP32", "FP16", "BF16", "INT8"))
     found = answers(ALL_HERE, (all_types,))
     yes = {target: tuple(p for p, a in row.items() if a.yes) for target, row in found.items()}
     assert yes == pipeline.PRECISIONS

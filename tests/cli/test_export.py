@@ -131,6 +131,8 @@ def test_stages_of_a_float16_export_are_those_that_the_plan_names(
                  "--fp16", "--to", "onnx", "--json"]) == 0  # fmt: skip
     report = json.loads(capsys.readouterr().out)
     assert [stage["name"] for stage in report["stages"]] == ["load", *pipeline.stages_of("onnx", "fp16")]
+    assert report["execution"]["products"] == {"f32": 3}  # ONNX Runtime's CPU: two transforms' and the head's
+    assert any("do not run in fp16" in note for note in report["notes"])
     assert report["preprocessing"]["mean"] == [0.485, 0.456, 0.406]  # a user's model of images: ImageNet's
     assert report["inputs"][0]["dtype"] == "uint8"
 
