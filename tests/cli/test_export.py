@@ -331,5 +331,10 @@ def test_the_commands_targets_and_precisions_are_those_of_the_pipeline() -> None
     assert tuple(pipeline.PRECISIONS) == command.TARGETS
     assert set(command.PRECISIONS) == {p for precisions in pipeline.PRECISIONS.values() for p in precisions}
     assert (*METHODS, AUTO) == command.CALIBRATION_METHODS
-    stages = {s for to, ps in pipeline.PRECISIONS.items() for p in ps for s in pipeline.stages_of(to, p, tune=True)}
+    stages = {
+        s
+        for to, ps in pipeline.PRECISIONS.items()
+        for p in ps
+        for s in pipeline.stages_of(to, p, tune=True, search=True)
+    }
     assert set(command.STAGES) == {"load"} | stages
