@@ -1,9 +1,12 @@
-"""Constants of an ONNX graph: reading them, and storing new ones beside them."""
+"""Constants of an ONNX graph: reading them, computing with them, and storing new ones beside them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
@@ -24,22 +27,30 @@ def constant_of(value: ir.Value | None) -> np.ndarray | None:
     return None if stored is None else stored.transpose(None if perm is None else list(perm.as_ints()))
 
 
+def evaluated(node: ir.Node, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of one operator for these inputs, in NumPy."""
+    feeds = {f"input_{index}": array for index, array in enumerate(arrays)}
+    alone = ir.to_proto(node)
+    del alone.input[:]
+    alone.input.extend(feeds)
+    return [np.asarray(result) for result in ReferenceEvaluator(alone).run(None, feeds)]
+
+
 class NewConstants:
-    """Adds float32 initialisers to a graph; equal ones are stored once."""
+    """Adds initialisers to a graph, int64 or float32; equal ones are stored once."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self._stored: dict[tuple[tuple[int, ...], bytes], ir.Value] = {}
+        self._stored: dict[tuple[np.dtype, tuple[int, ...], bytes], ir.Value] = {}
 
     def add(self, array: np.ndarray, name: str) -> ir.Value:
         """The initialiser that holds an array; `name` is made unique."""
-        array = np.ascontiguousarray(array, dtype=np.float32)
-        key = (array.shape, array.tobytes())
+        array = np.array(array, dtype=np.int64 if array.dtype == np.int64 else np.float32)
+        key = (array.dtype, array.shape, array.tobytes())
         if key not in self._stored:
             tensor = ir.tensor(array, name=self._unused(name))
-            value = ir.Value(
-                name=tensor.name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(array.shape), const_value=tensor
-            )
+            kind, shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
+            value = ir.Value(name=tensor.name, type=kind, shape=shape, const_value=tensor)
             self.graph.register_initializer(value)
             self._stored[key] = value
         return self._stored[key]
@@ -62,3 +73,10 @@ def known_shape(value: ir.Value) -> tuple[int, ...] | None:
     if value.shape is None:
         return None
     return tuple(size if isinstance(size, int) else 1 for size in value.shape)
+
+
+def without_leading_ones(array: np.ndarray, least: int) -> np.ndarray:
+    """The array with as few axes as broadcasting allows, but not fewer than `least`."""
+    while array.ndim > least and array.shape[0] == 1:
+        array = array[0]
+    return array

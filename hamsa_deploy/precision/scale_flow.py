@@ -22,15 +22,14 @@ channels, and wherever else the scale is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
-from hamsa_deploy.precision.constants import constant_of, known_shape
+from hamsa_deploy.precision.constants import constant_of, evaluated, known_shape
 
 UNSCALED = 0
 
@@ -63,9 +62,13 @@ class ScaleFlow:
         self._ties: list[tuple[np.ndarray, np.ndarray]] = []
         self._count = UNSCALED + 1
         for node in graph:
-            rule = _RULES.get(node.op_type)
+            rule = self.rules().get(node.op_type)
             if rule is not None and node.domain == "":
                 rule(self, node)
+
+    def rules(self) -> Mapping[str, Rule]:
+        """What to do at each operator."""
+        return _RULES
 
     def of(self, value: ir.Value | None) -> Labels | None:
         """The labels of a value, or None if no part of it can be scaled."""
@@ -80,7 +83,8 @@ class ScaleFlow:
         self._follows.update((node, index) for index in indices)
 
     def tie(self, a: np.ndarray, b: np.ndarray) -> None:
-        self._ties.append((a.reshape(-1), b.reshape(-1)))
+        apart = a != b
+        self._ties.append((a[apart], b[apart]))
 
     def open_site(self, node: ir.Node, shape: tuple[int, ...]) -> None:
         """New labels for the output of a node."""
@@ -98,7 +102,7 @@ class ScaleFlow:
     @cached_property
     def regions(self) -> np.ndarray:
         """(labels,): equal numbers for labels that meet in one value; a region is scaled as a whole or not at all."""
-        meet = [labels.ids[labels.ids != UNSCALED] for labels in self.labels.values()]
+        meet = [np.unique(labels.ids[labels.ids != UNSCALED]) for labels in self.labels.values()]
         return _connected(self._count, [*self._ties, *((ids[:-1], ids[1:]) for ids in meet)])
 
     def region_of(self, value: ir.Value) -> int:
@@ -129,6 +133,13 @@ class ScaleFlow:
             return False
         is_output = value in self.graph.outputs
         return bool(self.stops(value)) or is_output or (value in self.unscaled_from_here and bool(value.uses()))
+
+    def sites_outside(self, regions: Collection[int]) -> set[ir.Node]:
+        """Sites that belong to other regions."""
+        return {node for node, ids in self.sites.items() if int(self.regions[ids.max()]) not in regions}
+
+
+Rule = Callable[[ScaleFlow, ir.Node], None]
 
 
 def _only_moves(node: ir.Node) -> bool:
@@ -179,6 +190,11 @@ def _mul(flow: ScaleFlow, node: ir.Node) -> None:
     if any(constant is not None for constant in constants):
         _constant_product(flow, node, 0 if constants[0] is not None else 1)
         return
+    product(flow, node)
+
+
+def product(flow: ScaleFlow, node: ir.Node) -> None:
+    """The square of a value, or its product with something unscaled."""
     a, b = (flow.of(value) for value in node.inputs)
     if node.inputs[0] is node.inputs[1] and a is not None:
         flow.follow(node, 0, 1)
@@ -205,7 +221,7 @@ def has_rows(constant: np.ndarray) -> bool:
     return any(size > 1 for size in constant.shape[:-1])
 
 
-def _sum(flow: ScaleFlow, node: ir.Node) -> None:
+def sum_of_equals(flow: ScaleFlow, node: ir.Node) -> None:
     """Sum or difference of two values with the same scale."""
     a, b = (flow.of(value) for value in node.inputs)
     if a is None or b is None or a.power != b.power or not (a.ids.all() and b.ids.all()):
@@ -238,19 +254,11 @@ def _move(flow: ScaleFlow, node: ir.Node) -> None:
     arrays += [constant_of(value) for value in node.inputs[moved:] if value is not None]
     if any(array is None for array in arrays) or None in node.inputs:
         return
-    names = [f"input_{index}" for index in range(len(arrays))]
-    results = _evaluate(node, dict(zip(names, arrays, strict=True)))
+    results = evaluated(node, [array for array in arrays if array is not None])
     if all(ids.shape == known_shape(value) for ids, value in zip(results, node.outputs, strict=True)):
         flow.follow(node, *range(moved))
         for ids, value in zip(results, node.outputs, strict=True):
             flow.put(value, Labels(_gathered(ids), known[0].power))
-
-
-def _evaluate(node: ir.Node, feeds: dict[str, np.ndarray | None]) -> list[np.ndarray]:
-    copy = ir.to_proto(node)
-    del copy.input[:]
-    copy.input.extend(feeds)
-    return [np.asarray(result) for result in ReferenceEvaluator(copy).run(None, feeds)]
 
 
 def _spread(labels: Labels | None, value: ir.Value | None) -> np.ndarray | None:
@@ -280,12 +288,15 @@ def _fits(ids: np.ndarray, shape: tuple[int, ...]) -> bool:
     return all(size in (1, whole) for size, whole in sizes)
 
 
-_RULES: dict[str, Callable[[ScaleFlow, ir.Node], None]] = {
-    "MatMul": _matmul,
-    "Mul": _mul,
-    "Add": _sum,
-    "Sub": _sum,
+COMMON_RULES: dict[str, Rule] = {
     "Sqrt": _root,
     **dict.fromkeys(MOVES_ROWS, _move),
     **dict.fromkeys(KEEPS_SCALE, _same),
+}
+_RULES: dict[str, Rule] = {
+    **COMMON_RULES,
+    "MatMul": _matmul,
+    "Mul": _mul,
+    "Add": sum_of_equals,
+    "Sub": sum_of_equals,
 }
