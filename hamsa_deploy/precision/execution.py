@@ -75,9 +75,10 @@ def some_of(names: tuple[str, ...]) -> str:
 def _slower(execution: Execution, target: str, precision: str) -> list[str]:
     if pays(execution):
         return []
-    others = "".join(f", or try --{other}" for other in _alternatives(target, precision))
+    others = " or ".join(f"--{other}" for other in _alternatives(target, precision))
     return [
-        f"{precision} does not pay on this machine: {execution.ratio:.2f} times the time of float32; use --fp32{others}"
+        f"{precision} does not pay on this machine: {execution.ratio:.2f} times the time of float32; use --fp32"
+        + (f", or try {others}" if others else "")
     ]
 
 

@@ -30,11 +30,16 @@ def test_other_precisions_are_named_where_the_processor_has_them(monkeypatch: py
     (onnx,) = warnings_of(slow, "onnx", "fp16")
     assert onnx.endswith("use --fp32, or try --int8")
 
-    class Plain(openvino.Core):
-        def get_property(self, device: str, name: str) -> list[str]:
-            return ["FP32", "FP16", "INT8"]
+    class Machine(openvino.Core):
+        capabilities = ("FP32", "FP16", "BF16", "INT8")
 
-    monkeypatch.setattr(openvino, "Core", Plain)
+        def get_property(self, device: str, name: str) -> tuple[str, ...]:
+            return self.capabilities
+
+    monkeypatch.setattr(openvino, "Core", Machine)
+    (sentence,) = warnings_of(slow, "openvino", "fp16")
+    assert sentence.endswith("use --fp32, or try --bf16 or --int8")
+    monkeypatch.setattr(Machine, "capabilities", ("FP32", "FP16", "INT8"))
     (sentence,) = warnings_of(slow, "openvino", "fp16")
     assert sentence.endswith("use --fp32, or try --int8")
 
