@@ -8,6 +8,7 @@ type                  -> float16 ONNX, if asked for                 precision.fl
   or quantise         -> int8 ONNX or OpenVINO IR, if asked for     precision.calibrate
 convert               -> OpenVINO IR, if asked for                  targets.openvino
 parity                the staged bundle against the original        parity
+speed                 a lower precision against float32             precision.execution
 pack                  manifest, hashes, one rename                  bundle
 """
 
@@ -15,7 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import platform
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -37,6 +41,7 @@ from hamsa_deploy.precision.accuracy import described, layers_kept
 from hamsa_deploy.precision.calibrate import Calibrated, calibrated, feeds_of_inputs
 from hamsa_deploy.precision.calibration_set import calibration_set
 from hamsa_deploy.precision.evaluation import Arrays
+from hamsa_deploy.precision.execution import execution_of, warnings_of
 from hamsa_deploy.precision.feeds import feeds_of
 from hamsa_deploy.precision.float16 import float16_from_float32
 from hamsa_deploy.precision.passes import PASSES
@@ -57,10 +62,13 @@ from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest, manifest_from_json
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
 PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
 MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
+FLOAT32 = "fp32"
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
 # Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
 # range beyond the headroom that is kept anyway.
 RANGE_IMAGES = 64
+
+LOG = logging.getLogger(__name__)
 
 NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
 Progress = Callable[[str], AbstractContextManager[Any]]
@@ -148,7 +156,8 @@ def export(
         progress: called with a stage's name, gives a context manager around that stage.
 
     Returns:
-        The published bundle; its manifest holds the parity metrics.
+        The published bundle; its manifest holds the parity metrics, and for a lower precision what runs in it and how
+        fast. That it does not pay, or not everywhere, is logged as a warning.
 
     Raises:
         ParityError: the bundle does not compute what the model computes; nothing is published.
@@ -160,22 +169,30 @@ def export(
         tune, calibration, calibration_method, passes, max_drop, classes,
     )  # fmt: skip
     check_request(request)
-    with staged_bundle(output) as stage:
+    with staged_bundle(output) as stage, tempfile.TemporaryDirectory() as aside:
+        twin = None if precision == FLOAT32 else Path(aside)
         with progress("real form"):
             form = form_of_request(request)
             check_labels(request, form)
         if tune:
             with progress("tune"):
                 form = tuned_form(request, form)
-        written = _write_files(request, form, stage.folder, progress)
+        written = _write_files(request, form, stage.folder, progress, twin)
         manifest = manifest_of(request, form, written)
         with progress("parity"):
             stage.write_manifest(manifest)
             report = check_parity(stage.folder, model, _parity_data(request, form))
             _require(report, written.ready)
+        if twin:
+            with progress("speed"):
+                manifest["execution"] = _execution(request, form, written, stage, twin)
         with progress("pack"):
             stage.write_manifest({**manifest, "parity": report.as_manifest()})
-            return stage.publish()
+            bundle = stage.publish()
+    if bundle.manifest.execution:
+        for sentence in warnings_of(bundle.manifest.execution, to, precision):
+            LOG.warning(sentence)
+    return bundle
 
 
 def _require(report: ParityReport, ready: Calibrated | None) -> None:
@@ -195,17 +212,23 @@ def _require(report: ParityReport, ready: Calibrated | None) -> None:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the precision: float16's islands, and int8's calibration, as the manifest has them and itself."""
+    """What became of the precision: float16's islands, and int8's calibration, as the manifest has them and itself, and
+    which nodes are int8, with what reports call them."""
 
     islands: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
     ready: Calibrated | None = None
+    int8_layers: Mapping[str, str] = field(default_factory=dict)
 
 
-def _write_files(request: Request, form: RealForm, folder: Path, progress: Progress) -> Written:
-    """Everything a bundle holds but its manifest."""
+def _write_files(
+    request: Request, form: RealForm, folder: Path, progress: Progress, twin: Path | None = None
+) -> Written:
+    """Everything a bundle holds but its manifest; the float32 ONNX file also goes to `twin`."""
     with progress("onnx"):
         onnx_model = form.write(folder / onnx_target.FILE)
+        if twin:
+            shutil.copytree(folder, twin, dirs_exist_ok=True)
     if request.precision == "int8":
         return _write_int8(request, form, onnx_model, folder, progress)
     islands: dict[str, str] = {}
@@ -231,7 +254,8 @@ def _write_int8(request: Request, form: RealForm, model: ir.Model, folder: Path,
             kept = _layers_kept(request, form, ready, request.max_drop)
     with progress("int8"):
         ready.write(request.to, folder, kept)
-    return Written(calibration=ready.as_manifest(kept), ready=ready)
+    layers = {site.node: site.layer for site in ready.quantisation.without(kept)}
+    return Written(calibration=ready.as_manifest(kept), ready=ready, int8_layers=layers)
 
 
 def _layers_kept(request: Request, form: RealForm, ready: Calibrated, max_drop: float) -> list[str]:
@@ -245,13 +269,23 @@ def _layers_kept(request: Request, form: RealForm, ready: Calibrated, max_drop: 
     return layers_kept(ready, build, request.model, data, request.classes, max_drop)
 
 
+def _execution(request: Request, form: RealForm, written: Written, stage: Stage, twin: Path) -> dict[str, Any]:
+    """For the manifest; `twin` holds the float32 ONNX file and becomes a bundle."""
+    if request.to == "openvino":
+        _replace_onnx_by_ir(twin, FLOAT32)
+    float32 = Stage(twin, twin).write_manifest(manifest_of(replace(request, precision=FLOAT32), form, Written()))
+    inputs = next(feeds_of(_parity_data(request, form), float32.manifest))
+    return execution_of(stage.folder, twin, inputs, written.int8_layers)
+
+
 def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = False) -> list[str]:
     """The stages that `export` goes through: what it calls `progress` with, in order."""
     tuning = ["tune"] if tune else []
     searching = ["search"] if search else []
     typing = {"fp16": ["float16"], "int8": ["calibrate", *searching, "int8"]}.get(precision, [])
     conversion = ["openvino"] if to == "openvino" and precision != "int8" else []
-    return ["real form", *tuning, "onnx", *typing, *conversion, "parity", "pack"]
+    comparison = [] if precision == FLOAT32 else ["speed"]
+    return ["real form", *tuning, "onnx", *typing, *conversion, "parity", *comparison, "pack"]
 
 
 def check_request(request: Request) -> None:

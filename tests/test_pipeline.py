@@ -27,16 +27,20 @@ def nano(output, to: str, precision: str = "fp32", **options):
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["onnx-fp32", "onnx-fp16", "openvino-fp32", "openvino-fp16", "openvino-bf16"])
+EXPORTS = "onnx-fp32 onnx-fp16 onnx-int8 openvino-fp32 openvino-fp16 openvino-bf16 openvino-int8"
+
+
+@pytest.fixture(scope="module", params=EXPORTS.split())
 def bundle(request, tmp_path_factory):
     to, precision = request.param.split("-")
     if to == "openvino":
         import openvino
 
-        capability = {"fp32": "FP32", "fp16": "FP16", "bf16": "BF16"}[precision]
+        capability = {"fp32": "FP32", "fp16": "FP16", "bf16": "BF16", "int8": "INT8"}[precision]
         if capability not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             pytest.skip(f"this CPU cannot run {precision}: the export refuses it, see the runtime's tests")
-    return nano(tmp_path_factory.mktemp("bundles") / request.param, to, precision)
+    options = {"calibration": list(IMAGES[40:140]), "calibration_method": "percentile"} if precision == "int8" else {}
+    return nano(tmp_path_factory.mktemp("bundles") / request.param, to, precision, **options)
 
 
 def test_every_target_and_precision_classifies_the_held_out_digits(bundle):
@@ -56,11 +60,34 @@ def test_the_manifest_holds_the_proof(bundle):
     assert (manifest["inputs"][0]["dtype"], manifest["inputs"][0]["layout"]) == ("uint8", "NHWC")
 
 
-def test_sixteen_bits_halve_the_weights(bundle):
+def test_the_manifest_says_what_runs_in_which_precision(bundle):
+    manifest, products = bundle.manifest, 73  # 4 convolutions, 50 linears, 1 head, 18 with Fourier matrices
+    if manifest.precision == "fp32":
+        assert manifest.execution is None
+        return
+    counts = {
+        "onnx-fp16": {"f32": products},  # ONNX Runtime's CPU has no products in float16
+        "onnx-int8": {"i8": 50, "f32": products - 50},  # linears
+        "openvino-fp16": {"f16": products},
+        "openvino-bf16": {"bf16": products},
+        "openvino-int8": {"i8": 55, "f32": products - 55},  # linears, convolutions, head
+    }
+    assert manifest.execution.products == counts[f"{manifest.target}-{manifest.precision}"]
+    assert manifest.execution.not_int8 == ()
+    assert manifest.execution.milliseconds > 0
+
+
+def test_a_precision_that_is_not_what_runs_is_warned_of(tmp_path, caplog):
+    hamsa_deploy.export(Filter().eval(), (torch.randn(2, 32, 4),), to="onnx", precision="fp16", output=tmp_path / "b")
+    assert any("products do not run in fp16, although it was asked for" in text for text in caplog.messages)
+
+
+def test_lower_precisions_shrink_the_weights(bundle):
     manifest = bundle.manifest
     weights = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith((".bin", ".onnx")))
     parameters = 4 * manifest.model.parameters
-    assert (weights < parameters * 0.8) == (manifest.precision in ("fp16", "bf16"))
+    share = {"int8": 0.9}.get(manifest.precision, 0.8)  # the filters K, and the graph itself, which is not small here
+    assert (weights < parameters * share) == (manifest.precision != "fp32")
 
 
 def test_a_float_input_and_a_fixed_batch(tmp_path):

@@ -40,6 +40,7 @@ STAGES = {
     "int8": "write int8",
     "openvino": "convert to OpenVINO",
     "parity": "run it, and compare with PyTorch",
+    "speed": "time it against float32",
     "pack": "hash and publish the bundle",
 }
 ONNX_STAGES = STAGES | {

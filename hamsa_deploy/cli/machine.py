@@ -7,13 +7,12 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 
 from hamsa_deploy.cli.packages import PACKAGES
+from hamsa_deploy.processor import cpuinfo, processor_name, values
 from hamsa_runtime.backends import TARGETS
 from hamsa_runtime.manifest import PRECISIONS
 
-CPUINFO = Path("/proc/cpuinfo")
 # Instruction sets that decide how fast, and in which types, engines run; as Linux names them.
 INSTRUCTIONS = (
     "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni",
@@ -70,12 +69,11 @@ def this_machine() -> Machine:
     """Look at everything; imports every package, because one that is installed may still be broken."""
     packages = {package.module: _found(package.module) for package in PACKAGES}
     devices = (*_openvino_devices(packages), *_onnxruntime_devices(packages))
-    cpuinfo = CPUINFO.read_text() if CPUINFO.is_file() else ""
     return Machine(
         system=platform.platform(),
         python=platform.python_version(),
-        processor=_processor_from(cpuinfo),
-        instructions=_instructions_from(cpuinfo),
+        processor=processor_name(),
+        instructions=_instructions_from(cpuinfo()),
         packages=packages,
         devices=devices,
         answers=answers(packages, devices),
@@ -159,18 +157,7 @@ def _onnxruntime_devices(packages: Mapping[str, Found]) -> list[Device]:
     return [Device("onnxruntime", name, "") for name in onnxruntime.get_available_providers()]
 
 
-def _processor_from(cpuinfo: str) -> str:
-    names = _values("model name", cpuinfo) or [platform.processor() or platform.machine()]
-    cores = len(_values("processor", cpuinfo))
-    return f"{names[0]}, {cores} logical cores" if cores else names[0]
-
-
 def _instructions_from(cpuinfo: str) -> tuple[str, ...]:
-    lines = _values("flags", cpuinfo) or _values("Features", cpuinfo)  # x86, ARM
+    lines = values("flags", cpuinfo) or values("Features", cpuinfo)  # x86, ARM
     has = set(lines[0].split()) if lines else set()
     return tuple(name for name in INSTRUCTIONS if name in has)
-
-
-def _values(key: str, cpuinfo: str) -> list[str]:
-    pairs = (line.partition(":") for line in cpuinfo.splitlines())
-    return [value.strip() for name, _, value in pairs if name.strip() == key]

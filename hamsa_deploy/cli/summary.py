@@ -12,6 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
+from hamsa_deploy.precision.executed import in_words
+from hamsa_deploy.precision.execution import pays, some_of
+from hamsa_runtime.manifest import Execution
 
 Document = Mapping[str, Any]
 ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
@@ -46,6 +49,7 @@ def show_result(console: Console, document: Document, seconds: Mapping[str, floa
         *_island_facts(document.get("islands", {})),
         _side_by_side(_stage_table(seconds), _file_table(document["files"])),
         _parity_table(document),
+        *([_execution_facts(document)] if document.get("execution") else []),
         _verdict(document),
     )
     console.print(Text.assemble(("Bundle  ", "bold"), f"{folder}"), soft_wrap=True)
@@ -191,6 +195,30 @@ def _top1_text(metrics: Document, images: int) -> str:
         return "-"
     ties = f", {metrics['top1_ties']} ties" if metrics["top1_ties"] else ""
     return f"{round(metrics['top1'] * images)} of {images}{ties}"
+
+
+def _execution_facts(document: Document) -> RenderableType:
+    """What runs in which precision, and how fast, with what is not as hoped in yellow."""
+    execution = Execution(**document["execution"])
+    conversions = f"; {execution.conversions} conversions between types" if execution.conversions else ""
+    rows = [
+        ("products", in_words(execution.products), ""),
+        ("other operators", in_words(execution.others) + conversions, ""),
+        ("speed", _speed_text(execution, document["precision"]), "" if pays(execution) else "yellow"),
+    ]
+    if execution.not_int8:
+        rows.insert(1, ("not int8", f"{some_of(execution.not_int8)}, although asked for", "yellow"))
+    facts = grid()
+    for label, text, style in rows:
+        facts.add_row(Text(label, "cyan"), Text(text, style))
+    return Group(Text(f"What the engine runs on {execution.device}\n", "bold"), facts)
+
+
+def _speed_text(execution: Execution, precision: str) -> str:
+    batch = "" if execution.batch == 1 else f" for a batch of {execution.batch}"
+    times = f"{execution.milliseconds:.3g} ms against {execution.float32_milliseconds:.3g} ms in float32{batch}"
+    share = f"{execution.ratio:.2f} of the time" if execution.ratio < 1 else f"{execution.ratio:.2f} times the time"
+    return f"{times}, {share}" + ("" if pays(execution) else f": {precision} does not pay here")
 
 
 def _verdict(document: Document) -> Text:

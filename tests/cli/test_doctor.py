@@ -11,6 +11,7 @@ from hamsa_deploy.cli import machine
 from hamsa_deploy.cli.doctor import main
 from hamsa_deploy.cli.machine import Device, Found, answers
 from hamsa_deploy.cli.packages import PACKAGES
+from hamsa_deploy.processor import processor_from
 
 ALL_HERE = {package.module: Found("1.0") for package in PACKAGES}
 CPU = Device("openvino", "CPU", "a processor", ("FP32", "BF16", "INT8"))
@@ -48,7 +49,7 @@ def test_missing_openvino_is_a_no_for_its_target_only(run_hamsa) -> None:
 
 
 def test_answers_agree_with_what_the_pipeline_accepts() -> None:
-    all_types = Device("openvino", "CPU", "", ("FP32", "FP16", "BF16"))
+    all_types = Device("openvino", "CPU", "", ("FP32", "FP16", "BF16", "INT8"))
     found = answers(ALL_HERE, (all_types,))
     yes = {target: tuple(p for p, a in row.items() if a.yes) for target, row in found.items()}
     assert yes == pipeline.PRECISIONS
@@ -83,4 +84,4 @@ def test_instruction_sets_are_read_from_cpuinfo(cpuinfo: str, expected: tuple[st
 
 def test_processor_name_and_cores_are_read_from_cpuinfo() -> None:
     text = "processor : 0\nmodel name : Fast One\n\nprocessor : 1\nmodel name : Fast One\n"
-    assert machine._processor_from(text) == "Fast One, 2 logical cores"
+    assert processor_from(text) == "Fast One, 2 logical cores"

@@ -131,6 +131,8 @@ def test_stages_of_a_float16_export_are_those_that_the_plan_names(
                  "--fp16", "--to", "onnx", "--json"]) == 0  # fmt: skip
     report = json.loads(capsys.readouterr().out)
     assert [stage["name"] for stage in report["stages"]] == ["load", *pipeline.stages_of("onnx", "fp16")]
+    assert report["execution"]["products"] == {"f32": 3}  # ONNX Runtime's CPU: two transforms' and the head's
+    assert any("do not run in fp16" in note for note in report["notes"])
     assert report["preprocessing"]["mean"] == [0.485, 0.456, 0.406]  # a user's model of images: ImageNet's
     assert report["inputs"][0]["dtype"] == "uint8"
 
@@ -329,5 +331,10 @@ def test_the_commands_targets_and_precisions_are_those_of_the_pipeline() -> None
     assert tuple(pipeline.PRECISIONS) == command.TARGETS
     assert set(command.PRECISIONS) == {p for precisions in pipeline.PRECISIONS.values() for p in precisions}
     assert (*METHODS, AUTO) == command.CALIBRATION_METHODS
-    stages = {s for to, ps in pipeline.PRECISIONS.items() for p in ps for s in pipeline.stages_of(to, p, tune=True)}
+    stages = {
+        s
+        for to, ps in pipeline.PRECISIONS.items()
+        for p in ps
+        for s in pipeline.stages_of(to, p, tune=True, search=True)
+    }
     assert set(command.STAGES) == {"load"} | stages

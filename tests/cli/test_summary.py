@@ -45,6 +45,49 @@ def shown(show: Any, *arguments: Any, **changes: Any) -> str:
     return stream.getvalue()
 
 
+EXECUTION: dict[str, Any] = {
+    "device": "a processor",
+    "batch": 1,
+    "products": {"i8": 151, "f32": 85},
+    "others": {"f32": 200, "u8": 1},
+    "conversions": 3,
+    "not_int8": [],
+    "milliseconds": 17.43,
+    "float32_milliseconds": 40.12,
+    "ratio": 0.434,
+}
+
+
+def shown_execution(**changes: Any) -> str:
+    return shown(show_result, {}, Path("out"), execution={**EXECUTION, **changes})
+
+
+def test_what_the_engine_runs_is_counted_and_timed() -> None:
+    text = shown_execution()
+    for expected in (
+        "What the engine runs on a processor",
+        "151 int8, 85 float32",
+        "200 float32, 1 uint8; 3 conversions between types",
+        "17.4 ms against 40.1 ms in float32, 0.43 of the time",
+    ):
+        assert expected in text
+    assert "does not pay" not in text
+    assert "not int8" not in text
+
+
+def test_a_precision_that_does_not_pay_is_plainly_said() -> None:
+    assert "1.31 times the time: fp16 does not pay here" in shown_execution(ratio=1.31, batch=4)
+    assert "in float32 for a batch of 4" in shown_execution(batch=4)
+
+
+def test_layers_that_lost_int8_are_named() -> None:
+    assert "blocks.0 (node_3), although asked for" in shown_execution(not_int8=["blocks.0 (node_3)"])
+
+
+def test_float32_has_nothing_to_compare_with() -> None:
+    assert "What the engine runs" not in shown(show_result, {}, Path("out"), execution=None)
+
+
 def test_random_weights_are_plainly_said() -> None:
     assert RANDOM in shown(show_result, {}, Path("out"))
     assert "RANDOM" in RANDOM

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from hamsa_runtime import Engine
-from hamsa_runtime.backends import BACKENDS, TARGETS, Entry
+from hamsa_runtime.backends import BACKENDS, TARGETS, Entry, Operator
 from hamsa_runtime.backends.openvino import openvino
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 
@@ -44,6 +44,57 @@ def test_openvino_runs_in_the_bundles_precision_or_not_at_all(
     assert layers in description["layers"]
     expected = reference(pixels)["logits"]
     assert np.abs(logits - expected).max() / np.abs(expected).max() < ROUNDING[precision]
+
+
+def products_of(engine: Engine) -> list[Operator]:
+    """The convolution and the linear head: the only products of the image model."""
+    return [each for each in engine.operators() if each.kind in ("Conv", "Convolution", "FullyConnected", "Gemm")]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_operators_are_what_the_engine_compiled(make_bundle: MakeBundle, target: str) -> None:
+    with Engine(make_bundle(target)) as engine:
+        products = products_of(engine)
+        everything = engine.operators()
+    assert [each.precision for each in products] == ["f32", "f32"]
+    assert len(everything) > 2  # at least the pooling besides
+    assert all(each.kind and each.names for each in everything)
+    assert not {"Input", "Output", "Const"} & {each.kind for each in everything}
+
+
+def test_operators_of_float16_are_what_the_plugin_says_of_each(make_bundle: MakeBundle) -> None:
+    if "FP16" not in CAPABILITIES:
+        pytest.skip("this CPU cannot run fp16: the engine refuses it, see above")
+    with Engine(make_bundle("openvino", precision="fp16")) as engine:
+        assert [each.precision for each in products_of(engine)] == ["f16", "f16"]
+
+
+def test_onnxruntime_widens_float16_and_says_so(tmp_path: Path) -> None:
+    """What the file asks for is float16; the kernels of the CPU are in float32, between conversions."""
+    half = TensorProto.FLOAT16
+    nodes = [
+        helper.make_node("Cast", ["x"], ["narrow"], "to_half", to=half),
+        helper.make_node("MatMul", ["narrow", "w"], ["product"], "product"),
+        helper.make_node("Cast", ["product"], ["y"], "to_float", to=TensorProto.FLOAT),
+    ]
+    sides = [("x", TensorProto.FLOAT, ["batch", 3])], [("y", TensorProto.FLOAT, ["batch", 4])]
+    onnx.save(onnx_model(nodes, *sides, {"w": np.ones((3, 4), np.float16)}), tmp_path / "model.onnx")
+    specs = [{"name": name, "dtype": "float32", "shape": ["batch", size]} for name, size in (("x", 3), ("y", 4))]
+    inputs = [{**specs[0], "layout": None}]
+    write_files(tmp_path, manifest_for(inputs=inputs, outputs=specs[1:], preprocessing=None, precision="fp16"))
+    with Engine(tmp_path) as engine:
+        found = {each.names: each.precision for each in engine.operators() if "product" in each.names}
+    assert found == {("product",): "f32"}
+
+
+def test_asking_for_the_operators_leaves_no_file(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    with Engine(make_bundle("onnx")) as engine, pytest.MonkeyPatch.context() as patch:
+        work = tmp_path / "work"
+        work.mkdir()
+        patch.chdir(work)
+        patch.setattr("tempfile.tempdir", str(work))
+        engine.operators()
+        assert list(work.iterdir()) == []
 
 
 def test_float32_bundles_are_not_run_in_bfloat16(make_bundle: MakeBundle) -> None:

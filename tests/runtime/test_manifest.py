@@ -66,6 +66,28 @@ def test_float32_islands_have_reasons_and_older_bundles_list_none() -> None:
     assert parsed(islands={"a/b": "magnitude: why"}).islands == {"a/b": "magnitude: why"}
 
 
+EXECUTION: dict[str, Any] = {
+    "device": "a processor",
+    "batch": 1,
+    "products": {"i8": 51, "f32": 18},
+    "others": {"f32": 200},
+    "conversions": 0,
+    "not_int8": ["blocks.0 (node_3)"],
+    "milliseconds": 1.5,
+    "float32_milliseconds": 3,
+    "ratio": 0.5,
+}
+
+
+def test_a_bundle_may_say_what_ran_and_older_ones_do_not() -> None:
+    assert parsed().execution is None
+    execution = parsed(execution=EXECUTION).execution
+    assert execution.products == {"i8": 51, "f32": 18}
+    assert execution.not_int8 == ("blocks.0 (node_3)",)
+    with pytest.raises(InputError, match=r"execution\.ratio"):
+        parsed(execution={**EXECUTION, "ratio": "0.5"})
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [

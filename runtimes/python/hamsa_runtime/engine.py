@@ -9,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from hamsa_runtime.backends import Backend, backend_for
+from hamsa_runtime.backends import Backend, Operator, backend_for
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError
 from hamsa_runtime.manifest import Manifest
@@ -103,6 +103,14 @@ class Engine:
         """What runs: backend, version, device, precision."""
         with self._lock:
             return self._opened().describe()
+
+    def operators(self) -> list[Operator]:
+        """Every operator that runs, and the precision that it runs in: the engine's word, not the manifest's.
+
+        With ONNX Runtime this loads the model a second time and runs it once, on zeros.
+        """
+        with self._lock:
+            return self._opened().operators()
 
     def close(self) -> None:
         """Frees the backend, after a running inference; closing twice is allowed."""

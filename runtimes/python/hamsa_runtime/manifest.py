@@ -138,11 +138,32 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class Execution:
+    """What ran in which precision, and how fast, on the machine that made the bundle: one inference of `batch` images.
+
+    `products` (with weights, or of activations) and `others` count the operators of the engine's compiled model by
+    precision, "i8" or "f32" for example; `conversions` those that only change from one to another. `not_int8` lists
+    the layers that should run in int8 and do not. Times are medians, and `ratio` is the median of the ratios, of runs
+    that took turns with the float32 bundle of the same model.
+    """
+
+    device: str
+    batch: int
+    products: Mapping[str, int]
+    others: Mapping[str, int]
+    conversions: int
+    not_int8: tuple[str, ...]
+    milliseconds: float
+    float32_milliseconds: float
+    ratio: float
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A whole manifest; see the module's tables for what each key may hold.
 
     `islands` are the layers of a float16 model that stay in float32, each with its reason, "kind: what was found".
-    Older bundles do not list them.
+    Older bundles do not list them. `execution` is of bundles in a lower precision than float32, and not of older ones.
     """
 
     schema: int
@@ -161,6 +182,7 @@ class Manifest:
     calibration: Mapping[str, Any] | None
     parity: Parity | None
     islands: Mapping[str, str] = field(default_factory=dict)
+    execution: Execution | None = None
 
 
 def _sha256(value: Any, where: str) -> str:
@@ -220,6 +242,17 @@ _PARITY: dict[str, Check[Any]] = {
     "thresholds": json_object,
     "passed": boolean,
 }
+_EXECUTION: dict[str, Check[Any]] = {
+    "device": text,
+    "batch": _positive,
+    "products": dict_of(_positive),
+    "others": dict_of(_positive),
+    "conversions": integer(0),
+    "not_int8": list_of(text),
+    "milliseconds": number,
+    "float32_milliseconds": number,
+    "ratio": number,
+}
 _MANIFEST: dict[str, Check[Any]] = {
     "schema": one_of(SCHEMA_VERSION),
     "name": text,
@@ -237,7 +270,10 @@ _MANIFEST: dict[str, Check[Any]] = {
     "calibration": nullable(json_object),
     "parity": nullable(record(Parity, _PARITY)),
 }
-_MANIFEST_SINCE: dict[str, Check[Any]] = {"islands": dict_of(text)}
+_MANIFEST_SINCE: dict[str, Check[Any]] = {
+    "islands": dict_of(text),
+    "execution": nullable(record(Execution, _EXECUTION)),
+}
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from hamsa_runtime.manifest import Manifest
 
 
+class Operator(NamedTuple):
+    """One operator as the engine runs it.
+
+    Attributes:
+        kind: as the engine calls it, such as "FullyConnected" or "MatMulIntegerToFloat".
+        precision: the type of number that it computes with: "f32", "f16", "bf16", "i8", "u8", "i64"...
+        names: of the nodes of the model that it does the work of, with what the engine has added to them.
+    """
+
+    kind: str
+    precision: str
+    names: tuple[str, ...]
+
+
 class Backend(Protocol):
     """One loaded model. Not thread-safe: `Engine` holds a lock around every call.
 
@@ -36,6 +50,10 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, str]:
         """What runs, in which precision, on which device."""
+        ...
+
+    def operators(self) -> list[Operator]:
+        """What was compiled, operator by operator, for a batch of one where the batch is dynamic."""
         ...
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hamsa_runtime.backends import check_names
+from hamsa_runtime.backends import Operator, check_names
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
@@ -87,6 +87,11 @@ class Runner:
             "layers": ", ".join(f"{count} {name}" for name, count in self._layers().most_common()),
         }
 
+    def operators(self) -> list[Operator]:
+        """The plugin's runtime model, without inputs, outputs and constants."""
+        rows = (node.get_rt_info() for node in self._compiled.get_runtime_model().get_ordered_ops())
+        return [_operator(row) for row in rows if row["layerType"].astype(str) not in ("Input", "Output", "Const")]
+
     def close(self) -> None:
         """Drops the request before the model that it belongs to."""
         del self._requests, self._compiled, self._model
@@ -101,11 +106,7 @@ class Runner:
 
     def _layers(self) -> Counter[str]:
         """How many layers run in which precision."""
-        return Counter(
-            node.get_rt_info()["runtimePrecision"].astype(str)
-            for node in self._compiled.get_runtime_model().get_ordered_ops()
-            if node.get_rt_info()["layerType"].astype(str) not in ("Input", "Output", "Const")
-        )
+        return Counter(operator.precision for operator in self.operators())
 
     def _check_granted(self) -> None:
         """Fails if the plugin settled for another precision or device than the one asked for."""
@@ -119,6 +120,11 @@ class Runner:
                 expected=f"{self._precision} on {self._device}",
                 fix="export for a precision that this device has",
             )
+
+
+def _operator(row: openvino.RTMap) -> Operator:
+    kind, precision, names = (row[key].astype(str) for key in ("layerType", "runtimePrecision", "originalLayersNames"))
+    return Operator(kind, precision, tuple(names.split(",")))
 
 
 def _check_device(core: openvino.Core, device: str) -> None:
