@@ -40,7 +40,7 @@ SEED = 0
 HELD_OUT_SEED = 1
 STEPS = 200
 PLACES_PER_STEP = 8
-LEARNING_RATE = 5e-4
+LEARNING_RATE = 1e-4
 WARM_UP = 0.1  # of the steps
 WEIGHT_DECAY = 0.05
 LARGEST_GRADIENT = 1.0
@@ -98,7 +98,9 @@ def contrastive_loss(model: nn.Module, generator: np.random.Generator) -> Tensor
     """The loss of one step, equation above, with new places and views."""
     places = random_places(PLACES_PER_STEP, generator)
     images = np.concatenate([views_in_other_colours(places, SIZE, generator) for _ in range(2)])
-    z = F.normalize(model(inputs_from_pixels(images))["logits"], dim=1)
+    with torch.autocast("cpu", torch.bfloat16):  # half the time on a CPU with AMX; the parameters stay float32
+        logits = model(inputs_from_pixels(images))["logits"]
+    z = F.normalize(logits.float(), dim=1)
     similarities = (z @ z.T / TEMPERATURE).fill_diagonal_(-math.inf)
     partners = torch.arange(len(z)).roll(PLACES_PER_STEP)
     return F.cross_entropy(similarities, partners)
