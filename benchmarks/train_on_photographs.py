@@ -3,8 +3,9 @@
     python benchmarks/train_on_photographs.py [-o out/hamsa_s_photographs.safetensors]
 
 Writes the weights, which load_model("hamsa_s", weights=...) loads; half-way once, and at the end. They classify
-nothing. They are for judging reduced precision: activations of random weights have no outliers and no structure, and
-hide what quantisation costs.
+nothing. They are for judging reduced precision on activations that come from learning, and stay far milder than those
+of a model trained for long: the kurtosis of what SASS returns rises from at most 9 to 14, the largest channel from 3
+to 7 times the median one; what the linear layers and LayerNorm return stays near normal, with a kurtosis of 3.
 
 The objective is SimCLR's (Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020).
 Of each of B places two views are drawn, 2B images in all; z_i is image i's logits scaled to length 1, p(i) its partner:
