@@ -32,6 +32,7 @@ PACKAGES = (
     Package("onnxruntime", "runs ONNX bundles", "pip install onnxruntime", needed=True),
     Package("safetensors", "reads checkpoints", "pip install safetensors", needed=True),
     Package("openvino", "the target openvino", "pip install openvino"),
+    Package("nncf", "int8 for the target openvino", "pip install 'hamsa-deploy[int8]'"),
     Package(
         "tensorrt",
         "NVIDIA GPUs; no target yet",
