@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from hamsa_deploy.precision.compact import store_as_float16
 from hamsa_deploy.precision.evaluation import Arrays, Evaluator, decibels, noise_to_signal
 from hamsa_deploy.precision.histogram import Histogram
 from hamsa_deploy.precision.int8 import quantise
@@ -48,6 +49,7 @@ class Quantisation:
         """An int8 copy of the model, in QuantizeLinear and DequantizeLinear."""
         copy = self.model.clone()
         quantise(copy, self.thresholds, self.without(kept))
+        store_as_float16(copy.graph)
         return copy
 
 

@@ -1,0 +1,60 @@
+"""Constants stored as float16: half as large, close to what they were, and gone again in the engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from hamsa_deploy.precision.compact import store_as_float16
+from hamsa_deploy.precision.graphs import add_constant
+
+from .graphs import outputs_of
+
+WIDTH = 32
+
+
+def graph_with(constant: np.ndarray) -> ir.Model:
+    """y = x + constant."""
+    x = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(constant.shape))
+    graph = ir.Graph([x], [], nodes=[], opset_imports={"": 20}, name="sum")
+    node = ir.node("Add", [x, add_constant(graph, "constant", constant)], name="add")
+    node.outputs[0].name, node.outputs[0].type, node.outputs[0].shape = "y", x.type, x.shape
+    graph.append(node)
+    graph.outputs.append(node.outputs[0])
+    return ir.Model(graph, ir_version=10)
+
+
+def is_halved(model: ir.Model) -> bool:
+    return any(value.dtype == ir.DataType.FLOAT16 for value in model.graph.initializers.values())
+
+
+def test_a_constant_is_stored_in_half_the_bytes_and_is_what_it_was_to_eleven_bits(tmp_path: Path) -> None:
+    constant = np.random.default_rng(0).normal(size=(WIDTH, WIDTH)).astype(np.float32)
+    model = graph_with(constant)
+    store_as_float16(model.graph)
+    assert [value.dtype for value in model.graph.initializers.values()] == [ir.DataType.FLOAT16]
+    (found,) = outputs_of(model, [{"x": np.zeros_like(constant)}])
+    np.testing.assert_allclose(found, constant, rtol=2.0**-11)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    assert [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node] == ["Add"]
+
+
+@pytest.mark.parametrize("factor", [1e6, 1e-9, 0.0], ids=["overflows", "vanishes", "zero"])
+def test_what_float16_cannot_hold_stays(factor: float) -> None:
+    constant = factor * np.random.default_rng(0).normal(size=(WIDTH, WIDTH)).astype(np.float32)
+    model = graph_with(constant)
+    store_as_float16(model.graph)
+    assert not is_halved(model)
+
+
+def test_what_is_small_stays() -> None:
+    model = graph_with(np.ones(8, np.float32))
+    store_as_float16(model.graph)
+    assert not is_halved(model)
