@@ -23,7 +23,7 @@ DESCRIPTION = (
 # Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
 TARGETS = ("onnx", "openvino")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-PASSES = ("equalise", "centre")
+PASSES = ("mean-split", "equalise", "smooth")
 CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse", "auto")
 MODELS = (
     "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vminet_ti, vminet_xs, vminet_s, vminet_b, "

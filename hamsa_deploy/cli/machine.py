@@ -105,7 +105,7 @@ def _answer(target: str, precision: str, packages: Mapping[str, Found], devices:
 def _openvino_answer(precision: str, devices: tuple[Device, ...]) -> Answer:
     from hamsa_runtime.backends.openvino import PRECISIONS as CAPABILITIES
 
-    _, capability = CAPABILITIES[precision]
+    _, _, capability = CAPABILITIES[precision]
     cpus = [device for device in devices if device.engine == "openvino" and device.name == "CPU"]
     if any(capability in cpu.capabilities for cpu in cpus):
         return Answer(True)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.precision.islands import float32_islands, is_weight, ports_of
+from hamsa_deploy.precision.islands import float32_islands, ports_of
 from hamsa_deploy.precision.ranges import Ranges
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
@@ -100,7 +100,7 @@ class _Typing:
             self.graph.register_initializer(half)
 
     def _as(self, value: ir.Value, wanted: ir.DataType, user: ir.Node) -> ir.Value:
-        if is_weight(value) and value in self._narrow:
+        if value.const_value is not None and value in self._narrow:
             value = self._in_float16(value)
         if value.dtype == wanted:
             return value

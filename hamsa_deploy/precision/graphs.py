@@ -33,14 +33,3 @@ def drop_unused(graph: ir.Graph) -> None:
     for name, value in list(graph.initializers.items()):
         if not value.uses() and value not in graph.outputs:
             del graph.initializers[name]
-
-
-def insert_after(graph: ir.Graph, node: ir.Node, follower: ir.Node) -> None:
-    """Put a node that reads another's only output behind it, in front of everybody else who reads that."""
-    source, output = node.outputs[0], follower.outputs[0]
-    follower.metadata_props.update(node.metadata_props)
-    output.name, output.type, output.shape = str(follower.name), source.type, source.shape
-    for user, index in list(source.uses()):
-        if user is not follower:
-            user.replace_input_with(index, output)
-    graph.insert_after(node, follower)

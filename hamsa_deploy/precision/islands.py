@@ -119,45 +119,38 @@ def _reason_by_range(node: ir.Node, ranges: Ranges) -> str:
     """Why the numbers that this node meets do not fit; empty if they do."""
     headroom = HEADROOM**2 if _is_square(node) else HEADROOM
     reasons = [
-        *(_weight_reason(value) for value in node.inputs if is_weight(value)),
-        *(_value_reason(value, ranges, HEADROOM) for value in node.inputs if not is_weight(value)),
+        *(_input_reason(value, ranges) for value in node.inputs if value is not None),
         *(_value_reason(value, ranges, headroom) for value in node.outputs),
         _inside_reason(node, ranges),
     ]
     return next(filter(None, reasons), "")
 
 
-def is_weight(value: ir.Value | None) -> bool:
-    """Whether a value is a constant of the graph."""
-    return value is not None and value.const_value is not None
+def _input_reason(value: ir.Value, ranges: Ranges) -> str:
+    if value.const_value is None:
+        return _value_reason(value, ranges, HEADROOM)
+    return _weight_reason(value.const_value) if value.dtype == ir.DataType.FLOAT else ""
 
 
-def _weight_reason(value: ir.Value | None) -> str:
-    assert value is not None
-    assert value.const_value is not None
-    if value.dtype != ir.DataType.FLOAT:
-        return ""
-    magnitudes = np.abs(value.const_value.numpy())
+def _weight_reason(weight: ir.TensorProtocol) -> str:
+    magnitudes = np.abs(weight.numpy())
     # Exporters write -Inf into attention masks; float16 has it as well.
     largest = float(magnitudes.max(initial=0.0, where=np.isfinite(magnitudes)))
+    found = f"the weight {weight.name} reaches {largest:.2g}"
     if largest > LARGEST:
-        return f"overflow: the weight {value.name} reaches {largest:.2g}, float16 ends at {LARGEST:.0f}"
+        return f"overflow: {found}, beyond float16's {LARGEST:.0f}"
     if 0 < largest < SMALLEST_NORMAL:
-        return f"underflow: the weight {value.name} reaches {largest:.2g}, {_BEGINNING}"
+        return f"underflow: {found}, below float16's normal numbers, {SMALLEST_NORMAL:.2g}"
     return ""
 
 
-_BEGINNING = f"float16's normal numbers begin at {SMALLEST_NORMAL:.2g}"
-
-
-def _value_reason(value: ir.Value | None, ranges: Ranges, headroom: float) -> str:
-    largest = None if value is None else ranges.get(str(value.name))
-    if value is None or largest is None:
-        return ""
+def _value_reason(value: ir.Value, ranges: Ranges, headroom: float) -> str:
+    largest = ranges.get(str(value.name), 0.0)  # values of other types have none
+    found = f"{value.name} reaches {largest:.2g} on the calibration data"
     if not largest * headroom <= LARGEST:  # NaN, too
-        return f"overflow: {value.name} reaches {largest:.2g} on the calibration data, float16 ends at {LARGEST:.0f}"
+        return f"overflow: {found}; {headroom:g} times that is beyond float16's {LARGEST:.0f}"
     if 0 < largest < headroom * SMALLEST_NORMAL:
-        return f"underflow: {value.name} reaches {largest:.2g} on the calibration data, {_BEGINNING}"
+        return f"underflow: {found}; 1/{headroom:g} of that is below float16's normal numbers, {SMALLEST_NORMAL:.2g}"
     return ""
 
 
@@ -169,7 +162,7 @@ def _inside_reason(node: ir.Node, ranges: Ranges) -> str:
     if node.op_type in SUMS_OF_SQUARES:
         largest, what = largest**2, "a sum of squares"
     total = largest * _terms(node)
-    return "" if total <= LARGEST else f"inside: {what} may reach {total:.2g}, float16 ends at {LARGEST:.0f}"
+    return "" if total <= LARGEST else f"inside: {what} may reach {total:.2g}, beyond float16's {LARGEST:.0f}"
 
 
 def _terms(node: ir.Node) -> float:

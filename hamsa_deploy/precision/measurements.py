@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +13,10 @@ import onnx_ir as ir
 from hamsa_deploy.precision.cache import cache_key, load, store
 from hamsa_deploy.precision.evaluation import Arrays
 from hamsa_deploy.precision.histogram import Histogram, arrays_from_histograms, histograms_from_arrays
-from hamsa_deploy.precision.row_ranges import channel_extremes, row_ranges
-from hamsa_deploy.precision.statistics import NO_SHIFTS, collect
+from hamsa_deploy.precision.mean_split import gains_of_splitting
+from hamsa_deploy.precision.row_ranges import row_ranges
+from hamsa_deploy.precision.smoothing import ChannelRanges, channel_ranges
+from hamsa_deploy.precision.statistics import collect
 
 # Measurements of a search are stored at most this often, and once more at its end.
 SECONDS_BETWEEN_STORES = 5.0
@@ -33,15 +34,12 @@ class Measurements:
     feeds: Sequence[Arrays]
     sha256: str
 
-    def histograms(
-        self, model: ir.Model, names: Sequence[str], shifts: Mapping[str, np.ndarray] = NO_SHIFTS
-    ) -> dict[str, Histogram]:
-        """Of the magnitudes of values between the nodes of a float32 model, some of them shifted before."""
-        shifted = {name: hashlib.sha256(shift.tobytes()).hexdigest() for name, shift in shifts.items()}
-        key = self._key(model, "histograms", names=list(names), shifts=shifted)
+    def histograms(self, model: ir.Model, names: Sequence[str]) -> dict[str, Histogram]:
+        """Of the magnitudes of values between the nodes of a float32 model."""
+        key = self._key(model, "histograms", names=list(names))
         arrays = load(key)
         if arrays is None:
-            arrays = arrays_from_histograms(collect(model, names, self.feeds, shifts))
+            arrays = arrays_from_histograms(collect(model, names, self.feeds))
             store(key, arrays)
         return histograms_from_arrays(arrays)
 
@@ -54,14 +52,23 @@ class Measurements:
             store(key, arrays)
         return arrays
 
-    def channels(self, model: ir.Model, names: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """The smallest and the largest of each channel of values; see `channel_extremes`."""
+    def channels(self, model: ir.Model, names: Sequence[str]) -> dict[str, ChannelRanges]:
+        """Sizes of the channels of values; see `channel_ranges`."""
         key = self._key(model, "channels", names=list(names))
         arrays = load(key)
         if arrays is None:
-            arrays = {name: np.stack(both) for name, both in channel_extremes(model, self.feeds, names).items()}
+            found = channel_ranges(model, self.feeds, names)
+            arrays = {name: np.stack([each.largest, each.mean_square]) for name, each in found.items()}
             store(key, arrays)
-        return {name: (low, high) for name, (low, high) in arrays.items()}
+        return {name: ChannelRanges(largest, mean_square) for name, (largest, mean_square) in arrays.items()}
+
+    def splitting_gains(self, model: ir.Model, signals: Sequence[str]) -> dict[str, float]:
+        """What signals would gain without their means; see `gains_of_splitting`."""
+        known = self.numbers(model, "splitting", names=list(signals))
+        if not all(name in known for name in signals):
+            known.update(gains_of_splitting(model, self.feeds, signals))
+            known.save()
+        return dict(known)
 
     def numbers(self, model: ir.Model, kind: str, **options: Any) -> Numbers:
         """Named numbers that a search measures one by one."""

@@ -69,7 +69,7 @@ def quantisation_of(
         method: one of `thresholds.METHODS`, or "auto", which keeps the one with the least noise on `held_out`.
         passes: which of `passes.PASSES` to apply.
     """
-    notes = applied(passes, model, target, measurements)
+    notes = applied(passes, model, measurements)
     sites = sites_of(model.graph, target)
     histograms = measurements.histograms(model, sorted({site.activation for site in sites}))
     candidates = list(METHODS) if method == AUTO else [method]

@@ -109,7 +109,7 @@ def _groups(flow: ChannelFlow, ranges: Mapping[str, ChannelRanges]) -> dict[int,
     """Measured inputs of linears, by the region whose scales are chosen together."""
     groups: dict[int, list[ir.Value]] = defaultdict(list)
     for value in flow.labels:
-        if value.name in ranges and _weights(value) and not flow.stops(value):
+        if value.name in ranges and _weights(value):
             groups[flow.region_of(value)].append(value)
     return groups
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 import onnx_ir as ir
 
 from hamsa_deploy.precision.histogram import Histogram
 from hamsa_deploy.precision.observation import Arrays, observed
 
-NO_SHIFTS: Mapping[str, np.ndarray] = MappingProxyType({})
 
-
-def collect(
-    model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays], shifts: Mapping[str, np.ndarray] = NO_SHIFTS
-) -> dict[str, Histogram]:
+def collect(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> dict[str, Histogram]:
     """Run the graph on every feed, and count the magnitudes of some of its values.
 
     Args:
         model: float32; it is left as it is.
         names: graph inputs or outputs of nodes, of a floating-point type.
         feeds: graph inputs by name, one dict for each run.
-        shifts: what is subtracted from some of the values before.
 
     Returns:
         One histogram for each name.
@@ -34,6 +27,5 @@ def collect(
     histograms = {name: Histogram() for name in names}
     for values in observed(model, names, feeds):
         for name, value in values.items():
-            shifted = value - shifts[name] if name in shifts else value
-            histograms[name].add(shifted, f"the value {name!r}")
+            histograms[name].add(value, f"the value {name!r}")
     return histograms

@@ -99,9 +99,10 @@ def _keep_provenance(node: ir.Node) -> None:
 def _drop_notes(model: ir.Model) -> None:
     """The exporter's signatures of graph and weights, 40 kB in hamsa_nano, that nothing reads."""
     weights = model.graph.initializers.values()
-    values = [*model.graph.inputs, *weights, *(out for node in model.graph for out in node.outputs)]
-    for each in (model, model.graph, *values):
-        each.metadata_props.clear()
+    for value in (*model.graph.inputs, *weights, *(out for node in model.graph for out in node.outputs)):
+        value.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
 
 
 def _importable(file: str) -> str:

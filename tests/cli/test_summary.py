@@ -117,7 +117,7 @@ def test_layers_kept_in_float32_are_counted_by_kind_with_what_was_found() -> Non
     islands = {
         "stages.0/square": "magnitude: squares have twice the exponents",
         "stages.0/root": "magnitude: squares have twice the exponents",
-        "stages.1/sum": "overflow: x reaches 7e+05 on the calibration data, float16 ends at 65504",
+        "stages.1/sum": "overflow: x reaches 7e+05 on the calibration data; 8 times that is beyond float16's 65504",
     }
     text = shown(show_result, {}, Path("out"), islands=islands)
     assert "kept in float32  magnitude: stages.0/square and 1 more: squares have twice the exponents" in text

@@ -76,6 +76,19 @@ def _rounded(x: np.ndarray, largest: np.ndarray) -> np.ndarray:
     return np.round(x / step) * step
 
 
+UNEVEN = ChannelRanges(np.array([1, 1e-2, 1e-3]), np.array([1, 1e-4, 1e-6]))
+
+
+def check(model: ir.Model, *linear_inputs: ir.Value) -> list[str]:
+    """Smooth for uneven channels, compare outputs bit for bit; names of what was divided."""
+    copy = copy_of(model)
+    smoothed = smooth(copy, {str(value.name): UNEVEN for value in linear_inputs})
+    feeds = smooth_feeds(model, 1)
+    for found, expected in zip(outputs_of(copy, feeds), outputs_of(model, feeds), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    return list(smoothed)
+
+
 def test_small_channels_with_large_weights_are_heard():
     """Channels of size 1, 1/8 and 1/64. The weights of all are of one size, so smoothing shares the unevenness."""
     model, y = filtered(np.array([1, 1 / 8, 1 / 64]))
@@ -97,19 +110,42 @@ def test_a_scale_that_would_cost_a_product_is_not_worth_it():
     normed = drawing.add("LayerNormalization", drawing.x, np.ones(WIDTH), **SIZE)
     bent = drawing.add("Tanh", normed, **SIZE)
     model = drawing.model(drawing.add("MatMul", normed, WEIGHT, **SIZE), bent)
-    uneven = np.array([1, 1e-2, 1e-3])
-    assert smooth(model, {"v0": ChannelRanges(uneven, uneven**2)}) == {}
+    assert check(model, normed) == []
+
+
+def test_rows_that_a_linear_reads_are_scaled_alike_wherever_they_come_from():
+    drawing = Drawing(ROWS, WIDTH)
+    size = {"rows": 2 * ROWS, "width": WIDTH}
+    kernels = np.random.default_rng(0).uniform(1, 2, (2, ROWS, WIDTH))
+    filtered = [drawing.add("Mul", kernel, drawing.x, **SIZE) for kernel in kernels]
+    joined = drawing.add("Concat", *filtered, axis=1, **size)
+    mixed = drawing.add("MatMul", joined, WEIGHT, **size)
+    alone = drawing.add("MatMul", filtered[0], WEIGHT[::-1].copy(), **SIZE)
+    assert check(drawing.model(mixed, alone), joined, filtered[0]) == ["v0", "v2"]
+
+
+def test_two_scales_that_meet_in_a_product_are_both_left_out():
+    drawing = Drawing(ROWS, WIDTH)
+    normed = [drawing.add("LayerNormalization", drawing.x, np.ones(WIDTH), **SIZE) for _ in range(2)]
+    mixed = [drawing.add("MatMul", value, WEIGHT, **SIZE) for value in normed]
+    bent = [drawing.add("Relu", value, **SIZE) for value in normed]
+    model = drawing.model(drawing.add("Mul", *bent, **SIZE), *mixed)
+    assert check(model, *normed) == []
+
+
+def test_a_gate_that_cannot_be_scaled_does_not_stop_what_it_is_applied_to():
+    """a SiLU(b), both linears: a scale of b would stop at the sigmoid, and that of a at the product with it."""
+    drawing = Drawing(ROWS, WIDTH)
+    a, b = (drawing.add("MatMul", drawing.x, WEIGHT, **SIZE) for _ in range(2))
+    silu = drawing.add("Mul", b, drawing.add("Sigmoid", b, **SIZE), **SIZE)
+    gated = drawing.add("Mul", a, silu, **SIZE)
+    assert check(drawing.model(drawing.add("MatMul", gated, WEIGHT, **SIZE)), gated) == [gated.name]
 
 
 def test_layer_normalization_takes_the_scale():
     drawing = Drawing(ROWS, WIDTH)
     normed = drawing.add("LayerNormalization", drawing.x, np.array([1, 1e-2, 1e-3]), np.ones(WIDTH), **SIZE)
-    model = drawing.model(drawing.add("MatMul", normed, WEIGHT, **SIZE))
-    uneven = np.array([1, 1e-2, 1e-3])
-    copy = copy_of(model)
-    assert list(smooth(copy, {"v0": ChannelRanges(uneven, uneven**2)})) == ["v0"]
-    feeds = smooth_feeds(model, 1)
-    np.testing.assert_array_equal(outputs_of(copy, feeds), outputs_of(model, feeds))
+    assert check(drawing.model(drawing.add("MatMul", normed, WEIGHT, **SIZE)), normed) == [normed.name]
 
 
 def test_random_graphs_compute_the_same_bit_for_bit():

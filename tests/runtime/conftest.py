@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .tiny_bundles import CHANNELS, SIZE, MakeBundle, image_model, manifest_for, save_model, write_files
+from .tiny_bundles import (
+    CHANNELS,
+    SIZE,
+    MakeBundle,
+    image_model,
+    manifest_for,
+    save_model,
+    typed_as_float16,
+    write_files,
+)
 
 
 @pytest.fixture
@@ -22,7 +31,8 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         folder: Path = tmp_path / "bundle",
         **changes: Any,
     ) -> Path:
-        save_model(image_model(normalise, batch), folder, target)
+        model = image_model(normalise, batch)
+        save_model(typed_as_float16(model) if changes.get("precision") == "fp16" else model, folder, target)
         manifest = manifest_for(target=target, **changes)
         manifest["preprocessing"]["normalise"] = normalise
         for spec in (*manifest["inputs"], *manifest["outputs"]):

@@ -18,10 +18,10 @@ from hamsa_runtime.backends import BACKENDS, TARGETS, Entry, Operator
 from hamsa_runtime.backends.openvino import openvino
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 
-from .tiny_bundles import MakeBundle, manifest_for, onnx_model, reference, write_files
+from .tiny_bundles import MakeBundle, manifest_for, onnx_model, reference, save_model, write_files
 
 CAPABILITIES = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-HINTS = {"fp32": ("f32", "FP32"), "fp16": ("f16", "FP16"), "bf16": ("bf16", "BF16")}
+LAYERS = {"fp32": ("f32", "FP32"), "fp16": ("f16", "FP16"), "bf16": ("bf16", "BF16")}
 # half a unit in the last place of each format, times the handful of roundings on the way to a logit
 ROUNDING = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2}
 
@@ -31,7 +31,7 @@ def test_openvino_runs_in_the_bundles_precision_or_not_at_all(
     make_bundle: MakeBundle, pixels: np.ndarray, precision: str
 ) -> None:
     folder = make_bundle("openvino", precision=precision)
-    hint, capability = HINTS[precision]
+    layers, capability = LAYERS[precision]
     if capability not in CAPABILITIES:
         with pytest.raises(MissingError, match=f"cannot run {precision}"):
             Engine(folder)
@@ -39,9 +39,9 @@ def test_openvino_runs_in_the_bundles_precision_or_not_at_all(
     with Engine(folder) as engine:
         description = engine.describe()
         logits = engine(pixels)["logits"]
-    assert description["precision"] == hint
+    assert description["precision"] == layers
     # the convolution and the linear head at least; data movement may keep its precision
-    assert hint in description["layers"]
+    assert layers in description["layers"]
     expected = reference(pixels)["logits"]
     assert np.abs(logits - expected).max() / np.abs(expected).max() < ROUNDING[precision]
 
@@ -109,7 +109,7 @@ def test_a_precision_that_the_device_lacks_is_an_error(
 ) -> None:
     from hamsa_runtime.backends import openvino as backend
 
-    monkeypatch.setitem(backend.PRECISIONS, "bf16", ("bf16", "FP8"))
+    monkeypatch.setitem(backend.PRECISIONS, "bf16", ("bf16", "bf16", "FP8"))
     with pytest.raises(MissingError, match="cannot run bf16") as caught:
         Engine(make_bundle("openvino", precision="bf16"))
     assert caught.value.exit_code == 4
@@ -128,10 +128,44 @@ def test_a_precision_that_the_plugin_changes_is_an_error(
             return super().compile_model(model, device, {"PERFORMANCE_HINT": options["PERFORMANCE_HINT"]})
 
     monkeypatch.setattr(openvino, "Core", Deaf)
-    monkeypatch.setitem(backend.PRECISIONS, "fp16", ("f16", "FP32"))
+    monkeypatch.setitem(backend.PRECISIONS, "fp16", ("dynamic", "f16", "FP32"))
     with pytest.raises(MissingError, match="OpenVINO would run in") as caught:
         Engine(make_bundle("openvino", precision="fp16"))
     assert caught.value.expected == "f16 on CPU"
+
+
+def test_a_float16_bundle_without_float16_layers_is_an_error(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hamsa_runtime.backends import openvino as backend
+
+    monkeypatch.setitem(backend.PRECISIONS, "bf16", ("dynamic", "f16", "FP32"))
+    with pytest.raises(MissingError, match=r"OpenVINO would run in .*f32 on CPU") as caught:
+        Engine(make_bundle("openvino", precision="bf16"))  # its layers are float32, and its hint leaves them so
+    assert caught.value.expected == "f16 on CPU"
+
+
+@pytest.mark.skipif("FP16" not in CAPABILITIES, reason="this CPU cannot run fp16: another test says so")
+def test_what_a_float16_model_keeps_in_float32_stays_there(tmp_path: Path) -> None:
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Cast", ["x"], ["x_half"], to=half),
+        helper.make_node("MatMul", ["x_half", "identity"], ["y_half"]),
+        helper.make_node("Cast", ["y_half"], ["y_single"], to=single),
+        helper.make_node("Mul", ["y_single", "y_single"], ["square"]),
+        helper.make_node("Add", ["square", "square"], ["sum"]),
+        helper.make_node("Sqrt", ["sum"], ["magnitude"]),
+    ]
+    spec = [("x", single, ["batch", 2])], [("magnitude", single, ["batch", 2])]
+    save_model(onnx_model(nodes, *spec, {"identity": np.eye(2, dtype=np.float16)}), tmp_path / "b", "openvino")
+    specs = [{"name": name, "dtype": "float32", "shape": ["batch", 2]} for name in ("x", "magnitude")]
+    manifest = manifest_for(target="openvino", precision="fp16", preprocessing=None, labels=None)
+    manifest |= {"inputs": [{**specs[0], "layout": None}], "outputs": [specs[1]]}
+    x = np.array([[300, 60000], [1e-4, 0]], np.float32)
+    with Engine(write_files(tmp_path / "b", manifest)) as engine:
+        found = engine(x)["magnitude"]
+    # 60000 squared is beyond float16, 1e-4 squared below it; x itself is rounded to 11 bits
+    np.testing.assert_allclose(found, np.sqrt(2) * x, rtol=5e-4)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,27 @@ def onnx_model(nodes: list[Any], inputs: Any, outputs: Any, constants: dict[str,
     return model
 
 
+def typed_as_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights and all between the graph's inputs and outputs in float16; those keep their types and names."""
+    graph, half = model.graph, TensorProto.FLOAT16
+    for weight in graph.initializer:
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), weight.name))
+    floats = [value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT]
+    outputs = [value.name for value in graph.output]
+    for node in graph.node:
+        node.input[:] = [f"{name}_half" if name in (*floats, *outputs) else name for name in node.input]
+        node.output[:] = [f"{name}_half" if name in outputs else name for name in node.output]
+        if node.op_type == "Cast":
+            node.attribute[0].i = half
+    before = [helper.make_node("Cast", [name], [f"{name}_half"], to=half) for name in floats]
+    after = [helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT) for name in outputs]
+    nodes = [*before, *graph.node, *after]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
 def manifest_for(**changes: Any) -> dict[str, Any]:
     """A whole manifest of the image model that normalises in the graph, without files."""
     manifest: dict[str, Any] = {

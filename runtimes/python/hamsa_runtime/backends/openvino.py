@@ -2,6 +2,9 @@
 
 The precision is always set and read back. Left alone, the CPU plugin runs a float32 model in bfloat16 on any
 processor that has AMX or AVX512-BF16 (OpenVINO 2026.4: 1e-2 instead of 1e-6 relative error in one product).
+
+A float16 model says itself what is float16 and what has to stay float32. "dynamic" makes the plugin follow it; asked
+for "f16", the plugin would make all of it float16, and sqrt(x x + y y) infinite from 256 on.
 """
 
 from __future__ import annotations
@@ -19,9 +22,15 @@ from hamsa_runtime.manifest import Manifest
 with no_usage_reports():
     import openvino
 
-# bundle precision: (execution precision to ask for, capability that the device must report). What an int8 bundle leaves
-# in floating point runs in float32: asked for bfloat16, the plugin converts back and forth, slower by 6 % (HAMSA-S).
-PRECISIONS = {"fp32": ("f32", "FP32"), "fp16": ("f16", "FP16"), "bf16": ("bf16", "BF16"), "int8": ("f32", "INT8")}
+# bundle precision: (execution precision to ask for, what layers then run in, capability that the device must report).
+# What an int8 bundle leaves in floating point runs in float32: asked for bfloat16, the plugin converts back and forth,
+# slower by 6 % (HAMSA-S).
+PRECISIONS = {
+    "fp32": ("f32", "f32", "FP32"),
+    "fp16": ("dynamic", "f16", "FP16"),
+    "bf16": ("bf16", "bf16", "BF16"),
+    "int8": ("f32", "f32", "INT8"),
+}
 FILES = {"openvino": "model.xml", "onnx": "model.onnx"}
 
 
@@ -33,10 +42,10 @@ class Runner:
         self._device = device
         inputs, outputs = [spec.name for spec in manifest.inputs], [spec.name for spec in manifest.outputs]
         _check_device(core, device)
-        self._precision = _precision(core, device, manifest.precision)
+        self._hint, self._precision = _hint_and_precision(core, device, manifest.precision)
         options: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_PRECISION_HINT": self._hint,
         }
         if threads is not None and device == "CPU":
             options["INFERENCE_NUM_THREADS"] = threads
@@ -70,13 +79,12 @@ class Runner:
 
     def describe(self) -> dict[str, str]:
         """What runs; `layers` counts the precisions that the layers were really given."""
-        layers = Counter(operator.precision for operator in self.operators())
         return {
             "backend": "openvino",
             "version": openvino.__version__,
             "device": self._device,
             "precision": self._precision,
-            "layers": ", ".join(f"{count} {name}" for name, count in layers.most_common()),
+            "layers": ", ".join(f"{count} {name}" for name, count in self._layers().most_common()),
         }
 
     def operators(self) -> list[Operator]:
@@ -96,13 +104,19 @@ class Runner:
             model.reshape(shapes)
         return model
 
+    def _layers(self) -> Counter[str]:
+        """How many layers run in which precision."""
+        return Counter(operator.precision for operator in self.operators())
+
     def _check_granted(self) -> None:
         """Fails if the plugin settled for another precision or device than the one asked for."""
-        precision = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        hint = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         devices = list(self._compiled.get_property("EXECUTION_DEVICES"))
-        if precision != self._precision or [name.split(".")[0] for name in devices] != [self._device.split(".")[0]]:
+        follows = hint == self._hint and (hint != "dynamic" or self._precision in self._layers())
+        if not follows or [name.split(".")[0] for name in devices] != [self._device.split(".")[0]]:
+            found = ", ".join(self._layers()) if hint == "dynamic" else hint
             raise MissingError(
-                f"OpenVINO would run in {precision} on {', '.join(devices)}",
+                f"OpenVINO would run in {found} on {', '.join(devices)}",
                 expected=f"{self._precision} on {self._device}",
                 fix="export for a precision that this device has",
             )
@@ -125,8 +139,8 @@ def _check_device(core: openvino.Core, device: str) -> None:
         )
 
 
-def _precision(core: openvino.Core, device: str, wanted: str) -> str:
-    hint, capability = PRECISIONS[wanted]
+def _hint_and_precision(core: openvino.Core, device: str, wanted: str) -> tuple[str, str]:
+    hint, precision, capability = PRECISIONS[wanted]
     capabilities = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
     if capability not in capabilities:
         name = core.get_property(device, "FULL_DEVICE_NAME")
@@ -135,4 +149,4 @@ def _precision(core: openvino.Core, device: str, wanted: str) -> str:
             expected=f"a device with {capability}; this one has {', '.join(capabilities)}",
             fix="export with --fp32",
         )
-    return hint
+    return hint, precision
