@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     if "s" in options.only and options.weights is None:
-        parser.error("section s needs --weights: random weights hide what quantisation costs")
+        parser.error("section s needs --weights: benchmarks/train_on_photographs.py writes them")
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         if "nano" in options.only:
