@@ -105,7 +105,9 @@ def _alternatives(target: str, precision: str) -> list[str]:
         from hamsa_runtime.backends.openvino import PRECISIONS
 
         capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        able = [name for name in ("bf16", "int8") if PRECISIONS[name][1] in capabilities]
+        able = [
+            name for name, (_, _, needed) in PRECISIONS.items() if name in ("bf16", "int8") and needed in capabilities
+        ]
     return [name for name in able if name != precision]
 
 
