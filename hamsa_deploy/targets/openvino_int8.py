@@ -110,7 +110,10 @@ def _set_ranges(model: Any, thresholds: Mapping[str, float]) -> None:
         if not known:
             continue
         t = thresholds[known[0]]
-        starts_at_zero = node.input(1).get_source_output().get_node().data.item() == 0
+        lowest = node.input(1).get_source_output().get_node().data
+        if lowest.size > 1:  # a depthwise convolution, whose channels have ranges of their own
+            continue
+        starts_at_zero = lowest.item() == 0
         low = 0.0 if starts_at_zero else SMALLEST * t / LARGEST
         for port, bound in zip((1, 2, 3, 4), (low, t, low, t), strict=True):
             old = node.input(port).get_source_output().get_node()
