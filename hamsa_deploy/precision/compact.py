@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.precision.graphs import add_constant, drop_unused
+from hamsa_deploy.precision.constants import add_constant, drop_unused
 
 # Smaller ones are not worth a node; scales, which have to stay as they are, are among these or next to a zero point.
 LEAST_ELEMENTS = 256
@@ -17,8 +17,9 @@ LARGEST_ERROR = 1e-3  # of the largest magnitude: float16's 2^-11, and something
 QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 
 
-def store_as_float16(graph: ir.Graph) -> None:
+def store_as_float16(model: ir.Model) -> None:
     """Halve the float32 constants that float16 can hold, in place."""
+    graph = model.graph
     for name, value in list(graph.initializers.items()):
         uses = list(value.uses())
         if value.const_value is None or value.dtype != ir.DataType.FLOAT or not uses:
@@ -33,7 +34,7 @@ def store_as_float16(graph: ir.Graph) -> None:
         graph.insert_before(graph[0], cast)
         for node, index in uses:
             node.replace_input_with(index, widened)
-    drop_unused(graph)
+    drop_unused(model)
 
 
 def _fits(array: np.ndarray) -> bool:

@@ -63,6 +63,17 @@ class NewConstants:
         return candidate
 
 
+def add_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """An initialiser of that name; the one that is there if it has been added before."""
+    if name not in graph.initializers:
+        tensor = ir.tensor(array, name=name)
+        shape = ir.Shape(array.shape)
+        graph.register_initializer(
+            ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
+        )
+    return graph.initializers[name]
+
+
 def drop_unused(model: ir.Model) -> None:
     """Remove nodes and initialisers that nothing uses any more."""
     RemoveUnusedNodesPass()(model)

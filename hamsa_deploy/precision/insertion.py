@@ -32,6 +32,17 @@ def insert_behind(
     return result
 
 
+def insert_before(
+    graph: ir.Graph, user: ir.Node, node: ir.Node, dtype: ir.DataType, shape: ir.Shape | None
+) -> ir.Value:
+    """Put a node with one output before another, which it works for and whose provenance it gets; its output."""
+    node.metadata_props.update(user.metadata_props)
+    output = node.outputs[0]
+    output.name, output.dtype, output.shape = str(node.name), dtype, shape
+    graph.insert_before(user, node)
+    return output
+
+
 def hand_over(graph: ir.Graph, old: ir.Value, new: ir.Value, uses: Iterable[tuple[ir.Node, int]]) -> None:
     """Let `new` stand in for `old` in some uses, and, under the name of `old`, as an output of the graph."""
     for node, index in uses:

@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.precision.graphs import add_constant, drop_unused, insert_before
+from hamsa_deploy.precision.constants import add_constant, drop_unused
+from hamsa_deploy.precision.insertion import insert_before
 from hamsa_deploy.precision.sites import Site
 from hamsa_deploy.precision.thresholds import LEVELS, SMALLEST_SCALE, scale
 
@@ -41,7 +42,7 @@ def quantise(model: ir.Model, thresholds: Mapping[str, float], sites: Sequence[S
         node.replace_input_with(0, _quantised_activation(graph, node, thresholds[site.activation], nth))
         node.replace_input_with(1, _quantised_weight(graph, node, site.axis))
         _keep_from_becoming_gemm(graph, node)
-    drop_unused(graph)
+    drop_unused(model)
 
 
 def scale_of(threshold: float, nth: int = 0) -> np.float32:

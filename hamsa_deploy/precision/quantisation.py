@@ -49,7 +49,7 @@ class Quantisation:
         """An int8 copy of the model, in QuantizeLinear and DequantizeLinear."""
         copy = self.model.clone()
         quantise(copy, self.thresholds, self.without(kept))
-        store_as_float16(copy.graph)
+        store_as_float16(copy)
         return copy
 
 

@@ -14,8 +14,9 @@ from typing import TypeVar
 import numpy as np
 import onnx_ir as ir
 
+from hamsa_deploy.precision.constants import add_constant
 from hamsa_deploy.precision.evaluation import Arrays, Evaluator, noise_to_signal
-from hamsa_deploy.precision.graphs import add_constant, insert_before
+from hamsa_deploy.precision.insertion import insert_before
 from hamsa_deploy.precision.int8 import dequantised_weights, scale_of
 from hamsa_deploy.precision.sites import Site
 from hamsa_deploy.precision.thresholds import LEVELS

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from hamsa_deploy.precision.compact import store_as_float16
-from hamsa_deploy.precision.graphs import add_constant
+from hamsa_deploy.precision.constants import add_constant
 
 from .graphs import outputs_of
 
@@ -36,7 +36,7 @@ def is_halved(model: ir.Model) -> bool:
 def test_a_constant_is_stored_in_half_the_bytes_and_is_what_it_was_to_eleven_bits(tmp_path: Path) -> None:
     constant = np.random.default_rng(0).normal(size=(WIDTH, WIDTH)).astype(np.float32)
     model = graph_with(constant)
-    store_as_float16(model.graph)
+    store_as_float16(model)
     assert [value.dtype for value in model.graph.initializers.values()] == [ir.DataType.FLOAT16]
     (found,) = outputs_of(model, [{"x": np.zeros_like(constant)}])
     np.testing.assert_allclose(found, constant, rtol=2.0**-11)
@@ -50,11 +50,11 @@ def test_a_constant_is_stored_in_half_the_bytes_and_is_what_it_was_to_eleven_bit
 def test_what_float16_cannot_hold_stays(factor: float) -> None:
     constant = factor * np.random.default_rng(0).normal(size=(WIDTH, WIDTH)).astype(np.float32)
     model = graph_with(constant)
-    store_as_float16(model.graph)
+    store_as_float16(model)
     assert not is_halved(model)
 
 
 def test_what_is_small_stays() -> None:
     model = graph_with(np.ones(8, np.float32))
-    store_as_float16(model.graph)
+    store_as_float16(model)
     assert not is_halved(model)
