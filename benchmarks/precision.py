@@ -13,7 +13,7 @@ With e the embeddings of PyTorch in float32 and e_q those of a bundle, sums over
     SQNR = 10 log10( sum e^2 / sum (e - e_q)^2 )    in dB
 
 Bundles are what hamsa_deploy.export makes, and run in hamsa_runtime.Engine. The size is that of all files but the
-manifest. int8 is calibrated on other images than those measured: digits of the training part, crops of another seed.
+manifest. Ranges come from other images than those measured: digits of the training part, crops of another seed.
 Digits and photographs come with scikit-learn (the extra `train`).
 """
 
@@ -40,7 +40,7 @@ from hamsa_deploy import export, load_model
 from hamsa_deploy.models import model_entry
 from hamsa_deploy.parity.comparison import reference_inputs
 from hamsa_deploy.parity.metrics import cosines, same_top1
-from hamsa_deploy.pipeline import PRECISIONS
+from hamsa_deploy.pipeline import MEASURED, PRECISIONS
 from hamsa_deploy.samples import digits
 from hamsa_runtime import Bundle, Engine
 from hamsa_runtime.errors import MissingError, ParityError
@@ -127,7 +127,7 @@ def bundles_of(subject: Subject, folder: Path) -> dict[Form, Bundle]:
 
 def _exported(subject: Subject, form: Form, output: Path) -> Bundle:
     target, precision = form
-    options: dict[str, Any] = {"calibration": list(subject.calibration)} if precision == "int8" else {}
+    options: dict[str, Any] = {"calibration": list(subject.calibration)} if precision in MEASURED else {}
     with quietly():
         return export(
             subject.model,
