@@ -43,7 +43,7 @@ class Calibrated:
         if target == "onnx":
             onnx_target.save(self.quantisation.onnx(kept), path)
             return
-        onnx_target.save(self.quantisation.model, path)
+        onnx_target.save(self.quantisation.compact(), path)
         sites, feeds = self.quantisation.without(kept), self.measurements.feeds[:CORRECTION_FEEDS]
         int8_ir_from_onnx(path, folder, sites, self.quantisation.thresholds, feeds)
         for left in folder.glob(f"{path.name}*"):

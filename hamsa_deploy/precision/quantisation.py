@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from hamsa_deploy.precision.compact import store_as_float16
+from hamsa_deploy.precision.compact import store_as_float16, store_as_int8
 from hamsa_deploy.precision.evaluation import Arrays, Evaluator, decibels, noise_to_signal
 from hamsa_deploy.precision.histogram import Histogram
 from hamsa_deploy.precision.int8 import quantise
 from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.passes import PASSES, applied
 from hamsa_deploy.precision.sensitivity import costs
-from hamsa_deploy.precision.sites import Site, sites_of
+from hamsa_deploy.precision.sites import Site, other_sites_of, sites_of
 from hamsa_deploy.precision.thresholds import AUTO, METHODS, threshold
 
 # Enough to put layers in order: the noise of one product hardly depends on the image.
@@ -27,6 +27,7 @@ class Quantisation:
 
     Attributes:
         model: float32, with the passes applied; exact up to rounding.
+        target: what it is for.
         sites: the products that int8 may compute.
         thresholds: for each activation of a site, the magnitude that the largest level stands for.
         method: how they were chosen.
@@ -35,6 +36,7 @@ class Quantisation:
     """
 
     model: ir.Model
+    target: str
     sites: list[Site]
     thresholds: Mapping[str, float]
     method: str
@@ -49,7 +51,14 @@ class Quantisation:
         """An int8 copy of the model, in QuantizeLinear and DequantizeLinear."""
         copy = self.model.clone()
         quantise(copy, self.thresholds, self.without(kept))
+        store_as_int8(copy, other_sites_of(copy.graph, self.target))
         store_as_float16(copy)
+        return copy
+
+    def compact(self) -> ir.Model:
+        """A float32 copy, of which all but the weights of the sites are stored as float16."""
+        copy = self.model.clone()
+        store_as_float16(copy, but={site.weight for site in self.sites})
         return copy
 
 
@@ -78,7 +87,7 @@ def quantisation_of(
     thresholds = {name: _thresholds(histograms, name) for name in candidates}
     scores = _scores(model, sites, thresholds, held_out) if method == AUTO else {}
     best = max(scores, key=lambda name: scores[name]) if scores else method
-    return Quantisation(model, sites, thresholds[best], best, scores, notes)
+    return Quantisation(model, target, sites, thresholds[best], best, scores, notes)
 
 
 def ranking(found: Quantisation, measurements: Measurements) -> dict[str, float]:

@@ -8,13 +8,15 @@ OpenVINO: 17.4 ms without them, 17.8 ms with them).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
+KINDS = ("MatMul", "Gemm", "Conv")
 # What each target's engine has an int8 kernel for. ONNX Runtime's CPU has one for Gemm and Conv only where outputs are
 # int8, too; with float outputs it would widen the weights in every run.
-PRODUCTS = {"onnx": ("MatMul",), "openvino": ("MatMul", "Gemm", "Conv")}
+PRODUCTS = {"onnx": ("MatMul",), "openvino": KINDS}
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,16 @@ class Site:
 
 def sites_of(graph: ir.Graph, target: str) -> list[Site]:
     """The sites of a graph for a target, in its order."""
-    found = (_site(node) for node in graph if node.op_type in PRODUCTS[target] and node.domain in ("", "ai.onnx"))
+    return _sites(graph, PRODUCTS[target])
+
+
+def other_sites_of(graph: ir.Graph, target: str) -> list[Site]:
+    """Products with weights that only other targets compute in int8."""
+    return _sites(graph, [kind for kind in KINDS if kind not in PRODUCTS[target]])
+
+
+def _sites(graph: ir.Graph, kinds: Collection[str]) -> list[Site]:
+    found = (_site(node) for node in graph if node.op_type in kinds and node.domain in ("", "ai.onnx"))
     return [site for site in found if site is not None]
 
 

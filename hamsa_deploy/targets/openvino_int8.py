@@ -34,8 +34,7 @@ def int8_ir_from_onnx(
     thresholds: Mapping[str, float],
     feeds: Iterable[Mapping[str, np.ndarray]],
 ) -> None:
-    """Quantise some products of a model, and write model.xml and model.bin. What stays in floating point is stored in
-    float16, and computed in float32.
+    """Quantise some products of a model, and write model.xml and model.bin; other constants keep their types.
 
     Args:
         onnx_file: float32.
@@ -63,7 +62,8 @@ def int8_ir_from_onnx(
                 ),
             )
         _set_ranges(quantised, thresholds)
-        openvino.save_model(quantised, folder / FILES[0], compress_to_fp16=True)
+        quantised.set_rt_info("all but the int8 layers", ["nncf", "quantization", "ignored_scope"])  # it is 60 kB long
+        openvino.save_model(quantised, folder / FILES[0], compress_to_fp16=False)
     except Exception as error:
         raise BuildError(
             f"NNCF {nncf.__version__} cannot quantise {onnx_file.name}: {error}",
@@ -115,10 +115,10 @@ def _set_ranges(model: Any, thresholds: Mapping[str, float]) -> None:
             continue
         starts_at_zero = lowest.item() == 0
         low = 0.0 if starts_at_zero else SMALLEST * t / LARGEST
-        for port, bound in zip((1, 2, 3, 4), (low, t, low, t), strict=True):
-            old = node.input(port).get_source_output().get_node()
-            constant = openvino.op.Constant(np.full(old.get_output_shape(0), bound, np.float32))
-            node.input(port).replace_source_output(constant.output(0))
+        shape = node.input(1).get_source_output().get_shape()
+        bounds = [openvino.op.Constant(np.full(shape, bound, np.float32)).output(0) for bound in (low, t)]
+        for port, bound in zip((1, 2, 3, 4), bounds * 2, strict=True):  # of what comes in, and of what goes out
+            node.input(port).replace_source_output(bound)
 
 
 @contextlib.contextmanager

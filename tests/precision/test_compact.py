@@ -10,12 +10,15 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from hamsa_deploy.precision.compact import store_as_float16
+from hamsa_deploy.precision.compact import store_as_float16, store_as_int8
 from hamsa_deploy.precision.constants import add_constant
+from hamsa_deploy.precision.evaluation import decibels, noise_to_signal
+from hamsa_deploy.precision.sites import other_sites_of
 
 from .graphs import outputs_of
+from .products import classifier_graph, feeds
 
-WIDTH = 32
+WIDTH = 40
 
 
 def graph_with(constant: np.ndarray) -> ir.Model:
@@ -52,6 +55,20 @@ def test_what_float16_cannot_hold_stays(factor: float) -> None:
     model = graph_with(constant)
     store_as_float16(model)
     assert not is_halved(model)
+
+
+def test_weights_without_an_int8_kernel_are_stored_in_int8_all_the_same(tmp_path: Path) -> None:
+    model = classifier_graph(tmp_path, "onnx")
+    sites = other_sites_of(model.graph, "onnx")
+    assert [site.layer.split(" ")[0] for site in sites] == ["patches", "head"]
+    copy = model.clone()
+    store_as_int8(copy, sites)
+    kinds = [value.dtype for value in copy.graph.initializers.values()]
+    assert kinds.count(ir.DataType.INT8) == 2
+    for site in sites:
+        assert site.weight not in copy.graph.initializers
+    expected, found = ({"y": np.concatenate(outputs_of(m, feeds()))} for m in (model, copy))
+    assert 35 < decibels(noise_to_signal(found, expected)) < 60  # rounding to seven bits and a sign
 
 
 def test_what_is_small_stays() -> None:
