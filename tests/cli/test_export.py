@@ -165,7 +165,7 @@ USAGE_ERRORS = {
     "abbreviated option": (["--out", "x"], "unknown option '--out'"),
     "misspelt target": (["--to", "opnvino"], "did you mean 'openvino'?"),
     "two precisions": (["--fp16", "--bf16"], "not allowed with"),
-    "precision to come": (["--int8"], "unknown option '--int8'"),
+    "precision of another library": (["--int4"], "unknown option '--int4'"),
     "stray argument": (["hamsa_s"], "unknown argument 'hamsa_s'"),
     "option without value": (["--to"], "expected one argument"),
     "set without value": (["--set", "image_size"], "not KEY=VALUE"),

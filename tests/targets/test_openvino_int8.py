@@ -1,0 +1,106 @@
+"""int8 through NNCF: what it would do by itself, and what it is told."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import openvino
+import pytest
+import torch
+
+from hamsa_deploy.models.hamsa import HAMSA
+from hamsa_deploy.pipeline import Request, form_of_request
+from hamsa_deploy.precision.sites import Site, sites_of
+from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
+from hamsa_runtime.backends.quiet import no_usage_reports
+from hamsa_runtime.errors import MissingError
+
+WIDTH, IMAGE = 16, 128
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow HAMSA whose first transform, of length 1024, has two factors: a batched product with a constant."""
+    torch.manual_seed(0)
+    model = HAMSA([WIDTH] * 4, [1] * 4, [1] * 4, image_size=IMAGE, num_classes=3).eval()
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    form_of_request(Request(model, "openvino", example_inputs=(torch.zeros(1, 3, IMAGE, IMAGE),), batch=1)).write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sites(onnx_file: Path) -> list[Site]:
+    return sites_of(ir.load(onnx_file).graph, "openvino")
+
+
+@pytest.fixture(scope="module")
+def feeds() -> list[dict[str, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    return [{"images": generator.normal(size=(1, 3, IMAGE, IMAGE)).astype(np.float32)} for _ in range(2)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, onnx_file: Path, sites: list[Site], feeds: list) -> Path:
+    path = tmp_path_factory.mktemp("ir")
+    thresholds = {name: 2.0 + i for i, name in enumerate(sorted({site.activation for site in sites}))}
+    int8_ir_from_onnx(onnx_file, path, sites, thresholds, feeds)
+    return path
+
+
+def compiled(model: openvino.Model) -> openvino.CompiledModel:
+    return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def test_nncf_by_itself_builds_a_model_that_the_plugin_refuses(onnx_file: Path, feeds: list) -> None:
+    with no_usage_reports():
+        import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    quantised = nncf.quantize(openvino.Core().read_model(onnx_file), nncf.Dataset(feeds))
+    try:
+        compiled(quantised)
+    except RuntimeError as error:
+        assert "any_of(scale.size(), OC, 1U)" in str(error)
+    else:
+        pytest.skip(f"OpenVINO {openvino.__version__} compiles what NNCF {nncf.__version__} makes of this model")
+
+
+def test_ours_is_compiled_with_exactly_the_sites_in_int8(folder: Path, sites: list[Site]) -> None:
+    model = compiled(openvino.Core().read_model(folder / "model.xml"))
+    rows = [node.get_rt_info() for node in model.get_runtime_model().get_ops()]
+    products = [row for row in rows if row["layerType"].astype(str) in ("FullyConnected", "Convolution", "MatMul")]
+    narrow = [row["originalLayersNames"].astype(str) for row in products if "8" in row["runtimePrecision"].astype(str)]
+    assert len(narrow) == len(sites)
+    for site in sites:
+        assert any(site.node in names for names in narrow), site.layer
+
+
+def test_ranges_of_activations_are_those_of_the_calibration(folder: Path, sites: list[Site]) -> None:
+    model = openvino.Core().read_model(folder / "model.xml")
+    ranges = {}
+    for node in model.get_ops():
+        if node.get_type_name() == "FakeQuantize":
+            low, high = (node.input(port).get_source_output().get_node().data.item() for port in (1, 2))
+            ranges[high] = low
+    thresholds = {2.0 + i for i in range(len({site.activation for site in sites}))}
+    assert set(ranges) == thresholds
+    # |U| is never negative, and gets all levels above zero; all others are symmetric with 127 for the threshold
+    assert {round(low / high, 4) for high, low in ranges.items()} == {0.0, round(-128 / 127, 4)}
+
+
+def test_weights_are_int8(folder: Path, sites: list[Site]) -> None:
+    model = openvino.Core().read_model(folder / "model.xml")
+    stored = [node.data for node in model.get_ops() if node.get_type_name() == "Constant"]
+    assert sum(array.dtype == np.int8 for array in stored) == len(sites)
+
+
+def test_without_nncf_the_extra_is_named(onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(MissingError, match="nncf") as raised:
+        int8_ir_from_onnx(onnx_file, tmp_path, [], {}, [])
+    assert "hamsa-deploy[int8]" in raised.value.fix
+    assert not list(tmp_path.iterdir())
