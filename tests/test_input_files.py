@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hamsa_deploy.input_files import read_arrays, read_images
+from hamsa_deploy.input_files import read_arrays, read_classes, read_images
 from hamsa_runtime.errors import InputError
 
 PIXELS = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
@@ -83,3 +83,31 @@ def test_the_one_array_of_an_npy_needs_no_name(tmp_path: Path) -> None:
     path = tmp_path / "array.npy"
     np.save(path, PIXELS)
     np.testing.assert_array_equal(read_arrays(path), PIXELS)
+
+
+def class_folders(path: Path) -> Path:
+    for name in ("cat/b.png", "cat/a.jpg", "dog/c.png"):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).touch()
+    return path
+
+
+def test_a_folder_of_folders_holds_the_images_of_its_classes(tmp_path: Path) -> None:
+    assert [path.name for path in read_images(class_folders(tmp_path))] == ["a.jpg", "b.png", "c.png"]
+    assert read_classes(tmp_path, None) == [0, 0, 1]
+    assert read_classes(tmp_path, ["dog", "bird", "cat"]) == [2, 2, 0]
+
+
+def test_a_folder_that_is_no_class_of_the_model_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dog are no classes"):
+        read_classes(class_folders(tmp_path), ["cat", "bird"])
+
+
+def test_true_classes_of_an_array_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "with.npz", images=PIXELS, labels=np.array([3, 1]))
+    np.savez(tmp_path / "without.npz", images=PIXELS)
+    np.savez(tmp_path / "wrong.npz", images=PIXELS, labels=np.array([0.5, 1]))
+    assert read_classes(tmp_path / "with.npz", None) == [3, 1]
+    assert read_classes(tmp_path / "without.npz", None) is None
+    with pytest.raises(InputError, match="float64"):
+        read_classes(tmp_path / "wrong.npz", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import hamsa_deploy
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.parity import check_parity, metrics
+from hamsa_deploy.precision.accuracy import Accuracy
 from hamsa_deploy.samples import digits
 from hamsa_runtime import Engine
 from hamsa_runtime.errors import InputError, ParityError
@@ -152,3 +154,70 @@ def test_a_model_with_nan_in_its_weights_is_refused(tmp_path):  # faults.md row 
         model.kernel[0, 0, 0] = float("nan")
     with pytest.raises(InputError, match="kernel"):
         hamsa_deploy.export(model, (torch.randn(2, 32, 4),), to="onnx", output=tmp_path / "b")
+
+
+INT8 = {"calibration": list(IMAGES[40:100]), "calibration_method": "mse"}
+
+
+def test_the_manifest_says_how_int8_was_calibrated(bundle):
+    record = bundle.manifest.calibration
+    if bundle.manifest.precision != "int8":
+        assert record is None
+        return
+    assert (record["method"], record["kept_layers"]) == ("percentile", [])
+    assert (record["inputs"]["used"], record["inputs"]["source"]) == (100, "a Python list")
+    assert set(record["passes"]) == {"mean-split", "equalise", "smooth"}
+    assert record["int8_layers"] == bundle.manifest.execution.products["i8"]
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """Drops are cached: another test's would be taken for ours."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path, monkeypatch):
+    """A drop that three layers in floating point avoid: the bundle that is measured says how many there are."""
+
+    def drop(self, folder):
+        graph = onnx.load(folder / "model.onnx").graph
+        return 0.0 if sum(node.op_type == "QuantizeLinear" for node in graph.node) <= 47 else 1.0
+
+    monkeypatch.setattr(Accuracy, "drop", drop)
+    bundle = nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
+    record = bundle.manifest.calibration
+    assert (len(record["kept_layers"]), record["int8_layers"]) == (3, 47)
+    assert all(layer.startswith(("stages.", "head")) for layer in record["kept_layers"])
+    assert bundle.manifest.execution.products["i8"] == record["int8_layers"]
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_a_drop_that_cannot_be_had_is_a_parity_failure_with_the_ranking(tmp_path, monkeypatch):
+    monkeypatch.setattr(Accuracy, "drop", lambda self, folder: 1.0)
+    with pytest.raises(ParityError, match="even with one layer of 50 in int8") as raised:
+        nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
+    assert raised.value.exit_code == 3
+    assert raised.value.cause.count(" dB") == 10
+    assert not (tmp_path / "b").exists()
+
+
+def test_int8_outside_its_limits_names_the_layers_that_cost_most(tmp_path, monkeypatch):
+    impossible = metrics.Thresholds(max_relative_error=0, cosine=1, top1=1)
+    monkeypatch.setitem(metrics.THRESHOLDS, "int8", impossible)
+    with pytest.raises(ParityError, match="int8 is outside its limits") as raised:
+        nano(tmp_path / "b", "onnx", "int8", passes=(), **INT8)
+    assert "stages." in raised.value.cause
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"precision": "fp32", "max_drop": 0.5}, "a largest loss of 0.5 points for precision fp32"),
+        ({"precision": "int8", "passes": ["smoth"]}, "smoth"),
+    ],
+)
+def test_options_of_int8_are_checked_before_anything_is_built(tmp_path, options, found):
+    with pytest.raises(InputError, match=found):
+        nano(tmp_path / "b", "onnx", **options)
