@@ -262,11 +262,11 @@ def _layers_kept(request: Request, form: RealForm, ready: Calibrated, max_drop: 
     """Nodes that have to stay in floating point for the accuracy to hold."""
     data = _parity_data(request, form)
 
-    def build(folder: Path, kept: Sequence[str]) -> Manifest:
+    def build(folder: Path, kept: Sequence[str]) -> None:
         ready.write(request.to, folder, kept)
-        return Stage(folder, folder).write_manifest(manifest_of(request, form, Written())).manifest
+        Stage(folder, folder).write_manifest(manifest_of(request, form, Written()))
 
-    return layers_kept(ready, build, request.model, data, request.classes, max_drop)
+    return layers_kept(ready, _draft(request, form), build, request.model, data, request.classes, max_drop)
 
 
 def _execution(request: Request, form: RealForm, written: Written, stage: Stage, twin: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ logger = logging.getLogger("hamsa_deploy")
 
 SHOWN = 10  # layers of a ranking in an error
 
-Build = Callable[[Path, Sequence[str]], Manifest]
+Build = Callable[[Path, Sequence[str]], object]
 
 LOGITS = "logits"
 
@@ -73,6 +73,7 @@ class Accuracy:
 
 def layers_kept(
     ready: Calibrated,
+    manifest: Manifest,
     build: Build,
     model: nn.Module | OnnxFile,
     data: Any,
@@ -83,6 +84,7 @@ def layers_kept(
 
     Args:
         ready: the calibrated model.
+        manifest: of the bundle.
         build: writes a bundle to a folder, with some nodes kept.
         model: the original.
         data, classes: see `Accuracy`.
@@ -93,9 +95,7 @@ def layers_kept(
     """
     costs = ranking(ready.quantisation, ready.measurements)
     nodes = list(costs)
-    with tempfile.TemporaryDirectory() as folder:
-        manifest = build(Path(folder), ())
-        accuracy = Accuracy(data, outputs_of_model(model, data, manifest)[1], classes)
+    accuracy = Accuracy(data, outputs_of_model(model, data, manifest)[1], classes)
     known = ready.measurements.numbers(
         ready.quantisation.model,
         "drops",
