@@ -47,6 +47,7 @@ def show_result(console: Console, document: Document, seconds: Mapping[str, floa
         Text.assemble((document["name"], "bold"), " for ", (_variant(document), "bold")),
         model_facts(document),
         *_island_facts(document.get("islands", {})),
+        *([_calibration_facts(document["calibration"])] if document.get("calibration") else []),
         _side_by_side(_stage_table(seconds), _file_table(document["files"])),
         _parity_table(document),
         *([_execution_facts(document)] if document.get("execution") else []),
@@ -128,6 +129,27 @@ def _transforms_text(plan: Iterable[Document]) -> str:
         for (length, factors), count in counts.items()
     ]
     return f"of length {', '.join(parts)}" if parts else "none: this model has no Fourier transform"
+
+
+def _calibration_facts(calibration: Document) -> Table:
+    """What int8 was calibrated on and how, and what was done to the graph before."""
+    inputs, method = calibration["inputs"], calibration["method"]
+    score = calibration["signal_to_noise_db"].get(method)
+    skipped = f", {len(inputs['skipped'])} of them unreadable" if inputs["skipped"] else ""
+    held_out = f" (the best on those held out, {score:.1f} dB)" if score is not None else ""
+    kept = calibration["kept_layers"]
+    rows = [
+        (
+            "calibrated",
+            f"on {inputs['used']} of {inputs['found']} inputs, {inputs['source']}{skipped}; {method}{held_out}",
+        ),
+        ("int8", f"{calibration['int8_layers']} layers" + (f"; in float32: {', '.join(kept)}" if kept else "")),
+        *((name, done) for name, done in calibration["passes"].items()),
+    ]
+    facts = grid()
+    for label, text in rows:
+        facts.add_row(Text(label, "cyan"), Text(text))
+    return facts
 
 
 def _island_facts(islands: Mapping[str, str]) -> Iterator[Table]:

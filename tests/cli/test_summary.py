@@ -125,6 +125,21 @@ def test_layers_kept_in_float32_are_counted_by_kind_with_what_was_found() -> Non
     assert "kept in float32" not in shown(show_result, {}, Path("out"))
 
 
+def test_int8_says_what_it_was_calibrated_on_and_which_layers_it_left() -> None:
+    calibration = {
+        "inputs": {"used": 90, "found": 99, "source": "photos", "skipped": {"a.jpg": "not an image"}},
+        "method": "mse",
+        "signal_to_noise_db": {"mse": 41.234, "entropy": 30.0},
+        "passes": {"smooth": "24 activations scaled by channel"},
+        "int8_layers": 49,
+        "kept_layers": ["head (node_1)"],
+    }
+    text = shown(show_result, {}, Path("out"), calibration=calibration)
+    assert "90 of 99 inputs, photos, 1 of them unreadable; mse (the best on those held out, 41.2 dB)" in text
+    assert "49 layers; in float32: head (node_1)" in text
+    assert "24 activations scaled by channel" in text
+
+
 def test_stage_times_add_up() -> None:
     assert "3.5 s" in shown(show_result, {"load": 1.5, "onnx": 2.0}, Path("out"))
 
