@@ -290,7 +290,11 @@ def test_versions_of_a_bundle_leave_out_a_target_that_is_not_installed(
 
 
 def test_ctrl_c_exits_130_and_leaves_nothing(workplace: Path) -> None:
-    program = "import sys; from hamsa_deploy.cli.export import main; sys.exit(main())"
+    # A shell starts what it runs in the background with SIGINT ignored, and the tests may be such a thing.
+    program = (
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from hamsa_deploy.cli.export import main\nsys.exit(main())"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -41,7 +41,7 @@ def test_an_error_beyond_the_threshold_fails_with_exit_code_3():
 
 
 def test_a_changed_class_fails_but_a_tie_does_not():
-    loose = Thresholds(max_relative_error=0.1, cosine=0.0, top1=1.0)
+    loose = Thresholds(max_relative_error=0.1, cosine=0.0, top1=1.0, tie=0.2)
     near, clear = np.array([[1.0, 0.95, 0.0]]), np.array([[1.0, 0.5, 0.0]])
     swapped = np.array([[0.95, 1.0, 0.0]])
     assert compare({"logits": swapped}, {"logits": near}, loose, "Net").passed
