@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,13 @@ from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.quantisation import Quantisation, quantisation_of
 from hamsa_deploy.precision.thresholds import AUTO
 from hamsa_deploy.targets import onnx as onnx_target
+from hamsa_deploy.targets import tensorrt as tensorrt_target
 from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
 from hamsa_runtime.manifest import Manifest
 
+# Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
+# range beyond the headroom that is kept anyway.
+RANGE_IMAGES = 64
 # For the correction of biases, which needs means only.
 CORRECTION_FEEDS = 64
 
@@ -37,12 +41,25 @@ class Calibrated:
     inputs: CalibrationSet
     measurements: Measurements
 
-    def write(self, target: str, folder: Path, kept: Sequence[str] = ()) -> None:
-        """Write the files of a target; the nodes in `kept` stay in floating point."""
+    def write(self, target: str, folder: Path, kept: Sequence[str] = ()) -> Mapping[str, str]:
+        """Write the files of a target; the nodes in `kept` stay in floating point.
+
+        Returns:
+            Where floating point is float16, the islands that stay in float32.
+        """
         path = folder / onnx_target.FILE
+        if target in tensorrt_target.TARGETS:
+            ranges = self.measurements.ranges(self.quantisation.model, RANGE_IMAGES)
+            model, islands = self.quantisation.onnx_for_tensorrt(ranges, kept)
+            tensorrt_target.save(model, path)
+            return islands
         if target == "onnx":
             onnx_target.save(self.quantisation.onnx(kept), path)
-            return
+        else:
+            self._write_ir(path, folder, kept)
+        return {}
+
+    def _write_ir(self, path: Path, folder: Path, kept: Sequence[str]) -> None:
         onnx_target.save(self.quantisation.compact(), path)
         sites, feeds = self.quantisation.without(kept), self.measurements.feeds[:CORRECTION_FEEDS]
         int8_ir_from_onnx(path, folder, sites, self.quantisation.thresholds, feeds)

@@ -10,11 +10,16 @@ Three things that ONNX Runtime needs to find its int8 kernel, each shown by its 
 - a product and its bias may not look like a Gemm, which has no int8 kernel with a float bias: biases get rank 3;
 - products that share an activation need a pair of nodes each;
 - and those pairs may not be equal, or it merges them again: their scales differ in the last bit.
+
+TensorRT wants none of these, and computes around the products in float16. There a scale is a float16 as well, because
+the type of DequantizeLinear's result is that of its scale: so scales are rounded upwards to float16 before weights are
+divided by them, and nothing changes when `float16.py` types the graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -26,7 +31,7 @@ from hamsa_deploy.precision.thresholds import LEVELS, SMALLEST_SCALE, scale
 
 
 def quantise(model: ir.Model, thresholds: Mapping[str, float], sites: Sequence[Site]) -> None:
-    """Quantise some products of a float32 model, in place.
+    """Quantise some products of a float32 model as ONNX Runtime wants them, in place.
 
     Args:
         model: float32.
@@ -45,6 +50,32 @@ def quantise(model: ir.Model, thresholds: Mapping[str, float], sites: Sequence[S
     drop_unused(model)
 
 
+def quantise_for_float16(model: ir.Model, thresholds: Mapping[str, float], sites: Sequence[Site]) -> dict[str, str]:
+    """Quantise some products of a float32 model as TensorRT wants them, in place; arguments are those of `quantise`.
+
+    One pair of nodes for each activation, shared by its products, and scales that float16 holds exactly.
+
+    Returns:
+        Dequantised value -> the value that it stands for.
+    """
+    graph = model.graph
+    nodes = {str(node.name): node for node in graph}
+    shared: dict[str, ir.Value] = {}
+    stands_for: dict[str, str] = {}
+    for site in sites:
+        node = nodes[site.node]
+        if site.activation not in shared:
+            step = _at_least(np.array(scale(thresholds[site.activation])), np.float16)
+            shared[site.activation] = _pair(graph, node, step)
+            stands_for[str(shared[site.activation].name)] = site.activation
+        weight = _quantised_weight(graph, node, site.axis, np.float16)
+        stands_for[str(weight.name)] = site.weight
+        node.replace_input_with(0, shared[site.activation])
+        node.replace_input_with(1, weight)
+    drop_unused(model)
+    return stands_for
+
+
 def scale_of(threshold: float, nth: int = 0) -> np.float32:
     """threshold / 127, the nth float32 from there on upwards."""
     step = np.float32(scale(threshold))
@@ -53,10 +84,13 @@ def scale_of(threshold: float, nth: int = 0) -> np.float32:
     return step
 
 
-def rounded_weights(weights: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """int8 weights of the same shape, and one float32 scale for each channel along `axis`."""
+def rounded_weights(
+    weights: np.ndarray, axis: int, held_by: type[np.floating[Any]] = np.float32
+) -> tuple[np.ndarray, np.ndarray]:
+    """int8 weights of the same shape, and one float32 scale for each channel along `axis`, exact in the type given."""
     others = tuple(i for i in range(weights.ndim) if i != axis)
-    scales = np.maximum(np.abs(weights).max(axis=others) / LEVELS, SMALLEST_SCALE).astype(np.float32)
+    scales = np.maximum(np.abs(weights).max(axis=others) / LEVELS, SMALLEST_SCALE)
+    scales = scales.astype(np.float32) if held_by is np.float32 else _at_least(scales, held_by)
     shape = [-1 if i == axis else 1 for i in range(weights.ndim)]
     rounded = np.rint(weights / scales.reshape(shape).astype(np.float64))
     return np.clip(rounded, -LEVELS, LEVELS).astype(np.int8), scales
@@ -69,11 +103,23 @@ def dequantised_weights(weights: np.ndarray, axis: int) -> np.ndarray:
     return rounded.astype(np.float32) * scales.reshape(shape)
 
 
+def _at_least(scales: np.ndarray, held_by: type[np.floating[Any]]) -> np.ndarray:
+    """The smallest numbers of a type that are at least as large, as float32: rounded down, the largest would be cut."""
+    nearest = np.asarray(scales).astype(held_by)
+    above = np.where(nearest < scales, np.nextafter(nearest, held_by(np.inf)), nearest)
+    return np.asarray(above, np.float32)
+
+
 def _quantised_activation(graph: ir.Graph, node: ir.Node, threshold: float, nth: int) -> ir.Value:
+    return _pair(graph, node, np.array(scale_of(threshold, nth)))
+
+
+def _pair(graph: ir.Graph, node: ir.Node, scale: np.ndarray) -> ir.Value:
+    """The first input of a node, to int8 and back, with a float32 scale."""
     value = node.inputs[0]
     assert value is not None
     prefix = f"{node.name}_input"
-    step = add_constant(graph, f"{prefix}_scale", np.array(scale_of(threshold, nth)))
+    step = add_constant(graph, f"{prefix}_scale", scale)
     zero = add_constant(graph, f"{prefix}_zero_point", np.array(0, np.int8))
     eight = ir.node("QuantizeLinear", [value, step, zero], name=f"{prefix}_quantize")
     back = ir.node("DequantizeLinear", [eight.outputs[0], step, zero], name=f"{prefix}_dequantize")
@@ -81,12 +127,14 @@ def _quantised_activation(graph: ir.Graph, node: ir.Node, threshold: float, nth:
     return insert_before(graph, node, back, ir.DataType.FLOAT, value.shape)
 
 
-def _quantised_weight(graph: ir.Graph, node: ir.Node, axis: int) -> ir.Value:
+def _quantised_weight(
+    graph: ir.Graph, node: ir.Node, axis: int, held_by: type[np.floating[Any]] = np.float32
+) -> ir.Value:
     value = node.inputs[1]
     assert value is not None
     assert value.const_value is not None
     prefix = f"{node.name}_weight"
-    rounded, scales = rounded_weights(value.const_value.numpy(), axis)
+    rounded, scales = rounded_weights(value.const_value.numpy(), axis, held_by)
     inputs = [
         add_constant(graph, f"{prefix}_int8", rounded),
         add_constant(graph, f"{prefix}_scale", scales),

@@ -40,6 +40,7 @@ HEADROOM = 8.0
 DIVISORS = {"Div": 1, "Reciprocal": 0, "Log": 0}
 # Operators with a sum inside, or with a sum of squares.
 SUMS = {"ReduceMean", "ReduceSum", "GlobalAveragePool"}
+QUANTISERS = {"QuantizeLinear", "DequantizeLinear"}
 SUMS_OF_SQUARES = {"ReduceL2", "ReduceSumSquare", "LpNormalization", "InstanceNormalization", "GroupNormalization"}
 
 
@@ -119,11 +120,17 @@ def _reason_by_range(node: ir.Node, ranges: Ranges) -> str:
     """Why the numbers that this node meets do not fit; empty if they do."""
     headroom = HEADROOM**2 if _is_square(node) else HEADROOM
     reasons = [
-        *(_input_reason(value, ranges) for value in node.inputs if value is not None),
+        *(_input_reason(value, ranges) for value in _numbers_of(node)),
         *(_value_reason(value, ranges, headroom) for value in node.outputs),
         _inside_reason(node, ranges),
     ]
     return next(filter(None, reasons), "")
+
+
+def _numbers_of(node: ir.Node) -> list[ir.Value]:
+    """Its inputs but scales, which were chosen for float16 when weights were divided by them."""
+    inputs = node.inputs[:1] if node.op_type in QUANTISERS else node.inputs
+    return [value for value in inputs if value is not None]
 
 
 def _input_reason(value: ir.Value, ranges: Ranges) -> str:

@@ -14,6 +14,7 @@ from hamsa_deploy.precision.cache import cache_key, load, store
 from hamsa_deploy.precision.evaluation import Arrays
 from hamsa_deploy.precision.histogram import Histogram, arrays_from_histograms, histograms_from_arrays
 from hamsa_deploy.precision.mean_split import gains_of_splitting
+from hamsa_deploy.precision.ranges import ranges_of
 from hamsa_deploy.precision.row_ranges import row_ranges
 from hamsa_deploy.precision.smoothing import ChannelRanges, channel_ranges
 from hamsa_deploy.precision.statistics import collect
@@ -42,6 +43,15 @@ class Measurements:
             arrays = arrays_from_histograms(collect(model, names, self.feeds))
             store(key, arrays)
         return histograms_from_arrays(arrays)
+
+    def ranges(self, model: ir.Model, runs: int) -> dict[str, float]:
+        """The largest magnitude of every float32 value on the first inputs; see `ranges_of`."""
+        key = self._key(model, "ranges", first=runs)
+        arrays = load(key)
+        if arrays is None:
+            arrays = {name: np.array(largest) for name, largest in ranges_of(model, self.feeds[:runs]).items()}
+            store(key, arrays)
+        return {name: float(largest) for name, largest in arrays.items()}
 
     def rows(self, model: ir.Model, names: Sequence[str]) -> dict[str, np.ndarray]:
         """The largest magnitude of each row of values; see `row_ranges`."""

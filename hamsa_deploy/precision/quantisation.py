@@ -11,8 +11,10 @@ from hamsa_deploy.precision.compact import store_as_float16, store_as_int8
 from hamsa_deploy.precision.evaluation import Arrays, Evaluator, decibels, noise_to_signal
 from hamsa_deploy.precision.histogram import Histogram
 from hamsa_deploy.precision.int8 import quantise
+from hamsa_deploy.precision.int8_float16 import int8_float16_from_float32
 from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.passes import PASSES, applied
+from hamsa_deploy.precision.ranges import Ranges
 from hamsa_deploy.precision.sensitivity import costs
 from hamsa_deploy.precision.sites import Site, other_sites_of, sites_of
 from hamsa_deploy.precision.thresholds import AUTO, METHODS, threshold
@@ -54,6 +56,17 @@ class Quantisation:
         store_as_int8(copy, other_sites_of(copy.graph, self.target))
         store_as_float16(copy)
         return copy
+
+    def onnx_for_tensorrt(self, ranges: Ranges, kept: Sequence[str] = ()) -> tuple[ir.Model, dict[str, str]]:
+        """An int8 copy with float16 between its products, and what stays in float32.
+
+        Args:
+            ranges: of the values of `model`.
+            kept: nodes that are not to be int8.
+        """
+        copy = self.model.clone()
+        islands = int8_float16_from_float32(copy, self.thresholds, self.without(kept), ranges)
+        return copy, islands
 
     def compact(self) -> ir.Model:
         """A float32 copy, of which all but the weights of the sites are stored as float16."""

@@ -16,7 +16,7 @@ import onnx_ir as ir
 KINDS = ("MatMul", "Gemm", "Conv")
 # What each target's engine has an int8 kernel for. ONNX Runtime's CPU has one for Gemm and Conv only where outputs are
 # int8, too; with float outputs it would widen the weights in every run.
-PRODUCTS = {"onnx": ("MatMul",), "openvino": KINDS}
+PRODUCTS = {"onnx": ("MatMul",), "openvino": KINDS, "tensorrt": KINDS, "tensorrt-rtx": KINDS}
 
 
 @dataclass(frozen=True)
