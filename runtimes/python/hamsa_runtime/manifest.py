@@ -128,13 +128,40 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Parity:
-    """The comparison with the PyTorch model that was made when the bundle was written."""
+    """The comparison with the PyTorch model that was made when the bundle was written.
+
+    `engine` is what ran the bundle, where that was not its own engine: ONNX Runtime for TensorRT without a GPU.
+    """
 
     reference: str
     images: int
     metrics: Mapping[str, Any]
     thresholds: Mapping[str, Any]
     passed: bool
+    engine: str | None = None
+
+
+@dataclass(frozen=True)
+class EngineBuild:
+    """The plan of a TensorRT bundle, `model.plan`, or why there is none in it.
+
+    `missing` is the reason, and empty where there is a plan; nothing else is known then. `gpu` and `compute_capability`
+    are None for a plan that is compiled on the device. `network` counts the layers of the network by the type of number
+    that they were asked to give, `layers` those of the plan, where a GPU was there to tell; `wider` names those that
+    compute in a wider type than asked for. `notes` are sentences about what this engine does otherwise than asked.
+    """
+
+    missing: str
+    module: str
+    version: str
+    system: str
+    gpu: str | None
+    compute_capability: str | None
+    seconds: float
+    network: Mapping[str, int]
+    layers: Mapping[str, int]
+    wider: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -164,6 +191,7 @@ class Manifest:
 
     `islands` are the layers of a float16 model that stay in float32, each with its reason, "kind: what was found".
     Older bundles do not list them. `execution` is of bundles in a lower precision than float32, and not of older ones.
+    `engine` is of bundles for TensorRT.
     """
 
     schema: int
@@ -183,6 +211,7 @@ class Manifest:
     parity: Parity | None
     islands: Mapping[str, str] = field(default_factory=dict)
     execution: Execution | None = None
+    engine: EngineBuild | None = None
 
 
 def _sha256(value: Any, where: str) -> str:
@@ -242,6 +271,20 @@ _PARITY: dict[str, Check[Any]] = {
     "thresholds": json_object,
     "passed": boolean,
 }
+_PARITY_SINCE: dict[str, Check[Any]] = {"engine": nullable(text)}
+_ENGINE: dict[str, Check[Any]] = {
+    "missing": text,
+    "module": text,
+    "version": text,
+    "system": text,
+    "gpu": nullable(text),
+    "compute_capability": nullable(text),
+    "seconds": number,
+    "network": dict_of(_positive),
+    "layers": dict_of(_positive),
+    "wider": list_of(text),
+    "notes": list_of(text),
+}
 _EXECUTION: dict[str, Check[Any]] = {
     "device": text,
     "batch": _positive,
@@ -268,11 +311,12 @@ _MANIFEST: dict[str, Check[Any]] = {
     "files": dict_of(record(FileEntry, _FILE), key=_file_name),
     "versions": dict_of(text),
     "calibration": nullable(json_object),
-    "parity": nullable(record(Parity, _PARITY)),
+    "parity": nullable(record(Parity, _PARITY, _PARITY_SINCE)),
 }
 _MANIFEST_SINCE: dict[str, Check[Any]] = {
     "islands": dict_of(text),
     "execution": nullable(record(Execution, _EXECUTION)),
+    "engine": nullable(record(EngineBuild, _ENGINE)),
 }
 
 

@@ -69,9 +69,12 @@ class Entry(NamedTuple):
     runs: tuple[str, ...]
 
 
-# The first entry that runs a target is that target's default.
+# The first entry that runs a target is that target's default. A TensorRT bundle holds typed ONNX, which ONNX Runtime
+# runs as well, if asked to.
 BACKENDS: dict[str, Entry] = {
-    "onnxruntime": Entry("hamsa_runtime.backends.onnxruntime", "onnxruntime", ("onnx",)),
+    "tensorrt": Entry("hamsa_runtime.backends.tensorrt", "tensorrt", ("tensorrt",)),
+    "tensorrt-rtx": Entry("hamsa_runtime.backends.tensorrt", "tensorrt-rtx", ("tensorrt-rtx",)),
+    "onnxruntime": Entry("hamsa_runtime.backends.onnxruntime", "onnxruntime", ("onnx", "tensorrt", "tensorrt-rtx")),
     "openvino": Entry("hamsa_runtime.backends.openvino", "openvino", ("openvino", "onnx")),
 }
 TARGETS: tuple[str, ...] = tuple(dict.fromkeys(target for entry in BACKENDS.values() for target in entry.runs))

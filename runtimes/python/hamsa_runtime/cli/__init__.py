@@ -1,0 +1,1 @@
+"""The commands that ship to the device; argument parsing and printing only."""

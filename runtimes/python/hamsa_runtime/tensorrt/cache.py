@@ -1,0 +1,241 @@
+"""Plans on the device that built them, each under the hash of everything that it depends on.
+
+    $XDG_CACHE_HOME/hamsa-runtime/plans/<key>/model.plan    as TensorRT wrote it: other tools can load it
+                                              entry.json    what it was built from and for, its hash, its layers
+    $XDG_CACHE_HOME/hamsa-runtime/plans/timing-<machine>    what TensorRT measured, for the next build
+
+by default under ~/.cache. The key is the hash of ONNX file, options, module and version, GPU, compute capability and
+this machine's kind; an entry from another TensorRT or GPU is never found, so it is never loaded. What is found is
+checked against its hash, and built again if it is damaged. Two that want the same plan at once: one builds it, the
+other waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
+from hamsa_runtime.tensorrt.gpu import Gpu
+from hamsa_runtime.tensorrt.options import BuildOptions
+from hamsa_runtime.tensorrt.progress import TICK_SECONDS, Report, silent
+
+FORMAT = 1  # to be raised with the meaning of an entry
+PLAN, ENTRY = "model.plan", "entry.json"
+LEFTOVER_SECONDS = 3600.0  # a temporary folder this old belongs to a process that was killed
+
+logger = logging.getLogger("hamsa_runtime")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a plan is built from.
+
+    Attributes:
+        onnx_file: the file; external data lie beside it.
+        hashes: sha256 of the file and its external data, by name.
+        options: for the builder.
+    """
+
+    onnx_file: Path
+    hashes: Mapping[str, str]
+    options: BuildOptions
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A plan that is ready to be loaded.
+
+    Attributes:
+        plan: serialised.
+        path: where it is kept; None if it could not be.
+        entry: what it was built from and for, and its layers by type.
+        built: whether it was built just now.
+    """
+
+    plan: bytes
+    path: Path | None
+    entry: Mapping[str, Any]
+    built: bool
+
+
+def cached_plan(
+    trt: Any,
+    source: Source,
+    gpu: Gpu | None,
+    *,
+    workspace_mib: int | None = None,
+    rebuild: bool = False,
+    report: Report = silent,
+) -> Cached:
+    """The plan from the cache; built, and kept there, if it is not in it.
+
+    Args:
+        trt: the module.
+        source: what to build from.
+        gpu: what to build for; None for TensorRT-RTX without a GPU.
+        workspace_mib: scratch memory that this device can spare, instead of what the options say. The plan's place is
+            the same, so that it is found without saying it again.
+        rebuild: build it even if it is there.
+        report: see `plan_from_onnx`.
+
+    Raises:
+        InputError, MissingError, BuildError, KeyboardInterrupt: see `plan_from_onnx`; the cache is then as it was.
+    """
+    identity = identity_of(trt, source, gpu)
+    if workspace_mib is not None:
+        source = replace(source, options=replace(source.options, workspace_mib=workspace_mib))
+    with contextlib.ExitStack() as stack:
+        try:
+            place = _folder() / key_of(identity)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_lock(place.with_name(f".{place.name}.lock"), report))
+        except OSError as error:
+            logger.warning("plans cannot be kept (%s): building one for this process only", error)
+            return _built(trt, source, gpu, identity, None, report)
+        found = None if rebuild else _read(place, identity)
+        return found or _built(trt, source, gpu, identity, place, report)
+
+
+def identity_of(trt: Any, source: Source, gpu: Gpu | None) -> dict[str, Any]:
+    """Everything that a plan depends on."""
+    return {
+        "format": FORMAT,
+        "onnx": dict(source.hashes),
+        "options": source.options.as_manifest(),
+        "module": trt.__name__,
+        "version": str(trt.__version__),
+        "gpu": None if gpu is None else gpu.name,
+        "compute_capability": None if gpu is None else gpu.compute_capability,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _built(
+    trt: Any, source: Source, gpu: Gpu | None, identity: dict[str, Any], place: Path | None, report: Report
+) -> Cached:
+    """Build it, and keep it with what was measured on the way, where there is a place for it."""
+    machine = key_of({name: identity[name] for name in ("module", "version", "gpu", "system")})
+    timing = None if place is None else place.with_name(f"timing-{machine}")
+    stored = timing.read_bytes() if timing is not None and timing.is_file() else None
+    built = plan_from_onnx(trt, source.onnx_file, source.options, gpu, timing_cache=stored, report=report)
+    entry = _entry(identity, built)
+    if place is None or timing is None:
+        return Cached(built.plan, None, entry, built=True)
+    try:
+        _sweep(place.parent)
+        _write(place, built.plan, entry)
+        if built.timing_cache is not None:
+            _replace(timing, built.timing_cache)
+    except OSError as error:
+        logger.warning("the plan cannot be kept in %s (%s): the next start will build it again", place, error)
+        return Cached(built.plan, None, entry, built=True)
+    return Cached(built.plan, place / PLAN, entry, built=True)
+
+
+def _entry(identity: Mapping[str, Any], built: Built) -> dict[str, Any]:
+    return {
+        "identity": dict(identity),
+        "sha256": hashlib.sha256(built.plan).hexdigest(),
+        "bytes": len(built.plan),
+        "seconds": round(built.seconds, 1),
+        "network": dict(built.network),
+    }
+
+
+def _read(place: Path, identity: Mapping[str, Any]) -> Cached | None:
+    """The entry, or None; a damaged one is reported and removed."""
+    if not place.exists():
+        return None
+    try:
+        entry = json.loads((place / ENTRY).read_bytes())
+        plan = (place / PLAN).read_bytes()
+        if entry["identity"] == identity and entry["sha256"] == hashlib.sha256(plan).hexdigest():
+            return Cached(plan, place / PLAN, entry, built=False)
+        problem = "its hash is wrong"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = str(error)
+    logger.warning("the plan in %s is damaged (%s): discarded, and built again", place, problem)
+    shutil.rmtree(place, ignore_errors=True)
+    return None
+
+
+def _write(place: Path, plan: bytes, entry: Mapping[str, Any]) -> None:
+    """Both files in a folder beside, then one rename. The lock is held, so nobody else writes this entry."""
+    temporary = place.with_name(f".{place.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir()
+        for name, data in ((PLAN, plan), (ENTRY, json.dumps(entry, indent=2).encode())):
+            with (temporary / name).open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        shutil.rmtree(place, ignore_errors=True)
+        temporary.rename(place)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left."""
+    for path in folder.glob(".*.tmp-*"):
+        with contextlib.suppress(OSError):  # another process was faster
+            if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # the XDG specification: relative paths are to be ignored
+        base = os.path.expanduser("~/.cache")
+    if not os.path.isabs(base):
+        raise OSError("there is no home folder, and XDG_CACHE_HOME is not set")
+    return Path(base, "hamsa-runtime", "plans")
+
+
+@contextlib.contextmanager
+def _lock(path: Path, report: Report) -> Iterator[None]:
+    """An exclusive lock; freed by the system if its owner dies. The file stays, so that nobody locks a removed one."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    start = time.monotonic()
+    try:
+        while not _locked(descriptor):
+            report("waiting for another build of this plan", None, time.monotonic() - start)
+            time.sleep(TICK_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

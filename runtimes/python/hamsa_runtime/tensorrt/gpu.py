@@ -1,0 +1,43 @@
+"""The GPU that a plan is built for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hamsa_runtime.errors import MissingError
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA GPU.
+
+    Attributes:
+        index: as CUDA counts them.
+        name: such as "Orin" or "NVIDIA GeForce RTX 4090".
+        compute_capability: such as "8.7".
+        free_bytes, total_bytes: of its memory; on a Jetson the memory is the CPU's as well.
+    """
+
+    index: int
+    name: str
+    compute_capability: str
+    free_bytes: int
+    total_bytes: int
+
+
+def first_gpu(index: int = 0) -> Gpu:
+    """A GPU of this machine.
+
+    Raises:
+        MissingError: there is none, or its driver or the package cuda-python is missing.
+    """
+    raise MissingError("no GPU")
+
+
+def has_gpu() -> bool:
+    """Whether `first_gpu` finds one."""
+    try:
+        first_gpu()
+    except MissingError:
+        return False
+    return True
