@@ -7,6 +7,7 @@ emit                  -> ONNX                                       targets.onnx
 type                  -> float16 ONNX, if asked for                 precision.float16
   or quantise         -> int8 ONNX or OpenVINO IR, if asked for     precision.calibrate
 convert               -> OpenVINO IR, if asked for                  targets.openvino
+  or build            -> TensorRT plan, where that can be           targets.tensorrt
 parity                the staged bundle against the original        parity
 speed                 a lower precision against float32             precision.execution
 pack                  manifest, hashes, one rename                  bundle
@@ -38,7 +39,7 @@ from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_entrance import OnnxFile, form_of_file, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
 from hamsa_deploy.precision.accuracy import described, layers_kept
-from hamsa_deploy.precision.calibrate import Calibrated, calibrated, feeds_of_inputs
+from hamsa_deploy.precision.calibrate import RANGE_IMAGES, Calibrated, calibrated, feeds_of_inputs
 from hamsa_deploy.precision.calibration_set import calibration_set
 from hamsa_deploy.precision.evaluation import Arrays
 from hamsa_deploy.precision.execution import execution_of, warnings_of
@@ -53,20 +54,25 @@ from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_deploy.targets import openvino as openvino_target
+from hamsa_deploy.targets import tensorrt as tensorrt_target
 from hamsa_deploy.tuning import choices, engine_timer, with_measurements
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.bundle import Bundle
-from hamsa_runtime.errors import InputError, ParityError, unknown_name
+from hamsa_runtime.errors import InputError, MissingError, ParityError, unknown_name
 from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest, manifest_from_json
+from hamsa_runtime.tensorrt.gpu import has_gpu
+from hamsa_runtime.tensorrt.options import BuildOptions
 
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
-PRECISIONS = {"onnx": ("fp32", "fp16", "int8"), "openvino": ("fp32", "fp16", "bf16", "int8")}
+PRECISIONS = {
+    "onnx": ("fp32", "fp16", "int8"),
+    "openvino": ("fp32", "fp16", "bf16", "int8"),
+    "tensorrt": ("fp32", "fp16", "int8"),
+    "tensorrt-rtx": ("fp32", "fp16", "int8"),
+}
 MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
 FLOAT32 = "fp32"
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
-# Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
-# range beyond the headroom that is kept anyway.
-RANGE_IMAGES = 64
 
 LOG = logging.getLogger(__name__)
 
@@ -100,6 +106,8 @@ class Request:
     passes: Sequence[str] = tuple(PASSES)
     max_drop: float | None = None
     classes: Sequence[int] | None = None
+    builder: BuildOptions | None = None
+    require_plan: bool = False
 
 
 def export(
@@ -122,6 +130,8 @@ def export(
     passes: Sequence[str] = tuple(PASSES),
     max_drop: float | None = None,
     classes: Sequence[int] | None = None,
+    builder: BuildOptions | None = None,
+    require_plan: bool = False,
     progress: Progress = no_progress,
 ) -> Bundle:
     """Export a model, check it against the original, and publish the bundle.
@@ -130,7 +140,7 @@ def export(
         model: a module in eval mode; or an ONNX file, whose DFT and STFT operators are then replaced.
         example_inputs: the model's inputs, batch first. Not needed for a model of images (`preprocessing`). For an ONNX
             file, arrays whose shapes settle what the file leaves open beside the batch; seldom needed.
-        to: "onnx" or "openvino".
+        to: "onnx", "openvino", "tensorrt" or "tensorrt-rtx".
         output: the bundle's folder; an older bundle there is replaced in one step, once the new one has passed.
         precision: "fp32", "fp16", "int8" or (openvino) "bf16".
         name: of the bundle, in its manifest.
@@ -153,6 +163,8 @@ def export(
             the share of `data` on which bundle and model disagree. The layers that cost most stay in floating point, as
             few as possible.
         classes: the true class of each of `data`.
+        builder: options for TensorRT's builder, here and on the device.
+        require_plan: fail where no TensorRT plan can be built here; else it is left to the device.
         progress: called with a stage's name, gives a context manager around that stage.
 
     Returns:
@@ -166,11 +178,11 @@ def export(
     model = load_onnx(model) if isinstance(model, str | Path) else model
     request = Request(
         model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {},
-        tune, calibration, calibration_method, passes, max_drop, classes,
+        tune, calibration, calibration_method, passes, max_drop, classes, builder, require_plan,
     )  # fmt: skip
     check_request(request)
     with staged_bundle(output) as stage, tempfile.TemporaryDirectory() as aside:
-        twin = None if precision == FLOAT32 else Path(aside)
+        twin = Path(aside) if "speed" in stages_of(to, precision) else None
         with progress("real form"):
             form = form_of_request(request)
             check_labels(request, form)
@@ -212,11 +224,12 @@ def _require(report: ParityReport, ready: Calibrated | None) -> None:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the precision: float16's islands, and int8's calibration, as the manifest has them and itself, and
-    which nodes are int8, with what reports call them."""
+    """What became of the request: float16's islands, int8's calibration and TensorRT's plan, as the manifest has them;
+    the calibration itself, and which nodes are int8, with what reports call them."""
 
     islands: Mapping[str, str] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
+    engine: Mapping[str, Any] | None = None
     ready: Calibrated | None = None
     int8_layers: Mapping[str, str] = field(default_factory=dict)
 
@@ -229,18 +242,41 @@ def _write_files(
         onnx_model = form.write(folder / onnx_target.FILE)
         if twin:
             shutil.copytree(folder, twin, dirs_exist_ok=True)
+    written = _write_typed(request, form, onnx_model, folder, progress)
+    if request.to == "openvino" and request.precision != "int8":
+        with progress("openvino"):
+            _replace_onnx_by_ir(folder, request.precision)
+    if request.to in tensorrt_target.TARGETS:
+        with progress("plan"):
+            return replace(written, engine=_write_plan(request, folder))
+    return written
+
+
+def _write_typed(request: Request, form: RealForm, model: ir.Model, folder: Path, progress: Progress) -> Written:
+    """The float32 ONNX file in the precision asked for."""
     if request.precision == "int8":
-        return _write_int8(request, form, onnx_model, folder, progress)
+        return _write_int8(request, form, model, folder, progress)
     islands: dict[str, str] = {}
     if request.precision == "fp16":
         with progress("float16"):
-            ranges = ranges_of(onnx_model, _range_feeds(request, form))
-            islands = float16_from_float32(onnx_model, ranges)
-            onnx_target.save(onnx_model, folder / onnx_target.FILE)
-    if request.to == "openvino":
-        with progress("openvino"):
-            _replace_onnx_by_ir(folder, request.precision)
+            islands = float16_from_float32(model, ranges_of(model, _range_feeds(request, form)))
+            onnx_target.save(model, folder / onnx_target.FILE)
+    if request.to in tensorrt_target.TARGETS:
+        tensorrt_target.save(model, folder / onnx_target.FILE)
     return Written(islands)
+
+
+def _write_plan(request: Request, folder: Path) -> dict[str, Any]:
+    """The plan, where it can be built here; elsewhere the reason."""
+    builder = request.builder or BuildOptions()
+    engine = tensorrt_target.write_plan(request.to, request.precision, folder, builder)
+    if engine["missing"] and request.require_plan:
+        raise MissingError(
+            f"no plan can be built here: {engine['missing']}",
+            expected="TensorRT and a GPU, because of --require-plan",
+            fix="leave --require-plan away: the plan is then built on the device",
+        )
+    return engine
 
 
 def _write_int8(request: Request, form: RealForm, model: ir.Model, folder: Path, progress: Progress) -> Written:
@@ -253,9 +289,9 @@ def _write_int8(request: Request, form: RealForm, model: ir.Model, folder: Path,
         with progress("search"):
             kept = _layers_kept(request, form, ready, request.max_drop)
     with progress("int8"):
-        ready.write(request.to, folder, kept)
+        islands = ready.write(request.to, folder, kept)
     layers = {site.node: site.layer for site in ready.quantisation.without(kept)}
-    return Written(calibration=ready.as_manifest(kept), ready=ready, int8_layers=layers)
+    return Written(islands, calibration=ready.as_manifest(kept), ready=ready, int8_layers=layers)
 
 
 def _layers_kept(request: Request, form: RealForm, ready: Calibrated, max_drop: float) -> list[str]:
@@ -284,8 +320,10 @@ def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = Fal
     searching = ["search"] if search else []
     typing = {"fp16": ["float16"], "int8": ["calibrate", *searching, "int8"]}.get(precision, [])
     conversion = ["openvino"] if to == "openvino" and precision != "int8" else []
-    comparison = [] if precision == FLOAT32 else ["speed"]
-    return ["real form", *tuning, "onnx", *typing, *conversion, "parity", *comparison, "pack"]
+    building = ["plan"] if to in tensorrt_target.TARGETS else []
+    # A second plan, in float32, would take as long again, and nothing is learnt without a GPU.
+    comparison = [] if precision == FLOAT32 or building else ["speed"]
+    return ["real form", *tuning, "onnx", *typing, *conversion, *building, "parity", *comparison, "pack"]
 
 
 def check_request(request: Request) -> None:
@@ -310,7 +348,25 @@ def check_request(request: Request) -> None:
         raise InputError(
             f"preprocessing for {request.model.path}", expected="arrays, which an ONNX file takes as it is"
         )
-    backend_for(request.to, None)  # parity runs the bundle: without its engine, fail now
+    _check_builder(request)
+    # Parity runs the bundle: without its engine, fail now. What TensorRT lacks is left to the device.
+    backend_for(request.to, "onnxruntime" if request.to in tensorrt_target.TARGETS else None)
+
+
+def _check_builder(request: Request) -> None:
+    if request.to in tensorrt_target.TARGETS:
+        (request.builder or BuildOptions()).check()
+        if request.tune and not has_gpu():
+            raise MissingError(
+                f"no GPU to measure plans on for {request.to}", fix="leave --tune away: the cost model then chooses"
+            )
+        return
+    if request.builder is not None or request.require_plan:
+        raise InputError(
+            f"options of TensorRT's builder for the target {request.to}",
+            expected=f"them only for {' and '.join(tensorrt_target.TARGETS)}",
+            fix="leave them away, or choose another target",
+        )
 
 
 def _check_calibration(request: Request) -> None:
@@ -417,7 +473,7 @@ def _normalising(request: Request, model: nn.Module) -> Iterator[None]:
     scale, offset = (1 / (255 * std)).float(), (-mean / std).float()
 
     def normalise(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        pixels = args[0].permute(0, 3, 1, 2).to(torch.float32)
+        pixels = args[0].to(torch.float32).permute(0, 3, 1, 2)  # TensorRT takes uint8 into a conversion only
         return (pixels * scale + offset, *args[1:])
 
     hook = model.register_forward_pre_hook(normalise)
@@ -456,13 +512,19 @@ def manifest_of(request: Request, form: RealForm, written: Written) -> dict[str,
         "labels": None if request.labels is None else list(request.labels),
         "target": request.to,
         "precision": request.precision,
-        "options": {},
+        "options": _options(request),
         "islands": dict(written.islands),
         "plan": form.transforms,
         "versions": _versions(),
         "calibration": None if written.calibration is None else dict(written.calibration),
         "parity": None,
+        **({} if written.engine is None else {"engine": dict(written.engine)}),
     }
+
+
+def _options(request: Request) -> dict[str, Any]:
+    """Of the builder, for the device that builds the plan."""
+    return (request.builder or BuildOptions()).as_manifest() if request.to in tensorrt_target.TARGETS else {}
 
 
 def _files_of(model: nn.Module | OnnxFile) -> dict[str, Any]:
@@ -505,7 +567,9 @@ def _random(spec: Mapping[str, Any], generator: torch.Generator) -> np.ndarray:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("hamsa-deploy", "hamsa-runtime", "torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
+    packages = (
+        "hamsa-deploy hamsa-runtime torch onnx onnxscript onnxruntime openvino nncf tensorrt tensorrt-rtx".split()
+    )
     found = {"python": platform.python_version()}
     for package in packages:
         with contextlib.suppress(PackageNotFoundError):  # a target that was not asked for may be missing

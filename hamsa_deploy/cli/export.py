@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli import summary
 from hamsa_deploy.cli.console import Stages, Terminal, run
-from hamsa_deploy.cli.parser import Parser, assignment, batch_size, one_of, points, shapes
+from hamsa_deploy.cli.parser import Parser, assignment, batch_profile, level, one_of, points, positive, shapes
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY
 
 if TYPE_CHECKING:
     from hamsa_deploy.pipeline import Request
@@ -21,7 +22,7 @@ DESCRIPTION = (
     "proves that both compute the same."
 )
 # Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
-TARGETS = ("onnx", "openvino")
+TARGETS = ("onnx", "openvino", "tensorrt", "tensorrt-rtx")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 PASSES = ("mean-split", "equalise", "smooth")
 CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse", "auto")
@@ -39,6 +40,7 @@ STAGES = {
     "search": "find the layers that int8 cannot hold",
     "int8": "write int8",
     "openvino": "convert to OpenVINO",
+    "plan": "build the TensorRT plan, where that can be",
     "parity": "run it, and compare with PyTorch",
     "speed": "time it against float32",
     "pack": "hash and publish the bundle",
@@ -61,6 +63,7 @@ def _parser() -> Parser:
     parser = Parser("hamsa-export", DESCRIPTION)
     _add_model(parser)
     _add_target(parser)
+    _add_builder(parser)
     _add_calibration(parser)
     _add_check(parser)
     parser.add_common()
@@ -90,19 +93,36 @@ def _add_target(parser: Parser) -> None:
     group = parser.add_argument_group("target")
     add = group.add_argument
     add("--to", type=one_of("target", TARGETS), default="openvino", metavar="TARGET",
-        help=f"{' or '.join(TARGETS)} (default: openvino)")
+        help=f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]} (default: openvino)")
     precisions = group.add_mutually_exclusive_group()
     parser.set_defaults(precision="fp32")
     hints = (" (default)", "", " (openvino only)", ", calibrated on images")
     for precision, hint in zip(PRECISIONS, hints, strict=True):
         precisions.add_argument(f"--{precision}", dest="precision", action="store_const", const=precision,
                                 help=f"compute in {precision}{hint}")
-    add("--batch", type=batch_size, metavar="N", help="fix the batch size (default: any batch)")
+    add("--batch", type=positive, metavar="N", help="fix the batch size (default: any batch)")
     add("--tune", action="store_true",
         help="measure the plans of the transforms on this machine, instead of trusting the cost model (minutes)")
     add("-o", "--output", type=Path, metavar="DIR",
         help="the bundle's folder (default: out/<model>-<target>-<precision>)")
     add("--dry-run", action="store_true", help="capture the model and show the plan; write nothing")
+
+
+def _add_builder(parser: Parser) -> None:
+    add = parser.add_argument_group("TensorRT's builder, here and on the device").add_argument
+    add("--batch-profile", type=batch_profile, metavar="MIN,OPT,MAX",
+        help="smallest batch, the one to be fastest for, and the largest, for which memory is taken (default: 1,1,8)")
+    add("--workspace", type=positive, metavar="MIB",
+        help="largest scratch memory of the builder (default: half of what is free when it builds)")
+    add("--optimization-level", type=level, metavar="0..5", help="how long it searches for fast kernels (default: 3)")
+    add("--version-compatible", action="store_true", help="a plan that later versions of TensorRT run as well, slower")
+    add("--hardware-compatibility", type=one_of("hardware compatibility", HARDWARE_COMPATIBILITY), metavar="LEVEL",
+        help=f"{', '.join(HARDWARE_COMPATIBILITY)}: a plan that other GPUs run as well, slower (default: none)")
+    add("--refit", action="store_true", help="a plan whose weights can be replaced")
+    add("--strip-weights", action="store_true", help="a plan without weights, which come from the ONNX file")
+    add("--compute-capability", action="append", default=[], metavar="X.Y",
+        help="for tensorrt-rtx, a GPU to build for, such as 8.9; may be repeated (default: Ampere and later)")
+    add("--require-plan", action="store_true", help="exit with 4 where no plan can be built here")
 
 
 def _add_calibration(parser: Parser) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from hamsa_deploy import __version__
 from hamsa_runtime.errors import InputError, nearest
+from hamsa_runtime.tensorrt.options import LEVELS
 
 
 class Parser(argparse.ArgumentParser):
@@ -84,11 +85,27 @@ def shapes(text: str) -> list[tuple[int, ...]]:
     return [tuple(map(int, part)) for part in parts]
 
 
-def batch_size(text: str) -> int:
+def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def level(text: str) -> int:
+    """A level of optimisation, 0 to 5."""
+    if text not in map(str, LEVELS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a level from 0 to 5")
+    return int(text)
+
+
+def batch_profile(text: str) -> tuple[int, int, int]:
+    """'1,4,16' -> (1, 4, 16)."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not MIN,OPT,MAX, such as 1,1,8")
+    smallest, best, largest = map(int, parts)
+    return smallest, best, largest
 
 
 def points(text: str) -> float:

@@ -25,6 +25,7 @@ from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
+from hamsa_runtime.tensorrt.options import BuildOptions
 
 EXAMPLE_SEED = 0
 
@@ -57,6 +58,8 @@ def request_from_options(options: Any) -> Request:
         calibration_method=options.calibration_method,
         passes=_passes(options),
         max_drop=options.max_drop,
+        builder=_builder(options),
+        require_plan=options.require_plan,
         classes=_classes(options, how, labels or entry.labels),
         provenance={
             "reference": options.model,
@@ -81,6 +84,8 @@ def _request_from_onnx(options: Any) -> Request:
         calibration_method=options.calibration_method,
         passes=_passes(options),
         max_drop=options.max_drop,
+        builder=_builder(options),
+        require_plan=options.require_plan,
     )
 
 
@@ -152,6 +157,23 @@ def _classes(options: Any, how: Preprocessing | None, labels: Sequence[str] | No
 
 def _passes(options: Any) -> list[str]:
     return [name for name in PASSES if name not in options.without]
+
+
+def _builder(options: Any) -> BuildOptions | None:
+    """What was said about TensorRT's builder; None if nothing was."""
+    given = {
+        "workspace_mib": options.workspace,
+        "optimization_level": options.optimization_level,
+        "version_compatible": options.version_compatible or None,
+        "hardware_compatibility": options.hardware_compatibility,
+        "refit": options.refit or None,
+        "strip_weights": options.strip_weights or None,
+        "compute_capabilities": tuple(options.compute_capability) or None,
+    }
+    if options.batch_profile:
+        given |= dict(zip(("min_batch", "opt_batch", "max_batch"), options.batch_profile, strict=True))
+    given = {name: value for name, value in given.items() if value is not None}
+    return BuildOptions(**given) if given else None
 
 
 def _calibration(options: Any, how: Preprocessing | None) -> Path | None:

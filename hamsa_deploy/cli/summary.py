@@ -14,10 +14,16 @@ from rich.text import Text
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.precision.executed import in_words
 from hamsa_deploy.precision.execution import pays, some_of
-from hamsa_runtime.manifest import Execution
+from hamsa_runtime.manifest import EngineBuild, Execution
 
 Document = Mapping[str, Any]
-ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
+# target -> the extra of hamsa-runtime that runs it
+EXTRAS = {"onnx": "onnxruntime"}
+ENGINES = {"onnxruntime": "ONNX Runtime"}
+BUILT_LATER = (
+    "It is built on the device by the command hamsa-build BUNDLE, or when it is first loaded, which takes minutes. "
+    "The bundle is complete, and fits any GPU."
+)
 RANDOM = "RANDOM, no weights were given: good for measuring speed, not for predictions"
 
 
@@ -48,6 +54,7 @@ def show_result(console: Console, document: Document, seconds: Mapping[str, floa
         model_facts(document),
         *_island_facts(document.get("islands", {})),
         *([_calibration_facts(document["calibration"])] if document.get("calibration") else []),
+        *([_plan_facts(document)] if document.get("engine") else []),
         _side_by_side(_stage_table(seconds), _file_table(document["files"])),
         _parity_table(document),
         *([_execution_facts(document)] if document.get("execution") else []),
@@ -169,6 +176,28 @@ def _island_facts(islands: Mapping[str, str]) -> Iterator[Table]:
     yield facts
 
 
+def _plan_facts(document: Document) -> Table:
+    """The TensorRT plan: what it is for, and what was asked of it; or why there is none, and what happens then."""
+    engine, facts = EngineBuild(**document["engine"]), grid()
+    if engine.missing:
+        rows = [("plan", f"not in this bundle: {engine.missing}", "yellow"), ("", BUILT_LATER, "")]
+    else:
+        rows = [("plan", _plan_text(engine), ""), ("network", f"{in_words(engine.network)} layers", "")]
+        if engine.layers:
+            rows.append(("layers", f"{in_words(engine.layers)}, as the engine has fused them", ""))
+    if engine.wider:
+        rows.append(("not as asked", f"computed in a wider type: {some_of(engine.wider)}", "yellow"))
+    rows += [("note", note, "yellow") for note in engine.notes]
+    for label, text, style in rows:
+        facts.add_row(Text(label, "cyan"), Text(text, style))
+    return facts
+
+
+def _plan_text(engine: EngineBuild) -> str:
+    where = f"for {engine.gpu} ({engine.compute_capability}) only" if engine.gpu else "compiled further on the GPU"
+    return f"built by {engine.module} {engine.version} in {engine.seconds:.1f} s, {where}"
+
+
 def _side_by_side(*tables: Table) -> Table:
     grid = Table.grid(padding=(0, 6))
     grid.add_row(*tables)
@@ -209,7 +238,9 @@ def _parity_table(document: Document) -> RenderableType:
     rows.add_section()
     limit = f"at most {limits['max_relative_error']:.0e}"
     rows.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
-    return Group(Text(f"Compared with {original} on {parity['images']} inputs\n", "bold"), rows)
+    engine = ENGINES.get(parity.get("engine"), "")
+    by = f", its ONNX file run by {engine}: no GPU here runs the plan" if engine else ""
+    return Group(Text(f"Compared with {original} on {parity['images']} inputs{by}\n", "bold"), rows)
 
 
 def _top1_text(metrics: Document, images: int) -> str:
@@ -252,12 +283,12 @@ def _verdict(document: Document) -> Text:
 
 
 def _next_steps(document: Document, folder: Path) -> Text:
-    engine = ENGINES[document["target"]]
+    extra = EXTRAS.get(document["target"], document["target"])
     method = ".classify('photo.jpg')" if document["preprocessing"] else "(arrays)"
     if document["preprocessing"] and not any(spec["name"] == "logits" for spec in document["outputs"]):
         method = "('photo.jpg')"
     return Text.assemble(
         ("Next    ", "bold"),
-        f"copy the folder to the device; there, with hamsa-runtime[{engine}] and no PyTorch, in Python:\n        ",
+        f"copy the folder to the device; there, with hamsa-runtime[{extra}] and no PyTorch, in Python:\n        ",
         (f"import hamsa_runtime; hamsa_runtime.Engine({str(folder)!r}){method}", "green"),
     )

@@ -35,6 +35,8 @@ from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import inputs_from_images
+from hamsa_runtime.tensorrt.gpu import has_gpu
+from hamsa_runtime.tensorrt.modules import MODULES
 
 CHUNK = 8  # images at a time: bounds memory at 1248 pixels, and is still a batch for small models
 
@@ -51,6 +53,7 @@ class ParityReport:
         metrics: output name -> metric name -> value.
         thresholds: what the verdict was taken by.
         failures: one sentence for each metric outside its threshold.
+        engine: what ran the bundle, if that was not its own engine.
     """
 
     reference: str
@@ -58,6 +61,7 @@ class ParityReport:
     metrics: dict[str, dict[str, float]]
     thresholds: Thresholds
     failures: list[str]
+    engine: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -71,6 +75,7 @@ class ParityReport:
             "metrics": self.metrics,
             "thresholds": self.thresholds.as_dict(),
             "passed": self.passed,
+            "engine": self.engine,
         }
 
     def to_json(self) -> str:
@@ -113,7 +118,8 @@ def check_parity(
     manifest = open_bundle(bundle).manifest
     name, expected = outputs_of_model(model, data, manifest)
     found = outputs_of_bundle(bundle, data, threads)
-    return compare(found, expected, thresholds or THRESHOLDS[manifest.precision], name)
+    report = compare(found, expected, thresholds or THRESHOLDS[manifest.precision], name)
+    return dataclasses.replace(report, engine=stand_in(manifest))
 
 
 def outputs_of_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[str, Arrays]:
@@ -124,8 +130,14 @@ def outputs_of_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest)
 
 def outputs_of_bundle(bundle: str | Path, data: Any, threads: int | None = None) -> Arrays:
     """What a bundle computes for all of the data, by output name."""
-    with Engine(bundle, threads=threads) as engine:
+    with Engine(bundle, threads=threads, backend=stand_in(open_bundle(bundle).manifest)) as engine:
         return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)])
+
+
+def stand_in(manifest: Manifest) -> str | None:
+    """The engine that runs a bundle whose own engine cannot run here: its ONNX file is the same, and typed."""
+    needs_gpu = manifest.target in MODULES
+    return "onnxruntime" if needs_gpu and not has_gpu() else None
 
 
 def compare(found: Arrays, expected: Arrays, thresholds: Thresholds, reference: str) -> ParityReport:

@@ -1,0 +1,88 @@
+"""Typed ONNX file -> TensorRT plan, where one can be built here.
+
+A plan of TensorRT runs on the GPU that it was built on only, so a bundle is whole without one: `hamsa-build` builds it
+on the device, or the runtime when it is first loaded. TensorRT-RTX builds ahead of time without a GPU.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from hamsa_deploy.targets import onnx as onnx_target
+from hamsa_runtime.bundle import sha256_of
+from hamsa_runtime.errors import MissingError
+from hamsa_runtime.tensorrt.cache import PLAN, Source, cached_plan
+from hamsa_runtime.tensorrt.differences import can
+from hamsa_runtime.tensorrt.gpu import first_gpu
+from hamsa_runtime.tensorrt.modules import MODULES, load
+from hamsa_runtime.tensorrt.options import BuildOptions
+from hamsa_runtime.tensorrt.plans import ONNX
+
+TARGETS = tuple(MODULES)
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Write a typed model, with each node called `module/node` by the module's path in the user's model.
+
+    TensorRT repeats these names in its errors, in the plan's layers and to profilers, and nothing else of where they
+    come from.
+    """
+    for node in model.graph:
+        module = node.metadata_props.get("module")
+        if module and not str(node.name).startswith(f"{module}/"):
+            node.name = f"{module}/{node.name}"
+    onnx_target.save(model, path)
+
+
+def write_plan(target: str, precision: str, folder: Path, options: BuildOptions) -> dict[str, Any]:
+    """Build the plan of a bundle into its folder, if this machine can.
+
+    Args:
+        target: "tensorrt" or "tensorrt-rtx".
+        precision: of the bundle.
+        folder: holds the typed ONNX file.
+        options: for the builder.
+
+    Returns:
+        `hamsa_runtime.manifest.EngineBuild` as a dict: with the reason, where there is no plan.
+
+    Raises:
+        InputError, BuildError: see `plan_from_onnx`.
+    """
+    source = Source(folder / ONNX, {path.name: sha256_of(path)[0] for path in folder.glob(f"{ONNX}*")}, options)
+    try:
+        trt = load(target)
+        gpu = None if can(trt, "plans that are compiled on the device") else first_gpu()
+        found = cached_plan(trt, source, gpu)
+    except MissingError as error:
+        return without_plan(error)
+    (folder / PLAN).write_bytes(found.plan)
+    identity = found.entry["identity"]
+    return {
+        "missing": "",
+        **{name: identity[name] for name in ("module", "version", "system", "gpu", "compute_capability")},
+        "seconds": found.entry["seconds"],
+        "network": found.entry["network"],
+        "layers": {},
+        "wider": [],
+        "notes": notes_of(trt, precision),
+    }
+
+
+def without_plan(error: MissingError) -> dict[str, Any]:
+    """The same, for a bundle without a plan."""
+    nothing = {"module": "", "version": "", "system": "", "gpu": None, "compute_capability": None, "seconds": 0.0}
+    return {"missing": error.found, **nothing, "network": {}, "layers": {}, "wider": [], "notes": []}
+
+
+def notes_of(trt: Any, precision: str) -> list[str]:
+    """What a module does otherwise than asked, by its documentation."""
+    if precision == "int8" and not can(trt, "int8 activations"):
+        return [
+            f"{trt.__name__} {trt.__version__} has int8 kernels for weights only (its support matrix): "
+            "products with int8 activations run in float16"
+        ]
+    return []
