@@ -75,7 +75,7 @@ class _Typing:
             return  # float32 numbers that an attribute describes
         for index, value in enumerate(node.outputs):
             if value.dtype == ir.DataType.FLOAT and ports.gives_float16(index):
-                value.dtype = wanted
+                value.type = ir.TensorType(wanted)  # a type of its own: clones of a graph share theirs
 
     def restore_outputs(self) -> None:
         """Casts at the end of the graph, under the names that the outputs had."""

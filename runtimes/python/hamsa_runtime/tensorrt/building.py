@@ -36,7 +36,8 @@ class Built:
 
     Attributes:
         plan: serialised.
-        seconds: that building took.
+        seconds: that reading and building took.
+        parse_seconds: of these, for reading the ONNX file.
         network: layers of the network as it was parsed, by the type that they give. Strongly typed, so this is what
             the builder has to keep.
         timing_cache: what was measured on the way, for the next build; None where there is no such thing.
@@ -45,6 +46,7 @@ class Built:
 
     plan: bytes
     seconds: float
+    parse_seconds: float
     network: Mapping[str, int]
     timing_cache: bytes | None
     warnings: Sequence[str]
@@ -85,6 +87,7 @@ def plan_from_onnx(
     with log.listening() as lines:
         builder = trt.Builder(log)
         network, parser = _parsed(trt, builder, onnx_file, lines.errors)
+        read = time.monotonic() - start
         config = _configured(trt, builder, network, options, gpu)
         config.progress_monitor = monitor_of(trt, state)
         cache = _timing_cache(trt, config, timing_cache)
@@ -94,7 +97,7 @@ def plan_from_onnx(
         measured = bytes(config.get_timing_cache().serialize()) if cache else None
         del parser  # its memory holds the weights of the network
         return Built(
-            bytes(plan), time.monotonic() - start, _types(network), measured, list(dict.fromkeys(lines.warnings))
+            bytes(plan), time.monotonic() - start, read, _types(network), measured, list(dict.fromkeys(lines.warnings))
         )
 
 

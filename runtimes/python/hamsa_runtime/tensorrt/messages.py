@@ -39,8 +39,8 @@ ADVICE = (
     ),
     Advice(
         r"out of memory|OutOfMemory|cudaErrorMemoryAllocation|cudaError 2\b|failed to allocate",
-        "the GPU's memory is full; a Jetson shares it with the CPU",
-        "close other programs, a smaller largest batch (--batch-profile 1,1,1), or --optimization-level 2",
+        "the workspace or the GPU's memory is too small; a Jetson shares its memory with the CPU",
+        "a larger --workspace where one was set; close other programs; a smaller largest batch (--batch-profile 1,1,1)",
     ),
     Advice(
         r"\bDFT\b|FFTPlugin",
@@ -61,6 +61,16 @@ ADVICE = (
         r"only allowed before DQ",
         "QuantizeLinear and DequantizeLinear stand where TensorRT has no int8",
         "export with hamsa-export --to tensorrt --int8, which places them as TensorRT wants",
+    ),
+    Advice(
+        r"cudnn_impl\.cpp.*dtype",
+        "TensorRT-RTX has int8 convolutions from 1.7 on",
+        "a newer tensorrt-rtx, or --fp16",
+    ),
+    Advice(
+        r"Turing \(SM75\)",
+        "TensorRT-RTX has no such kernel for Turing GPUs, of compute capability 7.5",
+        "--fp16, or leave --compute-capability 7.5 away",
     ),
     Advice(
         r"graph_jit\.cpp.*CUDA_SUCCESS",
