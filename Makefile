@@ -1,5 +1,6 @@
 # make demo   set up a virtual environment, export the bundled model, and show the comparison with PyTorch
 # make test   everything that has to pass before a commit
+# make slow   the tests that take minutes each
 #
 # On Linux without a GPU, PIP_EXTRA_INDEX_URL can name PyTorch's CPU wheels: they are 3 GB smaller.
 
@@ -14,12 +15,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly lint bench clean
+.PHONY: help demo test slow nightly lint bench clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
 	@echo "make test     lint, types and tests"
 	@echo "make lint     lint and types only"
+	@echo "make slow     the tests that take minutes each: large models, built for TensorRT"
 	@echo "make nightly  2,000 new random programs, compared with PyTorch"
 	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
 	@echo "make clean    remove outputs and caches (not $(VENV))"
@@ -29,6 +31,9 @@ demo: $(INSTALLED)
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
 
 nightly: $(INSTALLED)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/spectral/test_random_programs.py --hypothesis-seed=$(SEED)

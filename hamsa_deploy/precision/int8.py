@@ -56,7 +56,7 @@ def quantise_for_float16(model: ir.Model, thresholds: Mapping[str, float], sites
     One pair of nodes for each activation, shared by its products, and scales that float16 holds exactly.
 
     Returns:
-        Dequantised value -> the value that it stands for.
+        Dequantised activation -> the activation that it stands for.
     """
     graph = model.graph
     nodes = {str(node.name): node for node in graph}
@@ -68,10 +68,8 @@ def quantise_for_float16(model: ir.Model, thresholds: Mapping[str, float], sites
             step = _at_least(np.array(scale(thresholds[site.activation])), np.float16)
             shared[site.activation] = _pair(graph, node, step)
             stands_for[str(shared[site.activation].name)] = site.activation
-        weight = _quantised_weight(graph, node, site.axis, np.float16)
-        stands_for[str(weight.name)] = site.weight
         node.replace_input_with(0, shared[site.activation])
-        node.replace_input_with(1, weight)
+        node.replace_input_with(1, _quantised_weight(graph, node, site.axis, np.float16))
     drop_unused(model)
     return stands_for
 

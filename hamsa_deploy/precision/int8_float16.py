@@ -37,11 +37,9 @@ def int8_float16_from_float32(
     Returns:
         The islands that stay in float32, as `float16_from_float32` names them.
     """
-    weights = {site.weight: _largest(model, site.weight) for site in sites}
-    fitting = [site for site in sites if _fits(thresholds[site.activation]) and _fits(weights[site.weight])]
+    fitting = [site for site in sites if _fits(thresholds[site.activation]) and _fits(_largest(model, site.weight))]
     stands_for = quantise_for_float16(model, thresholds, fitting)
-    known = {**weights, **ranges}
-    return float16_from_float32(model, {**ranges, **{name: known[other] for name, other in stands_for.items()}})
+    return float16_from_float32(model, {**ranges, **{name: ranges[other] for name, other in stands_for.items()}})
 
 
 def _fits(threshold: float) -> bool:

@@ -55,7 +55,7 @@ NODE = "stages.0.blocks.1.hss.sass/node_matmul_3"
     ],
 )
 def test_a_message_becomes_a_cause_and_a_way_out(text: str, kind: type[HamsaError], cause: str, fix: str) -> None:
-    error = build_error("tensorrt 10.3.0 could not build a plan", [text] if text else [])
+    error = build_error("tensorrt 10.3.0 could not build a plan", [text] if text else [], [])
     assert type(error) is kind
     assert cause in error.cause
     assert fix in error.fix
@@ -71,10 +71,10 @@ def test_a_message_becomes_a_cause_and_a_way_out(text: str, kind: type[HamsaErro
     ],
 )
 def test_the_node_and_its_layer_are_named(text: str) -> None:
-    error = build_error("it failed", [text], {NODE, "stages.0"})
+    error = build_error("it failed", [text], nodes_in([text], {NODE, "stages.0"}))
     assert error.found.startswith("it failed at node node_matmul_3 of the layer stages.0.blocks.1.hss.sass")
 
 
 def test_a_node_that_the_network_does_not_list_is_taken_from_the_message() -> None:
-    assert nodes_in("something about [ONNX Layer: a/b] and [ONNX Layer: c]", ()) == ["a/b", "c"]
-    assert nodes_in("nothing about layers", {"lay"}) == []
+    assert nodes_in(["something about [ONNX Layer: a/b] and [ONNX Layer: c]"], ()) == ["a/b", "c"]
+    assert nodes_in(["nothing about layers"], {"lay"}) == []

@@ -16,7 +16,7 @@ from typing import Any
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 from hamsa_runtime.tensorrt.differences import can, require
 from hamsa_runtime.tensorrt.gpu import Gpu
-from hamsa_runtime.tensorrt.messages import build_error
+from hamsa_runtime.tensorrt.messages import MOST_NODES, build_error, nodes_in
 from hamsa_runtime.tensorrt.modules import log_of
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.tensorrt.progress import Report, State, monitor_of, run_builder, silent
@@ -93,7 +93,8 @@ def plan_from_onnx(
         cache = _timing_cache(trt, config, timing_cache)
         plan = run_builder(lambda: builder.build_serialized_network(network, config), state, report)
         if plan is None:
-            raise build_error(f"{trt.__name__} {trt.__version__} could not build a plan", lines.errors, _names(network))
+            what = f"{trt.__name__} {trt.__version__} could not build a plan"
+            raise build_error(what, lines.errors, nodes_in(lines.errors, _names(network)))
         measured = bytes(config.get_timing_cache().serialize()) if cache else None
         del parser  # its memory holds the weights of the network
         return Built(
@@ -108,10 +109,10 @@ def _parsed(trt: Any, builder: Any, onnx_file: Path, lines: Sequence[str]) -> tu
         return network, parser
     errors = [parser.get_error(i) for i in range(parser.num_errors)]
     said = [error.desc() for error in errors] or list(lines)
-    names = dict.fromkeys(error.node_name() for error in errors if error.node_name())
+    nodes = list(dict.fromkeys(error.node_name() for error in errors if error.node_name()))[:MOST_NODES]
     operators = ", ".join(sorted({error.node_operator() for error in errors if error.node_operator()}))
     what = f"{trt.__name__} {trt.__version__} cannot read {onnx_file.name}" + (f" ({operators})" if operators else "")
-    raise build_error(what, said, names)
+    raise build_error(what, said, nodes)
 
 
 def _configured(trt: Any, builder: Any, network: Any, options: BuildOptions, gpu: Gpu | None) -> Any:

@@ -108,27 +108,27 @@ ADVICE = (
 ANYTHING_ELSE = Advice("", "an operator, type or shape that this version does not take", "another version of TensorRT")
 
 
-def build_error(what: str, lines: Sequence[str], names: Collection[str] = ()) -> HamsaError:
+def build_error(what: str, lines: Sequence[str], nodes: Collection[str]) -> HamsaError:
     """The error for a parser or builder that failed.
 
     Args:
         what: what was tried, with the name of the module and its version.
         lines: what it said.
-        names: of the nodes of the network.
+        nodes: of the ONNX file, where it failed.
     """
-    text = "\n".join(lines)
+    text = "\n".join([what, *lines])
     advice = next((each for each in ADVICE if re.search(each.pattern, text)), ANYTHING_ELSE)
-    nodes = nodes_in(text, names)
     where = f" at {', '.join(map(_described, nodes))}" if nodes else ""
     said = "\n".join(line.strip() for line in lines[-MOST_LINES:]) or "nothing: its log is empty"
     return advice.error(f"{what}{where}. It said:\n{said}", cause=advice.cause, fix=advice.fix)
 
 
-def nodes_in(text: str, names: Collection[str]) -> list[str]:
-    """Nodes of the ONNX file that a message names, at most a few.
+def nodes_in(lines: Sequence[str], names: Collection[str]) -> list[str]:
+    """Which of the nodes of a network some messages name, at most a few.
 
-    Where a message names none that is known, what stands as a node's name in it counts.
+    Where they name none that is known, what stands as a node's name in them counts.
     """
+    text = "\n".join(lines)
     words = set(re.findall(r"[^\s()\[\]{},;:'\"]+", text.replace("...", " ")))
     found = [name for name in names if name in words]
     if not found:

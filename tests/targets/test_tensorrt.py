@@ -1,0 +1,188 @@
+"""Typed ONNX to plan: what every model becomes, built for real by TensorRT-RTX, and what a machine without it gets."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from hamsa_deploy.models import load_model, model_entry
+from hamsa_deploy.pipeline import Request, check_request, form_of_request, stages_of
+from hamsa_deploy.precision.float16 import float16_from_float32
+from hamsa_deploy.precision.int8_float16 import int8_float16_from_float32
+from hamsa_deploy.precision.ranges import ranges_of
+from hamsa_deploy.precision.sites import sites_of
+from hamsa_deploy.targets import tensorrt as tensorrt_target
+from hamsa_runtime.errors import InputError, MissingError
+from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
+from hamsa_runtime.tensorrt.gpu import has_gpu
+from hamsa_runtime.tensorrt.modules import load
+from hamsa_runtime.tensorrt.options import BuildOptions
+
+# Operators of ONNX that TensorRT 10.1 lists as supported (github.com/onnx/onnx-tensorrt, docs/operators.md), out of
+# those that the exporter may write. 10.3, on JetPack 6, is the oldest version that bundles are for.
+SUPPORTED = set(
+    "Add AveragePool BatchNormalization Cast Clip Concat Conv DequantizeLinear Div Einsum Exp Expand Flatten Gather "
+    "Gelu Gemm GlobalAveragePool LayerNormalization MatMul Mul Neg Pad Pow QuantizeLinear ReduceMean "
+    "ReduceSum Relu Reshape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze Where".split()
+)
+SMALL, LARGE = ("hamsa_nano", "hamsa_tiny", "vminet_ti"), ("hamsa_s", "hamsa_b")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model in float32, and what it computes on random pixels."""
+
+    name: str
+    model: ir.Model
+    pixels: np.ndarray
+    expected: np.ndarray
+
+    def typed(self, precision: str) -> ir.Model:
+        model = ir.from_proto(ir.to_proto(self.model))
+        ranges = ranges_of(model, [{"images": self.pixels}])
+        if precision == "fp16":
+            float16_from_float32(model, ranges)
+        elif precision == "int8":
+            sites = sites_of(model.graph, "tensorrt")
+            thresholds = {site.activation: ranges[site.activation] for site in sites}
+            int8_float16_from_float32(model, thresholds, sites, ranges)
+        return model
+
+
+def exported(name: str, batch: int | None, folder: Path) -> Exported:
+    how = model_entry(name).preprocessing
+    request = Request(load_model(name), "tensorrt", preprocessing=how, batch=batch)
+    model = form_of_request(request).write(folder / "model.onnx")
+    pixels = np.random.default_rng(0).integers(0, 256, (batch or 2, *how.size, how.channels), dtype=np.uint8)
+    return Exported(name, model, pixels, logits_of(model, pixels))
+
+
+def logits_of(model: ir.Model, pixels: np.ndarray) -> np.ndarray:
+    data = ir.to_proto(model).SerializeToString()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return session.run(["logits"], {"images": pixels})[0]
+
+
+def models(names: tuple[str, ...]) -> list[Any]:
+    """Each statically and dynamically."""
+    return [pytest.param((name, batch), id=f"{name}-{batch or 'any'}") for name in names for batch in (1, None)]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[*models(SMALL), *(pytest.param(p.values[0], id=p.id, marks=pytest.mark.slow) for p in models(LARGE))],
+)
+def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    name, batch = request.param
+    return exported(name, batch, tmp_path_factory.mktemp(name))
+
+
+# Of the largest logit: what 11 and 8 bits leave of one image; a wrong type or place differs by far more.
+LIMITS = {"fp32": 1e-6, "fp16": 2e-2, "int8": 0.3}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_every_model_is_read_and_built_in_every_precision(each: Exported, precision: str, tmp_path: Path) -> None:
+    model = each.typed(precision)
+    path = tmp_path / "model.onnx"
+    tensorrt_target.save(model, path)
+    assert {node.op_type for node in model.graph} <= SUPPORTED
+    assert {node.domain for node in model.graph} <= {"", "ai.onnx"}
+    assert {each.version for each in onnx.load(path).opset_import} == {20}
+    built = plan_from_onnx(load("tensorrt-rtx"), path, BuildOptions())
+    assert _types_fit(built, precision), built.network
+    found = logits_of(model, each.pixels)
+    assert np.abs(found - each.expected).max() <= LIMITS[precision] * np.abs(each.expected).max()
+
+
+def _types_fit(built: Built, precision: str) -> bool:
+    """Float32 only where it was asked for, or a magnitude wants it; int8 in every product with weights."""
+    counts = built.network
+    if precision == "fp32":
+        return set(counts) == {"f32"}
+    mostly = counts["f16"] > 8 * counts.get("f32", 0)
+    return mostly and (counts.get("i8", 0) > 10) == (precision == "int8")
+
+
+def test_nodes_are_named_by_the_users_modules(tmp_path: Path) -> None:
+    model = exported("hamsa_nano", 1, tmp_path).model
+    for _ in range(2):  # saving again changes nothing
+        tensorrt_target.save(model, tmp_path / "named.onnx")
+    nodes = onnx.load(tmp_path / "named.onnx").graph.node
+    names = [node.name for node in nodes]
+    assert len(set(names)) == len(names)
+    of_a_module = [node for node in nodes if any(p.key == "module" and p.value for p in node.metadata_props)]
+    assert len(of_a_module) > 0.9 * len(nodes)
+    for node in of_a_module:
+        (module,) = (p.value for p in node.metadata_props if p.key == "module")
+        assert node.name.startswith(f"{module}/")
+        assert node.name.count(f"{module}/") == 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle")
+    tensorrt_target.save(exported("hamsa_nano", 1, path).model, path / "model.onnx")
+    return path
+
+
+def test_without_the_package_there_is_a_reason_and_no_plan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    found = tensorrt_target.write_plan("tensorrt", "fp16", folder, BuildOptions())
+    assert "the package tensorrt cannot be imported" in found["missing"]
+    assert not (folder / "model.plan").exists()
+    json.dumps(found)
+
+
+@pytest.mark.skipif(has_gpu(), reason="a GPU is here")
+def test_without_a_gpu_there_is_a_reason_and_no_plan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tensorrt:
+        __name__, __version__ = "tensorrt", "10.3.0"
+
+    monkeypatch.setattr(tensorrt_target, "load", lambda target: Tensorrt())
+    found = tensorrt_target.write_plan("tensorrt", "fp16", folder, BuildOptions())
+    assert found["missing"]
+    assert not (folder / "model.plan").exists()
+
+
+def test_rtx_builds_here_and_says_what_it_does_otherwise(folder: Path) -> None:
+    found = tensorrt_target.write_plan("tensorrt-rtx", "int8", folder, BuildOptions())
+    assert found["missing"] == ""
+    assert (found["module"], found["gpu"], found["compute_capability"]) == ("tensorrt_rtx", None, None)
+    assert (folder / "model.plan").stat().st_size > 10**6
+    assert "int8 kernels for weights only" in found["notes"][0]
+    assert tensorrt_target.write_plan("tensorrt-rtx", "fp16", folder, BuildOptions())["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"to": "onnx", "builder": BuildOptions()}, InputError, "TensorRT's builder for the target onnx"),
+        ({"to": "openvino", "require_plan": True}, InputError, "TensorRT's builder for the target openvino"),
+        ({"builder": BuildOptions(max_batch=0)}, InputError, "batch profile 1, 1, 0"),
+        ({"precision": "bf16"}, InputError, "precision bf16 for tensorrt"),
+        ({"tune": True}, MissingError, "no GPU to measure plans on"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused_at_once(
+    changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    if changes.get("tune") and has_gpu():
+        pytest.skip("a GPU is here")
+    how = model_entry("hamsa_nano").preprocessing
+    with pytest.raises(error, match=message):
+        check_request(replace(Request(load_model("hamsa_nano"), "tensorrt", preprocessing=how), **changes))
+
+
+def test_the_plan_is_a_stage_of_its_own() -> None:
+    assert stages_of("tensorrt", "fp16") == ["real form", "onnx", "float16", "plan", "parity", "pack"]
+    assert stages_of("tensorrt-rtx", "int8", search=True)[2:6] == ["calibrate", "search", "int8", "plan"]
