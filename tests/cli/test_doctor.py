@@ -184,8 +184,7 @@ def jetson_machine(monkeypatch: pytest.MonkeyPatch, release: str, python: str, t
 
 
 def shown(here: Machine) -> str:
-    console = Console(width=100, record=True, quiet=True)
-    console.quiet = False
+    console = Console(width=100)
     with console.capture() as capture:
         doctor._show(console, here)
     text = capture.get()

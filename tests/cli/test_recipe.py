@@ -74,9 +74,9 @@ def test_the_command_line_goes_before_the_recipe(recipe) -> None:
 
 
 def test_a_default_on_the_command_line_goes_before_the_recipe_too(recipe) -> None:
-    path = str(recipe('to = "onnx"\nprecision = "int8"'))
-    made = options("--recipe", path, "--to", "openvino", "--fp32")
-    assert (made.to, made.precision) == ("openvino", "fp32")
+    path = str(recipe('to = "onnx"\nprecision = "int8"\nmax-drop = 0.5'))
+    made = options("--recipe", path, "--to", "openvino", "--fp32", "--max-drop", "0")
+    assert (made.to, made.precision, made.max_drop) == ("openvino", "fp32", 0.0)
 
 
 def test_two_recipes_do_not_see_each_other(recipe) -> None:
