@@ -22,6 +22,7 @@ from hamsa_deploy.cli.packages import PACKAGES, Package
 from hamsa_deploy.processor import cpuinfo, processor_name, values
 from hamsa_runtime.backends import TARGETS
 from hamsa_runtime.manifest import PRECISIONS
+from hamsa_runtime.tensorrt.modules import MODULES
 
 # Instruction sets that decide how fast, and in which types, engines run; as Linux names them.
 INSTRUCTIONS = (
@@ -29,7 +30,6 @@ INSTRUCTIONS = (
     "amx_tile", "amx_bf16", "amx_int8", "amx_fp16",
     "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2",
 )  # fmt: skip
-TENSORRT = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # target -> module
 # Of TensorRT-RTX 1.x, by its support matrix; GPUs of servers are not among them.
 RTX_CAPABILITIES = ("7.5", "8.6", "8.9", "12.0", "12.1")
 # Where an engine is built and run.
@@ -126,18 +126,18 @@ def answers(
 def _answer(
     target: str, precision: str, packages: Mapping[str, Found], devices: tuple[Device, ...], gpus: tuple[Gpu, ...]
 ) -> Answer:
-    engine = "" if target in TENSORRT else target
+    engine = "" if target in MODULES else target
     needed = [package.module for package in PACKAGES if package.needed or package.module == engine]
     missing = [module for module in needed if packages[module].version is None]
     if missing:
         return Answer(False, f"{', '.join(missing)} missing")
     from hamsa_deploy import pipeline  # imports torch, which is here
 
-    if precision not in pipeline.PRECISIONS.get(target, ()):
+    if precision not in pipeline.PRECISIONS[target]:
         return Answer(False, f"{target} has no {precision}")
     if target == "openvino":
         return _openvino_answer(precision, devices)
-    if target in TENSORRT:
+    if target in MODULES:
         return _tensorrt_answer(target, packages, gpus)
     return Answer(True, engine=HERE)
 
@@ -145,7 +145,7 @@ def _answer(
 def _tensorrt_answer(target: str, packages: Mapping[str, Found], gpus: tuple[Gpu, ...]) -> Answer:
     """TensorRT builds on the GPU that the plan is for, TensorRT-RTX anywhere."""
     is_rtx = target == "tensorrt-rtx"
-    version = packages[TENSORRT[target]].version
+    version = packages[MODULES[target]].version
     if version is None or not (is_rtx or numbers(version) >= OLDEST_TENSORRT):
         return Answer(True, engine=ON_THE_DEVICE)
     fitting = [gpu for gpu in gpus if not is_rtx or gpu.compute_capability in RTX_CAPABILITIES]

@@ -16,6 +16,7 @@ from hamsa_deploy.cli.machine import Device, Found, Machine, answers
 from hamsa_deploy.cli.nvidia import Gpu
 from hamsa_deploy.cli.packages import PACKAGES, missing_package
 from hamsa_deploy.processor import processor_from
+from hamsa_runtime.tensorrt.modules import MODULES
 
 ALL_HERE = {package.module: Found("1.0") for package in PACKAGES}
 CPU = Device("openvino", "CPU", "a processor", ("FP32", "BF16", "INT8"))
@@ -96,18 +97,10 @@ H200 = Gpu("NVIDIA H200", "9.0", "580.65.06", 143771)
 OLD_DRIVER = Gpu("NVIDIA GeForce RTX 4090", "8.9", "560.35.03", 24564)
 
 
-@pytest.fixture
-def tensorrt_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two targets, whether this version of the pipeline has them or not."""
-    monkeypatch.setattr(machine, "TARGETS", ("onnx", "tensorrt", "tensorrt-rtx"))
-    for target in machine.TENSORRT:
-        monkeypatch.setitem(pipeline.PRECISIONS, target, ("fp32", "fp16", "int8"))
-
-
 def engines(gpus: tuple[Gpu, ...], **versions: str | None) -> tuple[str, str]:
     found = ALL_HERE | {name.replace("__", "."): Found(version) for name, version in versions.items()}
     table = answers(found, (), gpus)
-    assert all(table[target]["fp16"].yes and not table[target]["bf16"].yes for target in machine.TENSORRT)
+    assert all(table[target]["fp16"].yes and not table[target]["bf16"].yes for target in MODULES)
     return table["tensorrt"]["fp16"].engine, table["tensorrt-rtx"]["fp16"].engine
 
 
@@ -126,17 +119,9 @@ def engines(gpus: tuple[Gpu, ...], **versions: str | None) -> tuple[str, str]:
     ],
 )
 def test_a_bundle_for_tensorrt_is_exported_anywhere_and_its_plan_built_where_it_can_be(
-    tensorrt_targets: None, gpus: tuple[Gpu, ...], versions: dict[str, str | None], expected: tuple[str, str]
+    gpus: tuple[Gpu, ...], versions: dict[str, str | None], expected: tuple[str, str]
 ) -> None:
     assert engines(gpus, **versions) == expected
-
-
-def test_a_target_that_the_pipeline_does_not_have_is_a_no(
-    tensorrt_targets: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(pipeline.PRECISIONS, "tensorrt")
-    row = answers(ALL_HERE, (), (RTX,))["tensorrt"]
-    assert (row["fp32"].yes, row["fp32"].why) == (False, "tensorrt has no fp32")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +177,7 @@ def shown(here: Machine) -> str:
     return text
 
 
-def test_a_jetson_shows_its_jetpack_and_that_all_fits(monkeypatch: pytest.MonkeyPatch, tensorrt_targets: None) -> None:
+def test_a_jetson_shows_its_jetpack_and_that_all_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(jetson_machine(monkeypatch, "# R36 (release), REVISION: 4.3", "3.10.12", "10.3.0"))
     assert "NVIDIA Jetson Orin Nano Developer Kit" in text
     assert "6.2 (L4T 36.4.3): TensorRT 10.3, CUDA 12.6, Python 3.10" in text
@@ -201,9 +186,7 @@ def test_a_jetson_shows_its_jetpack_and_that_all_fits(monkeypatch: pytest.Monkey
     assert "does not fit" not in text
 
 
-def test_a_jetson_shows_what_does_not_fit_and_the_command(
-    monkeypatch: pytest.MonkeyPatch, tensorrt_targets: None
-) -> None:
+def test_a_jetson_shows_what_does_not_fit_and_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     here = jetson_machine(monkeypatch, "# R36 (release), REVISION: 4.3", "3.10.12", None)
     text = shown(here)
     assert "does not fit  tensorrt is missing: sudo apt install python3-libnvinfer" in text

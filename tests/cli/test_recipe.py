@@ -194,9 +194,6 @@ def test_a_recipe_explains_every_value_it_sets(path: Path) -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_a_request_that_the_pipeline_takes(path: Path) -> None:
-    to = tomllib.loads(path.read_text(encoding="utf-8"))["to"]
-    if to not in command.TARGETS:
-        pytest.skip(f"{to} is no target yet")
     made = options("--recipe", str(path))
     command._check_one_model(made)
     request = request_from_options(made)
@@ -205,7 +202,7 @@ def test_a_recipe_is_a_request_that_the_pipeline_takes(path: Path) -> None:
     assert path.stem.endswith(request.precision) or path.stem == "onnxruntime-cpu"
 
 
-@pytest.mark.parametrize("name", ["x86-openvino-int8", "onnxruntime-cpu"])
+@pytest.mark.parametrize("name", ["x86-openvino-int8", "rtx-desktop-fp16"])
 def test_a_full_dry_run_of_a_recipe(name: str, workplace: Path, capsys: Captured) -> None:
     path = next(path for path in RECIPES if path.stem == name)
     before = sorted(workplace.rglob("*"))
