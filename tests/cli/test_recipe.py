@@ -180,6 +180,8 @@ def test_a_dry_run_of_a_recipe_shows_what_results(workplace: Path, user_model, r
 
 def test_the_recipes_are_those_of_the_readme() -> None:
     assert {path.stem for path in RECIPES} == NAMES
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert all(f"[{name}](export/{name}.toml)" in readme for name in NAMES)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
