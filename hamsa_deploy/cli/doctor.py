@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from hamsa_deploy.cli.console import Stages, Terminal, grid, run, table
+from hamsa_deploy.cli.jetpack import jetpack_text
+from hamsa_deploy.cli.nvidia import gpu_text
 from hamsa_deploy.cli.packages import PACKAGES
 from hamsa_deploy.cli.parser import Parser
 from hamsa_runtime.errors import MissingError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hamsa_deploy.cli.machine import Answer, Device, Machine
 
 DESCRIPTION = "Says what this machine can build and run, and which command installs what is missing."
@@ -48,6 +53,7 @@ def _show(console: Console, machine: Machine) -> None:
     for engine in dict.fromkeys(device.engine for device in machine.devices):
         names = [_device_text(device) for device in machine.devices if device.engine == engine]
         facts.add_row(f"[cyan]{engine}[/]", Text(", ".join(names)))
+    _add_nvidia(facts, machine)
     console.print(facts)
     console.print()
     _show_packages(console, machine)
@@ -55,6 +61,20 @@ def _show(console: Console, machine: Machine) -> None:
     _show_answers(console, machine)
     if machine.missing:
         console.print(f"\n[bold red]Nothing can be exported:[/] {', '.join(machine.missing)} missing")
+
+
+def _add_nvidia(facts: Table, machine: Machine) -> None:
+    """GPUs and CUDA, and on a Jetson what belongs to its JetPack, and what does not."""
+    if machine.jetson is not None:
+        facts.add_row("[cyan]jetson[/]", Text(machine.jetson.model))
+        facts.add_row("[cyan]jetpack[/]", Text(jetpack_text(machine.jetson)))
+    facts.add_row("[cyan]gpu[/]", Text("; ".join(map(gpu_text, machine.gpus)) or "no NVIDIA GPU found"))
+    if machine.cuda is not None:
+        facts.add_row("[cyan]cuda[/]", Text(f"toolkit {machine.cuda}"))
+    for misfit in machine.misfits:
+        facts.add_row("[yellow]does not fit[/]", Text.assemble(misfit.found, ": ", (misfit.fix, "green")))
+    if machine.jetson is not None and machine.jetson.jetpack is not None and not machine.misfits:
+        facts.add_row("[cyan]fits[/]", "Python, TensorRT and CUDA are those of this JetPack")
 
 
 def _device_text(device: Device) -> str:
@@ -73,20 +93,27 @@ def _show_packages(console: Console, machine: Machine) -> None:
         found = machine.packages[package.module]
         if found.version is None:
             problem = f"  # installed, but broken: {found.problem}" if found.problem else ""
-            console.print(f"\n{package.module}: ", Text(package.install, "green"), Text(problem), sep="", end="")
+            command = Text(machine.install(package), "green")
+            console.print(f"\n{package.module}: ", command, Text(problem), sep="", end="")
     console.print()
 
 
 def _show_answers(console: Console, machine: Machine) -> None:
     precisions = list(next(iter(machine.answers.values())))
-    rows = table("hamsa-export", *(f"--{precision}" for precision in precisions), justify="left")
+    rows = table("hamsa-export", *(f"--{precision}" for precision in precisions), "engine built; run", justify="left")
     for target, answers in machine.answers.items():
-        rows.add_row(f"--to {target}", *(_answer_text(answers[precision]) for precision in precisions))
+        cells = (_answer_text(answers[precision]) for precision in precisions)
+        rows.add_row(f"--to {target}", *cells, _engine_text(answers.values()))
     console.print(rows)
 
 
 def _answer_text(answer: Answer) -> Text:
     return Text("yes", "green") if answer.yes else Text(f"no: {answer.why}", "yellow")
+
+
+def _engine_text(answers: Iterable[Answer]) -> str:
+    """Where the engine of a target is built and run: the same for all precisions that it can be exported in."""
+    return next((answer.engine for answer in answers if answer.yes), "")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hamsa_deploy.cli import summary
 from hamsa_deploy.cli.console import Stages, Terminal, run
 from hamsa_deploy.cli.parser import Parser, assignment, batch_profile, level, one_of, points, positive, shapes
+from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY
 
@@ -60,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser("hamsa-export", DESCRIPTION)
+    parser = RecipeParser("hamsa-export", DESCRIPTION)
+    parser.add_recipe()
     _add_model(parser)
     _add_target(parser)
     _add_builder(parser)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hamsa_deploy.cli.jetpack import APT_TENSORRT
 from hamsa_runtime.errors import MissingError
 
 
@@ -16,12 +17,24 @@ class Package:
         purpose: what it is for, in a few words.
         install: the command that installs it.
         needed: whether no export works without it.
+        for_cuda_12: the command where the GPU's driver runs CUDA 12, but not 13.
+        on_jetson: the command where JetPack has the package.
+        distribution: its name for pip, if that is not the module's.
     """
 
     module: str
     purpose: str
     install: str
     needed: bool = False
+    for_cuda_12: str = ""
+    on_jetson: str = ""
+    distribution: str = ""
+
+    def command(self, *, cuda: int | None, jetson: bool) -> str:
+        """The command that installs it on a certain machine."""
+        if jetson and self.on_jetson:
+            return self.on_jetson
+        return self.for_cuda_12 if cuda == 12 and self.for_cuda_12 else self.install
 
 
 PACKAGES = (
@@ -35,10 +48,19 @@ PACKAGES = (
     Package("nncf", "int8 for the target openvino", "pip install 'hamsa-deploy[int8]'"),
     Package(
         "tensorrt",
-        "NVIDIA GPUs; no target yet",
-        "pip install tensorrt --extra-index-url https://pypi.nvidia.com",
+        "builds and runs the target tensorrt, with a GPU",
+        "pip install tensorrt",
+        for_cuda_12="pip install tensorrt-cu12",
+        on_jetson=APT_TENSORRT,
     ),
-    Package("tensorrt_rtx", "NVIDIA RTX GPUs; no target yet", "pip install tensorrt-rtx"),
+    Package("tensorrt_rtx", "builds the target tensorrt-rtx, also without a GPU", "pip install tensorrt-rtx"),
+    Package(
+        "cuda.bindings",
+        "GPU memory and streams, for TensorRT",
+        "pip install cuda-python",
+        for_cuda_12="pip install 'cuda-python<13'",
+        distribution="cuda-bindings",
+    ),
 )
 
 
@@ -46,7 +68,7 @@ def missing_package(error: ModuleNotFoundError) -> MissingError | None:
     """The error for an import that failed, if it is one of the packages that the user can install."""
     top = (error.name or "").partition(".")[0]
     for package in PACKAGES:
-        if package.module == top:
+        if package.module.partition(".")[0] == top:
             return MissingError(
                 f"the package {top} is not installed ({package.purpose})",
                 fix=f"{package.install}; hamsa-doctor shows what else is missing",

@@ -34,10 +34,24 @@ class Parser(argparse.ArgumentParser):
         Raises:
             InputError: an unknown option, or a value that an option does not take.
         """
-        options, unknown = self.parse_known_args(argv)
+        return argparse.Namespace(**(self.defaults() | self.given(argv)))
+
+    def given(self, argv: Sequence[str] | None) -> dict[str, Any]:
+        """What a command line says, by the options' attributes, without defaults; errors as for `options_from`."""
+        # argparse leaves an attribute that is there already as it is, unless its option is given; lists it copies.
+        unset: dict[str, list[Any]] = {name: [] for name in self.defaults()}
+        options, unknown = self.parse_known_args(argv, argparse.Namespace(**unset))
         if unknown:
             self._refuse(unknown[0])
-        return options
+        return {name: value for name, value in vars(options).items() if value is not unset[name]}
+
+    def defaults(self) -> dict[str, Any]:
+        """The value of every option, by attribute, on an empty command line."""
+        return vars(self.parse_args([]))
+
+    def actions(self) -> list[argparse.Action]:
+        """Every option, as argparse keeps it."""
+        return [action for action in self._actions if action.option_strings]
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{self.prog}: {message}", fix=f"{self.prog} --help lists the options")
