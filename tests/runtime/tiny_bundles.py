@@ -140,7 +140,7 @@ def write_files(folder: Path, manifest: dict[str, Any]) -> Path:
 def save_model(model: onnx.ModelProto, folder: Path, target: str) -> None:
     """model.onnx, or model.xml and model.bin."""
     folder.mkdir(parents=True)
-    if target == "onnx":
+    if target != "openvino":
         onnx.save(model, folder / "model.onnx")
         return
     from hamsa_runtime.backends.openvino import openvino
