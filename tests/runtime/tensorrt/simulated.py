@@ -220,6 +220,7 @@ class Engine:
         self.types = {"x": "FLOAT", "y": "FLOAT"}
         self.num_io_tensors = 2
         self.refuses, self.seconds, self.contexts_made = "", 0.0, 0
+        self.refitted_from = ""
 
     def get_tensor_name(self, index: int) -> str:
         return "xy"[index]
@@ -279,7 +280,20 @@ def tensorrt(cuda: Cuda, name: str = "tensorrt", version: str = "10.3.0", limits
             )
             return None
 
+    class OnnxParserRefitter:
+        def __init__(self, refitter: Any, log: Any) -> None:
+            self.log = log
+
+        def refit_from_file(self, path: str) -> bool:
+            if path.endswith("other.onnx"):
+                self.log.log(ILogger.ERROR, "a weight of the plan is not in the file")
+            else:
+                module.engine.refitted_from = path
+            return not path.endswith("other.onnx")
+
     module: Any = ModuleType(name)
+    module.OnnxParserRefitter = OnnxParserRefitter
+    module.Refitter = lambda engine, log: SimpleNamespace(refit_cuda_engine=lambda: True)
     module.__version__ = version
     module.ILogger, module.Runtime = ILogger, Runtime
     module.TensorIOMode = SimpleNamespace(INPUT="in", OUTPUT="out")

@@ -269,6 +269,16 @@ def test_a_plan_that_cannot_be_loaded_is_an_error_with_the_log(execution: Open) 
     assert "hamsa-build" in caught.value.fix
 
 
+def test_a_plan_without_weights_gets_them_from_the_onnx_file_or_is_not_run(execution: Open) -> None:
+    _, engine = execution(weights=Path("model.onnx"))
+    assert engine.refitted_from == "model.onnx"
+    _, engine = execution()
+    assert engine.refitted_from == ""
+    with pytest.raises(BuildError, match="could not give the plan its weights") as caught:
+        execution(weights=Path("other.onnx"))
+    assert "a weight of the plan is not in the file" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"dtype": "float16"}, "'x' of the plan is float32"), ({"shape": ["batch", 5]}, r"is float32 \(-1, 4\)")],
