@@ -1,15 +1,19 @@
-"""A cache of the tests' own, and Hypothesis profiles.
+"""A cache of the tests' own, tests that need a GPU, and Hypothesis profiles.
 
 Profile `ci` draws the same examples every time, `nightly` (make nightly) ten times as many new ones.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from hamsa_runtime.errors import MissingError
+from hamsa_runtime.tensorrt.cuda import gpu_at
 
 # A failing example is printed as a script, so no database of examples is needed. Compiling a program takes a while.
 settings.register_profile("base", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,3 +28,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@functools.cache
+def why_no_gpu() -> str:
+    """The reason why tests marked `gpu` cannot run here, by asking CUDA; empty if they can."""
+    try:
+        gpu_at(0)
+    except MissingError as error:
+        return f"needs an NVIDIA GPU: {error.found}"
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is not None and why_no_gpu():
+        pytest.skip(why_no_gpu())

@@ -14,12 +14,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from hamsa_runtime import Engine
-from hamsa_runtime.backends import BACKENDS, TARGETS, Entry, Operator
+from hamsa_runtime.backends import BACKENDS, Entry, Operator
 from hamsa_runtime.backends.openvino import openvino
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 
 from .tiny_bundles import MakeBundle, manifest_for, onnx_model, reference, save_model, write_files
 
+CPU_TARGETS = ("onnx", "openvino")  # the others need a GPU: tensorrt/test_on_a_gpu.py
 CAPABILITIES = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 LAYERS = {"fp32": ("f32", "FP32"), "fp16": ("f16", "FP16"), "bf16": ("bf16", "BF16")}
 # half a unit in the last place of each format, times the handful of roundings on the way to a logit
@@ -51,7 +52,7 @@ def products_of(engine: Engine) -> list[Operator]:
     return [each for each in engine.operators() if each.kind in ("Conv", "Convolution", "FullyConnected", "Gemm")]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", CPU_TARGETS)
 def test_operators_are_what_the_engine_compiled(make_bundle: MakeBundle, target: str) -> None:
     with Engine(make_bundle(target)) as engine:
         products = products_of(engine)
@@ -207,6 +208,17 @@ def test_a_backend_that_cannot_run_the_target_is_an_error(make_bundle: MakeBundl
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_setting_of_another_backend_is_an_error(make_bundle: MakeBundle, backend: str) -> None:
+    with pytest.raises(InputError, match=f"the {backend} backend has no CUDA graphs"):
+        Engine(make_bundle(), backend=backend, cuda_graph=True)
+
+
+def test_results_on_the_gpu_need_a_backend_that_has_one(make_bundle: MakeBundle, pixels: np.ndarray) -> None:
+    with Engine(make_bundle()) as engine, pytest.raises(MissingError, match="are on the CPU"):
+        engine.on_device(pixels)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_a_file_that_the_engine_cannot_load_is_a_build_error(tmp_path: Path, backend: str) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     write_files(tmp_path, manifest_for())
@@ -218,18 +230,19 @@ def test_a_file_that_the_engine_cannot_load_is_a_build_error(tmp_path: Path, bac
 
 def test_an_output_that_the_model_lacks_is_a_build_error(make_bundle: MakeBundle, tmp_path: Path) -> None:
     outputs: list[Any] = [{"name": "boxes", "dtype": "float32", "shape": ["batch", 4]}]
-    for target in TARGETS:
+    for target in CPU_TARGETS:
         with pytest.raises(BuildError, match="boxes"):
             Engine(make_bundle(target, folder=tmp_path / target, outputs=outputs))
 
 
 def test_a_missing_package_names_its_extra(make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, entry in BACKENDS.items():
+    backends = {name: entry for name, entry in BACKENDS.items() if "onnx" in entry.runs}
+    for name, entry in backends.items():
         monkeypatch.delitem(sys.modules, entry.module, raising=False)
         monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]  # makes `import` fail
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("something was started"))
     folder = make_bundle()
-    for name, entry in BACKENDS.items():
+    for name, entry in backends.items():
         with pytest.raises(MissingError, match=name) as caught:
             Engine(folder, backend=name)
         assert caught.value.fix == f"pip install 'hamsa-runtime[{entry.extra}]'"

@@ -135,7 +135,7 @@ def test_an_interrupted_build_leaves_nothing(rtx: Any, source: Source) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         cached_plan(rtx, source, None, report=interrupt)
-    folder = cache._folder()
+    folder = cache.plans_folder()
     assert [path.name for path in folder.iterdir() if not path.name.endswith(".lock")] == []
     assert cached_plan(rtx, source, None).built
 
@@ -165,11 +165,11 @@ def test_a_full_disk_keeps_the_old_plan(
     assert "No space left on device" in caplog.text
     again = cached_plan(rtx, source, None)
     assert (again.built, again.plan) == (False, old.plan)
-    assert not list(cache._folder().glob(".*.tmp-*"))
+    assert not list(cache.plans_folder().glob(".*.tmp-*"))
 
 
 def test_leftovers_of_killed_processes_are_swept(rtx: Any, source: Source) -> None:
-    folder = cache._folder()
+    folder = cache.plans_folder()
     old, new = folder / ".key.tmp-1-abcdef01", folder / ".key.tmp-2-abcdef02"
     for path in (old, new):
         path.mkdir(parents=True)
@@ -207,4 +207,4 @@ def test_of_two_processes_one_builds_and_the_other_waits(rtx: Any, source: Sourc
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = sorted(process.communicate(timeout=120)[0].strip() for process in running)
     assert printed == ["False", "True"]
-    shutil.rmtree(cache._folder())
+    shutil.rmtree(cache.plans_folder())

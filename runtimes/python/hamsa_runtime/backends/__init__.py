@@ -7,7 +7,8 @@ follow `TARGETS`, the values that a manifest's ``target`` may have.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from hamsa_runtime.errors import BuildError, InputError, MissingError, unknown_name
 
@@ -18,6 +19,22 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hamsa_runtime.manifest import Manifest
+    from hamsa_runtime.tensorrt.dlpack import DeviceArray
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is to be run.
+
+    Attributes:
+        device: as the backend names it; None for the backend's first choice.
+        threads: CPU threads for one inference; None for the backend's choice.
+        cuda_graph: launch an inference as one CUDA graph.
+    """
+
+    device: str | None = None
+    threads: int | None = None
+    cuda_graph: bool = False
 
 
 class Operator(NamedTuple):
@@ -35,14 +52,22 @@ class Operator(NamedTuple):
 
 
 class Backend(Protocol):
-    """One loaded model. Not thread-safe: `Engine` holds a lock around every call.
+    """One loaded model. `Engine` holds a lock around every call, except around `infer` of a parallel one.
+
+    Attributes:
+        parallel: whether several threads may call `infer` at once, while none calls `close`.
+        batch_limits: smallest and largest batch that one call of `infer` takes, where it is dynamic; None for any.
 
     Raises:
+        InputError: a setting that this backend does not have.
         MissingError: the device or the precision cannot be had; nothing else is ever put in its place.
         BuildError: the engine could not load the model, with what it said.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None: ...
+    parallel: ClassVar[bool]
+    batch_limits: tuple[int, int] | None
+
+    def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None: ...
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
@@ -58,6 +83,15 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Frees the engine's memory."""
+        ...
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """A backend whose results can stay on the GPU."""
+
+    def infer_on_device(self, inputs: dict[str, np.ndarray]) -> dict[str, DeviceArray]:
+        """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
         ...
 
 
@@ -108,6 +142,12 @@ def check_names(kind: str, declared: Iterable[str], found: Sequence[Collection[s
             f"the model's {kind} are {', '.join('/'.join(sorted(port)) for port in found)}",
             expected=f"{', '.join(names)}, as the manifest says",
         )
+
+
+def no_cuda_graph(name: str, settings: Settings) -> None:
+    """Raise InputError if a backend without CUDA graphs is asked for them."""
+    if settings.cuda_graph:
+        raise InputError(f"the {name} backend has no CUDA graphs", expected="cuda_graph=False", fix="--to tensorrt")
 
 
 def _imported(name: str, entry: Entry) -> type[Backend]:

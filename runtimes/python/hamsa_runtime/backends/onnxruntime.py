@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from hamsa_runtime.backends import Operator, check_names
+from hamsa_runtime.backends import Operator, Settings, check_names, no_cuda_graph
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
 
@@ -29,7 +29,12 @@ PRECISIONS = ("fp32", "fp16", "int8")
 class Runner:
     """One session; see `Backend`."""
 
-    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None:
+    parallel = False
+    batch_limits = None
+
+    def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
+        no_cuda_graph("onnxruntime", settings)
+        device, threads = settings.device or "CPU", settings.threads
         self._providers, self._threads = [_provider(device)], threads
         if manifest.precision not in PRECISIONS:
             raise MissingError(

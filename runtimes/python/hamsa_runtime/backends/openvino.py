@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hamsa_runtime.backends import Operator, check_names
+from hamsa_runtime.backends import Operator, Settings, check_names, no_cuda_graph
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
@@ -37,8 +37,13 @@ FILES = {"openvino": "model.xml", "onnx": "model.onnx"}
 class Runner:
     """One compiled model with one infer request; see `Backend`."""
 
-    def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None:
+    parallel = False
+    batch_limits = None
+
+    def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
+        no_cuda_graph("openvino", settings)
         core = openvino.Core()
+        device, threads = settings.device or "CPU", settings.threads
         self._device = device
         inputs, outputs = [spec.name for spec in manifest.inputs], [spec.name for spec in manifest.outputs]
         _check_device(core, device)

@@ -99,7 +99,7 @@ def cached_plan(
         source = replace(source, options=replace(source.options, workspace_mib=workspace_mib))
     with contextlib.ExitStack() as stack:
         try:
-            place = _folder() / key_of(identity)
+            place = plans_folder() / key_of(identity)
             place.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_lock(place.with_name(f".{place.name}.lock"), report))
         except OSError as error:
@@ -210,7 +210,12 @@ def _sweep(folder: Path) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _folder() -> Path:
+def plans_folder() -> Path:
+    """Where plans are kept.
+
+    Raises:
+        OSError: there is no home folder.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # the XDG specification: relative paths are to be ignored
         base = os.path.expanduser("~/.cache")

@@ -31,7 +31,9 @@ def first_gpu(index: int = 0) -> Gpu:
     Raises:
         MissingError: there is none, or its driver or the package cuda-python is missing.
     """
-    raise MissingError("no GPU")
+    from hamsa_runtime.tensorrt.cuda import gpu_at  # needs cuda-python
+
+    return gpu_at(index)
 
 
 def has_gpu() -> bool:
