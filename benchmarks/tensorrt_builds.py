@@ -29,7 +29,7 @@ MODELS = ("hamsa_nano", "hamsa_tiny", "hamsa_s", "hamsa_b", "vminet_ti")
 PRECISIONS = ("fp32", "fp16", "int8")
 BATCHES: tuple[int | None, ...] = (None, 1)
 UNWANTED = ("DFT", "STFT", "Loop", "Scan", "If")
-HEAD = ("model", "precision", "batch", "parse s", "build s", "ONNX MB", "plan MB", "layers", "cosine", "top-1")
+HEAD = ("model", "precision", "batch", "parse s", "build s", "ONNX MB", "plan MB", "nodes", "layers", "cosine", "top-1")
 
 
 def main() -> None:
@@ -89,10 +89,15 @@ def _figures(bundle: Bundle) -> tuple[str, ...]:
         f"{built.seconds - built.parse_seconds:.1f}",
         f"{onnx_file.stat().st_size / 1e6:.1f}",
         f"{len(built.plan) / 1e6:.1f}",
-        ", ".join(f"{count} {kind}" for kind, count in built.network.items()),
+        _counts(built.asked),
+        "-" if built.achieved is None else _counts(built.achieved.layers),
         f"{min(each['cosine'] for each in metrics.values()):.6f}",
         "-" if top1 is None else f"{top1:.1%}",
     )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 def _operators(bundle: Bundle) -> Mapping[str, int]:

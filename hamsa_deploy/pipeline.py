@@ -60,6 +60,7 @@ from hamsa_runtime.backends import backend_for
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, MissingError, ParityError, unknown_name
 from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest, manifest_from_json
+from hamsa_runtime.tensorrt.achieved import fallen_text
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 
@@ -204,6 +205,9 @@ def export(
     if bundle.manifest.execution:
         for sentence in warnings_of(bundle.manifest.execution, to, precision):
             LOG.warning(sentence)
+    engine = bundle.manifest.engine
+    if engine is not None and engine.achieved is not None and engine.achieved.fell_back:
+        LOG.warning("%s", fallen_text(engine.achieved.fell_back))
     return bundle
 
 
@@ -269,7 +273,7 @@ def _write_typed(request: Request, form: RealForm, model: ir.Model, folder: Path
 def _write_plan(request: Request, folder: Path) -> dict[str, Any]:
     """The plan, where it can be built here; elsewhere the reason."""
     builder = request.builder or BuildOptions()
-    engine = tensorrt_target.write_plan(request.to, request.precision, folder, builder)
+    engine = tensorrt_target.write_plan(request.to, folder, builder)
     if engine["missing"] and request.require_plan:
         raise MissingError(
             f"no plan can be built here: {engine['missing']}",

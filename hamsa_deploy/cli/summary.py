@@ -14,7 +14,8 @@ from rich.text import Text
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.precision.executed import in_words
 from hamsa_deploy.precision.execution import pays, some_of
-from hamsa_runtime.manifest import EngineBuild, Execution
+from hamsa_runtime.manifest import Execution
+from hamsa_runtime.tensorrt.achieved import fallen_text
 
 Document = Mapping[str, Any]
 # target -> the extra of hamsa-runtime that runs it
@@ -24,6 +25,7 @@ BUILT_LATER = (
     "It is built on the device by the command hamsa-build BUNDLE, or when it is first loaded, which takes minutes. "
     "The bundle is complete, and fits any GPU."
 )
+COMPILED_LATER = "to be compiled for the GPU when it is first loaded"
 RANDOM = "RANDOM, no weights were given: good for measuring speed, not for predictions"
 
 
@@ -54,7 +56,7 @@ def show_result(console: Console, document: Document, seconds: Mapping[str, floa
         model_facts(document),
         *_island_facts(document.get("islands", {})),
         *([_calibration_facts(document["calibration"])] if document.get("calibration") else []),
-        *([_plan_facts(document)] if document.get("engine") else []),
+        *([_plan_facts(document["engine"])] if document.get("engine") else []),
         _side_by_side(_stage_table(seconds), _file_table(document["files"])),
         _parity_table(document),
         *([_execution_facts(document)] if document.get("execution") else []),
@@ -176,26 +178,29 @@ def _island_facts(islands: Mapping[str, str]) -> Iterator[Table]:
     yield facts
 
 
-def _plan_facts(document: Document) -> Table:
-    """The TensorRT plan: what it is for, and what was asked of it; or why there is none, and what happens then."""
-    engine, facts = EngineBuild(**document["engine"]), grid()
-    if engine.missing:
-        rows = [("plan", f"not in this bundle: {engine.missing}", "yellow"), ("", BUILT_LATER, "")]
+def _plan_facts(engine: Document) -> Table:
+    """The TensorRT plan: what was asked of it and what became of that; or why there is none, and what happens then."""
+    if engine["missing"]:
+        rows = [("plan", f"not in this bundle: {engine['missing']}", "yellow"), ("", BUILT_LATER, "")]
     else:
-        rows = [("plan", _plan_text(engine), ""), ("network", f"{in_words(engine.network)} layers", "")]
-        if engine.layers:
-            rows.append(("layers", f"{in_words(engine.layers)}, as the engine has fused them", ""))
-    if engine.wider:
-        rows.append(("not as asked", f"computed in a wider type: {some_of(engine.wider)}", "yellow"))
-    rows += [("note", note, "yellow") for note in engine.notes]
+        where = f"for {engine['gpu']} ({engine['compute_capability']}) only" if engine["gpu"] else COMPILED_LATER
+        built = f"built by {engine['module']} {engine['version']} in {engine['seconds']:.1f} s, {where}"
+        rows = [("plan", built, ""), ("asked for", f"{in_words(engine['asked'])} nodes", "")]
+        rows += _achieved_rows(engine["achieved"])
+    facts = grid()
     for label, text, style in rows:
         facts.add_row(Text(label, "cyan"), Text(text, style))
     return facts
 
 
-def _plan_text(engine: EngineBuild) -> str:
-    where = f"for {engine.gpu} ({engine.compute_capability}) only" if engine.gpu else "compiled further on the GPU"
-    return f"built by {engine.module} {engine.version} in {engine.seconds:.1f} s, {where}"
+def _achieved_rows(found: Document | None) -> list[tuple[str, str, str]]:
+    if found is None:
+        return [("layers", "not known: TensorRT has not told", "yellow")]
+    total = sum(found["layers"].values())
+    rows = [("layers", f"{in_words(found['layers'])}; {found['fused']} of {total} do the work of several nodes", "")]
+    if found["fell_back"]:
+        rows.append(("fell back", fallen_text(found["fell_back"]), "yellow"))
+    return rows
 
 
 def _side_by_side(*tables: Table) -> Table:

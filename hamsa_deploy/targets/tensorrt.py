@@ -37,12 +37,11 @@ def save(model: ir.Model, path: Path) -> None:
     onnx_target.save(model, path)
 
 
-def write_plan(target: str, precision: str, folder: Path, options: BuildOptions) -> dict[str, Any]:
+def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, Any]:
     """Build the plan of a bundle into its folder, if this machine can.
 
     Args:
         target: "tensorrt" or "tensorrt-rtx".
-        precision: of the bundle.
         folder: holds the typed ONNX file.
         options: for the builder.
 
@@ -64,25 +63,11 @@ def write_plan(target: str, precision: str, folder: Path, options: BuildOptions)
     return {
         "missing": "",
         **{name: identity[name] for name in ("module", "version", "system", "gpu", "compute_capability")},
-        "seconds": found.entry["seconds"],
-        "network": found.entry["network"],
-        "layers": {},
-        "wider": [],
-        "notes": notes_of(trt, precision),
+        **{name: found.entry[name] for name in ("seconds", "asked", "achieved")},
     }
 
 
 def without_plan(error: MissingError) -> dict[str, Any]:
     """The same, for a bundle without a plan."""
     nothing = {"module": "", "version": "", "system": "", "gpu": None, "compute_capability": None, "seconds": 0.0}
-    return {"missing": error.found, **nothing, "network": {}, "layers": {}, "wider": [], "notes": []}
-
-
-def notes_of(trt: Any, precision: str) -> list[str]:
-    """What a module does otherwise than asked, by its documentation."""
-    if precision == "int8" and not can(trt, "int8 activations"):
-        return [
-            f"{trt.__name__} {trt.__version__} has int8 kernels for weights only (its support matrix): "
-            "products with int8 activations run in float16"
-        ]
-    return []
+    return {"missing": error.found, **nothing, "asked": {}, "achieved": None}

@@ -99,18 +99,20 @@ def test_every_model_is_read_and_built_in_every_precision(each: Exported, precis
     assert {node.domain for node in model.graph} <= {"", "ai.onnx"}
     assert {each.version for each in onnx.load(path).opset_import} == {20}
     built = plan_from_onnx(load("tensorrt-rtx"), path, BuildOptions())
-    assert _types_fit(built, precision), built.network
+    assert _types_fit(built, precision), (built.asked, built.achieved)
     found = logits_of(model, each.pixels)
     assert np.abs(found - each.expected).max() <= LIMITS[precision] * np.abs(each.expected).max()
 
 
 def _types_fit(built: Built, precision: str) -> bool:
     """Float32 only where it was asked for, or a magnitude wants it; int8 in every product with weights."""
-    counts = built.network
+    assert built.achieved is not None
+    assert built.achieved.fell_back == []
+    asked, layers = built.asked, built.achieved.layers
     if precision == "fp32":
-        return set(counts) == {"f32"}
-    mostly = counts["f16"] > 8 * counts.get("f32", 0)
-    return mostly and (counts.get("i8", 0) > 10) == (precision == "int8")
+        return set(asked) == {"f32"} and set(layers) <= {"f32", "u8"}
+    mostly = asked["f16"] > 8 * asked.get("f32", 0)
+    return mostly and all((counts.get("i8", 0) > 10) == (precision == "int8") for counts in (asked, layers))
 
 
 def test_nodes_are_named_by_the_users_modules(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_without_the_package_there_is_a_reason_and_no_plan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    found = tensorrt_target.write_plan("tensorrt", "fp16", folder, BuildOptions())
+    found = tensorrt_target.write_plan("tensorrt", folder, BuildOptions())
     assert "the package tensorrt cannot be imported" in found["missing"]
     assert not (folder / "model.plan").exists()
     json.dumps(found)
@@ -149,18 +151,18 @@ def test_without_a_gpu_there_is_a_reason_and_no_plan(folder: Path, monkeypatch: 
         __name__, __version__ = "tensorrt", "10.3.0"
 
     monkeypatch.setattr(tensorrt_target, "load", lambda target: Tensorrt())
-    found = tensorrt_target.write_plan("tensorrt", "fp16", folder, BuildOptions())
+    found = tensorrt_target.write_plan("tensorrt", folder, BuildOptions())
     assert found["missing"]
     assert not (folder / "model.plan").exists()
 
 
-def test_rtx_builds_here_and_says_what_it_does_otherwise(folder: Path) -> None:
-    found = tensorrt_target.write_plan("tensorrt-rtx", "int8", folder, BuildOptions())
+def test_rtx_builds_here_for_no_gpu_in_particular(folder: Path) -> None:
+    found = tensorrt_target.write_plan("tensorrt-rtx", folder, BuildOptions())
     assert found["missing"] == ""
     assert (found["module"], found["gpu"], found["compute_capability"]) == ("tensorrt_rtx", None, None)
     assert (folder / "model.plan").stat().st_size > 10**6
-    assert "int8 kernels for weights only" in found["notes"][0]
-    assert tensorrt_target.write_plan("tensorrt-rtx", "fp16", folder, BuildOptions())["notes"] == []
+    assert found["achieved"]["fell_back"] == []
+    json.dumps(found)
 
 
 @pytest.mark.parametrize(

@@ -142,13 +142,22 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class AchievedTypes:
+    """What the layers of a plan compute in: how many in which type, how many of them do the work of several ONNX nodes,
+    and a node of each that computes in a wider type than it was asked to."""
+
+    layers: Mapping[str, int]
+    fused: int
+    fell_back: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class EngineBuild:
     """The plan of a TensorRT bundle, `model.plan`, or why there is none in it.
 
     `missing` is the reason, and empty where there is a plan; nothing else is known then. `gpu` and `compute_capability`
-    are None for a plan that is compiled on the device. `network` counts the layers of the network by the type of number
-    that they were asked to give, `layers` those of the plan, where a GPU was there to tell; `wider` names those that
-    compute in a wider type than asked for. `notes` are sentences about what this engine does otherwise than asked.
+    are None for a plan that is compiled on the device. `asked` counts the nodes of the ONNX file by the type of number
+    that they are to give, "i8" for a product of int8 factors; `achieved` is what became of it, if the engine tells.
     """
 
     missing: str
@@ -158,10 +167,8 @@ class EngineBuild:
     gpu: str | None
     compute_capability: str | None
     seconds: float
-    network: Mapping[str, int]
-    layers: Mapping[str, int]
-    wider: tuple[str, ...]
-    notes: tuple[str, ...]
+    asked: Mapping[str, int]
+    achieved: AchievedTypes | None
 
 
 @dataclass(frozen=True)
@@ -272,6 +279,11 @@ _PARITY: dict[str, Check[Any]] = {
     "passed": boolean,
 }
 _PARITY_SINCE: dict[str, Check[Any]] = {"engine": nullable(text)}
+_ACHIEVED: dict[str, Check[Any]] = {
+    "layers": dict_of(_positive),
+    "fused": integer(0),
+    "fell_back": list_of(text),
+}
 _ENGINE: dict[str, Check[Any]] = {
     "missing": text,
     "module": text,
@@ -280,10 +292,8 @@ _ENGINE: dict[str, Check[Any]] = {
     "gpu": nullable(text),
     "compute_capability": nullable(text),
     "seconds": number,
-    "network": dict_of(_positive),
-    "layers": dict_of(_positive),
-    "wider": list_of(text),
-    "notes": list_of(text),
+    "asked": dict_of(_positive),
+    "achieved": nullable(record(AchievedTypes, _ACHIEVED)),
 }
 _EXECUTION: dict[str, Check[Any]] = {
     "device": text,

@@ -25,6 +25,7 @@ def test_it_builds_once(bundle: Path, capsys: pytest.CaptureFixture[str]) -> Non
     first = capsys.readouterr()
     assert first.out.startswith("tiny, fp16: plan built in ")
     assert "by       tensorrt_rtx " in first.out
+    assert re.search(r"^layers +\d+ f16.* do the work of several nodes$", first.out, re.MULTILINE)
     assert re.match(r" +\d+\.\d s  \w+", first.err)  # a line for each phase
     path = Path(first.out.splitlines()[-1].removeprefix("in       "))
     assert path.stat().st_size > 1000
@@ -33,7 +34,8 @@ def test_it_builds_once(bundle: Path, capsys: pytest.CaptureFixture[str]) -> Non
     document = json.loads(second.out)
     assert second.err == ""
     assert (document["verdict"], document["plan"], document["gpu"]) == ("found", str(path), None)
-    assert document["network"]["f16"] > 1
+    assert document["asked"]["f16"] > 1
+    assert document["achieved"]["fell_back"] == []
     assert main([str(bundle), "--rebuild", "--quiet"]) == 0
     assert capsys.readouterr().out == ""
 

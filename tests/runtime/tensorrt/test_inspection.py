@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hamsa_runtime.errors import BuildError
-from hamsa_runtime.tensorrt.inspection import Layer, counts, fused, layers_of, wider_than
+from hamsa_runtime.tensorrt.inspection import Layer, counts, fused, layers_of
 
 
 def tensor(words: str, dimensions: tuple[int, ...] = (1, 196, 384)) -> dict[str, Any]:
@@ -100,27 +100,12 @@ def test_layers_are_counted_by_what_they_compute_in() -> None:
     assert [each.name for each in fused(layers)] == ["__myl_MeanSubMulMeanAddSqrtDivMul_myl0_1"]
 
 
-@pytest.mark.parametrize(
-    ("asked", "wider"),
-    [("fp32", []), ("fp16", ["/abs/Sqrt"]), ("bf16", ["/abs/Sqrt"])],
-)
-def test_a_layer_that_is_wider_than_asked_for_has_no_narrow_side(asked: str, wider: list[str]) -> None:
-    assert [each.name for each in wider_than(layers_of(text_of(OF_10)), asked)] == wider
-
-
-def test_for_int8_what_computes_in_float_is_wider() -> None:
-    names = [each.name for each in wider_than(layers_of(text_of(OF_10)), "int8")]
-    assert "/gate/MatMul_myl0_2" not in names
-    assert {"/stem/Conv", "/abs/Sqrt"} <= set(names)
-
-
-def test_types_that_are_not_told_are_unknown_and_not_wider() -> None:
+def test_types_that_are_not_told_are_unknown() -> None:
     unknown = [tensor("N/A due to dynamic shapes", (-1, 3))]
     document = {"Layers": [layer("a", "Reformat", unknown, unknown), layer("b", "Pooling", unknown, unknown)]}
     document["Layers"][1]["Weights"] = {"Type": "Half", "Count": 9}
     first, second = layers_of(text_of(document))
     assert (first.precision, second.precision) == ("unknown", "f16")
-    assert wider_than([first, second], "fp16") == []
 
 
 def test_names_alone_are_layers_without_types() -> None:
@@ -177,6 +162,3 @@ def test_layers_of_tensorrt_rtx_from_a_real_build(kind: str, precision: str) -> 
     assert len(products) >= 1
     assert counts(layers) == {precision: len(layers)}
     assert all(set(each.inputs) == set(each.outputs) == {precision} for each in products)
-    assert [each.name for each in wider_than(layers, "fp16")] == (
-        [each.name for each in layers] if kind == "FLOAT" else []
-    )

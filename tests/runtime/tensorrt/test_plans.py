@@ -21,7 +21,8 @@ def with_plan(folder: Path, rtx: Any, plan: bytes, **changes: Any) -> Path:
     bundle = open_bundle(folder)
     identity = identity_of(rtx, source_of(bundle), None)
     engine = {name: identity[name] for name in ("module", "version", "system", "gpu", "compute_capability")}
-    engine |= {"missing": "", "seconds": 1.0, "network": {"f16": 7}, "layers": {}, "wider": [], "notes": []}
+    engine |= {"missing": "", "seconds": 1.0, "asked": {"f16": 7}}
+    engine["achieved"] = {"layers": {"f16": 3}, "fused": 2, "fell_back": ["a/b"]}
     (folder / PLAN).write_bytes(plan)
     manifest = json.loads((folder / "manifest.json").read_text()) | {"engine": engine | changes}
     del manifest["files"]
@@ -33,7 +34,8 @@ def test_a_plan_of_this_module_and_version_is_taken_as_it_is(rtx: Any, rtx_bundl
     bundle.verify()
     found = plan_of_bundle(rtx, bundle, None)
     assert (found.plan, found.built, found.path) == (b"a plan", False, rtx_bundle / PLAN)
-    assert found.entry["network"] == {"f16": 7}
+    assert found.entry["asked"] == {"f16": 7}
+    assert list(found.entry["achieved"]["fell_back"]) == ["a/b"]
 
 
 @pytest.mark.parametrize(

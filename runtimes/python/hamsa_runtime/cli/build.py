@@ -120,18 +120,29 @@ def _document(manifest: Manifest, found: Cached, gpu: Gpu | None) -> dict[str, A
         "plan": None if found.path is None else str(found.path),
         "bytes": len(found.plan),
         "seconds": found.entry["seconds"],
-        "network": dict(found.entry["network"]),
+        "asked": found.entry["asked"],
+        "achieved": found.entry["achieved"],
     }
 
 
 def _show(document: Mapping[str, Any]) -> None:
+    from hamsa_runtime.tensorrt.achieved import fallen_text
+
     where = f" for {document['gpu']} ({document['compute_capability']})" if document["gpu"] else ""
     verb = f"built in {document['seconds']:.1f} s" if document["verdict"] == "built" else "is there already"
-    counts = ", ".join(f"{count} {name}" for name, count in document["network"].items())
+    achieved = document["achieved"]
     print(f"{document['name']}, {document['precision']}: plan {verb}, {document['bytes'] / 1e6:.1f} MB")
     print(f"by       {document['module']} {document['version']}{where}")
-    print(f"network  {counts} layers")
+    print(f"asked    {_in_words(document['asked'])} nodes")
+    if achieved is not None:
+        print(f"layers   {_in_words(achieved['layers'])}; {achieved['fused']} do the work of several nodes")
+    if achieved is not None and achieved["fell_back"]:
+        print(f"note  {fallen_text(achieved['fell_back'])}", file=sys.stderr)
     print(f"in       {document['plan'] or 'nowhere: it could not be kept'}")
+
+
+def _in_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 class _Progress:

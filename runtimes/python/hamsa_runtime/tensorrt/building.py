@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from hamsa_runtime.errors import BuildError, InputError, MissingError
+from hamsa_runtime.tensorrt.achieved import Achieved, achieved, asked_types
 from hamsa_runtime.tensorrt.differences import can, require
 from hamsa_runtime.tensorrt.gpu import Gpu
+from hamsa_runtime.tensorrt.inspection import BITS, Layer, layers_of
 from hamsa_runtime.tensorrt.messages import MOST_NODES, build_error, nodes_in
-from hamsa_runtime.tensorrt.modules import log_of
+from hamsa_runtime.tensorrt.modules import Lines, log_of
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.tensorrt.progress import Report, State, monitor_of, run_builder, silent
 
@@ -26,8 +28,6 @@ MIB = 2**20
 # everything else that runs.
 SHARE_OF_FREE = 0.5
 LEVELS = {"same-compute-capability": "SAME_COMPUTE_CAPABILITY", "ampere+": "AMPERE_PLUS"}
-# Layers of the parsed network that carry shapes and numbers, not the model's values.
-BOOKKEEPING = ("CONSTANT", "SHAPE")
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Built:
         plan: serialised.
         seconds: that reading and building took.
         parse_seconds: of these, for reading the ONNX file.
-        network: layers of the network as it was parsed, by the type that they give. Strongly typed, so this is what
-            the builder has to keep.
+        asked: nodes of the ONNX file, counted by the type that they are to give.
+        achieved: what the layers of the plan compute in; None if nobody can tell.
         timing_cache: what was measured on the way, for the next build; None where there is no such thing.
         warnings: of parser and builder.
     """
@@ -47,7 +47,8 @@ class Built:
     plan: bytes
     seconds: float
     parse_seconds: float
-    network: Mapping[str, int]
+    asked: Mapping[str, int]
+    achieved: Achieved | None
     timing_cache: bytes | None
     warnings: Sequence[str]
 
@@ -94,12 +95,31 @@ def plan_from_onnx(
         plan = run_builder(lambda: builder.build_serialized_network(network, config), state, report)
         if plan is None:
             what = f"{trt.__name__} {trt.__version__} could not build a plan"
-            raise build_error(what, lines.errors, nodes_in(lines.errors, _names(network)))
+            raise build_error(what, lines.errors, nodes_in(lines.errors, asked_types(network)))
         measured = bytes(config.get_timing_cache().serialize()) if cache else None
         del parser  # its memory holds the weights of the network
+        asked, layers = asked_types(network), _layers_of(trt, plan, gpu, lines)
         return Built(
-            bytes(plan), time.monotonic() - start, read, _types(network), measured, list(dict.fromkeys(lines.warnings))
+            plan=bytes(plan),
+            seconds=time.monotonic() - start,
+            parse_seconds=read,
+            asked=dict(Counter(kind for kind in asked.values() if kind in BITS).most_common()),
+            achieved=None if layers is None else achieved(layers, asked),
+            timing_cache=measured,
+            warnings=list(dict.fromkeys(lines.warnings)),
         )
+
+
+def _layers_of(trt: Any, plan: Any, gpu: Gpu | None, lines: Lines) -> list[Layer] | None:
+    """From the builder's log, or from the plan itself, which only a GPU can load."""
+    if lines.layers:
+        return layers_of(lines.layers[-1])
+    if gpu is None:
+        return None
+    engine = trt.Runtime(log_of(trt)).deserialize_cuda_engine(plan)
+    if engine is None:
+        raise build_error(f"{trt.__name__} {trt.__version__} could not load the plan that it built", lines.errors, [])
+    return layers_of(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
 
 
 def _parsed(trt: Any, builder: Any, onnx_file: Path, lines: Sequence[str]) -> tuple[Any, Any]:
@@ -196,22 +216,3 @@ def _timing_cache(trt: Any, config: Any, stored: bytes | None) -> bool:
         return False
     cache = config.create_timing_cache(stored or b"") or config.create_timing_cache(b"")  # None: it was damaged
     return bool(config.set_timing_cache(cache, False))
-
-
-def _layers(network: Any) -> list[Any]:
-    return [network.get_layer(i) for i in range(network.num_layers)]
-
-
-def _names(network: Any) -> set[str]:
-    return {layer.name for layer in _layers(network) if layer.metadata}
-
-
-def _types(network: Any) -> dict[str, int]:
-    """How many layers give which type of number."""
-    layers = [layer for layer in _layers(network) if layer.type.name not in BOOKKEEPING and layer.num_outputs]
-    counts = Counter(layer.get_output(0).dtype.name for layer in layers)
-    return {TYPES.get(name, name.lower()): count for name, count in counts.most_common() if name != "INT64"}
-
-
-# TensorRT's names of types -> those of `hamsa_runtime.backends.Operator`
-TYPES = {"FLOAT": "f32", "HALF": "f16", "BF16": "bf16", "INT8": "i8", "UINT8": "u8", "INT32": "i32", "BOOL": "bool"}

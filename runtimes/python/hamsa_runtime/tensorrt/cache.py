@@ -13,6 +13,7 @@ other waits.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -156,7 +157,8 @@ def _entry(identity: Mapping[str, Any], built: Built) -> dict[str, Any]:
         "sha256": hashlib.sha256(built.plan).hexdigest(),
         "bytes": len(built.plan),
         "seconds": round(built.seconds, 1),
-        "network": dict(built.network),
+        "asked": dict(built.asked),
+        "achieved": None if built.achieved is None else dataclasses.asdict(built.achieved),
     }
 
 

@@ -21,7 +21,6 @@ SINCE: dict[str, dict[str, Version]] = {
     "hardware compatibility for one compute capability": {"tensorrt": (10, 9)},
     "version compatibility": {"tensorrt": (8, 6)},  # RTX 1.7 has the flag, but not the library that it needs
     "timing cache": {"tensorrt": (8, 0)},  # a no-op in RTX, deprecated there since 1.2
-    "int8 activations": {"tensorrt": (8, 0)},  # RTX 1.7 builds them, but has kernels for int8 weights only
     "int8 convolutions": {"tensorrt": (8, 0), "tensorrt_rtx": (1, 7)},
     "the operator DFT": {"tensorrt": (11, 2)},
     "plans that are compiled on the device": {"tensorrt_rtx": (1, 0)},

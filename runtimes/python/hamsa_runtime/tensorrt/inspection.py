@@ -46,7 +46,6 @@ UNKNOWN = "unknown"
 BITS = {"f64": 64, "f32": 32, "f16": 16, "bf16": 16, "f8": 8, "i8": 8, "u8": 8, "i4": 4}
 # Layers that order the work and hold values, and compute nothing.
 BOOKKEEPING = {"signal", "wait", "constant", "shape_call", "noop", "train_station"}
-PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "i8"}
 
 # Some versions put control characters between nodes, some nothing, some a plus sign.
 NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
@@ -107,20 +106,6 @@ def counts(layers: Iterable[Layer]) -> dict[str, int]:
 def fused(layers: Iterable[Layer]) -> list[Layer]:
     """The layers that do the work of several ONNX nodes."""
     return [layer for layer in layers if len(layer.nodes) > 1]
-
-
-def wider_than(layers: Iterable[Layer], precision: str) -> list[Layer]:
-    """The layers all of whose values are wider than a precision ("fp16", say), and so what they compute in.
-
-    A layer with both is a conversion, or one that was fused with its neighbour's: the narrow side decides.
-    """
-    limit = BITS[PRECISIONS[precision]]
-    return [layer for layer in layers if _narrowest(layer) > limit]
-
-
-def _narrowest(layer: Layer) -> int:
-    """0 where nothing is known."""
-    return min((BITS[kind] for kind in (*layer.inputs, *layer.outputs) if kind in BITS), default=0)
 
 
 def _parsed(information: str) -> list[Any]:

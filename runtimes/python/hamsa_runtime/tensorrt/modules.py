@@ -24,14 +24,28 @@ INSTALL = {
     "sudo apt install python3-libnvinfer",
     "tensorrt-rtx": "pip install 'hamsa-runtime[tensorrt-rtx]'",
 }
+LAYERS = "Layers:"
 
 
 @dataclass(frozen=True)
 class Lines:
-    """What a module has said."""
+    """What a module has said.
+
+    `layers` are lists of a plan's layers, which TensorRT-RTX writes into its log when it has built one: without a GPU
+    there is no other way to them.
+    """
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    layers: list[str] = field(default_factory=list)
+
+    def add(self, trt: Any, severity: Any, text: str) -> None:
+        if severity < trt.ILogger.WARNING:
+            self.errors.append(text)
+        elif severity == trt.ILogger.WARNING:
+            self.warnings.append(text)
+        elif text.startswith(LAYERS):
+            self.layers.append(text)
 
 
 def load(target: str) -> ModuleType:
@@ -71,11 +85,9 @@ def log_of(trt: Any) -> Any:
             self._lock = threading.Lock()
 
         def log(self, severity: Any, text: str) -> None:
-            if severity > trt.ILogger.WARNING:  # information, and everything that the optimiser thinks
-                return
             with self._lock:
                 for lines in self._listeners:
-                    (lines.warnings if severity == trt.ILogger.WARNING else lines.errors).append(text)
+                    lines.add(trt, severity, text)
 
         @contextlib.contextmanager
         def listening(self) -> Iterator[Lines]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -49,7 +50,12 @@ def plan_of_bundle(
     if stored is not None and not stored.missing and not rebuild:
         here = identity_of(trt, source, gpu)
         if fits(stored, here):
-            entry = {"identity": here, "seconds": stored.seconds, "network": dict(stored.network)}
+            entry = {
+                "identity": here,
+                "seconds": stored.seconds,
+                "asked": dict(stored.asked),
+                "achieved": None if stored.achieved is None else dataclasses.asdict(stored.achieved),
+            }
             return Cached((bundle.folder / PLAN).read_bytes(), bundle.folder / PLAN, entry, built=False)
         logger.warning(
             "the bundle's plan is of %s, this is %s: built again from its ONNX file",
