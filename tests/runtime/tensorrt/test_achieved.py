@@ -95,7 +95,7 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Path:
         helper.make_node("MatMul", ["s", "other"], ["o"], name="b/product"),
         helper.make_node("Cast", ["o"], ["y"], name="b/wide", to=TensorProto.FLOAT),
     ]
-    shape = [16, 64]
+    shape = [2, 8, 64]  # one more axis than the weights have
     model = onnx_model(nodes, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)], constants)
     model.opset_import[0].version = 20
     path = tmp_path_factory.mktemp("quantised") / "model.onnx"

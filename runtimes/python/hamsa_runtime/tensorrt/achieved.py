@@ -65,7 +65,7 @@ def asked_types(network: Any) -> dict[str, str]:
     Nodes that only change the type to int8 and back are left out.
     """
     layers = [network.get_layer(i) for i in range(network.num_layers)]
-    dequantised = {layer.get_output(0).name for layer in layers if layer.type.name == "DEQUANTIZE"}
+    dequantised = _dequantised(layers)
     found = {}
     for layer in layers:
         if not layer.metadata or not layer.num_outputs or layer.type.name in CONVERSIONS:  # or the parser's own
@@ -74,6 +74,16 @@ def asked_types(network: Any) -> dict[str, str]:
         is_int8 = layer.type.name in PRODUCTS and all(each is not None and each.name in dequantised for each in factors)
         kind = layer.get_output(0).dtype.name
         found[layer.name] = INT8 if is_int8 else NAMES.get(kind, kind.lower())
+    return found
+
+
+def _dequantised(layers: Sequence[Any]) -> set[str]:
+    """Tensors that come from int8; the parser gives a weight another shape where its product has more axes."""
+    found: set[str] = set()
+    for layer in layers:
+        reshaped = layer.type.name == "SHUFFLE" and layer.get_input(0).name in found
+        if layer.type.name == "DEQUANTIZE" or reshaped:
+            found.add(layer.get_output(0).name)
     return found
 
 
