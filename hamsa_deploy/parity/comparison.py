@@ -22,7 +22,6 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.onnx_entrance import OnnxFile, OnnxReferee
 from hamsa_deploy.outputs import names_of
 from hamsa_deploy.parity.metrics import (
-    THRESHOLDS,
     Thresholds,
     check_comparable,
     cosines,
@@ -30,6 +29,7 @@ from hamsa_deploy.parity.metrics import (
     same_top1,
     top1_margins,
 )
+from hamsa_deploy.parity.native import limits_of
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import ParityError
@@ -51,6 +51,7 @@ class ParityReport:
         metrics: output name -> metric name -> value.
         thresholds: what the verdict was taken by.
         failures: one sentence for each metric outside its threshold.
+        note: why the thresholds are not those of the precision; empty if they are.
     """
 
     reference: str
@@ -58,6 +59,7 @@ class ParityReport:
     metrics: dict[str, dict[str, float]]
     thresholds: Thresholds
     failures: list[str]
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -71,6 +73,7 @@ class ParityReport:
             "metrics": self.metrics,
             "thresholds": self.thresholds.as_dict(),
             "passed": self.passed,
+            "note": self.note,
         }
 
     def to_json(self) -> str:
@@ -83,7 +86,8 @@ class ParityReport:
             raise ParityError(
                 "parity failed: " + "; ".join(self.failures),
                 expected=", ".join(f"{k} {v:g}" for k, v in self.thresholds.as_dict().items()),
-                cause="the exported model does not compute what the original computes in this precision",
+                cause="the exported model does not compute what the original computes in this precision"
+                + (f". {self.note}" if self.note else ""),
                 fix="export with --fp32 to see whether the precision is the cause",
             )
 
@@ -103,7 +107,7 @@ def check_parity(
         model: the PyTorch model, in eval mode; its parameters' dtype is the reference's precision. Or the ONNX file.
         data: images as `Engine` takes them (a list of them, or an array with a leading batch axis); for a model without
             preprocessing, a dict of arrays by input name, or one array.
-        thresholds: by default those of the bundle's precision.
+        thresholds: by default those of the bundle's precision, with native transforms those of `limits_of`.
         threads: for the engine.
 
     Raises:
@@ -113,7 +117,8 @@ def check_parity(
     manifest = open_bundle(bundle).manifest
     name, expected = outputs_of_model(model, data, manifest)
     found = outputs_of_bundle(bundle, data, threads)
-    return compare(found, expected, thresholds or THRESHOLDS[manifest.precision], name)
+    limits, note = limits_of(manifest) if thresholds is None else (thresholds, "")
+    return dataclasses.replace(compare(found, expected, limits, name), note=note)
 
 
 def outputs_of_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[str, Arrays]:

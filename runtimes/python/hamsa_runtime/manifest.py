@@ -106,8 +106,9 @@ class Measurement:
 class Transform:
     """One spectral transform of the plan: whose it is, its length, and the factors it was split into.
 
-    `columns` is how many signals one image has. `measured`, where the bundle was tuned, lists the forms that this
-    one was chosen from; the cost model's choice comes first. Older bundles have neither.
+    The kind is "native" where the engine's own FFT computes it. `columns` is how many signals one image has.
+    `measured`, where the bundle was tuned, lists the forms that this one was chosen from; the cost model's choice comes
+    first. Older bundles have neither.
     """
 
     module: str
@@ -128,13 +129,17 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Parity:
-    """The comparison with the PyTorch model that was made when the bundle was written."""
+    """The comparison with the PyTorch model that was made when the bundle was written.
+
+    `note` says why the thresholds are not those of the precision. Older bundles have none.
+    """
 
     reference: str
     images: int
     metrics: Mapping[str, Any]
     thresholds: Mapping[str, Any]
     passed: bool
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,11 @@ class Manifest:
     parity: Parity | None
     islands: Mapping[str, str] = field(default_factory=dict)
     execution: Execution | None = None
+
+    @property
+    def has_native_transforms(self) -> bool:
+        """Whether the graph holds transforms as operators, which not every engine computes."""
+        return any(transform.kind == "native" for transform in self.plan)
 
 
 def _sha256(value: Any, where: str) -> str:
@@ -242,6 +252,7 @@ _PARITY: dict[str, Check[Any]] = {
     "thresholds": json_object,
     "passed": boolean,
 }
+_PARITY_SINCE: dict[str, Check[Any]] = {"note": text}
 _EXECUTION: dict[str, Check[Any]] = {
     "device": text,
     "batch": _positive,
@@ -268,7 +279,7 @@ _MANIFEST: dict[str, Check[Any]] = {
     "files": dict_of(record(FileEntry, _FILE), key=_file_name),
     "versions": dict_of(text),
     "calibration": nullable(json_object),
-    "parity": nullable(record(Parity, _PARITY)),
+    "parity": nullable(record(Parity, _PARITY, _PARITY_SINCE)),
 }
 _MANIFEST_SINCE: dict[str, Check[Any]] = {
     "islands": dict_of(text),

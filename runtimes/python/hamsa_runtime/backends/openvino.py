@@ -38,6 +38,13 @@ class Runner:
     """One compiled model with one infer request; see `Backend`."""
 
     def __init__(self, folder: Path, manifest: Manifest, device: str, threads: int | None) -> None:
+        if manifest.has_native_transforms:
+            raise MissingError(
+                "OpenVINO reads the operator DFT wrongly, which this bundle holds",
+                expected="transforms that are products",
+                cause="the bundle was exported with --fft native",
+                fix="Engine(folder, backend='onnxruntime'), or a bundle exported without --fft native",
+            )
         core = openvino.Core()
         self._device = device
         inputs, outputs = [spec.name for spec in manifest.inputs], [spec.name for spec in manifest.outputs]
