@@ -210,7 +210,7 @@ def _parity_table(document: Document) -> RenderableType:
     rows.add_section()
     limit = f"at most {limits['max_relative_error']:.0e}"
     rows.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
-    note = [Text(f"\n{parity['note']}", "yellow")] if parity["note"] else []
+    note = [Text(f"\n{parity['note']}", "yellow")] if parity.get("note") else []
     return Group(Text(f"Compared with {original} on {parity['images']} inputs\n", "bold"), rows, *note)
 
 
@@ -247,7 +247,7 @@ def _speed_text(execution: Execution, precision: str) -> str:
 
 def _verdict(document: Document) -> Text:
     original = document["model"]["reference"] if _is_onnx_file(document["model"]) else "PyTorch"
-    accuracy = "ONNX Runtime's DFT" if document["parity"]["note"] else document["precision"]
+    accuracy = "ONNX Runtime's DFT" if document["parity"].get("note") else document["precision"]
     return Text.assemble(
         ("✓ PASSED  ", "bold green"),
         f"the bundle computes what {original} computes, within the accuracy of {accuracy}",

@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.onnx_entrance import OnnxFile, OnnxReferee
 from hamsa_deploy.outputs import names_of
 from hamsa_deploy.parity.metrics import (
+    THRESHOLDS,
     Thresholds,
     check_comparable,
     cosines,
@@ -29,7 +30,7 @@ from hamsa_deploy.parity.metrics import (
     same_top1,
     top1_margins,
 )
-from hamsa_deploy.parity.native import limits_of
+from hamsa_deploy.parity.native import wider_thresholds
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import ParityError
@@ -107,7 +108,8 @@ def check_parity(
         model: the PyTorch model, in eval mode; its parameters' dtype is the reference's precision. Or the ONNX file.
         data: images as `Engine` takes them (a list of them, or an array with a leading batch axis); for a model without
             preprocessing, a dict of arrays by input name, or one array.
-        thresholds: by default those of the bundle's precision, with native transforms those of `limits_of`.
+        thresholds: by default those of the bundle's precision, or, where native transforms fail these, the
+            `wider_thresholds` that ONNX Runtime's DFT makes necessary.
         threads: for the engine.
 
     Raises:
@@ -117,7 +119,11 @@ def check_parity(
     manifest = open_bundle(bundle).manifest
     name, expected = outputs_of_model(model, data, manifest)
     found = outputs_of_bundle(bundle, data, threads)
-    limits, note = limits_of(manifest) if thresholds is None else (thresholds, "")
+    report = compare(found, expected, thresholds or THRESHOLDS[manifest.precision], name)
+    wider = wider_thresholds(manifest) if thresholds is None and not report.passed else None
+    if wider is None:
+        return report
+    limits, note = wider
     return dataclasses.replace(compare(found, expected, limits, name), note=note)
 
 
