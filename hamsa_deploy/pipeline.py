@@ -50,7 +50,7 @@ from hamsa_deploy.precision.quantisation import ranking
 from hamsa_deploy.precision.ranges import ranges_of
 from hamsa_deploy.precision.thresholds import AUTO, METHODS
 from hamsa_deploy.real_form import RealForm, form_of_program
-from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral import FFTS, to_real
 from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_deploy.targets import openvino as openvino_target
@@ -71,6 +71,8 @@ PRECISIONS = {
     "tensorrt": ("fp32", "fp16", "int8"),
     "tensorrt-rtx": ("fp32", "fp16", "int8"),
 }
+# Engines with an FFT of their own: ONNX Runtime, and TensorRT from 11.2 on. OpenVINO 2026.4 reads DFT wrongly.
+NATIVE_FFT = ("onnx", "tensorrt")
 MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
 FLOAT32 = "fp32"
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
@@ -109,6 +111,7 @@ class Request:
     classes: Sequence[int] | None = None
     builder: BuildOptions | None = None
     require_plan: bool = False
+    fft: str = "real"
 
 
 def export(
@@ -133,6 +136,7 @@ def export(
     classes: Sequence[int] | None = None,
     builder: BuildOptions | None = None,
     require_plan: bool = False,
+    fft: str = "real",
     progress: Progress = no_progress,
 ) -> Bundle:
     """Export a model, check it against the original, and publish the bundle.
@@ -166,6 +170,8 @@ def export(
         classes: the true class of each of `data`.
         builder: options for TensorRT's builder, here and on the device.
         require_plan: fail where no TensorRT plan can be built here; else it is left to the device.
+        fft: "real" for transforms as products, or "native" for one operator DFT each, where the engine has an FFT of
+            its own (NATIVE_FFT). Everything around them is the same.
         progress: called with a stage's name, gives a context manager around that stage.
 
     Returns:
@@ -179,7 +185,7 @@ def export(
     model = load_onnx(model) if isinstance(model, str | Path) else model
     request = Request(
         model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {},
-        tune, calibration, calibration_method, passes, max_drop, classes, builder, require_plan,
+        tune, calibration, calibration_method, passes, max_drop, classes, builder, require_plan, fft,
     )  # fmt: skip
     check_request(request)
     with staged_bundle(output) as stage, tempfile.TemporaryDirectory() as aside:
@@ -344,6 +350,7 @@ def check_request(request: Request) -> None:
     if request.input_dtype not in ("uint8", "float32"):
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
     _check_calibration(request)
+    _check_fft(request)
     if request.batch is not None and request.batch < 1:
         raise InputError(f"a batch of {request.batch}", expected="at least 1")
     if isinstance(request.model, nn.Module):
@@ -399,6 +406,32 @@ def _check_calibration(request: Request) -> None:
             raise unknown_name("pass", name, PASSES)
 
 
+def _check_fft(request: Request) -> None:
+    if request.fft not in FFTS:
+        raise unknown_name("form of transforms", request.fft, FFTS)
+    if request.fft == "real":
+        return
+    if request.to not in NATIVE_FFT:
+        raise InputError(
+            f"native transforms for {request.to}",
+            expected=f"them only for {' and '.join(NATIVE_FFT)}, whose engines have an FFT of their own",
+            cause="OpenVINO 2026.4 reads the operator DFT wrongly" if request.to == "openvino" else "",
+            fix="leave --fft native away: products are what this engine is good at",
+        )
+    if isinstance(request.model, OnnxFile):
+        raise InputError(
+            f"native transforms for {request.model.path}",
+            expected="a PyTorch model: an ONNX file is there to have its DFT operators replaced",
+            fix="leave --fft native away; or give the file to the engine as it is",
+        )
+    if request.tune:
+        raise InputError(
+            "tuning with native transforms",
+            expected="one of them: a native transform has no plan to choose",
+            fix="leave --tune away, or --fft native",
+        )
+
+
 def _check_module(request: Request, model: nn.Module) -> None:
     if request.preprocessing is None and request.example_inputs is None:
         raise InputError(
@@ -424,7 +457,7 @@ def form_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS) -> R
     inputs = _example_inputs(request)
     dynamic_shapes: dict[str, Any] | None = None if request.batch is None else {}
     with _normalising(request, model):
-        program = to_real(model, inputs, dynamic_shapes=dynamic_shapes, target=request.to, plans=plans)
+        program = to_real(model, inputs, dynamic_shapes=dynamic_shapes, target=request.to, plans=plans, fft=request.fft)
     return form_of_program(program, model)
 
 

@@ -16,9 +16,11 @@ from hamsa_deploy.parity import check_parity, metrics
 from hamsa_deploy.precision.accuracy import Accuracy
 from hamsa_deploy.samples import digits
 from hamsa_runtime import Engine
+from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.errors import InputError, ParityError
 
 IMAGES, LABELS = digits()
+needs_native = pytest.mark.skipif(not has_native_transforms(), reason="this ONNX Runtime has no inverse real DFT")
 
 
 def nano(output, to: str, precision: str = "fp32", **options):
@@ -131,6 +133,34 @@ def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(tmp_path, monk
         nano(tmp_path / "b", "onnx")
     assert {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+@needs_native
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_native_transforms_in_lower_precision(tmp_path, precision):
+    options = {"calibration": list(IMAGES[40:100]), "calibration_method": "percentile"} if precision == "int8" else {}
+    manifest = nano(tmp_path / "b", "onnx", precision, fft="native", **options).manifest
+    assert manifest.parity.passed
+    assert manifest.has_native_transforms
+    nodes = onnx.load(tmp_path / "b" / "model.onnx").graph.node
+    assert sum(node.op_type == "DFT" for node in nodes) == 10
+    if precision == "int8":
+        assert manifest.calibration["passes"]["mean-split"] == "0 of 0 transforms without the mean"
+        assert manifest.execution.products == {"i8": 50, "f32": 5}  # linears; 4 convolutions and the head
+    else:
+        assert not any(reason.startswith("length") for reason in manifest.islands.values())  # 256, 64, 16 and 4
+
+
+def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use_for_them(tmp_path):
+    with pytest.raises(InputError, match="native transforms for openvino") as raised:
+        nano(tmp_path / "b", "openvino", fft="native")
+    assert "reads the operator DFT wrongly" in raised.value.cause
+    with pytest.raises(InputError, match="tuning with native transforms"):
+        nano(tmp_path / "b", "onnx", fft="native", tune=True)
+    with pytest.raises(InputError, match="'nativ'") as raised:
+        nano(tmp_path / "b", "onnx", fft="nativ")
+    assert raised.value.fix == "did you mean 'native'?"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ DESCRIPTION = (
 # Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
 TARGETS = ("onnx", "openvino", "tensorrt", "tensorrt-rtx")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+FFTS = ("real", "native")
 PASSES = ("mean-split", "equalise", "smooth")
 CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse", "auto")
 MODELS = (
@@ -103,6 +104,9 @@ def _add_target(parser: Parser) -> None:
         precisions.add_argument(f"--{precision}", dest="precision", action="store_const", const=precision,
                                 help=f"compute in {precision}{hint}")
     add("--batch", type=positive, metavar="N", help="fix the batch size (default: any batch)")
+    add("--fft", type=one_of("form of transforms", FFTS), default="real", metavar="FORM",
+        help="real: transforms become products; native: they stay one operator DFT each, for an engine with an FFT of "
+             "its own, which is TensorRT from 11.2 on (default: real)")
     add("--tune", action="store_true",
         help="measure the plans of the transforms on this machine, instead of trusting the cost model (minutes)")
     add("-o", "--output", type=Path, metavar="DIR",

@@ -10,7 +10,8 @@ left at 3e-8. A node is an island where
   bits below 2e-4, and a spectrum reaches from one to the other: no power of two would rescale them all;
 - division: by a computed number, a logarithm, and what computes that number. What float16 rounds to 0 would become
   infinite;
-- operator: ONNX does not define it for float16.
+- operator: ONNX does not define it for float16;
+- length: a DFT of a length that is no power of two, which NVIDIA's FFT has in float32 only (TensorRT 11.2).
 
 Long sums of products need no islands of their own: ONNX Runtime 1.31 computes float16 in float32 on CPUs, and
 OpenVINO 2026.4 adds up the products of a MatMul or Conv, a ReduceMean and the statistics of a LayerNormalization in
@@ -93,6 +94,8 @@ def _structural_islands(node: ir.Node) -> Iterator[tuple[ir.Node, str]]:
     floats = [index for index, value in enumerate(node.inputs) if value and value.dtype == ir.DataType.FLOAT]
     if floats and not any(map(ports_of(node).takes_float16, floats)):
         yield node, f"operator: ONNX does not define {node.op_type} for float16"
+    if node.op_type == "DFT" and not is_power_of_two(dft_length(node)):
+        yield node, f"length: {dft_length(node)} is no power of two, and NVIDIA's FFT has no other lengths in float16"
     if node.op_type == "Sqrt":
         yield from ((part, "magnitude: squares have twice the exponents") for part in _magnitude(node))
     if node.op_type in DIVISORS:
@@ -163,6 +166,8 @@ def _value_reason(value: ir.Value, ranges: Ranges, headroom: float) -> str:
 
 def _inside_reason(node: ir.Node, ranges: Ranges) -> str:
     """A bound on what the operator computes on the way; it is cheap to be careful with these."""
+    if node.op_type == "DFT":
+        return _inverse_dft_reason(node, ranges)
     if node.op_type not in SUMS | SUMS_OF_SQUARES or node.inputs[0] is None:
         return ""
     largest, what = HEADROOM * ranges.get(str(node.inputs[0].name), 0.0), "a sum"
@@ -170,6 +175,28 @@ def _inside_reason(node: ir.Node, ranges: Ranges) -> str:
         largest, what = largest**2, "a sum of squares"
     total = largest * _terms(node)
     return "" if total <= LARGEST else f"inside: {what} may reach {total:.2g}, beyond float16's {LARGEST:.0f}"
+
+
+def _inverse_dft_reason(node: ir.Node, ranges: Ranges) -> str:
+    """An inverse transform divides by n, as a rule behind its sums. Inside an FFT of 2^m points nothing is larger than
+    the largest sum: every value there is the mean of two that are made of it."""
+    inverse = node.attributes.get("inverse")
+    if inverse is None or not inverse.as_int():
+        return ""
+    total = HEADROOM * dft_length(node) * ranges.get(str(node.outputs[0].name), 0.0)
+    return "" if total <= LARGEST else f"inside: a sum may reach {total:.2g}, beyond float16's {LARGEST:.0f}"
+
+
+def dft_length(node: ir.Node) -> int:
+    """How many points a DFT node has, from its input dft_length, which must be a constant."""
+    length = node.inputs[1]
+    assert length is not None
+    assert length.const_value is not None
+    return int(length.const_value.numpy())
+
+
+def is_power_of_two(n: int) -> bool:
+    return n & (n - 1) == 0
 
 
 def _terms(node: ir.Node) -> float:

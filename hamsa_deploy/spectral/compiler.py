@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.fx.traceback as fx_traceback
 from torch import nn
+from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.export import Dim, ExportedProgram
 from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
@@ -28,9 +29,11 @@ from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
-from hamsa_runtime.errors import HamsaError, InputError
+from hamsa_runtime.errors import HamsaError, InputError, unknown_name
 
-__all__ = ["rules", "to_real"]
+__all__ = ["FFTS", "rules", "to_real"]
+
+FFTS = ("real", "native")  # what a transform becomes: products of real matrices, or the engine's own operator
 
 
 def to_real(
@@ -40,6 +43,7 @@ def to_real(
     dynamic_shapes: Any = None,
     target: str = "onnx",
     plans: Mapping[int, Plan] = MappingProxyType({}),
+    fft: str = "real",
 ) -> ExportedProgram:
     """Rewrite a model with torch.fft and complex tensors into real arithmetic.
 
@@ -51,18 +55,22 @@ def to_real(
             to fix all shapes.
         target: the engine that the products are shaped for, one of TARGETS.
         plans: the plan for some transform lengths; the cost model chooses the others.
+        fft: "native" leaves each transform of a signal as one FFT operator, which is real at its outer end, for engines
+            that have one; short-time transforms remain products.
 
     Returns:
-        A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left. Its
-        graph_module.meta["transforms"] lists the transforms.
+        A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left (but for
+        native ones). Its graph_module.meta["transforms"] lists the transforms.
 
     Raises:
         UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the model's line.
         UnsupportedTransformError: a transform along a dynamic axis, or of length 0.
-        InputError: the model cannot be captured, or the target is unknown.
+        InputError: the model cannot be captured, or the target or `fft` is unknown.
     """
     if target not in TARGETS:
         raise InputError(f"unknown target '{target}'", expected=f"one of {', '.join(TARGETS)}")
+    if fft not in FFTS:
+        raise unknown_name("form of transforms", fft, FFTS)
     inputs, shapes = tuple(example_inputs), dynamic_shapes
     if dynamic_shapes is None:
         inputs, dynamic_shapes = _with_dynamic_batch(inputs)
@@ -71,7 +79,7 @@ def to_real(
     captured = captured.run_decompositions(composites.decompositions())
     graph = captured.module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
-    real = _real_module(graph, target, plans)
+    real = _real_module(graph, target, plans, native=fft == "native")
     transforms = _collect_constants(real, graph)
     program = _capture(real, inputs, dynamic_shapes)
     _simplify(program)
@@ -126,14 +134,14 @@ def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> 
         ) from error
 
 
-def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, Plan]) -> nn.Module:
+def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, Plan], native: bool) -> nn.Module:
     """A module that interprets `graph` with the compiler's values; it has the user's signature."""
 
     class RealForm(nn.Module):
         transforms: list[dict[str, Any]]
 
         def forward(self, *args: Any) -> Any:
-            state = trace.Trace(self, target, plans)
+            state = trace.Trace(self, target, plans, native)
             with trace.tracing(state), fx_traceback.preserve_node_meta():
                 result = RealInterpreter(graph).run(*pytree.tree_leaves(args))
             self.transforms = state.transforms
@@ -156,7 +164,9 @@ def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[dic
     """
     captured = [node.meta.get("val") for node in graph.graph.nodes if node.op == "placeholder"]
     shape_env = next((x.fake_mode.shape_env for x in captured if isinstance(x, FakeTensor)), None)
-    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=shape_env), torch.no_grad():
+    fake = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shape_env)
+    # The dispatcher that torch.export uses, too: without it an FFT of a transposed tensor of dynamic shape fails.
+    with enable_python_dispatcher(), fake, torch.no_grad():
         real(*[_like_real(x) if isinstance(x, torch.Tensor) else x for x in captured])
     return real.transforms  # type: ignore[return-value]
 

@@ -19,11 +19,12 @@ k1 = n1/2 hold a frequency and its mirror image both; `Lattice.weight` accounts 
 rader      n prime: X[g^-q] = x[0] + sum_m x[g^m] exp(-2 pi i g^(m - q) / n), a cyclic convolution of length n - 1 with
            a constant, by a real transform of length n - 1 and half of an inverse one; g generates the group modulo n.
 
-native     The DFT operator of ONNX is never emitted: on the targets here it never clearly wins, and costs accuracy.
-           benchmarks/native_dft.py, 32 signals: on ONNX Runtime 1.31 it takes 1.4 to 7 times the plan's time at powers
-           of two from 64 to 65,536, 17 times at 3136 (error 3e-4); on OpenVINO 2026.4 0.9 to 1.1 times at powers of
-           two, where all frequencies are asked for and in natural order (a filter or a gate needs half of them, in any
-           order), 57 times at 3136, and its one-sided transforms are read wrongly.
+native     One DFT operator of ONNX (native.py), on request only, for engines with an FFT of their own: on the two
+           measured here it never clearly wins, and costs accuracy. benchmarks/native_dft.py, 32 signals: on ONNX
+           Runtime 1.31 it takes 1.4 to 7 times the plan's time at powers of two from 64 to 65,536, 17 times at 3136
+           (error 3e-4); on OpenVINO 2026.4 0.9 to 1.1 times at powers of two, where all frequencies are asked for and
+           in natural order (a filter or a gate needs half of them, in any order), 57 times at 3136, and its one-sided
+           transforms are read wrongly.
 
 What wins where, measured by benchmarks/fit_costs.py (two cores with AMX, 32 to 512 signals):
 
@@ -56,14 +57,16 @@ class Plan:
     Args:
         n: length.
         factors: (n,) for the dense form, (n1, n2, ..) for more steps; their product is n. Empty for Rader's form.
+        native: whether the engine's own transform computes it, from all samples to all frequencies; factors are (n,).
     """
 
     n: int
     factors: tuple[int, ...]
+    native: bool = False
 
     @property
     def is_dense(self) -> bool:
-        return len(self.factors) == 1
+        return len(self.factors) == 1 and not self.native
 
     @property
     def is_rader(self) -> bool:
@@ -71,6 +74,8 @@ class Plan:
 
     @property
     def kind(self) -> str:
+        if self.native:
+            return "native"
         if self.is_rader:
             return "Rader"
         return "dense" if self.is_dense else f"{len(self.factors)} factors"
@@ -82,7 +87,12 @@ class Plan:
 
     @cached_property
     def work(self) -> Work:
-        """What one forward transform of one real signal takes; the inverse takes the same."""
+        """What one forward transform of one real signal takes; the inverse takes the same.
+
+        Nothing, if it is native: what it takes is the engine's secret, and no product shall be preferred to it.
+        """
+        if self.native:
+            return Work()
         if self.is_rader:
             inner = plan_for(self.n - 1).work  # forward, and an inverse with complex result
             return (
@@ -116,6 +126,12 @@ class Plan:
             frequencies = (frequencies[:, None] + stride * np.arange(factor)).reshape(-1)
             stride *= factor
         return Lattice.hermitian(self.n, frequencies)
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """(n,): what multiplies the entries of a spectrum before the inverse transform adds up its half lattice. A
+        native one counts mirror images itself, and takes the mean of an entry and its image."""
+        return np.full(self.n, 0.5) if self.native else self.lattice.weight
 
     def dense_matrices(self) -> tuple[np.ndarray, np.ndarray]:
         """(h, n) cosines and (h, n) minus sines: X = (C + i S) x."""

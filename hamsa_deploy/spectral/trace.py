@@ -38,12 +38,13 @@ class Trace:
         module: carries the parameters and the computed constants of the real graph.
         target: the engine that the graph is shaped for.
         plans: the plan of each transform length, as far as it has been chosen.
+        native: whether all other lengths are left to the engine's own transform.
         node: the node of the user's graph at work.
         transforms: one row for each transform emitted, for the manifest.
     """
 
-    def __init__(self, module: nn.Module, target: str, plans: Mapping[int, Plan]) -> None:
-        self.module, self.target = module, target
+    def __init__(self, module: nn.Module, target: str, plans: Mapping[int, Plan], native: bool = False) -> None:
+        self.module, self.target, self.native = module, target, native
         self.node: torch.fx.Node | None = None
         self.transforms: list[dict[str, Any]] = []
         self.plans: dict[int, Plan] = dict(plans)
@@ -89,7 +90,7 @@ class Trace:
     def plan(self, n: int, columns: int) -> Plan:
         """The plan for a length; one for the whole model, so that spectra of one length fit each other."""
         if n not in self.plans:
-            self.plans[n] = plan_for(n, self.target, columns)
+            self.plans[n] = Plan(n, (n,), native=True) if self.native else plan_for(n, self.target, columns)
         return self.plans[n]
 
 

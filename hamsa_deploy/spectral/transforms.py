@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import rader, trace
+from hamsa_deploy.spectral import native, rader, trace
 from hamsa_deploy.spectral.costs import Work, nanoseconds
 from hamsa_deploy.spectral.emission import as_columns, multiply, multiply_each
 from hamsa_deploy.spectral.lattice import Lattice
@@ -133,7 +133,7 @@ def real_idft(
 
 def inverse_weight(n: int, axis: int, columns: int, *, one_sided: bool) -> np.ndarray:
     """What multiplies the entries of a spectrum before the products of the inverse, in natural order."""
-    weight = trace.current().plan(n, columns).lattice.weight
+    weight = trace.current().plan(n, columns).weight
     return _along(2 * weight[: n // 2 + 1] if one_sided else weight, axis)
 
 
@@ -201,8 +201,10 @@ class _Inverse:
         if self.weighted:
             factor = factor / 2 if self.one_sided else factor
             return half if factor == 1.0 else half * factor
-        weight = factor * self.scale * plan.lattice.weight[plan.lattice.half]
-        return half if (weight == 1).all() else half * constant_from(_along(weight, self.axis), half.dtype)
+        weight = factor * self.scale * plan.weight[plan.lattice.half]
+        if (weight == weight[0]).all():
+            return half if weight[0] == 1 else half * float(weight[0])
+        return half * constant_from(_along(weight, self.axis), half.dtype)
 
 
 def _on_lattice(x: Real, axis: int, lattice: Lattice) -> Mirrored:
@@ -222,6 +224,8 @@ def _planned_dft(x: Real, axis: int, plan: Plan, one_sided: bool) -> tuple[Real,
     if plan.is_rader:
         re, im = rader.dft(settled(x, Padded), axis, plan)
         return re, _signed(im, axis, plan) if one_sided else im
+    if plan.native:
+        return native.dft(settled(x, Padded), axis)
     x, rows = _leading_rows(x, axis, plan)
     columns, restore = as_columns(x, axis)
     batch, width = list(columns.shape[:-2]), columns.shape[-1]
@@ -255,6 +259,8 @@ def _planned_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, in
     if plan.is_rader:
         odd = odd if odd is None or not inverse.one_sided else _signed(odd, axis, plan)
         return rader.idft(even, odd, axis, plan, times)
+    if plan.native:
+        return at_times(native.idft(even, odd, axis, plan.n), axis, times)
     return _factored_idft(even, odd, axis, plan, inverse)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from hamsa_deploy import pipeline
@@ -20,8 +21,10 @@ from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.precision.thresholds import AUTO, METHODS
 from hamsa_deploy.samples import digits
+from hamsa_deploy.spectral import FFTS
 from hamsa_deploy.spectral.plans import Plan
 from hamsa_runtime import Engine, open_bundle
+from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.bundle import sha256_of
 
 UserModel = Callable[[str], str]
@@ -184,6 +187,9 @@ USAGE_ERRORS = {
     "calibration of fp32": (["--calibration", "pixels.npy"], "calibration inputs for precision fp32"),
     "method of fp32": (["--calibration-method", "mse"], "calibration method mse for precision fp32"),
     "method of fp16": (["--fp16", "--calibration-method", "mse"], "calibration method mse for precision fp16"),
+    "misspelt form of transforms": (["--fft", "nativ"], "did you mean 'native'?"),
+    "native transforms for openvino": (["--fft", "native"], "OpenVINO 2026.4 reads the operator DFT wrongly"),
+    "tuned native transforms": (["--to", "onnx", "--fft", "native", "--tune"], "tuning with native transforms"),
     "no such data": (["--data", "gone"], "gone: no such file"),
     "no such labels": (["--labels", "gone.txt"], "gone.txt: the labels cannot be read"),
 }
@@ -274,6 +280,21 @@ def test_missing_needed_package_exits_4_and_names_the_command_that_installs_it(r
     assert "pip install onnx-ir" in done.err
 
 
+@pytest.mark.skipif(not has_native_transforms(), reason="this ONNX Runtime has no inverse real DFT")
+def test_native_transforms_of_the_bundled_model(workplace: Path, capsys: Captured) -> None:
+    assert main(["--to", "onnx", "--fft", "native", "-o", "b", "--json", "--quiet"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["verdict"], report["parity"]["note"]) == ("passed", "")
+    assert {(row["kind"], row["length"], *row["factors"]) for row in report["plan"]} == {
+        ("native", n, n) for n in (256, 64, 16, 4)
+    }
+    graph = onnx.load(workplace / "b" / "model.onnx").graph
+    weights = {tensor.name for tensor in graph.initializer}
+    assert sum(node.op_type == "DFT" for node in graph.node) == 10  # forward and inverse in each of five blocks
+    # A product with the constant on the left is a transform.
+    assert not [node.name for node in graph.node if node.op_type == "MatMul" and node.input[0] in weights]
+
+
 def test_versions_of_a_bundle_leave_out_a_target_that_is_not_installed(
     workplace: Path, user_model: UserModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +356,7 @@ def test_the_commands_targets_and_precisions_are_those_of_the_pipeline() -> None
     assert tuple(pipeline.PRECISIONS) == command.TARGETS
     assert set(command.PRECISIONS) == {p for precisions in pipeline.PRECISIONS.values() for p in precisions}
     assert (*METHODS, AUTO) == command.CALIBRATION_METHODS
+    assert command.FFTS == FFTS
     stages = {
         s
         for to, ps in pipeline.PRECISIONS.items()

@@ -120,6 +120,7 @@ def test_python_takes_a_path_too(file: str, workplace: Path) -> None:
         (["--input", "uint8"], "--onnx with --input"),
         (["--input-shape", "1x5x1"], "the shape 1x5x1 for the input signal"),
         (["--data", "gone.npz"], "gone.npz: no such file"),
+        (["--fft", "native"], "native transforms for"),
     ],
 )
 def test_what_does_not_go_with_a_file_exits_2(

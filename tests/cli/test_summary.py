@@ -97,6 +97,16 @@ def test_transforms_are_counted_by_length() -> None:
     assert "of length 3136 = 56 x 56 (2 times)" in shown(show_result, {}, Path("out"))
 
 
+def test_native_transforms_and_what_they_do_to_the_limits_are_plainly_said() -> None:
+    native = {**TRANSFORM, "length": 196, "factors": [196], "kind": "native"}
+    parity = {**DOCUMENT["parity"], "note": "Errors up to 1e-4 were allowed."}
+    text = shown(show_result, {}, Path("out"), plan=[TRANSFORM, native, native], parity=parity)
+    assert "of length 3136 = 56 x 56, 196 by the engine (2 times)" in text
+    assert "Errors up to 1e-4 were allowed." in text
+    assert "within the accuracy of ONNX Runtime's DFT" in text
+    assert "within the accuracy of fp16" in shown(show_result, {}, Path("out"))
+
+
 def test_plan_lists_every_transform() -> None:
     text = shown(show_plan, ["onnx", "parity"], Path("no-such-folder"))
     assert "stages.0.sass" in text

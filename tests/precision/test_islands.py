@@ -78,6 +78,29 @@ def test_a_sum_inside_an_operator_counts_with_all_its_terms() -> None:
     assert islands_of(body, 4100.0, axes=axes)["a"] == "inside: a sum may reach 6.6e+04, beyond float16's 65504"
 
 
+@pytest.mark.parametrize(("n", "found"), [(12, True), (3136, True), (16, False), (2, False)])
+def test_a_transform_whose_length_is_no_power_of_two_stays_in_float32(n: int, found: bool) -> None:
+    islands = islands_of_dft("onesided = 1", f"float[batch, {n}, 1] x", np.ones((1, n, 1)), n)
+    reason = f"length: {n} is no power of two, and NVIDIA's FFT has no other lengths in float16"
+    assert islands == ({"a": reason} if found else {})
+
+
+def test_an_inverse_transform_adds_up_before_it_divides() -> None:
+    shape, flat = "float[batch, 513, 2] x", np.zeros((1, 513, 2))
+    flat[0, 0, 0] = 1024  # of a signal that is one everywhere: 1024 ones, times the headroom, is 8192
+    assert islands_of_dft("inverse = 1, onesided = 1", shape, flat * 7.9, 1024) == {}
+    islands = islands_of_dft("inverse = 1, onesided = 1", shape, flat * 8.1, 1024)
+    assert islands["a"].startswith("overflow: x reaches 8.3e+03")
+    noise = np.full((1, 513, 2), 15.9)  # of a signal that is 16 at 0
+    assert islands_of_dft("inverse = 1, onesided = 1", shape, noise, 1024)["a"].startswith("inside: a sum may reach")
+
+
+def islands_of_dft(attributes: str, shape: str, x: np.ndarray, n: int) -> dict[str, str]:
+    body = f"[a] y = DFT <{attributes}> (x, n, axis) [b] out = Relu(y)"
+    model = graph(body, shape, "float[batch, m, k] out", n=np.int64(n), axis=np.int64(-2))
+    return typed(model, [{"x": x.astype(np.float32)}])[1]
+
+
 def test_a_divisor_is_not_rounded_to_zero() -> None:
     body = "[a] n = ReduceL2 <keepdims = 1> (x, axes) [b] floor = Max(n, eps) [c] out = Div(x, floor)"
     model = graph(body, X, axes=np.array([1], np.int64), eps=np.array([1e-12], np.float32))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -194,6 +195,28 @@ def test_an_unknown_device_names_the_available_ones(
 def test_onnxruntime_has_no_bfloat16(make_bundle: MakeBundle) -> None:
     with pytest.raises(MissingError, match="cannot run bf16"):
         Engine(make_bundle("onnx", precision="bf16"))
+
+
+NATIVE = {"plan": [{"module": "blocks.0", "length": 96, "factors": [96], "kind": "native"}]}
+
+
+@pytest.mark.parametrize("version", ["1.23.2", "1.26.0"])
+def test_native_transforms_need_an_onnxruntime_that_has_all_of_them(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    folder = make_bundle("onnx", **NATIVE)
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    with pytest.raises(MissingError, match=f"ONNX Runtime {version} has no inverse DFT") as caught:
+        Engine(folder)
+    assert "1.27" in caught.value.expected
+    Engine(make_bundle("onnx", folder=folder.parent / "products")).close()
+    monkeypatch.setattr(onnxruntime, "__version__", "1.27.0")
+    Engine(folder).close()
+
+
+def test_openvino_does_not_run_native_transforms(make_bundle: MakeBundle) -> None:
+    with pytest.raises(MissingError, match="reads the operator DFT wrongly"):
+        Engine(make_bundle("onnx", **NATIVE), backend="openvino")
 
 
 def test_a_misspelt_backend_names_the_nearest(make_bundle: MakeBundle) -> None:

@@ -52,6 +52,18 @@ def test_a_good_manifest_becomes_typed_values() -> None:
         manifest.name = "other"
 
 
+def test_native_transforms_are_known_by_their_kind() -> None:
+    row = {"module": "blocks.0", "length": 96, "factors": [96], "kind": "native"}
+    assert parsed(plan=[{**row, "kind": "dense"}, row]).has_native_transforms
+    assert not parsed(plan=[{**row, "kind": "dense"}]).has_native_transforms
+
+
+def test_a_comparison_may_have_a_note_and_older_ones_do_not() -> None:
+    parity = {"reference": "torch", "images": 4, "metrics": {}, "thresholds": {}, "passed": True}
+    assert parsed(parity=parity).parity.note == ""
+    assert parsed(parity={**parity, "note": "wider"}).parity.note == "wider"
+
+
 def test_a_transform_may_say_what_was_measured_and_older_ones_do_not() -> None:
     row = {"module": "blocks.0", "length": 96, "factors": [8, 12], "kind": "2 factors"}
     times = [{"factors": [96], "milliseconds": 2.5}, {"factors": [8, 12], "milliseconds": 1}]

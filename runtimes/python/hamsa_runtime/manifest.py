@@ -106,8 +106,9 @@ class Measurement:
 class Transform:
     """One spectral transform of the plan: whose it is, its length, and the factors it was split into.
 
-    `columns` is how many signals one image has. `measured`, where the bundle was tuned, lists the forms that this
-    one was chosen from; the cost model's choice comes first. Older bundles have neither.
+    The kind is "native" where the engine's own FFT computes it. `columns` is how many signals one image has.
+    `measured`, where the bundle was tuned, lists the forms that this one was chosen from; the cost model's choice comes
+    first. Older bundles have neither.
     """
 
     module: str
@@ -131,6 +132,7 @@ class Parity:
     """The comparison with the PyTorch model that was made when the bundle was written.
 
     `engine` is what ran the bundle, where that was not its own engine: ONNX Runtime for TensorRT without a GPU.
+    `note` says why the thresholds are not those of the precision. Older bundles have none.
     """
 
     reference: str
@@ -139,6 +141,7 @@ class Parity:
     thresholds: Mapping[str, Any]
     passed: bool
     engine: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,11 @@ class Manifest:
     execution: Execution | None = None
     engine: EngineBuild | None = None
 
+    @property
+    def has_native_transforms(self) -> bool:
+        """Whether the graph holds transforms as operators, which not every engine computes."""
+        return any(transform.kind == "native" for transform in self.plan)
+
 
 def _sha256(value: Any, where: str) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
@@ -278,7 +286,7 @@ _PARITY: dict[str, Check[Any]] = {
     "thresholds": json_object,
     "passed": boolean,
 }
-_PARITY_SINCE: dict[str, Check[Any]] = {"engine": nullable(text)}
+_PARITY_SINCE: dict[str, Check[Any]] = {"engine": nullable(text), "note": text}
 _ACHIEVED: dict[str, Check[Any]] = {
     "layers": dict_of(_positive),
     "fused": integer(0),

@@ -80,6 +80,13 @@ def test_options_of_the_bundle_are_checked(rtx: Any, make_bundle: MakeBundle) ->
         plan_of_bundle(rtx, open_bundle(folder), None)
 
 
+def test_native_transforms_are_refused_before_anything_is_built(rtx: Any, make_bundle: MakeBundle) -> None:
+    row = {"module": "a", "length": 96, "factors": [96], "kind": "native"}
+    with pytest.raises(InputError, match="does not have the operator DFT") as caught:
+        plan_of_bundle(rtx, open_bundle(make_bundle("tensorrt-rtx", plan=[row])), None)
+    assert "tensorrt 11.2" in caught.value.expected
+
+
 def test_a_machine_in_words() -> None:
     identity = {"module": "tensorrt", "version": "10.3.0", "gpu": "Orin", "compute_capability": "8.7"}
     identity["system"] = "Linux aarch64"

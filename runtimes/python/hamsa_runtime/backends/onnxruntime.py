@@ -25,6 +25,14 @@ KERNEL = "_kernel_time"
 # ONNX Runtime computes in the types of the file; float16 is a typed file, and no kernel set takes bfloat16.
 PRECISIONS = ("fp32", "fp16", "int8")
 
+# The first version with an inverse DFT to real numbers; 1.23 and 1.24 refuse to load it, 1.25 and 1.26 compute another.
+NATIVE_SINCE = (1, 27)
+
+
+def has_native_transforms() -> bool:
+    """Whether this version computes all transforms that a bundle may hold as operators."""
+    return tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= NATIVE_SINCE
+
 
 class Runner:
     """One session; see `Backend`."""
@@ -41,6 +49,12 @@ class Runner:
                 f"ONNX Runtime cannot run {manifest.precision}",
                 expected="one of " + ", ".join(PRECISIONS),
                 fix="Engine(folder, backend='openvino')",
+            )
+        if manifest.has_native_transforms and not has_native_transforms():
+            raise MissingError(
+                f"ONNX Runtime {onnxruntime.__version__} has no inverse DFT to real numbers, which this bundle needs",
+                expected=f"version {'.'.join(map(str, NATIVE_SINCE))} or later, or transforms that are products",
+                fix="another version of onnxruntime, or a bundle exported without --fft native",
             )
         self._manifest = manifest
         self._device = device

@@ -42,6 +42,13 @@ class Runner:
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
         no_cuda_graph("openvino", settings)
+        if manifest.has_native_transforms:
+            raise MissingError(
+                "OpenVINO reads the operator DFT wrongly, which this bundle holds",
+                expected="transforms that are products",
+                cause="the bundle was exported with --fft native",
+                fix="Engine(folder, backend='onnxruntime'), or a bundle exported without --fft native",
+            )
         core = openvino.Core()
         device, threads = settings.device or "CPU", settings.threads
         self._device = device

@@ -10,6 +10,7 @@ from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import EngineBuild
 from hamsa_runtime.tensorrt.cache import PLAN, Cached, Source, cached_plan, identity_of
+from hamsa_runtime.tensorrt.differences import require
 from hamsa_runtime.tensorrt.gpu import Gpu
 from hamsa_runtime.tensorrt.modules import MODULES
 from hamsa_runtime.tensorrt.options import options_from_manifest
@@ -46,6 +47,8 @@ def plan_of_bundle(
         MissingError, BuildError, KeyboardInterrupt: see `plan_from_onnx`.
     """
     source = source_of(bundle)
+    if bundle.manifest.has_native_transforms:
+        require(trt, "the operator DFT", "a bundle exported without --fft native")
     stored = bundle.manifest.engine
     if stored is not None and not stored.missing and not rebuild:
         here = identity_of(trt, source, gpu)
