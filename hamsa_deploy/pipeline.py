@@ -278,8 +278,7 @@ def _write_typed(request: Request, form: RealForm, model: ir.Model, folder: Path
 
 def _write_plan(request: Request, folder: Path) -> dict[str, Any]:
     """The plan, where it can be built here; elsewhere the reason."""
-    builder = request.builder or BuildOptions()
-    engine = tensorrt_target.write_plan(request.to, folder, builder)
+    engine = tensorrt_target.write_plan(request.to, folder, _builder_of(request))
     if engine["missing"] and request.require_plan:
         raise MissingError(
             f"no plan can be built here: {engine['missing']}",
@@ -366,7 +365,14 @@ def check_request(request: Request) -> None:
 
 def _check_builder(request: Request) -> None:
     if request.to in tensorrt_target.TARGETS:
-        (request.builder or BuildOptions()).check()
+        options = request.builder or BuildOptions()
+        options.check()
+        if request.batch is not None and options.profile not in (BuildOptions().profile, (request.batch,) * 3):
+            raise InputError(
+                f"a batch of {request.batch} with the batch profile {', '.join(map(str, options.profile))}",
+                expected="a fixed batch, or a profile for a dynamic one",
+                fix="leave one of --batch and --batch-profile away",
+            )
         if request.tune and not has_gpu():
             raise MissingError(
                 f"no GPU to measure plans on for {request.to}", fix="leave --tune away: the cost model then chooses"
@@ -561,7 +567,13 @@ def manifest_of(request: Request, form: RealForm, written: Written) -> dict[str,
 
 def _options(request: Request) -> dict[str, Any]:
     """Of the builder, for the device that builds the plan."""
-    return (request.builder or BuildOptions()).as_manifest() if request.to in tensorrt_target.TARGETS else {}
+    return _builder_of(request).as_manifest() if request.to in tensorrt_target.TARGETS else {}
+
+
+def _builder_of(request: Request) -> BuildOptions:
+    """A fixed batch is the whole profile."""
+    options, fixed = request.builder or BuildOptions(), request.batch
+    return options if fixed is None else replace(options, min_batch=fixed, opt_batch=fixed, max_batch=fixed)
 
 
 def _files_of(model: nn.Module | OnnxFile) -> dict[str, Any]:

@@ -172,6 +172,7 @@ def test_rtx_builds_here_for_no_gpu_in_particular(folder: Path) -> None:
         ({"to": "openvino", "require_plan": True}, InputError, "TensorRT's builder for the target openvino"),
         ({"builder": BuildOptions(max_batch=0)}, InputError, "batch profile 1, 1, 0"),
         ({"precision": "bf16"}, InputError, "precision bf16 for tensorrt"),
+        ({"batch": 2, "builder": BuildOptions(max_batch=4)}, InputError, "a batch of 2 with the batch profile 1, 1, 4"),
         ({"tune": True}, MissingError, "no GPU to measure plans on"),
     ],
 )

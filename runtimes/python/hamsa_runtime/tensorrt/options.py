@@ -43,6 +43,11 @@ class BuildOptions:
     strip_weights: bool = False
     compute_capabilities: tuple[str, ...] = ()
 
+    @property
+    def profile(self) -> tuple[int, int, int]:
+        """Smallest, best and largest batch."""
+        return self.min_batch, self.opt_batch, self.max_batch
+
     def check(self) -> None:
         """Raise InputError for values that no version of TensorRT takes."""
         if not 1 <= self.min_batch <= self.opt_batch <= self.max_batch:
