@@ -71,8 +71,11 @@ PRECISIONS = {
     "tensorrt": ("fp32", "fp16", "int8"),
     "tensorrt-rtx": ("fp32", "fp16", "int8"),
 }
-# Engines with an FFT of their own: ONNX Runtime, and TensorRT from 11.2 on. OpenVINO 2026.4 reads DFT wrongly.
-NATIVE_FFT = ("onnx", "tensorrt")
+# Targets without a use for native transforms, and why: for the others the engine has an FFT, TensorRT's from 11.2 on.
+NO_NATIVE_FFT = {
+    "openvino": "OpenVINO 2026.4 reads the operator DFT wrongly",
+    "tensorrt-rtx": "TensorRT-RTX 1.7 has no plugin for the operator DFT",
+}
 MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
 FLOAT32 = "fp32"
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
@@ -171,7 +174,7 @@ def export(
         builder: options for TensorRT's builder, here and on the device.
         require_plan: fail where no TensorRT plan can be built here; else it is left to the device.
         fft: "real" for transforms as products, or "native" for one operator DFT each, where the engine has an FFT of
-            its own (NATIVE_FFT). Everything around them is the same.
+            its own (all but NO_NATIVE_FFT). Everything around them is the same.
         progress: called with a stage's name, gives a context manager around that stage.
 
     Returns:
@@ -417,11 +420,12 @@ def _check_fft(request: Request) -> None:
         raise unknown_name("form of transforms", request.fft, FFTS)
     if request.fft == "real":
         return
-    if request.to not in NATIVE_FFT:
+    if request.to in NO_NATIVE_FFT:
+        able = [target for target in PRECISIONS if target not in NO_NATIVE_FFT]
         raise InputError(
             f"native transforms for {request.to}",
-            expected=f"them only for {' and '.join(NATIVE_FFT)}, whose engines have an FFT of their own",
-            cause="OpenVINO 2026.4 reads the operator DFT wrongly" if request.to == "openvino" else "",
+            expected=f"them only for {' and '.join(able)}, whose engines have an FFT that works",
+            cause=NO_NATIVE_FFT[request.to],
             fix="leave --fft native away: products are what this engine is good at",
         )
     if isinstance(request.model, OnnxFile):

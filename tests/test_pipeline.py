@@ -155,6 +155,9 @@ def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use
     with pytest.raises(InputError, match="native transforms for openvino") as raised:
         nano(tmp_path / "b", "openvino", fft="native")
     assert "reads the operator DFT wrongly" in raised.value.cause
+    with pytest.raises(InputError, match="native transforms for tensorrt-rtx") as raised:
+        nano(tmp_path / "b", "tensorrt-rtx", fft="native")
+    assert raised.value.expected.startswith("them only for onnx and tensorrt,")
     with pytest.raises(InputError, match="tuning with native transforms"):
         nano(tmp_path / "b", "onnx", fft="native", tune=True)
     with pytest.raises(InputError, match="'nativ'") as raised:

@@ -56,7 +56,7 @@ def to_real(
         target: the engine that the products are shaped for, one of TARGETS.
         plans: the plan for some transform lengths; the cost model chooses the others.
         fft: "native" leaves each transform of a signal as one FFT operator, which is real at its outer end, for engines
-            that have one; short-time transforms remain products.
+            that have one. Short-time transforms of short frames remain one convolution.
 
     Returns:
         A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left (but for
