@@ -123,7 +123,12 @@ def _set_ranges(model: Any, thresholds: Mapping[str, float]) -> None:
 
 @contextlib.contextmanager
 def _quiet(nncf: Any) -> Iterator[None]:
-    """NNCF prints bars and advice."""
+    """NNCF prints bars and advice; and its log level goes to the handlers that its logger shares with others."""
+    levels = [(handler, handler.level) for handler in logging.root.handlers]
     nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for handler, level in levels:
+            handler.setLevel(level)

@@ -113,8 +113,9 @@ def test_the_forms_of_a_length():
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_short_lengths_are_dense_and_long_ones_have_factors(target):
-    """As the measurements behind the rates have it; in between, targets and numbers of columns differ."""
-    for n, count in ((1, 1), (7, 1), (49, 1), (256, 2), (512, 2), (4096, 3), (12544, 3)):
+    """As the rates have it; in between, targets and numbers of columns differ."""
+    middle = 1 if target.startswith("tensorrt") else 2  # a GPU multiplies sooner than it starts another kernel
+    for n, count in ((1, 1), (7, 1), (49, 1), (256, middle), (512, 2), (4096, 3), (12544, 3)):
         assert len(plan_for(n, target).factors) == count
     for n in (3136, 97344):
         plan = plan_for(n, target)

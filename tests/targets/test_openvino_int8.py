@@ -101,3 +101,11 @@ def test_without_nncf_the_extra_is_named(onnx_file: Path, tmp_path: Path, monkey
         int8_ir_from_onnx(onnx_file, tmp_path, [], {}, [])
     assert "hamsa-deploy[int8]" in raised.value.fix
     assert not list(tmp_path.iterdir())
+
+
+def test_the_callers_log_stays_as_it_was(onnx_file: Path, sites: list[Site], feeds: list, tmp_path: Path) -> None:
+    handlers = logging.root.handlers
+    before = [handler.level for handler in handlers]
+    int8_ir_from_onnx(onnx_file, tmp_path, sites[:1], {sites[0].activation: 1.0}, feeds)
+    assert logging.root.handlers == handlers
+    assert [handler.level for handler in handlers] == before
