@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.cache import PLAN, cached_plan, identity_of
@@ -67,6 +68,20 @@ def test_a_bundle_without_a_plan_is_built_into_the_cache(rtx: Any, rtx_bundle: P
     assert first.plan == cached_plan(rtx, source_of(bundle), None).plan
     assert not plan_of_bundle(rtx, bundle, None).built
     assert plan_of_bundle(rtx, bundle, None, rebuild=True).built
+
+
+def test_a_plan_alone_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / PLAN).write_bytes(b"a plan")
+    with pytest.raises(InputError, match=r"no manifest\.json in this folder"):
+        Engine(tmp_path)
+    with pytest.raises(InputError, match="a file, not a bundle's folder"):
+        Engine(tmp_path / PLAN)
+
+
+def test_a_plan_that_the_manifest_does_not_list_is_not_run(rtx_bundle: Path) -> None:
+    (rtx_bundle / PLAN).write_bytes(b"a plan")
+    with pytest.raises(InputError, match=r"model\.plan: not listed"):
+        Engine(rtx_bundle)
 
 
 def test_a_bundle_for_another_engine_has_no_plan(make_bundle: MakeBundle) -> None:
