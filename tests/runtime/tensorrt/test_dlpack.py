@@ -8,9 +8,10 @@ import weakref
 
 import numpy as np
 import pytest
-import torch
 
 from hamsa_runtime.tensorrt.dlpack import CAPSULE, CPU, CUDA, DeviceArray, _Head, _pointer_of
+
+torch = pytest.importorskip("torch", reason="torch is not here, as on a device")
 
 HOST = (CPU, 0)
 # the types of a manifest; torch and numpy agree on all of them
