@@ -1,0 +1,117 @@
+"""`hamsa-bench`: how fast bundles are on this machine, beside each other and beside peers."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hamsa_deploy.cli.console import Stages, Terminal, run
+from hamsa_deploy.cli.parser import Parser
+from hamsa_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from hamsa_deploy.bench.benchmark import Table
+    from hamsa_deploy.bench.candidates import Candidate
+
+DESCRIPTION = (
+    "Measures bundles beside each other on this machine, on their own engines: latency, throughput, loading, memory, "
+    "size, and energy where the machine meters it. Ratios are to the first bundle."
+)
+STAGES = {
+    "open": "load all engines",
+    "time": "run them in turn",
+    "load": "load each in processes of its own",
+}
+SECONDS = 10.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    return run(_parser(), _bench, argv)
+
+
+# fmt: off
+def _parser() -> Parser:
+    parser = Parser("hamsa-bench", DESCRIPTION)
+    add = parser.add_argument
+    add("bundles", nargs="*", type=Path, metavar="BUNDLE", help="folders that hamsa-export has written")
+    add("--batch", type=counts, default=[1], metavar="N,...", help="images of one inference, such as 1,8 (default: 1)")
+    add("--threads", type=counts, default=[None], metavar="N,...",
+        help="CPU threads of one inference, such as 1,2 (default: as each engine chooses)")
+    add("--seconds", type=seconds, default=SECONDS, metavar="S",
+        help="how long the rounds may take for each batch and number of threads, at least five rounds; and again how "
+             f"long the loading (default: {SECONDS:g})")
+    files = parser.add_argument_group("files")
+    files.add_argument("--csv", type=Path, metavar="FILE", help="write one line for each bundle, batch and threads")
+    parser.add_common()
+    return parser
+# fmt: on
+
+
+def counts(text: str) -> list[int]:
+    """'1,8' -> [1, 8]."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers of at least 1, such as 1,8")
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def seconds(text: str) -> float:
+    """A time of more than 0 and at most an hour."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 3600, such as 5")
+    return value
+
+
+def _bench(options: Any, terminal: Terminal) -> int:
+    if not options.bundles:
+        raise InputError(
+            "hamsa-bench: no bundle given",
+            expected="at least one folder",
+            fix="hamsa-bench out/hamsa_nano-openvino-fp32",
+        )
+    from hamsa_deploy.bench.candidates import candidates_of
+    from hamsa_deploy.bench.report import check_writable
+
+    if options.csv is not None:
+        check_writable(options.csv, "--csv")
+    _write(_tables(candidates_of(options.bundles), options, terminal), options, terminal)
+    return 0
+
+
+def _tables(candidates: Sequence[Candidate], options: Any, terminal: Terminal) -> list[Table]:
+    from hamsa_deploy.bench.benchmark import benchmark
+    from hamsa_deploy.cli.bench_tables import heading
+
+    tables = []
+    for batch, threads in itertools.product(options.batch, options.threads):
+        descriptions = {name: f"{text}: {heading(batch, threads)}" for name, text in STAGES.items()}
+        with Stages(terminal, descriptions) as stages:
+            tables.append(benchmark(candidates, batch, threads, options.seconds, progress=stages))
+    return tables
+
+
+def _write(tables: Sequence[Table], options: Any, terminal: Terminal) -> None:
+    from hamsa_deploy.bench.report import csv_text, document
+    from hamsa_deploy.cli.bench_tables import noise_notes, show_tables
+
+    energy = "not metered"
+    notes = [*terminal.notes, *(note for table in tables for note in noise_notes(table))]
+    if options.csv is not None:
+        options.csv.write_text(csv_text(tables), encoding="utf-8")
+    if terminal.as_json:
+        terminal.write_json(document(tables, energy, notes))
+    else:
+        show_tables(terminal.out, tables, energy)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
