@@ -15,6 +15,7 @@ from hamsa_deploy.bench.loading import Load, load_in_own_process, typical
 from hamsa_deploy.bench.statistics import Ratio, percentiles, ratio, verdict
 from hamsa_deploy.bench.timing import TURN_SECONDS, Meter, Run, Turn, interleaved
 from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import MANIFEST
 
 MOST_LOADS = 3
@@ -78,6 +79,7 @@ def benchmark(
     Raises:
         InputError, MissingError, BuildError: a candidate cannot run this batch here.
     """
+    _check_names([each.name for each in candidates])
     with contextlib.ExitStack() as stack:
         with progress("open"):
             runs = _opened(candidates, batch, threads, stack)
@@ -104,6 +106,12 @@ def table_of(
         _row(each, batch, turns[each.name], ratios.get(each.name), control, loads.get(each.name)) for each in candidates
     )
     return Table(batch, threads, len(turns[first]), control, rows)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if [*names, CONTROL].count(name) > 1:
+            raise InputError(f"two candidates are called {name!r}", expected="different names", fix="rename a folder")
 
 
 def _opened(

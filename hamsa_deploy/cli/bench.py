@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli.console import Stages, Terminal, run
-from hamsa_deploy.cli.parser import Parser
+from hamsa_deploy.cli.parser import Parser, one_of
 from hamsa_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,11 +24,13 @@ DESCRIPTION = (
     "size, and energy where the machine meters it. Ratios are to the first bundle."
 )
 STAGES = {
-    "open": "load all engines",
+    "open": "make peers, load all engines",
     "time": "run them in turn",
     "load": "load each in processes of its own",
 }
 SECONDS = 10.0
+# Kept here too, because importing the peers imports torch, and --help should not; a test compares them.
+PEERS = ("deit_s", "dft", "eager")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,6 +46,9 @@ def _parser() -> Parser:
     add("--batch", type=counts, default=[1], metavar="N,...", help="images of one inference, such as 1,8 (default: 1)")
     add("--threads", type=counts, default=[None], metavar="N,...",
         help="CPU threads of one inference, such as 1,2 (default: as each engine chooses)")
+    add("--peer", type=one_of("peer", PEERS), action="append", default=[], metavar="NAME",
+        help="something to compare with, on the engine of the first bundle: deit_s (DeiT-S at its image size), dft "
+             "(its model through ONNX's operator DFT, the standard route), or eager (its model in PyTorch); may be repeated")
     add("--seconds", type=seconds, default=SECONDS, metavar="S",
         help="how long the rounds may take for each batch and number of threads, at least five rounds; and again how "
              f"long the loading (default: {SECONDS:g})")
@@ -83,8 +90,23 @@ def _bench(options: Any, terminal: Terminal) -> int:
 
     if options.csv is not None:
         check_writable(options.csv, "--csv")
-    _write(_tables(candidates_of(options.bundles), options, terminal), options, terminal)
+    candidates = candidates_of(options.bundles)
+    with tempfile.TemporaryDirectory() as folder:
+        candidates += _peers(options, Path(folder))
+        tables = _tables(candidates, options, terminal)
+    _write(tables, options, terminal)
     return 0
+
+
+def _peers(options: Any, folder: Path) -> list[Candidate]:
+    if not options.peer:
+        return []
+    from hamsa_deploy.bench.peers import peers_of
+    from hamsa_runtime.bundle import open_bundle
+
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # the command is run from the folder that holds the user's package
+    return peers_of(list(dict.fromkeys(options.peer)), open_bundle(options.bundles[0]).manifest, folder)
 
 
 def _tables(candidates: Sequence[Candidate], options: Any, terminal: Terminal) -> list[Table]:

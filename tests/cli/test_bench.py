@@ -50,6 +50,16 @@ def test_two_bundles_beside_each_other(tiny_bundle: MakeBundle, tmp_path: Path, 
     assert float(lines[1]["ratio"]) == pytest.approx(report["tables"][0]["rows"][1]["ratio"]["median"], rel=1e-5)
 
 
+def test_peers_stand_beside_the_bundle(exported, capsys: Captured) -> None:
+    peers = [option for name in ("deit_s", "dft", "eager") for option in ("--peer", name)]
+    assert main([str(exported.bundle), *peers, "--seconds", "0.1", "--threads", "1", "--json"]) == 0
+    (table,) = json.loads(capsys.readouterr().out)["tables"]
+    names = [row["name"] for row in table["rows"]]
+    assert names == [exported.bundle.name, "peer deit_s", "peer dft", "peer eager"]
+    assert [row["engine"] for row in table["rows"]] == ["OpenVINO", "OpenVINO", "OpenVINO", "PyTorch"]
+    assert [row["load"] is None for row in table["rows"]] == [False, False, False, True]
+
+
 def test_the_terminal_shows_ratios_before_times(tiny_bundle: MakeBundle, capsys: Captured) -> None:
     assert main([str(tiny_bundle("one")), str(tiny_bundle("other")), "--seconds", "0.1", "--threads", "1"]) == 0
     shown = capsys.readouterr().out

@@ -1,0 +1,149 @@
+"""Peers compute what they are said to compute, on the inputs of the bundle that they stand beside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hamsa_deploy.bench.candidates import Candidate
+from hamsa_deploy.bench.inputs import graph_inputs
+from hamsa_deploy.bench.peers import PEERS, dft, peers_of
+from hamsa_deploy.bench.peers.deit import deit_s
+from hamsa_deploy.cli import bench as command
+from hamsa_deploy.models import load_model, model_entry
+from hamsa_deploy.parity.metrics import THRESHOLDS, relative_errors
+from hamsa_runtime import BuildError, InputError, open_bundle
+from hamsa_runtime.manifest import Manifest, manifest_from_json
+
+from ...runtime.tiny_bundles import manifest_for
+
+BATCH = 2
+FP32 = THRESHOLDS["fp32"].max_relative_error
+
+
+def nano(**changes: Any) -> Manifest:
+    """What a bundle of hamsa_nano says of itself; the bundle is not needed."""
+    how = model_entry("hamsa_nano").preprocessing
+    assert how is not None
+    document = manifest_for(
+        name="nano",
+        model={"reference": "hamsa_nano", "config": {}, "weights": None, "parameters": 216106},
+        inputs=[{"name": "images", "dtype": "uint8", "shape": ["batch", 32, 32, 3], "layout": "NHWC"}],
+        outputs=[
+            {"name": "logits", "dtype": "float32", "shape": ["batch", 10]},
+            {"name": "embedding", "dtype": "float32", "shape": ["batch", 64]},
+        ],
+        preprocessing={**how.as_manifest(), "normalise": "graph"},
+    )
+    return manifest_from_json(json.dumps({**document, **changes}).encode())
+
+
+def outputs_of(candidate: Candidate) -> Any:
+    with candidate.opened(BATCH, 1) as run:
+        return run()
+
+
+def normalised(manifest: Manifest) -> torch.Tensor:
+    """The pixels as hamsa_nano's own training made images of them, in float64."""
+    pixels = graph_inputs(manifest, BATCH)["images"].astype(np.float64)
+    return torch.from_numpy((pixels / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)
+
+
+def error(found: Any, expected: torch.Tensor) -> float:
+    return float(relative_errors(np.asarray(found), expected.detach().numpy()).max())
+
+
+def test_eager_is_the_model_itself(tmp_path: Path) -> None:
+    manifest = nano()
+    logits, embedding = outputs_of(PEERS["eager"](manifest, tmp_path))
+    expected = load_model("hamsa_nano").double()(normalised(manifest))
+    assert error(logits, expected["logits"]) < FP32
+    assert error(embedding, expected["embedding"]) < FP32
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_dft_computes_the_model_with_the_standard_operator(tmp_path: Path, target: str) -> None:
+    manifest = nano(target=target)
+    candidate = PEERS["dft"](manifest, tmp_path)
+    outputs = outputs_of(candidate)
+    assert error(outputs["logits"], load_model("hamsa_nano").double()(normalised(manifest))["logits"]) < FP32
+    assert candidate.bundle is not None
+    bundle = open_bundle(candidate.bundle(BATCH))
+    bundle.verify()
+    if target == "onnx":
+        assert b"DFT" in (bundle.folder / "model.onnx").read_bytes()
+    else:
+        assert "DFT" in (bundle.folder / "model.xml").read_text()
+
+
+def test_an_engine_that_computes_something_else_from_dft_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = dft.dft_file
+
+    def twice_as_large(model: Any, *rest: Any) -> None:
+        with torch.no_grad():
+            model.model.head.weight.mul_(2)
+        original(model, *rest)
+        with torch.no_grad():
+            model.model.head.weight.mul_(0.5)
+
+    monkeypatch.setattr(dft, "dft_file", twice_as_large)
+    with pytest.raises(BuildError, match="computes something else"):
+        outputs_of(PEERS["dft"](nano(), tmp_path))
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_deit_s_runs_in_the_form_of_its_engine_from_the_same_pixels(tmp_path: Path, target: str) -> None:
+    manifest = nano(target=target)
+    candidate = PEERS["deit_s"](manifest, tmp_path)
+    assert candidate.precision == "fp32"
+    outputs = outputs_of(candidate)
+    with torch.inference_mode():
+        expected = deit_s(32).double()(normalised(manifest))
+    assert outputs["logits"].shape == (BATCH, 1000)
+    assert error(outputs["logits"], expected) < FP32
+
+
+@pytest.mark.parametrize(
+    ("target", "precision", "expected"),
+    [
+        ("openvino", "bf16", "bf16"),
+        ("openvino", "int8", "fp32"),
+        ("onnx", "fp16", "fp32"),
+        ("tensorrt", "fp16", "fp16"),
+    ],
+)
+def test_deit_s_takes_the_precision_where_it_makes_sense(
+    tmp_path: Path, target: str, precision: str, expected: str
+) -> None:
+    assert PEERS["deit_s"](nano(target=target, precision=precision), tmp_path).precision == expected
+
+
+def test_deit_s_needs_square_images_of_whole_patches(tmp_path: Path) -> None:
+    manifest = manifest_from_json(json.dumps(manifest_for()).encode())
+    with pytest.raises(InputError, match="images of 8 x 12 x 3"):
+        PEERS["deit_s"](manifest, tmp_path)
+    with pytest.raises(InputError, match="a model of arrays"):
+        PEERS["deit_s"](nano(preprocessing=None), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dft", "eager"])
+def test_a_model_that_cannot_be_built_here_is_named(tmp_path: Path, name: str) -> None:
+    model = {"reference": "signal.onnx", "config": {}, "weights": None, "parameters": 1}
+    with pytest.raises(InputError, match=r"'signal\.onnx', which cannot be built here"):
+        PEERS[name](nano(model=model), tmp_path)
+
+
+def test_dft_is_refused_for_tensorrt(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--peer dft with a bundle for TensorRT"):
+        peers_of(["dft"], nano(target="tensorrt"), tmp_path)
+
+
+def test_the_command_knows_the_same_peers() -> None:
+    assert tuple(PEERS) == command.PEERS
