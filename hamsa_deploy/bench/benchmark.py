@@ -98,10 +98,10 @@ def table_of(
     loads: Mapping[str, Load],
 ) -> Table:
     """What the turns of each candidate, and of the first one under CONTROL, come to."""
-    shortest = {name: [turn.shortest for turn in each] for name, each in turns.items()}
+    medians = {name: [turn.median for turn in each] for name, each in turns.items()}
     first = candidates[0].name
-    control = ratio(shortest[CONTROL], shortest[first])
-    ratios = {each.name: ratio(shortest[each.name], shortest[first]) for each in candidates[1:]}
+    control = ratio(medians[CONTROL], medians[first])
+    ratios = {each.name: ratio(medians[each.name], medians[first]) for each in candidates[1:]}
     rows = tuple(
         _row(each, batch, turns[each.name], ratios.get(each.name), control, loads.get(each.name)) for each in candidates
     )

@@ -38,6 +38,11 @@ class Candidate:
     opened: Callable[[int, int | None], AbstractContextManager[Run]]
     bundle: Callable[[int], Path] | None = None
 
+    @property
+    def processor(self) -> str:
+        """Whose energy counts: "CPU" or "GPU"."""
+        return "GPU" if self.engine in {ENGINES[target] for target in ON_GPU} else "CPU"
+
 
 def candidates_of(folders: Sequence[Path]) -> list[Candidate]:
     """One for each bundle, checked against its hashes; named after its folder, as far as that tells them apart.

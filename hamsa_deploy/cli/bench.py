@@ -18,6 +18,7 @@ from hamsa_runtime.errors import InputError
 if TYPE_CHECKING:
     from hamsa_deploy.bench.benchmark import Table
     from hamsa_deploy.bench.candidates import Candidate
+    from hamsa_deploy.bench.energy import Source
 
 DESCRIPTION = (
     "Measures bundles beside each other on this machine, on their own engines: latency, throughput, loading, memory, "
@@ -48,12 +49,14 @@ def _parser() -> Parser:
         help="CPU threads of one inference, such as 1,2 (default: as each engine chooses)")
     add("--peer", type=one_of("peer", PEERS), action="append", default=[], metavar="NAME",
         help="something to compare with, on the engine of the first bundle: deit_s (DeiT-S at its image size), dft "
-             "(its model through ONNX's operator DFT, the standard route), or eager (its model in PyTorch); may be repeated")
+             "(its model through ONNX's operator DFT, the standard route), or eager (its model in PyTorch); may "
+             "be repeated")
     add("--seconds", type=seconds, default=SECONDS, metavar="S",
         help="how long the rounds may take for each batch and number of threads, at least five rounds; and again how "
              f"long the loading (default: {SECONDS:g})")
     files = parser.add_argument_group("files")
     files.add_argument("--csv", type=Path, metavar="FILE", help="write one line for each bundle, batch and threads")
+    files.add_argument("--plot", type=svg_file, metavar="FILE.svg", help="draw the ratios, with times beside them")
     parser.add_common()
     return parser
 # fmt: on
@@ -78,6 +81,13 @@ def seconds(text: str) -> float:
     return value
 
 
+def svg_file(text: str) -> Path:
+    """A path that ends in .svg."""
+    if Path(text).suffix.lower() != ".svg":
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .svg, which is what is drawn")
+    return Path(text)
+
+
 def _bench(options: Any, terminal: Terminal) -> int:
     if not options.bundles:
         raise InputError(
@@ -86,15 +96,18 @@ def _bench(options: Any, terminal: Terminal) -> int:
             fix="hamsa-bench out/hamsa_nano-openvino-fp32",
         )
     from hamsa_deploy.bench.candidates import candidates_of
+    from hamsa_deploy.bench.energy import source_or_reason
     from hamsa_deploy.bench.report import check_writable
 
-    if options.csv is not None:
-        check_writable(options.csv, "--csv")
+    for option, path in (("--csv", options.csv), ("--plot", options.plot)):
+        if path is not None:
+            check_writable(path, option)
     candidates = candidates_of(options.bundles)
     with tempfile.TemporaryDirectory() as folder:
         candidates += _peers(options, Path(folder))
-        tables = _tables(candidates, options, terminal)
-    _write(tables, options, terminal)
+        source, energy = source_or_reason({each.processor for each in candidates})
+        tables = _tables(candidates, source, options, terminal)
+    _write(tables, energy, options, terminal)
     return 0
 
 
@@ -109,26 +122,33 @@ def _peers(options: Any, folder: Path) -> list[Candidate]:
     return peers_of(list(dict.fromkeys(options.peer)), open_bundle(options.bundles[0]).manifest, folder)
 
 
-def _tables(candidates: Sequence[Candidate], options: Any, terminal: Terminal) -> list[Table]:
+def _tables(candidates: Sequence[Candidate], source: Source | None, options: Any, terminal: Terminal) -> list[Table]:
+    from hamsa_deploy.bench import energy, timing
     from hamsa_deploy.bench.benchmark import benchmark
     from hamsa_deploy.cli.bench_tables import heading
 
+    meter, turn = (None, timing.TURN_SECONDS) if source is None else (source.meter, energy.TURN_SECONDS)
     tables = []
     for batch, threads in itertools.product(options.batch, options.threads):
         descriptions = {name: f"{text}: {heading(batch, threads)}" for name, text in STAGES.items()}
         with Stages(terminal, descriptions) as stages:
-            tables.append(benchmark(candidates, batch, threads, options.seconds, progress=stages))
+            found = benchmark(
+                candidates, batch, threads, options.seconds, meter=meter, turn_seconds=turn, progress=stages
+            )
+        tables.append(found)
     return tables
 
 
-def _write(tables: Sequence[Table], options: Any, terminal: Terminal) -> None:
+def _write(tables: Sequence[Table], energy: str, options: Any, terminal: Terminal) -> None:
+    from hamsa_deploy.bench.plot import plot
     from hamsa_deploy.bench.report import csv_text, document
     from hamsa_deploy.cli.bench_tables import noise_notes, show_tables
 
-    energy = "not metered"
     notes = [*terminal.notes, *(note for table in tables for note in noise_notes(table))]
     if options.csv is not None:
         options.csv.write_text(csv_text(tables), encoding="utf-8")
+    if options.plot is not None:
+        options.plot.write_text(plot(tables), encoding="utf-8")
     if terminal.as_json:
         terminal.write_json(document(tables, energy, notes))
     else:

@@ -33,10 +33,10 @@ class Journal:
         return Candidate(name, "none", "fp32", opened)
 
 
-def table(shortest: dict[str, Sequence[float]], joules: float | None = None) -> Table:
+def table(times: dict[str, Sequence[float]], joules: float | None = None) -> Table:
     journal = Journal()
-    names = [name for name in shortest if name != CONTROL]
-    turns = {name: [Turn((t, 2 * t), joules) for t in times] for name, times in shortest.items()}
+    names = [name for name in times if name != CONTROL]
+    turns = {name: [Turn((t, 2 * t, t), joules) for t in each] for name, each in times.items()}
     loads = {names[0]: Load(0.1, 0.2, 300)}
     return table_of([journal.candidate(name) for name in names], 4, 2, turns, loads)
 
@@ -48,9 +48,9 @@ def test_ratios_latency_and_throughput_of_given_turns() -> None:
     assert second.ratio is not None
     assert second.ratio.median == pytest.approx(0.5)
     assert second.verdict == FASTER
-    assert first.latency["p50"] == pytest.approx(150.0)  # runs of 100 and 200 ms
-    assert first.runs == 10
-    assert first.images_per_second == pytest.approx(4 * 10 / 1.5)
+    assert first.latency["p50"] == pytest.approx(100.0)  # two runs of 100 ms for each of 200
+    assert first.runs == 15
+    assert first.images_per_second == pytest.approx(4 * 15 / 2.0)
     assert found.control.median == pytest.approx(1.01)
     assert (found.batch, found.threads, found.rounds) == (4, 2, 5)
 
@@ -68,7 +68,7 @@ def test_loads_belong_to_their_candidates() -> None:
 
 def test_energy_is_that_of_the_turns_shared_by_their_images() -> None:
     row = table({"a": [0.1] * 5, CONTROL: [0.1] * 5}, joules=4.0).rows[0]
-    assert row.joules_per_image == pytest.approx(5 * 4.0 / (10 * 4))  # 5 turns, 10 runs of 4 images
+    assert row.joules_per_image == pytest.approx(5 * 4.0 / (15 * 4))  # 5 turns, 15 runs of 4 images
     assert table({"a": [0.1] * 5, CONTROL: [0.1] * 5}).rows[0].joules_per_image is None
 
 

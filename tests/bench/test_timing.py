@@ -38,7 +38,7 @@ def test_the_run_after_another_candidates_run_does_not_count(monkeypatch: pytest
     clock = Clock(monkeypatch)
     turns = interleaved({"a": clock.run("a", 0.01, 0.5), "b": clock.run("b", 0.02, 0.3)}, seconds=10.0)
     assert max(run for turn in turns["a"] for run in turn.seconds) == pytest.approx(0.01)
-    assert max(turn.shortest for turn in turns["b"]) == pytest.approx(0.02)
+    assert max(turn.median for turn in turns["b"]) == pytest.approx(0.02)
 
 
 def test_a_turn_lasts_as_long_as_it_should_and_holds_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +75,7 @@ def test_energy_is_metered_around_the_runs_that_count(monkeypatch: pytest.Monkey
 def test_without_a_meter_energy_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     assert {turn.joules for turn in interleaved({"a": clock.run("a", 0.5)}, seconds=1.0)["a"]} == {None}
+
+
+def test_a_turns_time_is_the_median_of_its_runs() -> None:
+    assert timing.Turn((0.3, 0.1, 0.2)).median == 0.2

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hamsa_deploy.bench import energy
+from hamsa_deploy.bench.energy import Source
 from hamsa_deploy.bench.report import COLUMNS
 from hamsa_deploy.bench.statistics import FASTER, SLOWER, UNCLEAR
 from hamsa_deploy.cli.bench import counts, main, seconds
@@ -67,6 +69,24 @@ def test_the_terminal_shows_ratios_before_times(tiny_bundle: MakeBundle, capsys:
     assert head.split()[:2] == ["time", "quartiles"]
     assert "batch 1, 1 thread, " in shown
     assert "no preprocessing is timed" in " ".join(shown.split())
+
+
+def test_energy_is_shown_where_it_is_metered(
+    tiny_bundle: MakeBundle, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def ten_watts(processors: set[str]) -> tuple[Source, str]:
+        asked.append(processors)
+        return Source("a test's meter", lambda: lambda seconds: 10 * seconds), "a test's meter"
+
+    monkeypatch.setattr(energy, "source_or_reason", ten_watts)
+    monkeypatch.setattr(energy, "TURN_SECONDS", 0.01)
+    assert main([str(tiny_bundle("one")), "--seconds", "0.1", "--threads", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert asked == [{"CPU"}]
+    assert "mJ/image" in shown
+    assert "energy: a test's meter" in shown
 
 
 @pytest.mark.parametrize(
