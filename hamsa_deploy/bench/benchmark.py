@@ -55,6 +55,13 @@ class Table:
     rows: tuple[Row, ...]
 
 
+def heading(batch: int, threads: int | None) -> str:
+    """ "batch 8, 2 threads"."""
+    if threads is None:
+        return f"batch {batch}, threads as the engine chooses"
+    return f"batch {batch}, {threads} thread{'' if threads == 1 else 's'}"
+
+
 def benchmark(
     candidates: Sequence[Candidate],
     batch: int,

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
-from hamsa_deploy.bench.benchmark import Row, Table
+from hamsa_deploy.bench.benchmark import Row, Table, heading
 from hamsa_deploy.bench.statistics import FASTER, SLOWER, UNCLEAR
 
 WIDTH, LEFT, RIGHT, MARGIN = 760, 230, 150, 16  # pixels: names stand left of the bars, figures right of them
 ROW, BAR, TITLE = 28, 16, 34
 LETTERS = 32  # of a name that fit beside the bars
-# A scale to the slowest would leave nothing to see of the others, were it ten times as slow: longer bars are cut.
+# A scale to the slowest would leave nothing to see of the others, were it ten times as slow: longer bars have a gap.
 LONGEST = 5.0
-INK, QUIET_INK, BAND = "#1f2328", "#59636e", "#d8dee4"
+FOOTER = "Times over that of the first, with quartiles, and median latency. A bar with a gap is longer than drawn."
+INK, QUIET_INK, BAND, PAPER = "#1f2328", "#59636e", "#d8dee4", "#ffffff"
 COLOURS = {None: "#57606a", FASTER: "#1a7f37", SLOWER: "#bc4c00", UNCLEAR: "#9a6700"}
 FONT = "font-family='system-ui, sans-serif' font-size='13'"
 
@@ -26,24 +27,25 @@ FONT = "font-family='system-ui, sans-serif' font-size='13'"
 def plot(tables: Sequence[Table]) -> str:
     """A whole SVG document; one panel for each batch and number of threads."""
     heights = [TITLE + ROW * len(table.rows) + MARGIN for table in tables]
-    height = sum(heights) + MARGIN
+    height = sum(heights) + ROW
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' width='{WIDTH}' height='{height}' "
         f"role='img' {FONT} fill='{INK}'>",
         "<title>Time of each candidate over the time of the first</title>",
-        f"<rect width='{WIDTH}' height='{height}' fill='#ffffff'/>",
+        f"<rect width='{WIDTH}' height='{height}' fill='{PAPER}'/>",
     ]
     top = MARGIN
     for table, used in zip(tables, heights, strict=True):
         parts += _panel(table, top)
         top += used
+    parts.append(_text(MARGIN, height - 10, FOOTER, colour=QUIET_INK))
     return "\n".join([*parts, "</svg>\n"])
 
 
 def _panel(table: Table, top: int) -> Iterator[str]:
     scale = (WIDTH - LEFT - RIGHT) / min(max(_longest(row) for row in table.rows), LONGEST)
-    threads = "threads as the engine chooses" if table.threads is None else f"{table.threads} threads"
-    yield _text(MARGIN, top + 14, f"batch {table.batch}, {threads}: time over that of {table.rows[0].name}", bold=True)
+    title = f"{heading(table.batch, table.threads)}: time over that of {table.rows[0].name}"
+    yield _text(MARGIN, top + 14, title, bold=True)
     start, length = top + TITLE - ROW / 4, ROW * len(table.rows)
     low, high = (LEFT + scale * value for value in (table.control.q1, table.control.q3))
     yield f"<rect x='{low:.1f}' y='{start:.1f}' width='{high - low:.1f}' height='{length}' fill='{BAND}'/>"
@@ -62,10 +64,11 @@ def _bar(row: Row, top: int, scale: float) -> Iterator[str]:
     if row.ratio is not None and value <= LONGEST:
         low, high = (LEFT + scale * min(edge, LONGEST) for edge in (row.ratio.q1, row.ratio.q3))
         yield f"<path d='M{low:.1f} {top + BAR / 2}H{high:.1f}' stroke='{INK}' stroke-width='2'/>"
-    cut = " (bar cut)" if value > LONGEST else ""
+    if value > LONGEST:
+        yield f"<rect x='{LEFT + width - 14:.1f}' y='{top}' width='5' height='{BAR}' fill='{PAPER}'/>"
     unclear = "?" if row.verdict == UNCLEAR else ""
-    latency = f"{row.latency['p50']:.3g} ms"
-    yield _text(WIDTH - RIGHT + 8, top + 12, f"{value:.2f}{unclear}   {latency}{cut}", colour=QUIET_INK)
+    yield _text(WIDTH - RIGHT + 60, top + 12, f"{value:.2f}{unclear}", anchor="end")
+    yield _text(WIDTH - MARGIN, top + 12, f"{row.latency['p50']:#.3g} ms", anchor="end", colour=QUIET_INK)
 
 
 def _longest(row: Row) -> float:

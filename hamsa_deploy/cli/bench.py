@@ -124,8 +124,7 @@ def _peers(options: Any, folder: Path) -> list[Candidate]:
 
 def _tables(candidates: Sequence[Candidate], source: Source | None, options: Any, terminal: Terminal) -> list[Table]:
     from hamsa_deploy.bench import energy, timing
-    from hamsa_deploy.bench.benchmark import benchmark
-    from hamsa_deploy.cli.bench_tables import heading
+    from hamsa_deploy.bench.benchmark import benchmark, heading
 
     meter, turn = (None, timing.TURN_SECONDS) if source is None else (source.meter, energy.TURN_SECONDS)
     tables = []

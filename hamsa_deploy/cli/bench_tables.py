@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hamsa_deploy.bench.benchmark import Row, Table
+from hamsa_deploy.bench.benchmark import Row, Table, heading
 from hamsa_deploy.bench.statistics import FASTER, SLOWER, UNCLEAR, Ratio
 from hamsa_deploy.cli.console import table
 
@@ -28,11 +28,6 @@ def show_tables(console: Console, tables: Sequence[Table], energy: str) -> None:
     console.print(Text(f"energy: {energy}", "dim"))
 
 
-def heading(batch: int, threads: int | None) -> str:
-    """ "batch 8, 2 threads"."""
-    return f"batch {batch}, " + ("threads as the engine chooses" if threads is None else _count(threads, "thread"))
-
-
 def noise_notes(found: Table) -> Iterator[str]:
     """A sentence for each difference that this machine is too noisy to tell."""
     first = found.rows[0].name
@@ -45,11 +40,12 @@ def noise_notes(found: Table) -> Iterator[str]:
 
 
 def _show_table(console: Console, found: Table) -> None:
-    title = f"{heading(found.batch, found.threads)}, {_count(found.rounds, 'round')}"
+    title = f"{heading(found.batch, found.threads)}, {found.rounds} rounds"
     console.print(Text(title, "bold"))
     console.print(_speeds(found))
     console.print()
     console.print(_costs(found))
+    console.print(Text(f"\nnoise: {found.rows[0].name} against itself took {_quartiles(found.control)} times its time"))
     for sentence in noise_notes(found):
         console.print(Text(sentence, "yellow"))
     console.print()
@@ -97,7 +93,3 @@ def _number(value: float | None, scale: float = 1.0) -> str:
 
 def _megabytes(size: int | None) -> str:
     return "-" if size is None else f"{size / 1e6:.1f} MB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
