@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from hamsa_deploy import pipeline
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers import PEERS, dft, peers_of
@@ -17,7 +18,7 @@ from hamsa_deploy.bench.peers.deit import deit_s
 from hamsa_deploy.cli import bench as command
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.parity.metrics import THRESHOLDS, relative_errors
-from hamsa_runtime import BuildError, InputError, open_bundle
+from hamsa_runtime import BuildError, InputError, MissingError, open_bundle
 from hamsa_runtime.manifest import Manifest, manifest_from_json
 
 from ...runtime.tiny_bundles import manifest_for
@@ -123,6 +124,21 @@ def test_deit_s_takes_the_precision_where_it_makes_sense(
     tmp_path: Path, target: str, precision: str, expected: str
 ) -> None:
     assert PEERS["deit_s"](nano(target=target, precision=precision), tmp_path).precision == expected
+
+
+def test_deit_s_for_tensorrt_is_exported_as_any_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def export(model: Any, **options: Any) -> Any:
+        asked.update(options)
+        raise MissingError("no GPU in this test")
+
+    monkeypatch.setattr(pipeline, "export", export)
+    candidate = PEERS["deit_s"](nano(target="tensorrt", precision="fp16"), tmp_path)
+    with pytest.raises(MissingError, match="no GPU in this test"):
+        outputs_of(candidate)
+    assert (asked["to"], asked["precision"], asked["batch"]) == ("tensorrt", "fp16", BATCH)
+    assert (asked["preprocessing"].size, asked["input_dtype"], asked["require_plan"]) == ((32, 32), "uint8", True)
 
 
 def test_deit_s_needs_square_images_of_whole_patches(tmp_path: Path) -> None:
