@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from hamsa_deploy.bench.benchmark import Row, Table
+from hamsa_deploy.bench.loading import Load
+from hamsa_deploy.bench.statistics import Ratio
 from hamsa_deploy.processor import processor_name
 from hamsa_runtime.errors import InputError
 
@@ -41,6 +43,19 @@ def document(tables: Sequence[Table], energy: str, notes: Sequence[str]) -> dict
         "notes": list(notes),
         "tables": [dataclasses.asdict(table) for table in tables],
     }
+
+
+def tables_from(report: Mapping[str, Any]) -> list[Table]:
+    """The tables of a `document`, also of one that was read from JSON."""
+    return [
+        Table(**{**table, "control": Ratio(**table["control"]), "rows": tuple(map(_row_from, table["rows"]))})
+        for table in report["tables"]
+    ]
+
+
+def _row_from(row: Mapping[str, Any]) -> Row:
+    ratio, load = row["ratio"], row["load"]
+    return Row(**{**row, "ratio": ratio and Ratio(**ratio), "load": load and Load(**load)})
 
 
 def csv_text(tables: Sequence[Table]) -> str:
