@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.peers.dft import dft_peer
 from hamsa_deploy.bench.peers.eager import eager_peer
+from hamsa_deploy.bench.peers.original import Original, original_of
 from hamsa_deploy.bench.peers.vision_transformer import deit_peer
 from hamsa_runtime.manifest import Manifest
 
-PEERS: dict[str, Callable[[Manifest, Path], Candidate]] = {
+PEERS: dict[str, Callable[[Manifest, Path, Original], Candidate]] = {
     "deit_s": deit_peer,
     "dft": dft_peer,
     "eager": eager_peer,
@@ -29,4 +31,5 @@ def peers_of(names: Sequence[str], first: Manifest, folder: Path) -> list[Candid
     Raises:
         InputError: the first bundle has no such peer.
     """
-    return [PEERS[name](first, folder / name) for name in names]
+    original = functools.cache(lambda: original_of(first))  # one for all peers: it may be large
+    return [PEERS[name](first, folder / name, original) for name in names]

@@ -15,7 +15,7 @@ from hamsa_deploy.bench.candidates import ENGINES, ON_GPU, Candidate, opened_bun
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.dft_files import dft_file
-from hamsa_deploy.bench.peers.original import FromPixels, original_of
+from hamsa_deploy.bench.peers.original import FromPixels, Original
 from hamsa_deploy.bench.timing import Run
 from hamsa_deploy.parity.metrics import relative_errors
 from hamsa_deploy.parity.native import BELOW_ANY_FAULT
@@ -25,7 +25,7 @@ from hamsa_runtime.errors import BuildError, InputError
 from hamsa_runtime.manifest import Manifest
 
 
-def dft_peer(first: Manifest, folder: Path) -> Candidate:
+def dft_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     """Exported for each batch when it is needed; see `peers_of`."""
     if first.target in ON_GPU:
         raise InputError(
@@ -34,7 +34,7 @@ def dft_peer(first: Manifest, folder: Path) -> Candidate:
             cause="TensorRT before 11.2 has no DFT, and TensorRT-RTX does not parse it",
             fix="leave --peer dft away; --fft native makes a TensorRT bundle that keeps its transforms",
         )
-    model = original_of(first)
+    model = original()
     written = functools.cache(lambda batch: _written(model, first, batch, folder / str(batch)))
     return Candidate(
         "peer dft",

@@ -10,14 +10,14 @@ import torch
 
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.inputs import graph_inputs
-from hamsa_deploy.bench.peers.original import FromPixels, original_of
+from hamsa_deploy.bench.peers.original import FromPixels, Original
 from hamsa_deploy.bench.timing import Run
 from hamsa_runtime.manifest import Manifest
 
 
-def eager_peer(first: Manifest, folder: Path) -> Candidate:
+def eager_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     """On the CPU, in float32; see `peers_of`."""
-    model = original_of(first)
+    model = original()
     return Candidate(
         "peer eager", "PyTorch", "fp32", lambda batch, threads: opened_module(model, first, batch, threads)
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -35,6 +37,10 @@ class FromPixels(nn.Module):
             pixels = inputs[0].to(torch.float32).permute(0, 3, 1, 2)
             inputs = (pixels * self.scale + self.offset, *inputs[1:])
         return tuple(pytree.tree_leaves(self.model(*inputs)))
+
+
+Original = Callable[[], FromPixels]
+"""Gives the model of the first bundle to the peers that need it."""
 
 
 def original_of(manifest: Manifest) -> FromPixels:

@@ -17,7 +17,7 @@ from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.deit import PATCH, deit_s, fused
 from hamsa_deploy.bench.peers.deit_files import multi_head_attention, onnx_file, openvino_file
-from hamsa_deploy.bench.peers.original import FromPixels
+from hamsa_deploy.bench.peers.original import FromPixels, Original
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
 
@@ -33,7 +33,7 @@ class _Logits(nn.Module):
         return self.model(images)[0]
 
 
-def deit_peer(first: Manifest, folder: Path) -> Candidate:
+def deit_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     """Exported for each batch when it is needed; see `peers_of`."""
     size = _size(first)
     precision = _precision(first)

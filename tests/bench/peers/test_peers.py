@@ -44,6 +44,11 @@ def nano(**changes: Any) -> Manifest:
     return manifest_from_json(json.dumps({**document, **changes}).encode())
 
 
+def peer(name: str, first: Manifest, folder: Path) -> Candidate:
+    (candidate,) = peers_of([name], first, folder)
+    return candidate
+
+
 def outputs_of(candidate: Candidate) -> Any:
     with candidate.opened(BATCH, 1) as run:
         return run()
@@ -61,7 +66,7 @@ def error(found: Any, expected: torch.Tensor) -> float:
 
 def test_eager_is_the_model_itself(tmp_path: Path) -> None:
     manifest = nano()
-    logits, embedding = outputs_of(PEERS["eager"](manifest, tmp_path))
+    logits, embedding = outputs_of(peer("eager", manifest, tmp_path))
     expected = load_model("hamsa_nano").double()(normalised(manifest))
     assert error(logits, expected["logits"]) < FP32
     assert error(embedding, expected["embedding"]) < FP32
@@ -70,7 +75,7 @@ def test_eager_is_the_model_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
 def test_dft_computes_the_model_with_the_standard_operator(tmp_path: Path, target: str) -> None:
     manifest = nano(target=target)
-    candidate = PEERS["dft"](manifest, tmp_path)
+    candidate = peer("dft", manifest, tmp_path)
     outputs = outputs_of(candidate)
     assert error(outputs["logits"], load_model("hamsa_nano").double()(normalised(manifest))["logits"]) < FP32
     assert candidate.bundle is not None
@@ -96,13 +101,13 @@ def test_an_engine_that_computes_something_else_from_dft_is_refused(
 
     monkeypatch.setattr(dft, "dft_file", twice_as_large)
     with pytest.raises(BuildError, match="computes something else"):
-        outputs_of(PEERS["dft"](nano(), tmp_path))
+        outputs_of(peer("dft", nano(), tmp_path))
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
 def test_deit_s_runs_in_the_form_of_its_engine_from_the_same_pixels(tmp_path: Path, target: str) -> None:
     manifest = nano(target=target)
-    candidate = PEERS["deit_s"](manifest, tmp_path)
+    candidate = peer("deit_s", manifest, tmp_path)
     assert candidate.precision == "fp32"
     outputs = outputs_of(candidate)
     with torch.inference_mode():
@@ -123,7 +128,7 @@ def test_deit_s_runs_in_the_form_of_its_engine_from_the_same_pixels(tmp_path: Pa
 def test_deit_s_takes_the_precision_where_it_makes_sense(
     tmp_path: Path, target: str, precision: str, expected: str
 ) -> None:
-    assert PEERS["deit_s"](nano(target=target, precision=precision), tmp_path).precision == expected
+    assert peer("deit_s", nano(target=target, precision=precision), tmp_path).precision == expected
 
 
 def test_deit_s_for_tensorrt_is_exported_as_any_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +139,7 @@ def test_deit_s_for_tensorrt_is_exported_as_any_model_is(tmp_path: Path, monkeyp
         raise MissingError("no GPU in this test")
 
     monkeypatch.setattr(pipeline, "export", export)
-    candidate = PEERS["deit_s"](nano(target="tensorrt", precision="fp16"), tmp_path)
+    candidate = peer("deit_s", nano(target="tensorrt", precision="fp16"), tmp_path)
     with pytest.raises(MissingError, match="no GPU in this test"):
         outputs_of(candidate)
     assert (asked["to"], asked["precision"], asked["batch"]) == ("tensorrt", "fp16", BATCH)
@@ -144,21 +149,28 @@ def test_deit_s_for_tensorrt_is_exported_as_any_model_is(tmp_path: Path, monkeyp
 def test_deit_s_needs_square_images_of_whole_patches(tmp_path: Path) -> None:
     manifest = manifest_from_json(json.dumps(manifest_for()).encode())
     with pytest.raises(InputError, match="images of 8 x 12 x 3"):
-        PEERS["deit_s"](manifest, tmp_path)
+        peer("deit_s", manifest, tmp_path)
     with pytest.raises(InputError, match="a model of arrays"):
-        PEERS["deit_s"](nano(preprocessing=None), tmp_path)
+        peer("deit_s", nano(preprocessing=None), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["dft", "eager"])
 def test_a_model_that_cannot_be_built_here_is_named(tmp_path: Path, name: str) -> None:
     model = {"reference": "signal.onnx", "config": {}, "weights": None, "parameters": 1}
     with pytest.raises(InputError, match=r"'signal\.onnx', which cannot be built here"):
-        PEERS[name](nano(model=model), tmp_path)
+        peer(name, nano(model=model), tmp_path)
 
 
 def test_dft_is_refused_for_tensorrt(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--peer dft with a bundle for TensorRT"):
         peers_of(["dft"], nano(target="tensorrt"), tmp_path)
+
+
+def test_the_model_is_built_once_for_all_peers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    how = {"reference": "hamsa_nano", "config": {"num_classes": 3}, "weights": None, "parameters": 1}
+    with caplog.at_level("INFO", logger="hamsa_deploy"):
+        peers_of(["dft", "eager"], nano(model=how), tmp_path)
+    assert caplog.text.count("random initialisation") == 1
 
 
 def test_the_command_knows_the_same_peers() -> None:
