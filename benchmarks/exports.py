@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 from measure import images, quietly
-from torch import Tensor
 from torch.export import ExportedProgram
 
+from hamsa_deploy.bench.peers.dft_files import dft_file
 from hamsa_deploy.models import load_model
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.targets.onnx import onnx_from_program
@@ -52,24 +51,7 @@ def bfloat16_form(onnx_model: Path) -> Path:
 
 
 def dft_form(size: int, batch: int, folder: Path) -> Path:
-    """What torch.onnx.export makes of the model by itself: standard DFT operators; all shapes fixed.
-
-    In opset 18 `axis` is an attribute of DFT, and HAMSA's transforms are two-sided: OpenVINO 2026.4 reads these rightly
-    (not `axis` as an input, opset 20, nor one-sided transforms). The transform of the constant psi stays in the graph.
-    ONNX Runtime folds it when it loads the file; folding it for OpenVINO beforehand gained 5 %.
-    """
+    """What torch.onnx.export makes of the model by itself: standard DFT operators; all shapes fixed."""
     path = folder / "hamsa_s_dft.onnx"
-    # By itself the exporter fails on HAMSA: it has no complex linear layer. With a matmul in its place it goes on.
-    with quietly(), patch("torch.nn.functional.linear", _linear):
-        example = torch.from_numpy(images(size, batch))
-        torch.onnx.export(
-            hamsa_s(size), (example,), path, dynamo=True, opset_version=18, verbose=False, external_data=False
-        )
+    dft_file(hamsa_s(size), [torch.from_numpy(images(size, batch))], path)
     return path
-
-
-_real_linear = torch.nn.functional.linear
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return x @ weight.mT if weight.is_complex() else _real_linear(x, weight, bias)

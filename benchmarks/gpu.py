@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from deit import deit_s
 from exports import hamsa_s
 from measure import images, interleaved, quietly, relative_error, say
 from torch import Tensor, nn
 
 import hamsa_deploy
+from hamsa_deploy.bench.peers.deit import deit_s
 from hamsa_deploy.models import model_entry
 from hamsa_deploy.samples import sample_images
 from hamsa_deploy.spectral import to_real

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from deit import deit_s
 from exports import bfloat16_form, dft_form, hamsa_s, real_form
 from measure import (
     BF16,
@@ -40,6 +39,8 @@ from measure import (
     say,
 )
 from peers import for_onnxruntime, for_openvino
+
+from hamsa_deploy.bench.peers.deit import deit_s
 
 HAMSA, DEIT, DFT = "HAMSA-S", "DeiT-S", "HAMSA-S, DFT operator"
 EAGER, ORT, OV_F32, OV_BF16 = "PyTorch eager", "ONNX Runtime", f"OpenVINO {F32}", f"OpenVINO {BF16}"

@@ -6,14 +6,10 @@ the median of their ratios in each round, so that what drifts between rounds can
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import statistics
 import sys
 import time
-import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +17,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from hamsa_deploy.bench.peers.quiet import quietly as quietly  # the other benchmarks take it from here
 from hamsa_deploy.parity.metrics import THRESHOLDS, relative_errors
 from hamsa_runtime.backends.quiet import no_usage_reports
 
@@ -106,13 +103,6 @@ def openvino_compiled(
     return core.compile_model(model, "CPU", hints)
 
 
-def openvino_from_program(program: torch.export.ExportedProgram, path: Path) -> Path:
-    """OpenVINO's own PyTorch front end -> IR; weights stay float32."""
-    with quietly():
-        openvino.save_model(openvino.convert_model(program), path, compress_to_fp16=False)
-    return path
-
-
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     """Largest over the images of max|found - expected| / max|expected|."""
     return float(relative_errors(found, expected).max())
@@ -148,16 +138,3 @@ def median_ratio(times: Mapping[Key, list[float]], numerator: Key, denominator: 
 def say(text: str) -> None:
     """Progress, on standard error: standard output has the tables only."""
     print(text, file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Without what exporters print and warn of on their way."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)

@@ -26,7 +26,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from deit import HEADS, Attend, deit_s, fused
 from measure import (
     BF16,
     F32,
@@ -36,13 +35,14 @@ from measure import (
     interleaved,
     median_ratio,
     onnxruntime_run,
-    openvino_from_program,
     openvino_run,
-    quietly,
     relative_error,
     say,
 )
 from torch import Tensor
+
+from hamsa_deploy.bench.peers.deit import HEADS, Attend, deit_s, fused
+from hamsa_deploy.bench.peers.deit_files import multi_head_attention, onnx_file, openvino_file
 
 Export = Callable[[int, int, Path], Path]
 """Image size, batch, folder -> the file written there."""
@@ -50,14 +50,14 @@ Export = Callable[[int, int, Path], Path]
 
 def for_onnxruntime(size: int, batch: int, folder: Path) -> Path:
     """ONNX file with ONNX Runtime's MultiHeadAttention."""
-    return _onnx(size, batch, folder / "deit_s_mha.onnx", _multi_head_attention, opset=20)
+    return _onnx(size, batch, folder / "deit_s_mha.onnx", multi_head_attention, opset=20)
 
 
 def for_openvino(size: int, batch: int, folder: Path) -> Path:
     """IR from OpenVINO's PyTorch front end."""
-    with quietly():
-        program = torch.export.export(deit_s(size), (torch.from_numpy(images(size, batch)),))
-    return openvino_from_program(program, folder / "deit_s.xml")
+    path = folder / "deit_s.xml"
+    openvino_file(deit_s(size), torch.from_numpy(images(size, batch)), path)
+    return path
 
 
 def decomposed(size: int, batch: int, folder: Path) -> Path:
@@ -71,18 +71,8 @@ def standard_attention(size: int, batch: int, folder: Path) -> Path:
 
 
 def _onnx(size: int, batch: int, path: Path, attend: Attend, opset: int) -> Path:
-    example = torch.from_numpy(images(size, batch))
-    with quietly():
-        torch.onnx.export(
-            deit_s(size, attend), (example,), path, dynamo=True, opset_version=opset, verbose=False, external_data=False
-        )
+    onnx_file(deit_s(size, attend), torch.from_numpy(images(size, batch)), path, opset=opset)
     return path
-
-
-def _multi_head_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return torch.onnx.ops.symbolic(
-        "com.microsoft::MultiHeadAttention", (q, k, v), {"num_heads": HEADS}, dtype=q.dtype, shape=q.shape, version=1
-    )
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

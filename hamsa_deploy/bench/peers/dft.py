@@ -1,0 +1,96 @@
+"""The peer "dft": the first bundle's model through ONNX's operator DFT, on the first bundle's engine, in float32."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hamsa_deploy.bench.candidates import ENGINES, ON_GPU, Candidate, opened_bundle
+from hamsa_deploy.bench.inputs import graph_inputs
+from hamsa_deploy.bench.peers.bundles import write_manifest
+from hamsa_deploy.bench.peers.dft_files import dft_file
+from hamsa_deploy.bench.peers.original import FromPixels, Original
+from hamsa_deploy.bench.timing import Run
+from hamsa_deploy.parity.metrics import relative_errors
+from hamsa_deploy.parity.native import BELOW_ANY_FAULT
+from hamsa_deploy.targets.onnx import FILE
+from hamsa_deploy.targets.openvino import ir_from_onnx
+from hamsa_runtime.errors import BuildError, InputError
+from hamsa_runtime.manifest import Manifest
+
+
+def dft_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
+    """Exported for each batch when it is needed; see `peers_of`."""
+    if first.target in ON_GPU:
+        raise InputError(
+            f"--peer dft with a bundle for {ENGINES[first.target]}",
+            expected="a first bundle for openvino or onnx",
+            cause="TensorRT before 11.2 has no DFT, and TensorRT-RTX does not parse it",
+            fix="leave --peer dft away; --fft native makes a TensorRT bundle that keeps its transforms",
+        )
+    model = original()
+    written = functools.cache(lambda batch: _written(model, first, batch, folder / str(batch)))
+    return Candidate(
+        "peer dft",
+        ENGINES[first.target],
+        "fp32",
+        lambda batch, threads: _opened(model, first, written(batch), batch, threads),
+        written,
+    )
+
+
+def _written(model: FromPixels, first: Manifest, batch: int, folder: Path) -> Path:
+    """The bundle."""
+    folder.mkdir(parents=True)
+    examples = [torch.from_numpy(array) for array in graph_inputs(first, batch).values()]
+    outputs = dict(zip((spec.name for spec in first.outputs), _computed(model, examples), strict=True))
+    path = folder / FILE
+    try:
+        dft_file(model, examples, path, [spec.name for spec in first.inputs], list(outputs))
+    except Exception as error:
+        raise BuildError(
+            f"torch.onnx.export cannot export {first.model.reference}: {str(error).strip().splitlines()[0]}",
+            cause="an operator on complex tensors that the standard exporter does not know",
+            fix="leave --peer dft away: for this model there is no such route",
+        ) from error
+    if first.target == "openvino":
+        ir_from_onnx(path, folder)
+        path.unlink()
+    write_manifest(folder, first, "dft", model, "fp32", outputs, batch)
+    return folder
+
+
+@contextlib.contextmanager
+def _opened(model: FromPixels, first: Manifest, folder: Path, batch: int, threads: int | None) -> Iterator[Run]:
+    with opened_bundle(folder, batch, threads) as run:
+        _check_same(model, first, batch, run())
+        yield run
+
+
+def _check_same(model: FromPixels, first: Manifest, batch: int, found: object) -> None:
+    """An engine that reads DFT wrongly may well be fast."""
+    assert isinstance(found, dict)
+    examples = [torch.from_numpy(array) for array in graph_inputs(first, batch).values()]
+    expected = (tensor.numpy() for tensor in _computed(model, examples))
+    error = max(_error(found[spec.name], array) for spec, array in zip(first.outputs, expected, strict=True))
+    if not error <= BELOW_ANY_FAULT:
+        raise BuildError(
+            f"{ENGINES[first.target]} computes something else from the operator DFT: relative error {error:.1e}",
+            expected=f"what PyTorch computes, at most {BELOW_ANY_FAULT:g} from it",
+            fix="leave --peer dft away: its time would mean nothing",
+        )
+
+
+def _computed(model: FromPixels, examples: list[Tensor]) -> tuple[Tensor, ...]:
+    with torch.inference_mode():
+        return model(*examples)
+
+
+def _error(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(relative_errors(found, expected).max())

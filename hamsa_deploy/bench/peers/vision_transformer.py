@@ -1,0 +1,106 @@
+"""The peer "deit_s": DeiT-S at the image size of the first bundle, on its engine, from the same pixels.
+
+It runs in the precision of the first bundle where that is float32, bfloat16, or float16 on a GPU; beside the others in
+float32: random weights are not worth calibrating, and no CPU engine here runs it faster in float16.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from hamsa_deploy.bench.candidates import ENGINES, ON_GPU, Candidate, opened_bundle
+from hamsa_deploy.bench.inputs import graph_inputs
+from hamsa_deploy.bench.peers.bundles import write_manifest
+from hamsa_deploy.bench.peers.deit import PATCH, deit_s, fused
+from hamsa_deploy.bench.peers.deit_files import multi_head_attention, onnx_file, openvino_file
+from hamsa_deploy.bench.peers.original import FromPixels, Original
+from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import Manifest
+
+
+class _Logits(nn.Module):
+    """One input, one output, which is what the exporters for vision transformers are given."""
+
+    def __init__(self, model: FromPixels) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images)[0]
+
+
+def deit_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
+    """Exported for each batch when it is needed; see `peers_of`."""
+    size = _size(first)
+    precision = _precision(first)
+    written = functools.cache(lambda batch: _written(first, size, precision, batch, folder / str(batch)))
+    return Candidate(
+        "peer deit_s",
+        ENGINES[first.target],
+        precision,
+        lambda batch, threads: opened_bundle(written(batch), batch, threads),
+        written,
+    )
+
+
+def _precision(first: Manifest) -> str:
+    able = ("fp32", "fp16") if first.target in ON_GPU else ("fp32", "bf16")
+    return first.precision if first.precision in able else "fp32"
+
+
+def _size(first: Manifest) -> int:
+    """Side of its images in pixels."""
+    how = first.preprocessing
+    if how is None or how.channels != 3 or how.size[0] != how.size[1] or how.size[0] % PATCH:
+        found = "arrays" if how is None else f"images of {how.size[0]} x {how.size[1]} x {how.channels}"
+        raise InputError(
+            f"--peer deit_s with {first.name}, a model of {found}",
+            expected=f"a first bundle of square RGB images whose side is a multiple of {PATCH}",
+            fix="leave --peer deit_s away",
+        )
+    return how.size[0]
+
+
+def _written(first: Manifest, size: int, precision: str, batch: int, folder: Path) -> Path:
+    """The bundle, in the form that its engine runs fastest."""
+    if first.target in ON_GPU:
+        return _exported(first, size, precision, batch, folder)
+    folder.mkdir(parents=True)
+    (example,) = (torch.from_numpy(array) for array in graph_inputs(first, batch).values())
+    attend = multi_head_attention if first.target == "onnx" else fused
+    model = _Logits(FromPixels(deit_s(size, attend), first)).eval()
+    if first.target == "onnx":
+        onnx_file(model, example, folder / "model.onnx", first.inputs[0].name)
+    else:
+        openvino_file(model, example, folder / "model.xml", first.inputs[0].name)
+    logits = torch.empty(batch, deit_s(size).head.out_features)
+    write_manifest(folder, first, "deit_s", model, precision, {"logits": logits}, batch)
+    return folder
+
+
+def _exported(first: Manifest, size: int, precision: str, batch: int, folder: Path) -> Path:
+    """As this project exports any model: TensorRT finds the attention in its parts."""
+    from hamsa_deploy.models.preprocessing import IMAGENET
+    from hamsa_deploy.pipeline import export
+    from hamsa_deploy.samples import photos
+
+    how = first.preprocessing
+    assert how is not None
+    normalise = "uint8" if how.normalise == "graph" else "float32"
+    bundle = export(
+        deit_s(size),
+        to=first.target,
+        precision=precision,
+        name="deit_s",
+        preprocessing=IMAGENET.resized_to((size, size)),
+        input_dtype=normalise,
+        batch=batch,
+        data=photos(),
+        output=folder,
+        require_plan=True,
+    )
+    return bundle.folder
