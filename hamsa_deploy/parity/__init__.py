@@ -1,5 +1,5 @@
 """Does the bundle compute what the PyTorch model computes?"""
 
-from hamsa_deploy.parity.comparison import ParityReport, check_parity
+from hamsa_deploy.parity.comparison import ParityReport, check_against, check_parity
 
-__all__ = ["ParityReport", "check_parity"]
+__all__ = ["ParityReport", "check_against", "check_parity"]

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +21,19 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.onnx_entrance import OnnxFile, OnnxReferee
 from hamsa_deploy.outputs import names_of
-from hamsa_deploy.parity.metrics import (
-    THRESHOLDS,
-    Thresholds,
-    check_comparable,
-    cosines,
-    relative_errors,
-    same_top1,
-    top1_margins,
-)
+from hamsa_deploy.parity.agreement import Agreement, agreement_of, has_classes
+from hamsa_deploy.parity.limits import failures_of, way_out
+from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds, check_comparable
 from hamsa_deploy.parity.native import wider_thresholds
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
-from hamsa_runtime.errors import ParityError
+from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import inputs_from_images
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.modules import MODULES
 
+WORST = 10  # images that a report lists for each output
 CHUNK = 8  # images at a time: bounds memory at 1248 pixels, and is still a batch for small models
 
 Arrays = dict[str, np.ndarray]
@@ -56,6 +51,9 @@ class ParityReport:
         failures: one sentence for each metric outside its threshold.
         engine: what ran the bundle, if that was not its own engine.
         note: why the thresholds are not those of the precision; empty if they are.
+        agreements: output name -> what was found for each image. Not part of the manifest.
+        image_names: of the images in the same order, where they have any.
+        precision: of the bundle.
     """
 
     reference: str
@@ -65,6 +63,9 @@ class ParityReport:
     failures: list[str]
     engine: str | None = None
     note: str = ""
+    agreements: Mapping[str, Agreement] = field(default_factory=dict, repr=False)
+    image_names: Sequence[str] = field(default=(), repr=False)
+    precision: str = ""
 
     @property
     def passed(self) -> bool:
@@ -84,7 +85,31 @@ class ParityReport:
 
     def to_json(self) -> str:
         """The report as JSON text."""
-        return json.dumps({**self.as_manifest(), "failures": self.failures}, indent=2)
+        return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain values: what the manifest has, the failures, and the worst images of each output."""
+        worst = {name: [self._image(name, i) for i in each.worst(WORST)] for name, each in self.agreements.items()}
+        return {**self.as_manifest(), "failures": self.failures, "worst_images": worst}
+
+    def image_name(self, index: int) -> str:
+        """What an image is called: by its file, or by its number."""
+        return self.image_names[index] if self.image_names else str(index)
+
+    def _image(self, output: str, index: int) -> dict[str, Any]:
+        found = self.agreements[output]
+        row: dict[str, Any] = {
+            "index": index,
+            "name": self.image_name(index),
+            "relative_error": float(found.relative_error[index]),
+            "cosine": float(found.cosine[index]),
+        }
+        if found.prediction is not None and found.reference_prediction is not None:
+            row["prediction"] = int(found.prediction[index])
+            row["reference_prediction"] = int(found.reference_prediction[index])
+        if found.classes is not None:
+            row["class"] = int(found.classes[index])
+        return row
 
     def require(self) -> None:
         """Raise ParityError if the verdict is negative."""
@@ -94,7 +119,7 @@ class ParityReport:
                 expected=", ".join(f"{k} {v:g}" for k, v in self.thresholds.as_dict().items()),
                 cause="the exported model does not compute what the original computes in this precision"
                 + (f". {self.note}" if self.note else ""),
-                fix="export with --fp32 to see whether the precision is the cause",
+                fix=way_out(self.precision),
             )
 
 
@@ -105,6 +130,7 @@ def check_parity(
     *,
     thresholds: Thresholds | None = None,
     threads: int | None = None,
+    classes: Sequence[int] | None = None,
 ) -> ParityReport:
     """Compare a bundle with the model that it was exported from.
 
@@ -116,6 +142,7 @@ def check_parity(
         thresholds: by default those of the bundle's precision, or, where native transforms fail these, the
             `wider_thresholds` that ONNX Runtime's DFT makes necessary.
         threads: for the engine.
+        classes: the true class of each of `data`: then the accuracy of both is compared, too.
 
     Raises:
         ParityError: an output is NaN, empty or of another shape. (A mere difference is in the report.)
@@ -124,14 +151,54 @@ def check_parity(
     manifest = open_bundle(bundle).manifest
     name, expected = outputs_of_model(model, data, manifest)
     found = outputs_of_bundle(bundle, data, threads)
-    report = compare(found, expected, thresholds or THRESHOLDS[manifest.precision], name)
+    report = compare(found, expected, thresholds or THRESHOLDS[manifest.precision], name, classes)
     engine = stand_in(manifest)
     on_onnxruntime = manifest.target == "onnx" or engine == "onnxruntime"
     wider = wider_thresholds(manifest) if on_onnxruntime and thresholds is None and not report.passed else None
     if wider is not None:
         limits, note = wider
-        report = dataclasses.replace(compare(found, expected, limits, name), note=note)
-    return dataclasses.replace(report, engine=engine)
+        report = dataclasses.replace(compare(found, expected, limits, name, classes), note=note)
+    return _described(report, manifest, data)
+
+
+def check_against(
+    bundle: str | Path,
+    other: str | Path,
+    data: Any,
+    *,
+    thresholds: Thresholds | None = None,
+    threads: int | None = None,
+    classes: Sequence[int] | None = None,
+) -> ParityReport:
+    """Compare a bundle with another one, whose outputs are the reference; each prepares the images its own way.
+
+    Args:
+        bundle, data, threads, classes: as for `check_parity`.
+        other: the folder of the reference.
+        thresholds: by default those of the lower precision of both.
+
+    Raises:
+        ParityError, InputError: as `check_parity`.
+    """
+    manifest, before = open_bundle(bundle).manifest, open_bundle(other).manifest
+    lower = max(manifest.precision, before.precision, key=list(THRESHOLDS).index)
+    name = f"{before.name} for {before.target}, {before.precision}"
+    found, expected = outputs_of_bundle(bundle, data, threads), outputs_of_bundle(other, data, threads)
+    report = compare(found, expected, thresholds or THRESHOLDS[lower], name, classes)
+    return _described(report, manifest, data)
+
+
+def _described(report: ParityReport, manifest: Manifest, data: Any) -> ParityReport:
+    return dataclasses.replace(
+        report, engine=stand_in(manifest), precision=manifest.precision, image_names=_image_names(data)
+    )
+
+
+def _image_names(data: Any) -> list[str]:
+    """Of images from files; with the folder, which may be the class."""
+    if not isinstance(data, Sequence) or not all(isinstance(each, str | Path) for each in data):
+        return []
+    return ["/".join(Path(each).parts[-2:]) for each in data]
 
 
 def outputs_of_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[str, Arrays]:
@@ -152,47 +219,41 @@ def stand_in(manifest: Manifest) -> str | None:
     return "onnxruntime" if needs_gpu and not has_gpu() else None
 
 
-def compare(found: Arrays, expected: Arrays, thresholds: Thresholds, reference: str) -> ParityReport:
-    """Compare outputs by name; the first dimension counts the images."""
+def compare(
+    found: Arrays,
+    expected: Arrays,
+    thresholds: Thresholds,
+    reference: str,
+    classes: Sequence[int] | None = None,
+) -> ParityReport:
+    """Compare outputs by name; the first dimension counts the images, of which `classes` are the true ones."""
     if set(found) != set(expected):
         raise ParityError(f"outputs {sorted(found)}", expected=f"{sorted(expected)}, as {reference} computes")
-    metrics: dict[str, dict[str, float]] = {}
+    agreements: dict[str, Agreement] = {}
     failures: list[str] = []
     for name, b in expected.items():
         check_comparable(name, found[name], b, reference)
-        metrics[name] = _metrics_of(name, found[name], b, thresholds)
-        failures += _failures_of(name, metrics[name], thresholds)
-    return ParityReport(reference, len(next(iter(expected.values()))), metrics, thresholds, failures)
+        true = _checked_classes(classes, name, b)
+        agreements[name] = agreement_of(name, found[name], b, thresholds, true)
+        failures += failures_of(name, agreements[name], thresholds)
+    metrics = {name: agreement.metrics for name, agreement in agreements.items()}
+    images = len(next(iter(expected.values())))
+    return ParityReport(reference, images, metrics, thresholds, failures, agreements=agreements)
 
 
-def _metrics_of(name: str, a: np.ndarray, b: np.ndarray, thresholds: Thresholds) -> dict[str, float]:
-    metrics = {
-        "max_relative_error": float(relative_errors(a, b).max()),
-        "cosine": float(cosines(a, b).min()),
-    }
-    if name == "logits" and b.ndim == 2 and b.shape[1] > 1:
-        same = same_top1(a, b)
-        ties = ~same & (top1_margins(b) < thresholds.tie)
-        metrics |= {
-            "top1": float(same.mean()),
-            "top1_ties": int(ties.sum()),
-            "top1_decided": float((same | ties).mean()),
-        }
-    return metrics
-
-
-def _failures_of(name: str, metrics: Mapping[str, float], thresholds: Thresholds) -> list[str]:
-    failures = []
-    if not metrics["max_relative_error"] <= thresholds.max_relative_error:
-        failures.append(
-            f"{name}: max relative error {metrics['max_relative_error']:.2g} > {thresholds.max_relative_error:g}"
+def _checked_classes(classes: Sequence[int] | None, name: str, output: np.ndarray) -> Sequence[int] | None:
+    """The true classes, where the output has classes."""
+    if classes is None or not has_classes(name, output):
+        return None
+    if len(classes) != len(output):
+        raise InputError(f"{len(classes)} true classes for {len(output)} inputs", expected="one for each input")
+    if not 0 <= min(classes) <= max(classes) < output.shape[1]:
+        raise InputError(
+            f"true classes from {min(classes)} to {max(classes)} for a model with {output.shape[1]}",
+            expected=f"numbers from 0 to {output.shape[1] - 1}, in order of the logits",
+            cause="data of another task, or labels that count from 1",
         )
-    if not metrics["cosine"] >= thresholds.cosine:
-        failures.append(f"{name}: cosine {metrics['cosine']:.6f} < {thresholds.cosine:g}")
-    decided = metrics.get("top1_decided")
-    if decided is not None and not decided >= thresholds.top1:
-        failures.append(f"{name}: top-1 agreement {decided:.3f} < {thresholds.top1:g}, ties aside")
-    return failures
+    return classes
 
 
 def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
