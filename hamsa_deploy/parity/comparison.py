@@ -151,7 +151,7 @@ def check_parity(
     manifest = open_bundle(bundle).manifest
     name, expected = outputs_of_model(model, data, manifest)
     found = outputs_of_bundle(bundle, data, threads)
-    report = compare(found, expected, thresholds or THRESHOLDS[manifest.precision], name, classes)
+    report = compare(found, expected, thresholds or usual_thresholds(manifest), name, classes)
     engine = stand_in(manifest)
     on_onnxruntime = manifest.target == "onnx" or engine == "onnxruntime"
     wider = wider_thresholds(manifest) if on_onnxruntime and thresholds is None and not report.passed else None
@@ -181,11 +181,15 @@ def check_against(
         ParityError, InputError: as `check_parity`.
     """
     manifest, before = open_bundle(bundle).manifest, open_bundle(other).manifest
-    lower = max(manifest.precision, before.precision, key=list(THRESHOLDS).index)
     name = f"{before.name} for {before.target}, {before.precision}"
     found, expected = outputs_of_bundle(bundle, data, threads), outputs_of_bundle(other, data, threads)
-    report = compare(found, expected, thresholds or THRESHOLDS[lower], name, classes)
+    report = compare(found, expected, thresholds or usual_thresholds(manifest, before), name, classes)
     return _described(report, manifest, data)
+
+
+def usual_thresholds(manifest: Manifest, *others: Manifest) -> Thresholds:
+    """Those of a bundle's precision; for several, those of the lowest."""
+    return THRESHOLDS[max((each.precision for each in (manifest, *others)), key=list(THRESHOLDS).index)]
 
 
 def _described(report: ParityReport, manifest: Manifest, data: Any) -> ParityReport:
