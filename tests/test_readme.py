@@ -51,7 +51,8 @@ def run(command: list[str], folder: Path) -> str:
 
 def test_the_readme_has_commands():
     assert len(COMMANDS) >= 5
-    assert {command.split()[0] for command in COMMANDS} == {"hamsa-export", "hamsa-doctor"}  # hamsa-build: on a device
+    assert {command.split()[0] for command in COMMANDS} == {"hamsa-export", "hamsa-parity", "hamsa-doctor"}
+    # hamsa-build: on a device
 
 
 def test_the_commands_and_then_the_programs_work(folder):

@@ -141,12 +141,12 @@ def _classes(options: Any, manifest: Manifest, labels: Sequence[str] | None) -> 
         _check_arrays(options)
         return None
     width = _number_of_classes(manifest)
-    if options.data is None:
-        return sample_classes(manifest.name) if width else None
     if labels is not None and width is not None and len(labels) != width:
         raise InputError(
             f"{len(labels)} labels for a model with {width} classes", expected=f"{width}, in order of the logits"
         )
+    if options.data is None:
+        return sample_classes(manifest.name) if width else None
     classes = read_classes(options.data, labels) if width else None
     if classes is not None and labels is None and options.data.is_dir() and max(classes) + 1 != width:
         raise InputError(

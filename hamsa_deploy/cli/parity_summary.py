@@ -163,7 +163,7 @@ def _class_name(request: ParityRequest, number: int) -> str:
 def _verdict(request: ParityRequest, report: ParityReport) -> Text:
     if report.passed:
         limits = f"the limits of {request.manifest.precision}" if request.thresholds is None else "the limits given"
-        text = f"the bundle computes what its reference computes, within {limits}"
+        text = f"the bundle agrees with its reference, within {limits}"
         return Text.assemble(("✓ PASSED  ", "bold green"), text)
     lines = "\n          ".join(report.failures)
     return Text.assemble(("✗ FAILED  ", "bold red"), lines, ("\nTry       ", "bold"), way_out(report.precision))

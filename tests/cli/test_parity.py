@@ -79,7 +79,7 @@ def test_the_table_says_what_was_compared_and_by_which_limits(exported: Export, 
     assert "images 360, built-in samples" in text
     assert "at most 5e-05" in text
     assert "95 % interval -1.06 to +1.06" in text
-    assert "✓ PASSED the bundle computes what its reference computes, within the limits of fp32" in text
+    assert "✓ PASSED the bundle agrees with its reference, within the limits of fp32" in text
 
 
 def test_a_limit_that_is_not_kept_exits_with_3_and_shows_the_worst_images(exported: Export, capsys: Captured) -> None:
@@ -129,6 +129,12 @@ def test_a_folder_for_each_class_tells_the_accuracy(bundle: Path, tmp_path: Path
     refused = answer(capsys, bundle, "--data", tmp_path / "data")
     assert refused["exit_code"] == 2
     assert "--labels" in refused["error"]["fix"]
+
+
+def test_labels_must_be_as_many_as_classes(bundle: Path, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "two.txt").write_text("cat\ndog\n")
+    refused = answer(capsys, bundle, "--labels", tmp_path / "two.txt")
+    assert (refused["exit_code"], refused["error"]["found"]) == (2, "2 labels for a model with 10 classes")
 
 
 def test_folders_without_names_must_be_as_many_as_classes(bundle: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -29,6 +29,11 @@ def test_neighbours_on_a_circle() -> None:
     np.testing.assert_array_equal(neighbours(points, 2), [[1, 2], [0, 2], [1, 0], [2, 1]])
 
 
+def test_an_image_is_not_its_own_neighbour_even_where_all_others_are_opposite() -> None:
+    opposite = np.array([[1.0, 0], [-1, 0], [-2, 0]])
+    np.testing.assert_array_equal(neighbours(opposite, 2), [[1, 2], [2, 0], [1, 0]])
+
+
 def test_neighbours_are_those_of_scikit_learn(embeddings: tuple[np.ndarray, np.ndarray]) -> None:
     np.testing.assert_array_equal(neighbours(embeddings[1], 10), by_scikit_learn(embeddings[1], 10))
 
