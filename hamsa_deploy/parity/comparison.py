@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,10 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.onnx_entrance import OnnxFile, OnnxReferee
 from hamsa_deploy.outputs import names_of
 from hamsa_deploy.parity.agreement import Agreement, agreement_of, has_classes
-from hamsa_deploy.parity.limits import failures_of, way_out
+from hamsa_deploy.parity.limits import failures_of
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds, check_comparable
 from hamsa_deploy.parity.native import wider_thresholds
+from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError, ParityError
@@ -33,94 +32,9 @@ from hamsa_runtime.preprocess import inputs_from_images
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.modules import MODULES
 
-WORST = 10  # images that a report lists for each output
 CHUNK = 8  # images at a time: bounds memory at 1248 pixels, and is still a batch for small models
 
 Arrays = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class ParityReport:
-    """The result of a comparison.
-
-    Attributes:
-        reference: what was compared with.
-        images: number of images.
-        metrics: output name -> metric name -> value.
-        thresholds: what the verdict was taken by.
-        failures: one sentence for each metric outside its threshold.
-        engine: what ran the bundle, if that was not its own engine.
-        note: why the thresholds are not those of the precision; empty if they are.
-        agreements: output name -> what was found for each image. Not part of the manifest.
-        image_names: of the images in the same order, where they have any.
-        precision: of the bundle.
-    """
-
-    reference: str
-    images: int
-    metrics: dict[str, dict[str, float]]
-    thresholds: Thresholds
-    failures: list[str]
-    engine: str | None = None
-    note: str = ""
-    agreements: Mapping[str, Agreement] = field(default_factory=dict, repr=False)
-    image_names: Sequence[str] = field(default=(), repr=False)
-    precision: str = ""
-
-    @property
-    def passed(self) -> bool:
-        return not self.failures
-
-    def as_manifest(self) -> dict[str, Any]:
-        """The report as the bundle's manifest stores it."""
-        return {
-            "reference": self.reference,
-            "images": self.images,
-            "metrics": self.metrics,
-            "thresholds": self.thresholds.as_dict(),
-            "passed": self.passed,
-            "engine": self.engine,
-            "note": self.note,
-        }
-
-    def to_json(self) -> str:
-        """The report as JSON text."""
-        return json.dumps(self.as_dict(), indent=2, allow_nan=False)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as plain values: what the manifest has, the failures, and the worst images of each output."""
-        worst = {name: [self._image(name, i) for i in each.worst(WORST)] for name, each in self.agreements.items()}
-        return {**self.as_manifest(), "failures": self.failures, "worst_images": worst}
-
-    def image_name(self, index: int) -> str:
-        """What an image is called: by its file, or by its number."""
-        return self.image_names[index] if self.image_names else str(index)
-
-    def _image(self, output: str, index: int) -> dict[str, Any]:
-        found = self.agreements[output]
-        row: dict[str, Any] = {
-            "index": index,
-            "name": self.image_name(index),
-            "relative_error": float(found.relative_error[index]),
-            "cosine": float(found.cosine[index]),
-        }
-        if found.prediction is not None and found.reference_prediction is not None:
-            row["prediction"] = int(found.prediction[index])
-            row["reference_prediction"] = int(found.reference_prediction[index])
-        if found.classes is not None:
-            row["class"] = int(found.classes[index])
-        return row
-
-    def require(self) -> None:
-        """Raise ParityError if the verdict is negative."""
-        if not self.passed:
-            raise ParityError(
-                "parity failed: " + "; ".join(self.failures),
-                expected=", ".join(f"{k} {v:g}" for k, v in self.thresholds.as_dict().items()),
-                cause="the exported model does not compute what the original computes in this precision"
-                + (f". {self.note}" if self.note else ""),
-                fix=way_out(self.precision),
-            )
 
 
 def check_parity(
@@ -150,7 +64,7 @@ def check_parity(
     """
     manifest = open_bundle(bundle).manifest
     name, expected = outputs_of_model(model, data, manifest)
-    found = outputs_of_bundle(bundle, data, threads)
+    found, ran_on = _run(bundle, data, threads)
     report = compare(found, expected, thresholds or usual_thresholds(manifest), name, classes)
     engine = stand_in(manifest)
     on_onnxruntime = manifest.target == "onnx" or engine == "onnxruntime"
@@ -158,7 +72,7 @@ def check_parity(
     if wider is not None:
         limits, note = wider
         report = dataclasses.replace(compare(found, expected, limits, name, classes), note=note)
-    return _described(report, manifest, data)
+    return _described(report, manifest, data, ran_on)
 
 
 def check_against(
@@ -182,9 +96,10 @@ def check_against(
     """
     manifest, before = open_bundle(bundle).manifest, open_bundle(other).manifest
     name = f"{before.name} for {before.target}, {before.precision}"
-    found, expected = outputs_of_bundle(bundle, data, threads), outputs_of_bundle(other, data, threads)
+    found, ran_on = _run(bundle, data, threads)
+    expected = outputs_of_bundle(other, data, threads)
     report = compare(found, expected, thresholds or usual_thresholds(manifest, before), name, classes)
-    return _described(report, manifest, data)
+    return _described(report, manifest, data, ran_on)
 
 
 def usual_thresholds(manifest: Manifest, *others: Manifest) -> Thresholds:
@@ -192,9 +107,13 @@ def usual_thresholds(manifest: Manifest, *others: Manifest) -> Thresholds:
     return THRESHOLDS[max((each.precision for each in (manifest, *others)), key=list(THRESHOLDS).index)]
 
 
-def _described(report: ParityReport, manifest: Manifest, data: Any) -> ParityReport:
+def _described(report: ParityReport, manifest: Manifest, data: Any, ran_on: Mapping[str, str]) -> ParityReport:
     return dataclasses.replace(
-        report, engine=stand_in(manifest), precision=manifest.precision, image_names=_image_names(data)
+        report,
+        engine=stand_in(manifest),
+        precision=manifest.precision,
+        image_names=_image_names(data),
+        ran_on=ran_on,
     )
 
 
@@ -213,8 +132,13 @@ def outputs_of_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest)
 
 def outputs_of_bundle(bundle: str | Path, data: Any, threads: int | None = None) -> Arrays:
     """What a bundle computes for all of the data, by output name."""
+    return _run(bundle, data, threads)[0]
+
+
+def _run(bundle: str | Path, data: Any, threads: int | None) -> tuple[Arrays, dict[str, str]]:
+    """What a bundle computes, and what the engine says about itself."""
     with Engine(bundle, threads=threads, backend=stand_in(open_bundle(bundle).manifest)) as engine:
-        return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)])
+        return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)]), engine.describe()
 
 
 def stand_in(manifest: Manifest) -> str | None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from hamsa_deploy.parity.agreement import agreement_of
-from hamsa_deploy.parity.comparison import ParityReport, compare
+from hamsa_deploy.parity.comparison import compare
 from hamsa_deploy.parity.limits import swapped_classes, way_out
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
+from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_runtime.errors import InputError, ParityError
 
 ANYTHING = Thresholds(max_relative_error=1e9, cosine=-1, top1=0)
