@@ -124,7 +124,7 @@ def _reference_text(options: Any, manifest: Manifest, other: Manifest | None) ->
     model = manifest.model
     if is_onnx_file(model):
         return f"{model.reference} in float64, by onnx.reference"
-    weights = "random weights" if ":" not in model.reference else "the factory's weights"
+    weights = "random weights" if ":" not in model.reference else "weights as the factory makes them"
     if model.weights is not None:
         weights = f"{model.weights.file}, sha256 {model.weights.sha256[:12]}"
     return f"{model.reference} in PyTorch, {weights}"
