@@ -52,7 +52,7 @@ def run(command: list[str], folder: Path) -> str:
 def test_the_readme_has_commands():
     assert len(COMMANDS) >= 5
     found = {command.split()[0] for command in COMMANDS}
-    assert found == {"hamsa-export", "hamsa-doctor", "hamsa-bench"}  # hamsa-build: on a device
+    assert found == {"hamsa-export", "hamsa-parity", "hamsa-doctor", "hamsa-bench"}  # hamsa-build: on a device
 
 
 def test_the_commands_and_then_the_programs_work(folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -124,10 +125,24 @@ def batch_profile(text: str) -> tuple[int, int, int]:
 
 def points(text: str) -> float:
     """Percentage points, from 0 to 100."""
+    return _number(text, 0, 100, "a number of percentage points from 0 to 100, such as 0.5")
+
+
+def share(text: str) -> float:
+    """A share of a whole, from 0 to 1."""
+    return _number(text, 0, 1, "a number from 0 to 1, such as 0.99")
+
+
+def amount(text: str) -> float:
+    """A number that is not below 0."""
+    return _number(text, 0, float("inf"), "a number of at least 0, such as 1e-3")
+
+
+def _number(text: str, smallest: float, largest: float, expected: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of percentage points from 0 to 100, such as 0.5")
+        value = float("nan")
+    if not smallest <= value <= largest or math.isinf(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return value

@@ -35,11 +35,11 @@ NOT_IN_A_RECIPE = ("recipe", "help", "version", "json", "quiet", "verbose")
 class RecipeParser(Parser):
     """A parser with `--recipe FILE`; what stands on the command line goes before what stands in the file."""
 
-    def add_recipe(self) -> None:
-        """The option itself."""
+    def add_recipe(self, example: str = 'to = "openvino" or precision = "int8"') -> None:
+        """The option itself; the example is two lines of a recipe for this command."""
         self.add_argument_group("recipe").add_argument(
             "--recipe", type=Path, metavar="FILE",
-            help="a TOML file of these options by their long names, such as to = \"openvino\" or precision = \"int8\"; "
+            help=f"a TOML file of these options by their long names, such as {example}; "
                  "options on the command line override it; paths in it are relative to the current folder",
         )  # fmt: skip
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +19,14 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.onnx_entrance import OnnxFile, OnnxReferee
 from hamsa_deploy.outputs import names_of
-from hamsa_deploy.parity.metrics import (
-    THRESHOLDS,
-    Thresholds,
-    check_comparable,
-    cosines,
-    relative_errors,
-    same_top1,
-    top1_margins,
-)
+from hamsa_deploy.parity.agreement import Agreement, agreement_of, has_classes
+from hamsa_deploy.parity.limits import failures_of
+from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds, check_comparable
 from hamsa_deploy.parity.native import wider_thresholds
+from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
-from hamsa_runtime.errors import ParityError
+from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import inputs_from_images
 from hamsa_runtime.tensorrt.gpu import has_gpu
@@ -44,60 +37,6 @@ CHUNK = 8  # images at a time: bounds memory at 1248 pixels, and is still a batc
 Arrays = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class ParityReport:
-    """The result of a comparison.
-
-    Attributes:
-        reference: what was compared with.
-        images: number of images.
-        metrics: output name -> metric name -> value.
-        thresholds: what the verdict was taken by.
-        failures: one sentence for each metric outside its threshold.
-        engine: what ran the bundle, if that was not its own engine.
-        note: why the thresholds are not those of the precision; empty if they are.
-    """
-
-    reference: str
-    images: int
-    metrics: dict[str, dict[str, float]]
-    thresholds: Thresholds
-    failures: list[str]
-    engine: str | None = None
-    note: str = ""
-
-    @property
-    def passed(self) -> bool:
-        return not self.failures
-
-    def as_manifest(self) -> dict[str, Any]:
-        """The report as the bundle's manifest stores it."""
-        return {
-            "reference": self.reference,
-            "images": self.images,
-            "metrics": self.metrics,
-            "thresholds": self.thresholds.as_dict(),
-            "passed": self.passed,
-            "engine": self.engine,
-            "note": self.note,
-        }
-
-    def to_json(self) -> str:
-        """The report as JSON text."""
-        return json.dumps({**self.as_manifest(), "failures": self.failures}, indent=2)
-
-    def require(self) -> None:
-        """Raise ParityError if the verdict is negative."""
-        if not self.passed:
-            raise ParityError(
-                "parity failed: " + "; ".join(self.failures),
-                expected=", ".join(f"{k} {v:g}" for k, v in self.thresholds.as_dict().items()),
-                cause="the exported model does not compute what the original computes in this precision"
-                + (f". {self.note}" if self.note else ""),
-                fix="export with --fp32 to see whether the precision is the cause",
-            )
-
-
 def check_parity(
     bundle: str | Path,
     model: nn.Module | OnnxFile,
@@ -105,6 +44,7 @@ def check_parity(
     *,
     thresholds: Thresholds | None = None,
     threads: int | None = None,
+    classes: Sequence[int] | None = None,
 ) -> ParityReport:
     """Compare a bundle with the model that it was exported from.
 
@@ -116,6 +56,7 @@ def check_parity(
         thresholds: by default those of the bundle's precision, or, where native transforms fail these, the
             `wider_thresholds` that ONNX Runtime's DFT makes necessary.
         threads: for the engine.
+        classes: the true class of each of `data`: then the accuracy of both is compared, too.
 
     Raises:
         ParityError: an output is NaN, empty or of another shape. (A mere difference is in the report.)
@@ -123,15 +64,64 @@ def check_parity(
     """
     manifest = open_bundle(bundle).manifest
     name, expected = outputs_of_model(model, data, manifest)
-    found = outputs_of_bundle(bundle, data, threads)
-    report = compare(found, expected, thresholds or THRESHOLDS[manifest.precision], name)
+    found, ran_on = _run(bundle, data, threads)
+    report = compare(found, expected, thresholds or usual_thresholds(manifest), name, classes)
     engine = stand_in(manifest)
     on_onnxruntime = manifest.target == "onnx" or engine == "onnxruntime"
     wider = wider_thresholds(manifest) if on_onnxruntime and thresholds is None and not report.passed else None
     if wider is not None:
         limits, note = wider
-        report = dataclasses.replace(compare(found, expected, limits, name), note=note)
-    return dataclasses.replace(report, engine=engine)
+        report = dataclasses.replace(compare(found, expected, limits, name, classes), note=note)
+    return _described(report, manifest, data, ran_on)
+
+
+def check_against(
+    bundle: str | Path,
+    other: str | Path,
+    data: Any,
+    *,
+    thresholds: Thresholds | None = None,
+    threads: int | None = None,
+    classes: Sequence[int] | None = None,
+) -> ParityReport:
+    """Compare a bundle with another one, whose outputs are the reference; each prepares the images its own way.
+
+    Args:
+        bundle, data, threads, classes: as for `check_parity`.
+        other: the folder of the reference.
+        thresholds: by default those of the lower precision of both.
+
+    Raises:
+        ParityError, InputError: as `check_parity`.
+    """
+    manifest, before = open_bundle(bundle).manifest, open_bundle(other).manifest
+    name = f"{before.name} for {before.target}, {before.precision}"
+    found, ran_on = _run(bundle, data, threads)
+    expected = outputs_of_bundle(other, data, threads)
+    report = compare(found, expected, thresholds or usual_thresholds(manifest, before), name, classes)
+    return _described(report, manifest, data, ran_on)
+
+
+def usual_thresholds(manifest: Manifest, *others: Manifest) -> Thresholds:
+    """Those of a bundle's precision; for several, those of the lowest."""
+    return THRESHOLDS[max((each.precision for each in (manifest, *others)), key=list(THRESHOLDS).index)]
+
+
+def _described(report: ParityReport, manifest: Manifest, data: Any, ran_on: Mapping[str, str]) -> ParityReport:
+    return dataclasses.replace(
+        report,
+        engine=stand_in(manifest),
+        precision=manifest.precision,
+        image_names=_image_names(data),
+        ran_on=ran_on,
+    )
+
+
+def _image_names(data: Any) -> list[str]:
+    """Of images from files; with the folder, which may be the class."""
+    if not isinstance(data, Sequence) or not all(isinstance(each, str | Path) for each in data):
+        return []
+    return ["/".join(Path(each).parts[-2:]) for each in data]
 
 
 def outputs_of_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[str, Arrays]:
@@ -142,8 +132,13 @@ def outputs_of_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest)
 
 def outputs_of_bundle(bundle: str | Path, data: Any, threads: int | None = None) -> Arrays:
     """What a bundle computes for all of the data, by output name."""
+    return _run(bundle, data, threads)[0]
+
+
+def _run(bundle: str | Path, data: Any, threads: int | None) -> tuple[Arrays, dict[str, str]]:
+    """What a bundle computes, and what the engine says about itself."""
     with Engine(bundle, threads=threads, backend=stand_in(open_bundle(bundle).manifest)) as engine:
-        return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)])
+        return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)]), engine.describe()
 
 
 def stand_in(manifest: Manifest) -> str | None:
@@ -152,47 +147,41 @@ def stand_in(manifest: Manifest) -> str | None:
     return "onnxruntime" if needs_gpu and not has_gpu() else None
 
 
-def compare(found: Arrays, expected: Arrays, thresholds: Thresholds, reference: str) -> ParityReport:
-    """Compare outputs by name; the first dimension counts the images."""
+def compare(
+    found: Arrays,
+    expected: Arrays,
+    thresholds: Thresholds,
+    reference: str,
+    classes: Sequence[int] | None = None,
+) -> ParityReport:
+    """Compare outputs by name; the first dimension counts the images, of which `classes` are the true ones."""
     if set(found) != set(expected):
         raise ParityError(f"outputs {sorted(found)}", expected=f"{sorted(expected)}, as {reference} computes")
-    metrics: dict[str, dict[str, float]] = {}
+    agreements: dict[str, Agreement] = {}
     failures: list[str] = []
     for name, b in expected.items():
         check_comparable(name, found[name], b, reference)
-        metrics[name] = _metrics_of(name, found[name], b, thresholds)
-        failures += _failures_of(name, metrics[name], thresholds)
-    return ParityReport(reference, len(next(iter(expected.values()))), metrics, thresholds, failures)
+        true = _checked_classes(classes, name, b)
+        agreements[name] = agreement_of(name, found[name], b, thresholds, true)
+        failures += failures_of(name, agreements[name], thresholds)
+    metrics = {name: agreement.metrics for name, agreement in agreements.items()}
+    images = len(next(iter(expected.values())))
+    return ParityReport(reference, images, metrics, thresholds, failures, agreements=agreements)
 
 
-def _metrics_of(name: str, a: np.ndarray, b: np.ndarray, thresholds: Thresholds) -> dict[str, float]:
-    metrics = {
-        "max_relative_error": float(relative_errors(a, b).max()),
-        "cosine": float(cosines(a, b).min()),
-    }
-    if name == "logits" and b.ndim == 2 and b.shape[1] > 1:
-        same = same_top1(a, b)
-        ties = ~same & (top1_margins(b) < thresholds.tie)
-        metrics |= {
-            "top1": float(same.mean()),
-            "top1_ties": int(ties.sum()),
-            "top1_decided": float((same | ties).mean()),
-        }
-    return metrics
-
-
-def _failures_of(name: str, metrics: Mapping[str, float], thresholds: Thresholds) -> list[str]:
-    failures = []
-    if not metrics["max_relative_error"] <= thresholds.max_relative_error:
-        failures.append(
-            f"{name}: max relative error {metrics['max_relative_error']:.2g} > {thresholds.max_relative_error:g}"
+def _checked_classes(classes: Sequence[int] | None, name: str, output: np.ndarray) -> Sequence[int] | None:
+    """The true classes, where the output has classes."""
+    if classes is None or not has_classes(name, output):
+        return None
+    if len(classes) != len(output):
+        raise InputError(f"{len(classes)} true classes for {len(output)} inputs", expected="one for each input")
+    if not 0 <= min(classes) <= max(classes) < output.shape[1]:
+        raise InputError(
+            f"true classes from {min(classes)} to {max(classes)} for a model with {output.shape[1]}",
+            expected=f"numbers from 0 to {output.shape[1] - 1}, in order of the logits",
+            cause="data of another task, or labels that count from 1",
         )
-    if not metrics["cosine"] >= thresholds.cosine:
-        failures.append(f"{name}: cosine {metrics['cosine']:.6f} < {thresholds.cosine:g}")
-    decided = metrics.get("top1_decided")
-    if decided is not None and not decided >= thresholds.top1:
-        failures.append(f"{name}: top-1 agreement {decided:.3f} < {thresholds.top1:g}, ties aside")
-    return failures
+    return classes
 
 
 def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:

@@ -1,13 +1,21 @@
-"""How far two outputs are apart, image by image.
+"""How far two outputs are apart, for outputs of any shape.
 
-For one output, a the exported model's values and b the reference's, over image i:
+For one output with N images of n values each, a (N, n) what the exported model computes and b (N, n) what the reference
+computes, i an image and j a value:
 
-    max_relative_error   max_i  max|a_i - b_i| / max|b_i|
-    cosine               min_i  a_i . b_i / (|a_i| |b_i|)
-    top1                 share of images with argmax a_i = argmax b_i
+    absolute error   e_ij = |a_ij - b_ij|
+    relative error   r_ij = e_ij / s_i,   s_i = max_j |b_ij|          (s_i = 1 where b_i is all zero)
+    cosine           c_i  = a_i . b_i / (|a_i| |b_i|)                 (1 where both are zero, 0 where one is)
+    signal to noise  10 log10( sum_ij b_ij^2 / sum_ij e_ij^2 )  dB    (within +-MAX_DECIBELS)
+
+Errors are relative to the largest value of the image, not to each value: a value near zero has no meaningful relative
+error. A value of the summary is a maximum or mean over i and j, or for the cosine the minimum, the mean and p1, the
+first percentile over i (numpy's linear interpolation).
 
 A top-1 that differs is a *tie* where the reference itself cannot tell: where the margin between its two best classes
 is smaller than the precision can resolve. Ties are counted, and do not fail the verdict.
+
+What only logits and embeddings have is in `decisions` and `retrieval`.
 """
 
 from __future__ import annotations
@@ -17,6 +25,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from hamsa_runtime.errors import ParityError
+
+# Noise of less than one rounding of float64 is none: 20 log10(2^52). A limit, because JSON has no infinity.
+MAX_DECIBELS = 313.0
 
 
 @dataclass(frozen=True)
@@ -28,15 +39,21 @@ class Thresholds:
         cosine: smallest allowed, likewise.
         top1: smallest allowed share of images with the same top-1, ties left aside.
         tie: margin below which a top-1 that differs is a tie, relative to the largest logit.
+        signal_to_noise_db: smallest allowed, of any output; None for no limit.
+        max_drop: largest loss of accuracy allowed, in percentage points, where true classes are known; None for no
+            limit.
     """
 
     max_relative_error: float
     cosine: float
     top1: float
     tie: float = 0.0
+    signal_to_noise_db: float | None = None
+    max_drop: float | None = None
 
     def as_dict(self) -> dict[str, float]:
-        return asdict(self)
+        """The limits that there are."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 # fp32: engines differ by 1e-6 (summation order); a wrong norm, kernel or layout differs by 1e-2 and more.
@@ -53,28 +70,49 @@ THRESHOLDS = {
 
 
 def relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(images,): max|a - b| / max|b| of each image; an all-zero reference counts absolutely."""
-    scale = np.abs(_flat(expected)).max(axis=1, initial=0.0)
-    return np.abs(_flat(found) - _flat(expected)).max(axis=1, initial=0.0) / np.where(scale > 0, scale, 1.0)
+    """(N,): the largest r_ij of each image."""
+    return value_errors(found, expected)[0] / scales(expected)
+
+
+def value_errors(found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) each: the largest absolute error of an image, and its mean over the image's values."""
+    errors = np.abs(flat(found) - flat(expected))
+    return errors.max(axis=1, initial=0.0), errors.mean(axis=1)
+
+
+def scales(expected: np.ndarray) -> np.ndarray:
+    """(N,): s_i, what errors are relative to."""
+    largest = np.abs(flat(expected)).max(axis=1, initial=0.0)
+    return np.where(largest > 0, largest, 1.0)
+
+
+def signal_to_noise(found: np.ndarray, expected: np.ndarray) -> float:
+    """In dB, over all images and values; MAX_DECIBELS where there is no difference at all."""
+    signal = float(np.square(flat(expected)).sum())
+    noise = float(np.square(flat(found) - flat(expected)).sum())
+    if noise == 0:
+        return MAX_DECIBELS
+    ratio = signal / noise
+    return float(np.clip(10 * np.log10(ratio), -MAX_DECIBELS, MAX_DECIBELS)) if ratio > 0 else -MAX_DECIBELS
 
 
 def cosines(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(images,): cosine of the angle between both outputs of each image; 1 where both are zero."""
-    a, b = _flat(found), _flat(expected)
+    """(N,): cosine of the angle between both outputs of each image; 1 where both are zero."""
+    a, b = flat(found), flat(expected)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     both_zero = ~a.any(axis=1) & ~b.any(axis=1)
     return np.where(both_zero, 1.0, np.einsum("ij,ij->i", a, b) / np.where(norms > 0, norms, 1.0))
 
 
 def same_top1(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(images,): whether both have the same best class."""
+    """(N,): whether both have the same best class."""
     return np.asarray(found.argmax(axis=1) == expected.argmax(axis=1))
 
 
 def top1_margins(expected: np.ndarray) -> np.ndarray:
-    """(images,): distance of the reference's two best classes, relative to its largest value."""
-    two = np.sort(_flat(expected), axis=1)[:, -2:]
-    scale = np.abs(_flat(expected)).max(axis=1)
+    """(N,): distance of the reference's two best classes, relative to its largest value."""
+    two = np.sort(flat(expected), axis=1)[:, -2:]
+    scale = np.abs(flat(expected)).max(axis=1)
     return (two[:, -1] - two[:, 0]) / np.where(scale > 0, scale, 1.0)
 
 
@@ -97,5 +135,6 @@ def check_comparable(name: str, found: np.ndarray, expected: np.ndarray, referen
             )
 
 
-def _flat(array: np.ndarray) -> np.ndarray:
+def flat(array: np.ndarray) -> np.ndarray:
+    """(N, n) in float64."""
     return array.reshape(len(array), -1).astype(np.float64)

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cosine as cosine_distance
+from sklearn.metrics import max_error, mean_absolute_error, mean_squared_error
 
 from hamsa_deploy.parity.comparison import compare
-from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds, cosines, relative_errors
+from hamsa_deploy.parity.metrics import (
+    MAX_DECIBELS,
+    THRESHOLDS,
+    Thresholds,
+    cosines,
+    relative_errors,
+    signal_to_noise,
+    value_errors,
+)
 from hamsa_runtime.errors import ParityError
 
 B = np.array([[1.0, 2.0, 4.0], [0.5, -1.0, 0.25]], np.float32)
@@ -23,6 +33,47 @@ def test_cosines():
     np.testing.assert_allclose(cosines(np.array([[1.0, 0]]), np.array([[0, 1.0]])), [0])
     np.testing.assert_allclose(cosines(np.zeros((1, 2)), np.zeros((1, 2))), [1])
     np.testing.assert_allclose(cosines(np.zeros((1, 2)), np.ones((1, 2))), [0])
+
+
+def test_absolute_errors_by_hand_and_by_scikit_learn():
+    largest, mean = value_errors(B + np.array([[0, 0, 0.5], [0.25, 0, -0.25]]), B)
+    np.testing.assert_allclose(largest, [0.5, 0.25])
+    np.testing.assert_allclose(mean, [0.5 / 3, 0.5 / 3])
+    a, b = noisy((20, 30))
+    largest, mean = value_errors(a, b)
+    assert largest.max() == pytest.approx(max_error(b.ravel(), a.ravel()), rel=1e-12)
+    assert mean.mean() == pytest.approx(mean_absolute_error(b, a), rel=1e-12)
+
+
+def test_cosines_are_those_of_scipy():
+    a, b = noisy((20, 30))
+    np.testing.assert_allclose(cosines(a, b), [1 - cosine_distance(u, v) for u, v in zip(a, b, strict=True)])
+
+
+def test_signal_to_noise_by_hand_and_by_scikit_learn():
+    assert signal_to_noise(B * 1.1, B) == pytest.approx(20, abs=1e-5)  # a tenth of the amplitude; 1.1 is float32 here
+    a, b = noisy((20, 30))
+    judge = 10 * np.log10(np.square(b).mean() / mean_squared_error(b, a))
+    assert signal_to_noise(a, b) == pytest.approx(judge, rel=1e-12)
+
+
+def test_signal_to_noise_stays_finite():
+    silence = np.zeros((1, 3))
+    assert (signal_to_noise(B, B), signal_to_noise(silence, silence)) == (MAX_DECIBELS, MAX_DECIBELS)
+    assert signal_to_noise(silence + 1, silence) == -MAX_DECIBELS
+    assert signal_to_noise(np.full((1, 3), 1e150), np.full((1, 3), 1e-150)) == -MAX_DECIBELS
+
+
+def test_outputs_of_any_shape_are_compared_image_by_image():
+    a, b = noisy((4, 3, 2, 5))
+    np.testing.assert_array_equal(relative_errors(a, b), relative_errors(a.reshape(4, 30), b.reshape(4, 30)))
+
+
+def noisy(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """What an exported model and its reference could give."""
+    generator = np.random.default_rng(0)
+    expected = generator.standard_normal(shape)
+    return expected + 0.1 * generator.standard_normal(shape), expected
 
 
 def test_equal_outputs_pass_and_say_what_was_compared():

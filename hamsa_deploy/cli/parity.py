@@ -1,0 +1,112 @@
+"""`hamsa-parity`: does a bundle still compute what its original computes, on these images?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hamsa_deploy.cli.console import Stages, Terminal, run
+from hamsa_deploy.cli.parser import Parser, amount, points, share
+from hamsa_deploy.cli.recipe import RecipeParser
+from hamsa_runtime.errors import InputError, ParityError
+
+if TYPE_CHECKING:
+    from hamsa_deploy.cli.parity_request import ParityRequest
+    from hamsa_deploy.parity import ParityReport
+
+DESCRIPTION = (
+    "Runs a bundle and what it was made from on the same images, says how far they agree, and exits with 3 where that "
+    "is not far enough."
+)
+STAGES = {
+    "load": "load PyTorch, the reference and the images",
+    "compare": "run both, and compare their outputs",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code: 3 if the bundle fails."""
+    return run(_parser(), _parity, argv)
+
+
+# fmt: off
+def _parser() -> Parser:
+    parser = RecipeParser("hamsa-parity", DESCRIPTION)
+    # Not required by argparse: a recipe is read by parsing its lines one by one, without a bundle.
+    parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="the folder that hamsa-export wrote")
+    parser.add_recipe('data = "photos" or min-cosine = 0.999')
+    add = parser.add_argument_group("reference (default: the model that the bundle's manifest names)").add_argument
+    add("--reference", type=Path, metavar="FILE",
+        help="the checkpoint or ONNX file that the bundle was made from; its sha256 must be the manifest's")
+    add("--against", type=Path, metavar="OTHER_BUNDLE",
+        help="instead, another bundle: an older release, or the same model in float32")
+    add("--model", metavar="NAME",
+        help="for a bundle of your own model, the package.module:factory that it names, which is imported")
+    add = parser.add_argument_group("images").add_argument
+    add("--data", type=Path, metavar="PATH",
+        help="a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for "
+             "accuracy, labels (N,); for a model of arrays, an .npz by input name (default: built-in samples)")
+    add("--labels", type=Path, metavar="FILE",
+        help="class names in order of the logits, one per line, by which folders are classes (default: the bundle's)")
+    add = parser.add_argument_group("limits (default: those of the bundle's precision)").add_argument
+    add("--max-error", type=amount, metavar="X",
+        help="largest error of any value, relative to the largest value of that output and image")
+    add("--min-cosine", type=share, metavar="0..1", help="smallest cosine of any image's output with the reference's")
+    add("--min-agreement", type=share, metavar="0..1",
+        help="smallest share of images with the same top-1; where the reference itself cannot tell, both count")
+    add("--min-snr", type=amount, metavar="DB", help="smallest signal-to-noise ratio of any output, in decibels")
+    add("--max-drop", type=points, metavar="POINTS",
+        help="largest loss of top-1 accuracy, in percentage points, by the true classes of --data")
+    parser.add_common()
+    return parser
+# fmt: on
+
+
+def _parity(options: Any, terminal: Terminal) -> int:
+    _check_options(options)
+    with Stages(terminal, STAGES) as stages:
+        with stages("load"):
+            from hamsa_deploy.cli.parity_request import compared, request_from_options
+
+            request = request_from_options(options)
+        with stages("compare"):
+            report = compared(request)
+    return _shown(request, report, terminal)
+
+
+def _check_options(options: Any) -> None:
+    if options.bundle is None:
+        raise InputError("hamsa-parity: no bundle", expected="hamsa-parity BUNDLE --data PATH")
+    others = [name for name in ("reference", "model") if getattr(options, name) is not None]
+    if options.against is not None and others:
+        raise InputError(
+            f"--against with --{others[0]}", expected="one reference: another bundle, or what the bundle was made from"
+        )
+
+
+def _shown(request: ParityRequest, report: ParityReport, terminal: Terminal) -> int:
+    """Print the report; returns the exit code."""
+    code = 0 if report.passed else ParityError.exit_code
+    if terminal.as_json:
+        head = {"verdict": "passed" if report.passed else "failed", "exit_code": code}
+        terminal.write_json({**head, **request.as_dict(), "notes": terminal.notes, **report.as_dict()})
+    else:
+        from hamsa_deploy.cli.parity_summary import show_report
+
+        show_report(terminal.out, request, report)
+    if terminal.as_json or terminal.quiet:
+        _show_failure(report, terminal)
+    return code
+
+
+def _show_failure(report: ParityReport, terminal: Terminal) -> None:
+    """On stderr, where the table is not shown."""
+    try:
+        report.require()
+    except ParityError as error:
+        terminal.show_error(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""From the options of hamsa-parity to a comparison. Imports torch, so it is imported once the options are good."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from hamsa_deploy.cli.files import read_labels
+from hamsa_deploy.input_files import read_arrays, read_classes, read_images
+from hamsa_deploy.onnx_entrance import OnnxFile
+from hamsa_deploy.parity import ParityReport, check_against, check_parity
+from hamsa_deploy.parity.agreement import LOGITS
+from hamsa_deploy.parity.comparison import usual_thresholds
+from hamsa_deploy.parity.metrics import Thresholds
+from hamsa_deploy.parity.original import declared_faults, is_onnx_file, order_faults, original_of
+from hamsa_deploy.samples import sample_classes, sample_images
+from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import Manifest
+
+BUILT_IN = "built-in samples"
+# option -> field of Thresholds
+LIMITS = {
+    "max_error": "max_relative_error",
+    "min_cosine": "cosine",
+    "min_agreement": "top1",
+    "min_snr": "signal_to_noise_db",
+    "max_drop": "max_drop",
+}
+
+
+@dataclass(frozen=True)
+class ParityRequest:
+    """What to compare with what.
+
+    Attributes:
+        bundle: the folder.
+        manifest: of the bundle.
+        reference: the original, or another bundle's folder.
+        reference_text: what the reference is, for people.
+        data, data_text: the images (or arrays), and where they come from.
+        classes: the true class of each, or None.
+        labels: the names of the classes, or None.
+        thresholds: None for the usual ones.
+        faults: what the manifest says wrongly, whatever the outputs are.
+    """
+
+    bundle: Path
+    manifest: Manifest
+    reference: nn.Module | OnnxFile | Path
+    reference_text: str
+    data: Any
+    data_text: str
+    classes: Sequence[int] | None
+    labels: Sequence[str] | None
+    thresholds: Thresholds | None
+    faults: Sequence[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a report starts with."""
+        return {
+            "bundle": str(self.bundle),
+            "name": self.manifest.name,
+            "target": self.manifest.target,
+            "precision": self.manifest.precision,
+            "compared_with": self.reference_text,
+            "data": self.data_text,
+        }
+
+
+def request_from_options(options: Any) -> ParityRequest:
+    """Open the bundle and load the reference and the images.
+
+    Raises:
+        InputError: any of it does not exist, cannot be read, or does not fit together.
+    """
+    manifest = open_bundle(options.bundle).manifest
+    other = None if options.against is None else open_bundle(options.against).manifest
+    labels = manifest.labels if options.labels is None else read_labels(options.labels)
+    classes = _classes(options, manifest, labels)
+    _check_decisions(options, manifest, classes)
+    return ParityRequest(
+        bundle=options.bundle,
+        manifest=manifest,
+        reference=_reference(options, manifest),
+        reference_text=_reference_text(options, manifest, other),
+        data=_data(options, manifest),
+        data_text=BUILT_IN if options.data is None else str(options.data),
+        classes=classes,
+        labels=labels,
+        thresholds=_thresholds(options, manifest, other),
+        faults=_faults(manifest, other),
+    )
+
+
+def compared(request: ParityRequest) -> ParityReport:
+    """The comparison, with the faults of the manifest among the failures."""
+    given: dict[str, Any] = {"thresholds": request.thresholds, "classes": request.classes}
+    if isinstance(request.reference, Path):
+        report = check_against(request.bundle, request.reference, request.data, **given)
+    else:
+        report = check_parity(request.bundle, request.reference, request.data, **given)
+    return dataclasses.replace(report, failures=[*request.faults, *report.failures])
+
+
+def _reference(options: Any, manifest: Manifest) -> nn.Module | OnnxFile | Path:
+    if options.against is not None:
+        return Path(options.against)
+    if options.model is not None and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # the command is run from the folder that holds the user's package
+    return original_of(manifest, options.reference, options.model)
+
+
+def _reference_text(options: Any, manifest: Manifest, other: Manifest | None) -> str:
+    if other is not None:
+        return f"{options.against}: {other.name} for {other.target}, {other.precision}"
+    model = manifest.model
+    if is_onnx_file(model):
+        return f"{model.reference} in float64, by onnx.reference"
+    weights = "random weights" if ":" not in model.reference else "weights as the factory makes them"
+    if model.weights is not None:
+        weights = f"{model.weights.file}, sha256 {model.weights.sha256[:12]}"
+    return f"{model.reference} in PyTorch, {weights}"
+
+
+def _data(options: Any, manifest: Manifest) -> Any:
+    if manifest.preprocessing is None:
+        return read_arrays(options.data)
+    return sample_images(manifest.name) if options.data is None else read_images(options.data)
+
+
+def _classes(options: Any, manifest: Manifest, labels: Sequence[str] | None) -> list[int] | None:
+    if manifest.preprocessing is None:
+        _check_arrays(options)
+        return None
+    width = _number_of_classes(manifest)
+    if labels is not None and width is not None and len(labels) != width:
+        raise InputError(
+            f"{len(labels)} labels for a model with {width} classes", expected=f"{width}, in order of the logits"
+        )
+    if options.data is None:
+        return sample_classes(manifest.name) if width else None
+    classes = read_classes(options.data, labels) if width else None
+    if classes is not None and labels is None and options.data.is_dir() and max(classes) + 1 != width:
+        raise InputError(
+            f"{options.data}: {max(classes) + 1} folders for a model with {width} classes",
+            expected="a folder for each class, or the names of the classes",
+            cause="the bundle has no labels, and folders alone do not say which of the classes they are",
+            fix="--labels FILE, with the names of the folders in order of the logits",
+        )
+    return classes
+
+
+def _check_arrays(options: Any) -> None:
+    if options.data is None:
+        raise InputError(
+            "no data for a model of arrays",
+            expected="--data arrays.npz, with one array for each input",
+            cause="the built-in samples are images",
+        )
+
+
+def _check_decisions(options: Any, manifest: Manifest, classes: Sequence[int] | None) -> None:
+    """A limit on classes where nobody knows any would be a check that is never made."""
+    if _number_of_classes(manifest) is None:
+        for name in ("min_agreement", "max_drop"):
+            if getattr(options, name) is not None:
+                found = ", ".join(spec.name for spec in manifest.outputs)
+                raise InputError(
+                    f"--{name.replace('_', '-')} for a bundle without logits",
+                    expected=f"an output called {LOGITS!r}; this bundle has {found}",
+                    fix="--min-cosine, --max-error or --min-snr, which judge any output",
+                )
+    if options.max_drop is not None and classes is None:
+        raise InputError(
+            f"--max-drop without the true classes of {options.data or BUILT_IN}",
+            expected="a folder for each class, or whole numbers under 'labels' in the .npz",
+            fix="--min-agreement 0.99, which compares both models with one another",
+        )
+
+
+def _number_of_classes(manifest: Manifest) -> int | None:
+    shapes = {spec.name: spec.shape for spec in manifest.outputs}
+    shape = shapes.get(LOGITS, ())
+    return int(shape[1]) if len(shape) == 2 and shape[1] != "batch" and int(shape[1]) > 1 else None
+
+
+def _thresholds(options: Any, manifest: Manifest, other: Manifest | None) -> Thresholds | None:
+    """Those of the precision, with what the options say otherwise; None if they say nothing."""
+    given = {field: getattr(options, name) for name, field in LIMITS.items() if getattr(options, name) is not None}
+    usual = usual_thresholds(manifest) if other is None else usual_thresholds(manifest, other)
+    return dataclasses.replace(usual, **given) if given else None
+
+
+def _faults(manifest: Manifest, other: Manifest | None) -> list[str]:
+    if other is not None:
+        return order_faults(manifest.labels, other.labels, "the reference")
+    return declared_faults(manifest)

@@ -1,0 +1,90 @@
+"""The verdict: which metrics are outside their limits, each in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from hamsa_deploy.parity.agreement import Agreement
+from hamsa_deploy.parity.metrics import Thresholds
+
+# Classes are swapped if this share of one is taken for another, of at least so many images: no poor model does that.
+SWAPPED, FEWEST = 0.8, 3
+SHOWN = 5
+
+WAYS_OUT = {
+    "fp32": "hamsa-export again, from the checkpoint that the reference has",
+    "int8": "hamsa-export --int8 --max-drop 0.5, which keeps the costliest layers in floating point; more calibration "
+    "images; or --bf16 or --fp16",
+}
+
+
+class Limit(NamedTuple):
+    """One metric that is judged: its limit, which side of that is right, and how both are written."""
+
+    metric: str
+    limit: float | None
+    is_upper: bool
+    words: str
+    form: str = "{:.3g}"
+    after: str = ""
+
+    def failure(self, output: str, metrics: Mapping[str, float]) -> str:
+        """The sentence about a value outside the limit; empty if it is inside, or not there. NaN is outside."""
+        value = metrics.get(self.metric)
+        if value is None or self.limit is None:
+            return ""
+        if value <= self.limit if self.is_upper else value >= self.limit:
+            return ""
+        sign = ">" if self.is_upper else "<"
+        return f"{output}: {self.words} {self.form.format(value)} {sign} {self.limit:g}{self.after}"
+
+
+def limits_of(thresholds: Thresholds) -> list[Limit]:
+    """Everything that the verdict depends on."""
+    lowest = None if thresholds.max_drop is None else -thresholds.max_drop
+    return [
+        Limit("max_relative_error", thresholds.max_relative_error, True, "max relative error", "{:.2g}"),
+        Limit("cosine", thresholds.cosine, False, "cosine", "{:.6f}"),
+        Limit("signal_to_noise_db", thresholds.signal_to_noise_db, False, "signal to noise", "{:.1f}", " dB"),
+        Limit("top1_decided", thresholds.top1, False, "top-1 agreement", "{:.3f}", ", ties aside"),
+        Limit("accuracy_change", lowest, False, "change of accuracy", "{:+.2f}", " points"),
+    ]
+
+
+def failures_of(name: str, agreement: Agreement, thresholds: Thresholds) -> list[str]:
+    """One sentence for each limit that an output does not keep."""
+    sentences = [limit.failure(name, agreement.metrics) for limit in limits_of(thresholds)]
+    return [sentence for sentence in sentences if sentence] + _swapped_failures(name, agreement)
+
+
+def way_out(precision: str) -> str:
+    """What to do about an exported model that failed."""
+    return WAYS_OUT.get(precision, "export with --fp32 to see whether the precision is the cause")
+
+
+def swapped_classes(prediction: np.ndarray, classes: np.ndarray) -> dict[int, int]:
+    """True class -> what it is taken for throughout, where such classes are a permutation of one another.
+
+    Then names and logits are in different orders, whatever the accuracy of the model.
+    """
+    taken_for: dict[int, int] = {}
+    for true in np.unique(classes):
+        found, counts = np.unique(prediction[classes == true], return_counts=True)
+        most = int(counts.argmax())
+        if found[most] != true and counts.sum() >= FEWEST and counts[most] >= SWAPPED * counts.sum():
+            taken_for[int(true)] = int(found[most])
+    return taken_for if set(taken_for) == set(taken_for.values()) else {}
+
+
+def _swapped_failures(name: str, agreement: Agreement) -> list[str]:
+    if agreement.classes is None or agreement.reference_prediction is None:
+        return []
+    swapped = swapped_classes(agreement.reference_prediction, agreement.classes)
+    if not swapped:
+        return []
+    pairs = ", ".join(f"{true} for {taken}" for true, taken in list(swapped.items())[:SHOWN])
+    more = f" and {len(swapped) - SHOWN} more" if len(swapped) > SHOWN else ""
+    return [f"{name}: class names in another order than the logits: even the reference takes class {pairs}{more}"]

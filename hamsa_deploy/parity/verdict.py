@@ -1,0 +1,106 @@
+"""What came of a comparison: metrics, limits, failures, and every image; for people, manifests and programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hamsa_deploy.parity.agreement import Agreement
+from hamsa_deploy.parity.limits import way_out
+from hamsa_deploy.parity.metrics import Thresholds
+from hamsa_runtime.errors import ParityError
+
+WORST = 10  # images that a report lists for each output
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The result of a comparison.
+
+    Attributes:
+        reference: what was compared with.
+        images: number of images.
+        metrics: output name -> metric name -> value.
+        thresholds: what the verdict was taken by.
+        failures: one sentence for each metric outside its threshold.
+        engine: what ran the bundle, if that was not its own engine.
+        note: why the thresholds are not those of the precision; empty if they are.
+        agreements: output name -> what was found for each image. Not part of the manifest.
+        image_names: of the images in the same order, where they have any.
+        precision: of the bundle.
+        ran_on: what the engine says about itself: backend, version, device, and the precisions of its layers.
+    """
+
+    reference: str
+    images: int
+    metrics: dict[str, dict[str, float]]
+    thresholds: Thresholds
+    failures: list[str]
+    engine: str | None = None
+    note: str = ""
+    agreements: Mapping[str, Agreement] = field(default_factory=dict, repr=False)
+    image_names: Sequence[str] = field(default=(), repr=False)
+    precision: str = ""
+    ran_on: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+    def as_manifest(self) -> dict[str, Any]:
+        """The report as the bundle's manifest stores it."""
+        return {
+            "reference": self.reference,
+            "images": self.images,
+            "metrics": self.metrics,
+            "thresholds": self.thresholds.as_dict(),
+            "passed": self.passed,
+            "engine": self.engine,
+            "note": self.note,
+        }
+
+    def to_json(self) -> str:
+        """The report as JSON text."""
+        return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain values: what the manifest has, the failures, and the worst images of each output."""
+        worst = {name: [self._image(name, i) for i in each.worst(WORST)] for name, each in self.agreements.items()}
+        return {
+            **self.as_manifest(),
+            "failures": self.failures,
+            "ran_on": dict(self.ran_on),
+            "worst_images": worst,
+        }
+
+    def image_name(self, index: int) -> str:
+        """What an image is called: by its file, or by its number."""
+        return self.image_names[index] if self.image_names else str(index)
+
+    def _image(self, output: str, index: int) -> dict[str, Any]:
+        found = self.agreements[output]
+        row: dict[str, Any] = {
+            "index": index,
+            "name": self.image_name(index),
+            "relative_error": float(found.relative_error[index]),
+            "cosine": float(found.cosine[index]),
+        }
+        if found.prediction is not None and found.reference_prediction is not None:
+            row["prediction"] = int(found.prediction[index])
+            row["reference_prediction"] = int(found.reference_prediction[index])
+        if found.classes is not None:
+            row["class"] = int(found.classes[index])
+        return row
+
+    def require(self) -> None:
+        """Raise ParityError if the verdict is negative."""
+        if not self.passed:
+            raise ParityError(
+                "parity failed: " + "; ".join(self.failures),
+                expected=", ".join(f"{k} {v:g}" for k, v in self.thresholds.as_dict().items()),
+                cause="the exported model does not compute what the original computes in this precision"
+                + (f". {self.note}" if self.note else ""),
+                fix=way_out(self.precision),
+            )
