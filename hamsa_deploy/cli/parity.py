@@ -63,6 +63,13 @@ def _parser() -> Parser:
 # fmt: on
 
 
+def options_from(argv: list[str]) -> Any:
+    """The options of a command line, checked."""
+    options = _parser().options_from(argv)
+    _check_options(options)
+    return options
+
+
 def _parity(options: Any, terminal: Terminal) -> int:
     _check_options(options)
     with Stages(terminal, STAGES) as stages:
