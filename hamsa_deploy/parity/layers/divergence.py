@@ -1,0 +1,130 @@
+"""Where a bundle leaves its model: the first layer outside its band, the node in it, and what introduced it.
+
+preprocessing   what the first layer is given differs
+real form       the float32 form exported anew has the same error: the compiler, or the exporter
+precision       a value is too large for its type, or int8 too coarse
+file            the form exported anew is right and the file is not: changed since, or wrongly converted
+engine          the graph is right, run node by node, and the engine's outputs are not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from hamsa_deploy.parity.layers.bands import BANDS
+from hamsa_deploy.parity.layers.comparison import Comparison, names_in_order, producers_of
+from hamsa_deploy.parity.layers.distance import relative_error
+from hamsa_deploy.parity.layers.findings import changed_constants, finding_about, unequal_pair
+from hamsa_deploy.parity.layers.graph_values import Arrays, GraphValues
+from hamsa_deploy.parity.layers.matching import FLOATS, INPUT, module_of
+from hamsa_deploy.parity.layers.rows import Divergence, LayerRow
+from hamsa_runtime.manifest import Manifest
+
+
+class Localisation:
+    """Looks into one row that is outside its band.
+
+    Args:
+        comparison: of the bundle.
+        rows: its rows.
+        row: one of them.
+        anew: the float32 form exported anew.
+        manifest: of the bundle.
+    """
+
+    def __init__(
+        self, comparison: Comparison, rows: Sequence[LayerRow], row: LayerRow, anew: ir.Model, manifest: Manifest
+    ) -> None:
+        self.comparison, self.rows, self.row, self.anew, self.manifest = comparison, rows, row, anew, manifest
+        self.expected = comparison.expected(row.image)
+        self.feed = comparison.samples[row.image].feed
+        self.nodes = list(nodes_between(comparison.model.graph, row.value, set(self.expected)))
+
+    def divergence(self) -> Divergence:
+        """What can be told about it."""
+        found = self._again(self.comparison.values, [self.row.value])[self.row.value]
+        value = self.expected[self.row.value]
+        finding = finding_about(found / value.units, value.array / value.units)
+        node, more = self._node()
+        return Divergence(
+            module=self._module(node),
+            node=self.row.node if node is None else str(node.name),
+            operator=self.row.operator if node is None else node.op_type,
+            source=self.row.source if node is None else node.metadata_props.get("source", ""),
+            error=self.row.error,
+            own_error=self.row.own_error,
+            band=self.row.band,
+            before=self._before(),
+            image=self.row.image,
+            stage=self._stage(found, bool(more)),
+            finding="; ".join(filter(None, (finding, more))),
+        )
+
+    def _module(self, node: ir.Node | None) -> str:
+        return (module_of(node) or self.row.module) if self.row.module != INPUT else INPUT
+
+    def _before(self) -> float:
+        place = self.rows.index(self.row)
+        return max((row.error for row in self.rows[:place]), default=0.0)
+
+    def _stage(self, found: np.ndarray, is_damaged: bool) -> str:
+        if self.row.module == INPUT:
+            return "preprocessing"
+        if self._is_wrong_anew():
+            return "real form"
+        if is_damaged or self.manifest.precision == "fp32":
+            return "file"
+        return "precision" if self.manifest.precision == "int8" or not np.isfinite(found).all() else "file"
+
+    def _is_wrong_anew(self) -> bool:
+        value = self.expected[self.row.value]
+        if self.row.value not in names_in_order(self.anew.graph) or (value.units != 1).any():
+            return False
+        again = self._again(GraphValues(self.anew), [self.row.value])[self.row.value]
+        return again.shape == value.array.shape and not value.error(again) <= max(BANDS["fp32"], self.row.band)
+
+    def _node(self) -> tuple[ir.Node | None, str]:
+        """The first node of the layer that is outside, and what is known about it."""
+        pairs = ((node, unequal_pair(node)) for node in self.nodes)
+        unequal = next(((node, text) for node, text in pairs if text), None)
+        if unequal is not None:
+            return unequal
+        node = self._first_unlike_anew() if self.manifest.precision != "int8" else None
+        originals = producers_of(self.anew.graph)
+        original = None if node is None else originals.get(str(node.outputs[0].name))
+        return node, "" if node is None or original is None else changed_constants(node, original)
+
+    def _first_unlike_anew(self) -> ir.Node | None:
+        """By the values between the layer's nodes, each computed from the same reference."""
+        known = set(names_in_order(self.anew.graph))
+        names = [str(v.name) for node in self.nodes for v in node.outputs if v.dtype in FLOATS and v.name in known]
+        found, anew = self._again(self.comparison.values, names), self._again(GraphValues(self.anew), names)
+        producers = producers_of(self.comparison.model.graph)
+        for name in names:
+            same_shape = found[name].shape == anew[name].shape
+            if same_shape and not relative_error(found[name], anew[name]) <= self.row.band:
+                return producers[name]
+        return None
+
+    def _again(self, values: GraphValues, names: Sequence[str]) -> Arrays:
+        known = set(names_in_order(values.model.graph))
+        given = {name: value.array for name, value in self.expected.items() if name in known}
+        return values.recomputed(names, given, self.feed)
+
+
+def nodes_between(graph: ir.Graph, value: str, given: set[str]) -> Iterator[ir.Node]:
+    """The nodes that a value depends on, back to values that are given, in order."""
+    producers = producers_of(graph)
+    wanted, pending = {value}, [value]
+    while pending:
+        node = producers.get(pending.pop())
+        names = [] if node is None else [str(source.name) for source in node.inputs if source is not None]
+        new = [name for name in names if name not in given and name not in wanted]
+        wanted.update(new)
+        pending.extend(new)
+    for node in graph:
+        if any(str(out.name) in wanted for out in node.outputs):
+            yield node

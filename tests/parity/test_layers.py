@@ -1,0 +1,179 @@
+"""The first layer that differs: clean bundles have none, and every planted fault is named where it was planted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from torch import nn
+
+import hamsa_deploy
+from hamsa_deploy.models import load_model, model_entry
+from hamsa_deploy.parity.layers import LayerReport, layer_report
+from hamsa_deploy.parity.layers.bands import BANDS
+from hamsa_deploy.samples import digits
+from hamsa_runtime.errors import ParityError
+
+from .planted import change_constant, insert_behind, nodes, with_fault
+
+BLOCK = "stages.1.blocks.0"
+# Digits are grey; with colours, channels in another order are a difference.
+COLOURS = np.array([1.0, 0.7, 0.4])
+IMAGES = list((digits()[0] * COLOURS).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return load_model("hamsa_nano")
+
+
+@pytest.fixture(scope="module")
+def bundles(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The clean bundle of a variant such as onnx-fp32, exported when it is first asked for."""
+    folder = tmp_path_factory.mktemp("bundles")
+
+    def bundle(variant: str) -> Path:
+        to, precision = variant.split("-")
+        if not (folder / variant).exists():
+            calibration = {"calibration": IMAGES[40:104], "calibration_method": "mse"} if precision == "int8" else {}
+            hamsa_deploy.export(
+                model, to=to, precision=precision, output=folder / variant, data=IMAGES[:8],
+                preprocessing=model_entry("hamsa_nano").preprocessing, **calibration,
+            )  # fmt: skip
+        return folder / variant
+
+    return bundle
+
+
+@pytest.fixture
+def report_of(model: nn.Module, bundles: Callable[[str], Path], tmp_path: Path) -> Callable[..., LayerReport]:
+    """The report on a variant with a fault in its graph."""
+
+    def report(variant: str, fault: Callable[[ir.Model], None]) -> LayerReport:
+        return layer_report(with_fault(bundles(variant), tmp_path / "faulty", fault), model, IMAGES, images=2)
+
+    return report
+
+
+@pytest.mark.parametrize("variant", ["onnx-fp32", "tensorrt-fp16", "onnx-int8", "tensorrt-int8"])
+def test_a_clean_bundle_has_no_divergence(variant, model, bundles):
+    report = layer_report(bundles(variant), model, IMAGES)
+    assert report.passed, report.sentence()
+    assert report.images == 4
+    assert report.reference == "HAMSA in float64"
+    assert not report.not_comparable
+    compared = {row.module for row in report.rows}
+    assert {"input", "stages.0.reduce", f"{BLOCK}.hss.sass", f"{BLOCK}.ffn.reduce", "norm", "head"} <= compared
+    # 5 blocks of 9 modules each that compute something, 4 stages of 3, and norm, head, input, embedding
+    assert len(compared) >= 5 * 9 + 4 * 3 + 4
+    layers = [row for row in report.rows if not row.module.startswith("engine: ")]
+    assert max(row.own_error for row in layers) <= BANDS[variant.split("-")[1]] / 2  # the bands are no tight fit
+
+
+def test_one_weight(report_of):
+    def perturb(onnx):
+        def change(weight):
+            weight[3, 5] += 0.1
+            return weight
+
+        change_constant(onnx, nodes(onnx, f"{BLOCK}.ffn.expand", "MatMul")[0], 1, change)
+
+    found = report_of("onnx-fp32", perturb).divergence
+    assert found.module == f"{BLOCK}.ffn.expand"
+    assert found.operator == "MatMul"
+    assert found.source.startswith("hamsa_deploy/models/hamsa.py:")
+    assert found.stage == "file"
+    assert found.before < BANDS["fp32"] < found.own_error
+    assert "1 of 2048 numbers, by up to 0.1" in found.finding
+
+
+def test_a_transform_with_a_wrong_norm(report_of):
+    def rescale(onnx):
+        first = next(n for n in nodes(onnx, f"{BLOCK}.hss.sass", "MatMul") if n.inputs[0].const_value is not None)
+        change_constant(onnx, first, 0, lambda matrix: matrix * np.float32(8))
+
+    found = report_of("onnx-fp32", rescale).divergence
+    assert found.module == f"{BLOCK}.hss.sass"
+    assert found.operator == "MatMul"
+    assert "its constant" in found.finding
+
+
+@pytest.mark.parametrize("variant", ["onnx-int8", "tensorrt-int8"])
+@pytest.mark.parametrize("module", [f"{BLOCK}.ffn.expand", f"{BLOCK}.hss.sass", f"{BLOCK}.hss.linear_out"])
+def test_a_scale_doubled_in_the_int8_file(variant, module, report_of):
+    def double(onnx):
+        pair = next(n for n in nodes(onnx, module, "DequantizeLinear") if n.inputs[0].producer() is not None)
+        change_constant(onnx, pair, 1, lambda scale: scale * 2)
+
+    found = report_of(variant, double).divergence
+    assert found.module == module
+    assert found.operator == "DequantizeLinear"
+    assert "QuantizeLinear divides by" in found.finding
+
+
+def test_weight_scales_doubled_in_the_int8_file(report_of):
+    def double(onnx):
+        weights = next(
+            n for n in nodes(onnx, f"{BLOCK}.ffn.reduce", "DequantizeLinear") if n.inputs[0].producer() is None
+        )
+        change_constant(onnx, weights, 1, lambda scale: scale * 2)
+
+    found = report_of("onnx-int8", double).divergence
+    assert found.module == f"{BLOCK}.ffn.reduce"
+    assert found.before < BANDS["int8"]
+
+
+def test_labels_permuted_are_the_last_layer_in_another_order(report_of):
+    order = [1, 0, 2, 3, 4, 5, 6, 7, 9, 8]
+
+    def permute(onnx):
+        head = nodes(onnx, "head", "Gemm")[0]
+        for index in (1, 2):
+            change_constant(onnx, head, index, lambda array: array[order])
+
+    report = report_of("onnx-fp32", permute)
+    assert report.divergence.module == "head"
+    assert "another order along axis 1: 1, 0, 2, 3, 4, 5, 6, 7, 9, 8" in report.divergence.finding
+    assert [row.module for row in report.rows if row.outside] == ["head"]
+
+
+def test_swapped_channels_are_a_difference_of_the_input(report_of):
+    def swap(onnx):
+        pixels = nodes(onnx, "", "Transpose")[0].outputs[0]
+        insert_behind(onnx, pixels, "Gather", np.array([2, 1, 0]), axis=1)
+
+    report = report_of("onnx-fp32", swap)
+    assert report.divergence.module == "input"
+    assert report.divergence.stage == "preprocessing"
+    assert [row.module for row in report.rows if row.outside] == ["input"]
+
+
+def test_float16_overflow(report_of):
+    def overflow(onnx):
+        """The gate's magnitudes, squared in float32 by the exporter's care, times what leaves float16's range."""
+        product = nodes(onnx, f"{BLOCK}.ffn.expand", "MatMul")[0]
+        change_constant(onnx, product, 1, lambda weight: weight * np.float16(3e4))
+
+    found = report_of("onnx-fp16", overflow).divergence
+    assert found.module == f"{BLOCK}.ffn.expand"
+    assert "NaN or infinite" in found.finding
+    assert found.own_error == np.inf
+
+
+def test_the_report_as_json_is_finite(report_of):
+    def overflow(onnx):
+        change_constant(onnx, nodes(onnx, "head", "Gemm")[0], 1, lambda weight: weight * np.float32(np.inf))
+
+    document = json.loads(report_of("onnx-fp32", overflow).to_json())
+    assert document["divergence"]["module"] == "head"
+    assert document["divergence"]["own_error"] is None
+    assert not document["passed"]
+
+
+def test_no_images_are_no_agreement(model, bundles):
+    with pytest.raises(ParityError, match="no images"):
+        layer_report(bundles("onnx-fp32"), model, [])
