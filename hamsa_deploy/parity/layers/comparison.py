@@ -20,9 +20,10 @@ from hamsa_deploy.parity.comparison import reference_inputs
 from hamsa_deploy.parity.layers.bands import band_of
 from hamsa_deploy.parity.layers.distance import relative_error
 from hamsa_deploy.parity.layers.graph_values import Arrays, GraphValues
-from hamsa_deploy.parity.layers.matching import INPUT, Match, Matching, candidates_of, matching_of
+from hamsa_deploy.parity.layers.matching import INPUT, Match, Matching, candidates_of, matching_of, module_of
 from hamsa_deploy.parity.layers.module_values import ModuleValue, ReferenceModel
 from hamsa_deploy.parity.layers.rescaled import channel_scales, may_be_rescaled
+from hamsa_deploy.parity.layers.rounding import BAND, pairs_of
 from hamsa_deploy.parity.layers.rows import LayerRow
 from hamsa_deploy.precision.feeds import feeds_of
 from hamsa_runtime.errors import ParityError
@@ -56,27 +57,45 @@ class Comparison:
         self.model, self.values, self.samples = model, values, samples
         self.band = band_of(manifest)
         candidates = candidates_of(model.graph)
+        self.pairs = {pair.after: pair for pair in pairs_of(model.graph)}
         wanted = {name for names in candidates.values() for name in names}
+        wanted |= {name for pair in self.pairs.values() for name in (pair.before, pair.after)}
         self._names = [name for name in names_in_order(model.graph) if name in wanted]
         self._computed = [values.computed(self._names, sample.feed) for sample in samples]
         self.matching: Matching = matching_of(samples[0].values.values(), candidates, self._computed[0])
+        self._units: dict[str, np.ndarray] = {}
         self._units = self._fitted_units(may_be_rescaled(model, manifest))
 
     def rows(self) -> list[LayerRow]:
-        """A row for each value that has a match."""
-        errors: dict[str, list[float]] = {match.value: [] for match in self.matching.matches}
-        own: dict[str, list[float]] = {match.value: [] for match in self.matching.matches}
-        for index, (sample, computed) in enumerate(zip(self.samples, self._computed, strict=True)):
+        """A row for each value that has a match, and for each activation that int8 rounds, in order."""
+        modules = {match.value: match.names[0] for match in self.matching.matches}
+        modules |= {name: module_of(pair.node) for name, pair in self.pairs.items() if name not in modules}
+        errors: dict[str, list[float]] = {name: [] for name in modules}
+        own: dict[str, list[float]] = {name: [] for name in modules}
+        for index, computed in enumerate(self._computed):
+            again = self.recomputed(index)
             expected = self.expected(index)
-            again = self.values.recomputed(list(expected), {k: v.array for k, v in expected.items()}, sample.feed)
-            for name, value in expected.items():
-                errors[name].append(value.error(computed[name]))
-                own[name].append(value.error(again[name]))
+            for name in modules:
+                errors[name].append(self._error(name, computed, expected))
+                own[name].append(self._error(name, again, expected))
         producers = producers_of(self.model.graph)
         return [
-            self._row(match, producers.get(match.value), errors[match.value], own[match.value])
-            for match in self.matching.matches
+            self._row(modules[name], name, producers.get(name), errors[name], own[name])
+            for name in self._names
+            if name in modules
         ]
+
+    def recomputed(self, index: int) -> Arrays:
+        """The compared values for one sample, each from the reference's."""
+        given = {name: value.array for name, value in self.expected(index).items()}
+        pairs = {name for pair in self.pairs.values() for name in (pair.before, pair.after)}
+        names = [name for name in self._names if name in given or name in pairs]
+        return self.values.recomputed(names, given, self.samples[index].feed)
+
+    def _error(self, name: str, found: Arrays, expected: Mapping[str, Expected]) -> float:
+        if name in expected:
+            return expected[name].error(found[name])
+        return relative_error(found[name], found[self.pairs[name].before])
 
     def expected(self, index: int) -> dict[str, Expected]:
         """What the matched values should be for one sample, by name."""
@@ -94,28 +113,25 @@ class Comparison:
         return Expected(array * units, units)
 
     def _fitted_units(self, names: set[str]) -> dict[str, np.ndarray]:
-        units = {}
-        for match in self.matching.matches:
-            if match.value in names:
-                found = self._computed[0][match.value]
-                scales = channel_scales(
-                    found, match.in_graph(self.samples[0].values[match.names[0]].array, found.shape)
-                )
-                if scales is not None:
-                    units[match.value] = scales
-        return units
+        """Of values that a pass may have rescaled, each computed from those that none can have."""
+        expected = self.expected(0)
+        open_to_it = [name for name in expected if name in names]
+        given = {name: value.array for name, value in expected.items() if name not in names}
+        found = self.values.recomputed(open_to_it, given, self.samples[0].feed) if open_to_it else {}
+        scales = {name: channel_scales(array, expected[name].array) for name, array in found.items()}
+        return {name: scale for name, scale in scales.items() if scale is not None}
 
-    def _row(self, match: Match, node: ir.Node | None, errors: list[float], own: list[float]) -> LayerRow:
+    def _row(self, module: str, value: str, node: ir.Node | None, errors: list[float], own: list[float]) -> LayerRow:
         worst = int(np.argmax([np.inf if not np.isfinite(error) else error for error in own]))
         return LayerRow(
-            module=match.names[0],
-            value=match.value,
+            module=module,
+            value=value,
             node="" if node is None else str(node.name),
             operator="" if node is None else node.op_type,
             source="" if node is None else node.metadata_props.get("source", ""),
             error=max(errors),
             own_error=own[worst],
-            band=self.band,
+            band=BAND if value in self.pairs else self.band,
             image=worst,
         )
 

@@ -10,16 +10,20 @@ engine          the graph is right, run node by node, and the engine's outputs a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
+from torch import nn
 
 from hamsa_deploy.parity.layers.bands import BANDS
 from hamsa_deploy.parity.layers.comparison import Comparison, names_in_order, producers_of
 from hamsa_deploy.parity.layers.distance import relative_error
-from hamsa_deploy.parity.layers.findings import changed_constants, finding_about, unequal_pair
+from hamsa_deploy.parity.layers.findings import changed_constants, finding_about
+from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.graph_values import Arrays, GraphValues
 from hamsa_deploy.parity.layers.matching import FLOATS, INPUT, module_of
+from hamsa_deploy.parity.layers.rounding import rounding_finding
 from hamsa_deploy.parity.layers.rows import Divergence, LayerRow
 from hamsa_runtime.manifest import Manifest
 
@@ -31,24 +35,27 @@ class Localisation:
         comparison: of the bundle.
         rows: its rows.
         row: one of them.
-        anew: the float32 form exported anew.
+        model: the PyTorch model, which is exported anew if that tells more.
         manifest: of the bundle.
     """
 
     def __init__(
-        self, comparison: Comparison, rows: Sequence[LayerRow], row: LayerRow, anew: ir.Model, manifest: Manifest
+        self, comparison: Comparison, rows: Sequence[LayerRow], row: LayerRow, model: nn.Module, manifest: Manifest
     ) -> None:
-        self.comparison, self.rows, self.row, self.anew, self.manifest = comparison, rows, row, anew, manifest
+        self.comparison, self.rows, self.row, self.manifest = comparison, rows, row, manifest
+        self._reference = model
         self.expected = comparison.expected(row.image)
         self.feed = comparison.samples[row.image].feed
         self.nodes = list(nodes_between(comparison.model.graph, row.value, set(self.expected)))
 
     def divergence(self) -> Divergence:
         """What can be told about it."""
+        if self.row.value not in self.expected:
+            return self._divergence_of_pair()
         found = self._again(self.comparison.values, [self.row.value])[self.row.value]
         value = self.expected[self.row.value]
         finding = finding_about(found / value.units, value.array / value.units)
-        node, more = self._node()
+        node, more = (None, "") if self.row.module == INPUT else self._node()
         return Divergence(
             module=self._module(node),
             node=self.row.node if node is None else str(node.name),
@@ -63,12 +70,27 @@ class Localisation:
             finding="; ".join(filter(None, (finding, more))),
         )
 
+    @cached_property
+    def anew(self) -> ir.Model:
+        """The float32 form of the model."""
+        return float32_form(self._reference, self.manifest)
+
+    def _divergence_of_pair(self) -> Divergence:
+        pair = self.comparison.pairs[self.row.value]
+        finding = rounding_finding(pair.node, self.comparison.recomputed(self.row.image)[pair.before])
+        return Divergence(
+            self.row.module, self.row.node, self.row.operator, self.row.source,
+            self.row.error, self.row.own_error, self.row.band, self._before(), self.row.image,
+            stage="precision" if finding.startswith("int8") else "file",
+            finding=finding,
+        )  # fmt: skip
+
     def _module(self, node: ir.Node | None) -> str:
         return (module_of(node) or self.row.module) if self.row.module != INPUT else INPUT
 
     def _before(self) -> float:
         place = self.rows.index(self.row)
-        return max((row.error for row in self.rows[:place]), default=0.0)
+        return max((row.error for row in self.rows[:place] if not row.is_rounding), default=0.0)
 
     def _stage(self, found: np.ndarray, is_damaged: bool) -> str:
         if self.row.module == INPUT:
@@ -87,15 +109,12 @@ class Localisation:
         return again.shape == value.array.shape and not value.error(again) <= max(BANDS["fp32"], self.row.band)
 
     def _node(self) -> tuple[ir.Node | None, str]:
-        """The first node of the layer that is outside, and what is known about it."""
-        pairs = ((node, unequal_pair(node)) for node in self.nodes)
-        unequal = next(((node, text) for node, text in pairs if text), None)
-        if unequal is not None:
-            return unequal
+        """The first node of the layer that is outside, and what is known about it; int8's passes change them all."""
         node = self._first_unlike_anew() if self.manifest.precision != "int8" else None
-        originals = producers_of(self.anew.graph)
-        original = None if node is None else originals.get(str(node.outputs[0].name))
-        return node, "" if node is None or original is None else changed_constants(node, original)
+        if node is None:
+            return None, ""
+        original = producers_of(self.anew.graph)[str(node.outputs[0].name)]
+        return node, changed_constants(node, original)
 
     def _first_unlike_anew(self) -> ir.Node | None:
         """By the values between the layer's nodes, each computed from the same reference."""

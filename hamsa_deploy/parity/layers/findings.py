@@ -65,14 +65,3 @@ def _changes(node: ir.Node, original: ir.Node) -> Iterator[str]:
         if changed:
             share = f"{changed} of {numbers.size} numbers"
             yield f"its constant {value.name} differs in {share}, by up to {difference.max():.2g}"
-
-
-def unequal_pair(node: ir.Node) -> str:
-    """A DequantizeLinear that does not undo its QuantizeLinear."""
-    source = node.inputs[0].producer() if node.op_type == "DequantizeLinear" and node.inputs[0] else None
-    if source is None or source.op_type != "QuantizeLinear":
-        return ""
-    one, other = constant_of(source.inputs[1]), constant_of(node.inputs[1])
-    if one is None or other is None or np.array_equal(one, other):
-        return ""
-    return f"it multiplies by {float(other.ravel()[0]):.3g}, its QuantizeLinear divides by {float(one.ravel()[0]):.3g}"

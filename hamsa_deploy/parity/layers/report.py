@@ -13,7 +13,6 @@ from hamsa_deploy.parity.comparison import stand_in
 from hamsa_deploy.parity.layers.comparison import Comparison, Sample, samples_of
 from hamsa_deploy.parity.layers.distance import relative_error
 from hamsa_deploy.parity.layers.divergence import Localisation
-from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.graph_values import GraphValues
 from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
 from hamsa_deploy.targets.onnx import FILE
@@ -75,13 +74,13 @@ def _divergence(
 ) -> Divergence | None:
     row = next((row for row in rows if row.outside), None)
     if row is not None:
-        return Localisation(comparison, rows, row, float32_form(model, manifest), manifest).divergence()
+        return Localisation(comparison, rows, row, model, manifest).divergence()
     row = next((row for row in engine_rows if row.outside), None)
     if row is None:
         return None
     return Divergence(
         row.module, row.node, row.operator, row.source, row.error, row.own_error, row.band,
-        before=max((each.error for each in rows), default=0.0),
+        before=max((each.error for each in rows if not each.is_rounding), default=0.0),
         image=row.image,
         stage="engine",
         finding="the graph run node by node is right; what the engine makes of it is not",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-HEADINGS = ("layer", "error", "own error", "band", "")
+HEADINGS = ("layer", "operator", "error", "own error", "band", "")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class LayerRow:
     @property
     def outside(self) -> bool:
         return not self.own_error <= self.band
+
+    @property
+    def is_rounding(self) -> bool:
+        """Whether this is what int8 makes of an activation; both errors are then those of the rounding alone."""
+        return self.operator == "DequantizeLinear"
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,14 @@ class LayerReport:
 def table_rows(rows: Sequence[LayerRow]) -> list[tuple[str, ...]]:
     """The rows as text under HEADINGS."""
     return [
-        (row.module, f"{row.error:.1e}", f"{row.own_error:.1e}", f"{row.band:.0e}", "outside" if row.outside else "")
+        (
+            row.module,
+            row.operator,
+            f"{row.error:.1e}",
+            f"{row.own_error:.1e}",
+            f"{row.band:.2g}",
+            "outside" if row.outside else "",
+        )
         for row in rows
     ]
 
