@@ -21,10 +21,15 @@ def with_fault(bundle: Path, folder: Path, fault: Fault) -> Path:
     model = ir.load(folder / "model.onnx")
     fault(model)
     ir.save(model, folder / "model.onnx")
+    rewrite_manifest(folder)
+    return folder
+
+
+def rewrite_manifest(folder: Path) -> None:
+    """The hashes of the files as they are."""
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["files"]
     Stage(folder, folder).write_manifest(manifest)
-    return folder
 
 
 def nodes(model: ir.Model, module: str, operator: str) -> list[ir.Node]:

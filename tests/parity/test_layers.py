@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import onnx_ir as ir
+import openvino
 import pytest
 from rich.console import Console
 from torch import nn
@@ -18,16 +20,20 @@ import hamsa_deploy
 from hamsa_deploy.cli.layers import show_layers
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.parity.layers import LayerReport, divergence, layer_report
+from hamsa_deploy.parity.layers import report as report_module
 from hamsa_deploy.parity.layers.bands import BANDS
 from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.plot import svg_from_report
 from hamsa_deploy.samples import digits
+from hamsa_runtime import Engine
+from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 
-from .planted import change_constant, insert_behind, nodes, with_fault
+from .planted import change_constant, insert_behind, nodes, rewrite_manifest, with_fault
 
 BLOCK = "stages.1.blocks.0"
+HIDDEN = f"{BLOCK}.ffn.expand"
 # Digits are grey; with colours, channels in another order are a difference.
 COLOURS = np.array([1.0, 0.7, 0.4])
 IMAGES = list((digits()[0] * COLOURS).astype(np.uint8))
@@ -45,6 +51,8 @@ def bundles(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Calla
 
     def bundle(variant: str) -> Path:
         to, precision = variant.split("-")
+        if to == "openvino" and "INT8" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            pytest.skip("this CPU cannot run int8: the export refuses it, see the runtime's tests")
         if not (folder / variant).exists():
             calibration = {"calibration": IMAGES[40:104], "calibration_method": "mse"} if precision == "int8" else {}
             hamsa_deploy.export(
@@ -81,7 +89,7 @@ def report_of(model: nn.Module, bundles: Callable[[str], Path], tmp_path: Path) 
     return report
 
 
-@pytest.mark.parametrize("variant", ["onnx-fp32", "tensorrt-fp16", "onnx-int8", "tensorrt-int8"])
+@pytest.mark.parametrize("variant", ["onnx-fp32", "onnx-fp16", "onnx-int8", "tensorrt-int8", "openvino-int8"])
 def test_a_clean_bundle_has_no_divergence(variant, model, bundles):
     report = layer_report(bundles(variant), model, IMAGES)
     assert report.passed, report.sentence()
@@ -236,3 +244,60 @@ def test_the_table_has_a_row_for_each_layer_and_the_verdict(report_of):
     )
     assert "first divergence  norm" in text
     assert "64 of 64 numbers" in text
+
+
+def test_a_range_doubled_in_openvinos_ir(model, bundles, tmp_path):
+    folder = tmp_path / "faulty"
+    shutil.copytree(bundles("openvino-int8"), folder)
+    ir_model = openvino.Core().read_model(folder / "model.xml")
+    value = next(
+        str(n.outputs[0].name) for n in nodes(float32_form(model, open_bundle(folder).manifest), HIDDEN, "Add")
+    )
+    rounding = fake_quantize_before(ir_model, value)
+    for port in (3, 4):  # of what comes out
+        bound = rounding.input(port).get_source_output().get_node().data
+        constant = openvino.op.Constant(np.array(bound * 2, np.float32))
+        rounding.input(port).replace_source_output(constant.output(0))
+    openvino.save_model(ir_model, tmp_path / "model.xml", compress_to_fp16=False)
+    del ir_model
+    for name in ("model.xml", "model.bin"):
+        shutil.copy(tmp_path / name, folder / name)
+    rewrite_manifest(folder)
+
+    report = layer_report(folder, model, IMAGES, images=2)
+    assert report.divergence.module == HIDDEN
+    assert report.divergence.source.startswith("hamsa_deploy/models/hamsa.py:")
+    assert {row.module for row in report.rows if row.outside and not row.module.startswith("engine: ")} == {HIDDEN}
+
+
+def fake_quantize_before(model: openvino.Model, value: str) -> openvino.Node:
+    """What rounds the input of the linear that computes a value."""
+    node = next(n for n in model.get_ordered_ops() for port in n.outputs() if value in port.get_names())
+    while node.get_type_name() != "FakeQuantize":
+        node = node.input(0).get_source_output().get_node()
+    return node
+
+
+def test_an_error_of_the_real_form_is_told_from_one_of_the_file(model, bundles, tmp_path, monkeypatch):
+    def perturb(onnx):
+        change_constant(onnx, nodes(onnx, HIDDEN, "MatMul")[0], 1, lambda weight: weight * np.float32(1.5))
+
+    folder = with_fault(bundles("onnx-fp32"), tmp_path / "faulty", perturb)
+    monkeypatch.setattr(divergence, "float32_form", lambda *_: ir.load(folder / "model.onnx"))
+    found = layer_report(folder, model, IMAGES, images=1).divergence
+    assert (found.module, found.stage) == (HIDDEN, "real form")
+
+
+def test_an_error_of_the_engine_is_told_from_one_of_the_graph(model, bundles, monkeypatch):
+    class WrongEngine(Engine):
+        def __call__(self, images):
+            return {name: array * np.float32(1.01) for name, array in super().__call__(images).items()}
+
+    monkeypatch.setattr(report_module, "Engine", WrongEngine)
+    found = layer_report(bundles("onnx-fp32"), model, IMAGES, images=1).divergence
+    assert (found.module, found.node, found.stage) == ("engine: logits", "onnxruntime", "engine")
+
+
+def test_an_output_of_another_shape_is_no_agreement(bundles):
+    with pytest.raises(ParityError, match=r"output 'logits': \[1, 7\] in PyTorch, \[1, 10\] in the graph"):
+        layer_report(bundles("onnx-fp32"), load_model("hamsa_nano", num_classes=7), IMAGES, images=1)

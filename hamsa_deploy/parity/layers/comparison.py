@@ -19,7 +19,7 @@ from torch import nn
 from hamsa_deploy.parity.comparison import reference_inputs
 from hamsa_deploy.parity.layers.bands import band_of
 from hamsa_deploy.parity.layers.distance import relative_error
-from hamsa_deploy.parity.layers.graph_values import Arrays, GraphValues
+from hamsa_deploy.parity.layers.graph_values import Arrays, Values, names_in_order
 from hamsa_deploy.parity.layers.matching import INPUT, Match, Matching, candidates_of, matching_of, module_of
 from hamsa_deploy.parity.layers.module_values import ModuleValue, ReferenceModel
 from hamsa_deploy.parity.layers.rescaled import channel_scales, may_be_rescaled
@@ -51,16 +51,23 @@ class Expected:
 
 
 class Comparison:
-    """A graph beside the reference, on a few samples."""
+    """A graph beside the reference, on a few samples.
 
-    def __init__(self, model: ir.Model, values: GraphValues, manifest: Manifest, samples: Sequence[Sample]) -> None:
+    Args:
+        model: the graph, for its nodes and where they come from.
+        values: runs it, or what was made of it and kept the names of its values.
+        manifest: of the bundle.
+        samples: see `samples_of`.
+    """
+
+    def __init__(self, model: ir.Model, values: Values, manifest: Manifest, samples: Sequence[Sample]) -> None:
         self.model, self.values, self.samples = model, values, samples
         self.band = band_of(manifest)
         candidates = candidates_of(model.graph)
         self.pairs = {pair.after: pair for pair in pairs_of(model.graph)}
         wanted = {name for names in candidates.values() for name in names}
         wanted |= {name for pair in self.pairs.values() for name in (pair.before, pair.after)}
-        self._names = [name for name in names_in_order(model.graph) if name in wanted]
+        self._names = [name for name in names_in_order(model.graph) if name in wanted & values.names]
         self._computed = [values.computed(self._names, sample.feed) for sample in samples]
         self.matching: Matching = matching_of(samples[0].values.values(), candidates, self._computed[0])
         self._units: dict[str, np.ndarray] = {}
@@ -134,11 +141,6 @@ class Comparison:
             band=BAND if value in self.pairs else self.band,
             image=worst,
         )
-
-
-def names_in_order(graph: ir.Graph) -> list[str]:
-    """Inputs and everything that nodes compute."""
-    return [str(value.name) for value in (*graph.inputs, *(out for node in graph for out in node.outputs))]
 
 
 def producers_of(graph: ir.Graph) -> dict[str, ir.Node]:

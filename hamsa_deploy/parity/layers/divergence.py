@@ -17,14 +17,15 @@ import onnx_ir as ir
 from torch import nn
 
 from hamsa_deploy.parity.layers.bands import BANDS
-from hamsa_deploy.parity.layers.comparison import Comparison, names_in_order, producers_of
+from hamsa_deploy.parity.layers.comparison import Comparison, producers_of
 from hamsa_deploy.parity.layers.distance import relative_error
 from hamsa_deploy.parity.layers.findings import changed_constants, finding_about
 from hamsa_deploy.parity.layers.float32_form import float32_form
-from hamsa_deploy.parity.layers.graph_values import Arrays, GraphValues
+from hamsa_deploy.parity.layers.graph_values import Arrays, GraphValues, Values
 from hamsa_deploy.parity.layers.matching import FLOATS, INPUT, module_of
 from hamsa_deploy.parity.layers.rounding import rounding_finding
 from hamsa_deploy.parity.layers.rows import Divergence, LayerRow
+from hamsa_deploy.targets.onnx import FILE
 from hamsa_runtime.manifest import Manifest
 
 
@@ -72,7 +73,9 @@ class Localisation:
 
     @cached_property
     def anew(self) -> ir.Model:
-        """The float32 form of the model."""
+        """The float32 form of the model; a bundle without an ONNX file has been compared by it already."""
+        if FILE not in self.manifest.files:
+            return self.comparison.model
         return float32_form(self._reference, self.manifest)
 
     def _divergence_of_pair(self) -> Divergence:
@@ -103,7 +106,7 @@ class Localisation:
 
     def _is_wrong_anew(self) -> bool:
         value = self.expected[self.row.value]
-        if self.row.value not in names_in_order(self.anew.graph) or (value.units != 1).any():
+        if self.row.value not in GraphValues(self.anew).names or (value.units != 1).any():
             return False
         again = self._again(GraphValues(self.anew), [self.row.value])[self.row.value]
         return again.shape == value.array.shape and not value.error(again) <= max(BANDS["fp32"], self.row.band)
@@ -118,7 +121,7 @@ class Localisation:
 
     def _first_unlike_anew(self) -> ir.Node | None:
         """By the values between the layer's nodes, each computed from the same reference."""
-        known = set(names_in_order(self.anew.graph))
+        known = self.comparison.values.names & GraphValues(self.anew).names
         names = [str(v.name) for node in self.nodes for v in node.outputs if v.dtype in FLOATS and v.name in known]
         found, anew = self._again(self.comparison.values, names), self._again(GraphValues(self.anew), names)
         producers = producers_of(self.comparison.model.graph)
@@ -128,9 +131,8 @@ class Localisation:
                 return producers[name]
         return None
 
-    def _again(self, values: GraphValues, names: Sequence[str]) -> Arrays:
-        known = set(names_in_order(values.model.graph))
-        given = {name: value.array for name, value in self.expected.items() if name in known}
+    def _again(self, values: Values, names: Sequence[str]) -> Arrays:
+        given = {name: value.array for name, value in self.expected.items() if name in values.names}
         return values.recomputed(names, given, self.feed)
 
 

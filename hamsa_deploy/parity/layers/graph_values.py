@@ -9,6 +9,7 @@ ONNX Runtime runs the graph as written, without optimisations, which would fuse 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -20,12 +21,33 @@ Arrays = dict[str, np.ndarray]
 GIVEN = "given_"  # in front of the name of a value that is an input of its own
 
 
+class Values(Protocol):
+    """Who can be asked for values between the nodes of a graph."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it can be asked for."""
+
+    def computed(self, names: Sequence[str], feed: Mapping[str, np.ndarray]) -> Arrays:
+        """Some values, in the order of `names`, as the graph computes them."""
+
+    def recomputed(
+        self, names: Sequence[str], given: Mapping[str, np.ndarray], feed: Mapping[str, np.ndarray]
+    ) -> Arrays:
+        """Some values, each computed from those that are given, which are rounded to the graph's types."""
+
+
 class GraphValues:
     """Runs an ONNX graph for values between its nodes; the model is left as it is."""
 
     def __init__(self, model: ir.Model) -> None:
-        self.model = model
+        self._model = model
         self._sessions: dict[tuple[tuple[str, ...], tuple[str, ...]], onnxruntime.InferenceSession] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Inputs, and everything that nodes compute."""
+        return frozenset(names_in_order(self._model.graph))
 
     def computed(self, names: Sequence[str], feed: Mapping[str, np.ndarray]) -> Arrays:
         """Some values, in the order of `names`, as the graph computes them."""
@@ -40,11 +62,16 @@ class GraphValues:
     def _run(self, names: Sequence[str], given: Mapping[str, np.ndarray], feed: Mapping[str, np.ndarray]) -> Arrays:
         key = (tuple(names), tuple(given))
         if key not in self._sessions:
-            self._sessions[key] = session_of(cut_at(self.model, names, given))
+            self._sessions[key] = session_of(cut_at(self._model, names, given))
         session = self._sessions[key]
         arrays = {**feed, **{GIVEN + name: array for name, array in given.items()}}
         inputs = {port.name: _in_type(arrays[port.name], port.type) for port in session.get_inputs()}
         return dict(zip(names, session.run(list(names), inputs), strict=True))
+
+
+def names_in_order(graph: ir.Graph) -> list[str]:
+    """Inputs, and everything that nodes compute."""
+    return [str(value.name) for value in (*graph.inputs, *(out for node in graph for out in node.outputs))]
 
 
 def cut_at(model: ir.Model, names: Iterable[str], given: Iterable[str]) -> ir.Model:

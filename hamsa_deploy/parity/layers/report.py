@@ -13,11 +13,15 @@ from hamsa_deploy.parity.comparison import stand_in
 from hamsa_deploy.parity.layers.comparison import Comparison, Sample, samples_of
 from hamsa_deploy.parity.layers.distance import relative_error
 from hamsa_deploy.parity.layers.divergence import Localisation
-from hamsa_deploy.parity.layers.graph_values import GraphValues
+from hamsa_deploy.parity.layers.float32_form import float32_form
+from hamsa_deploy.parity.layers.graph_values import GraphValues, Values
+from hamsa_deploy.parity.layers.openvino_values import OpenVinoValues
 from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
 from hamsa_deploy.targets.onnx import FILE
+from hamsa_deploy.targets.openvino import FILES as IR_FILES
 from hamsa_runtime import Engine
-from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.bundle import Bundle, open_bundle
+from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 
 IMAGES = 4
@@ -41,15 +45,16 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
         The rows, and the first layer outside its band, if there is one.
 
     Raises:
-        ParityError: no images, or the model itself computes NaN or Inf.
+        ParityError: no images, an output of another shape, or the model itself computes NaN or Inf.
         InputError: the bundle is damaged, or the data do not fit the model.
     """
     opened = open_bundle(bundle)
     opened.verify()
     manifest = opened.manifest
     samples, dtype = samples_of(model, data, manifest, images)
-    graph = ir.load(opened.folder / FILE)
-    comparison = Comparison(graph, GraphValues(graph), manifest, samples)
+    graph, values, how = _graph_of(opened, model)
+    comparison = Comparison(graph, values, manifest, samples)
+    _check_outputs(samples[0], comparison)
     rows = comparison.rows()
     engine_rows = _engine_rows(opened.folder, manifest, comparison, samples)
     return LayerReport(
@@ -59,14 +64,32 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
         rows=(*rows, *engine_rows),
         not_comparable=comparison.matching.not_comparable,
         divergence=_divergence(model, comparison, rows, engine_rows, manifest),
-        notes=NOTES,
+        notes=(how, ENGINE_NOTE),
     )
 
 
-NOTES = (
-    "layers: the nodes of model.onnx one by one on ONNX Runtime, without optimisations, which would fuse them",
-    "engine: as it runs on the device, with its fusions, so at the outputs only",
-)
+def _check_outputs(sample: Sample, comparison: Comparison) -> None:
+    """What the model returns must be there; of inner layers it is enough to say that they are not."""
+    for value in sample.values.values():
+        if value.path == "" and value.name in comparison.matching.not_comparable:
+            raise ParityError(
+                f"output '{value.name}': {comparison.matching.not_comparable[value.name]}",
+                expected="the model's outputs, by name and shape",
+                cause="a bundle of another model",
+            )
+
+
+ENGINE_NOTE = "engine: as it runs on the device, with its fusions, so at the outputs only"
+
+
+def _graph_of(bundle: Bundle, model: nn.Module) -> tuple[ir.Model, Values, str]:
+    """The graph with its provenance, who runs it, and a note on how."""
+    if FILE in bundle.manifest.files:
+        graph = ir.load(bundle.folder / FILE)
+        return graph, GraphValues(graph), "layers: the nodes of model.onnx one by one on ONNX Runtime, nothing fused"
+    note = "layers: the IR on OpenVINO, each value read through a result of its own, so that nothing is fused with it"
+    values = OpenVinoValues(bundle.folder / IR_FILES[0], bundle.manifest.precision)
+    return float32_form(model, bundle.manifest), values, note
 
 
 def _divergence(
