@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 from torch import Tensor, nn
 
 import hamsa_deploy
 from hamsa_deploy.parity.layers import layer_report
+from hamsa_deploy.parity.layers.float32_form import float32_form
+from hamsa_deploy.parity.layers.graph_values import names_in_order
 from hamsa_deploy.parity.layers.matching import orders_of_axes
 
 
@@ -32,14 +35,24 @@ class Model(nn.Module):
         return {"gates": self.gate(self.spectrum(y).abs()), "tokens": y}
 
 
+TOKENS = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float32)
+
+
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def model():
     torch.manual_seed(0)
-    model = Model().eval()
+    return Model().eval()
+
+
+@pytest.fixture(scope="module")
+def bundle(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle") / "toy"
-    x = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float32)
-    hamsa_deploy.export(model, [torch.from_numpy(x)], to="onnx", output=folder, data=x)
-    return layer_report(folder, model, x, images=3)
+    return hamsa_deploy.export(model, [torch.from_numpy(TOKENS)], to="onnx", output=folder, data=TOKENS)
+
+
+@pytest.fixture(scope="module")
+def report(model, bundle):
+    return layer_report(bundle.folder, model, TOKENS, images=3)
 
 
 def test_what_the_graph_does_not_hold_is_listed_with_its_shape(report):
@@ -71,3 +84,9 @@ def test_calls_of_one_module_are_paired_in_order(report):
 )
 def test_orders_of_axes(shape, other, orders):
     assert orders_of_axes(shape, other) == orders
+
+
+def test_the_form_exported_anew_has_the_names_of_the_bundle(model, bundle):
+    anew, graph = float32_form(model, bundle.manifest).graph, ir.load(bundle.folder / "model.onnx").graph
+    assert names_in_order(anew) == names_in_order(graph)
+    assert [node.metadata_props.get("module") for node in anew] == [node.metadata_props.get("module") for node in graph]

@@ -23,7 +23,7 @@ class LayerRow:
             images, as the next.
         own_error: with everything before it as the reference computes it.
         band: what the precision may add here.
-        image: the one with the largest own error, counted from 0.
+        image: the one with the largest own error, counted from 0; where the graph's batch is fixed, which batch.
     """
 
     module: str
@@ -80,7 +80,7 @@ class LayerReport:
     Attributes:
         reference: what was compared with, and in which precision it ran.
         precision: of the bundle.
-        images: number of images.
+        images: number of images, or of batches where the graph's batch is fixed.
         rows: in the order in which the graph computes them.
         not_comparable: tensors of the model that the graph does not hold, each with its reason.
         divergence: the first layer outside its band; None if there is none.
