@@ -7,7 +7,7 @@ types of the graph. So one band holds at any depth. Largest own errors of clean 
     hamsa_nano, trained, digits                   3.0e-7    5.1e-4              5.2e-2
     the same on OpenVINO                                              6.7e-3    8.7e-2
     HAMSA, 16 wide, random weights, photographs   3.1e-7    8.0e-4              4.4e-2
-    hamsa_tiny, random weights, photographs       4.9e-7    1.3e-3
+    hamsa_tiny, random weights, photographs       4.9e-7    1.3e-3              5.8e-2
 
 The bands are 7 to 30 times that, for wider models and longer sums: K terms add errors like sqrt(K). int8 gets twice:
 noise of 14 dB in one layer is worth naming, be it a fault or what int8 cannot hold. Faults are far outside: a wrong
