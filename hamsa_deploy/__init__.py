@@ -4,6 +4,7 @@ load_model(name, weights=None, **config) -> nn.Module
 to_real(model, example_inputs) -> ExportedProgram without complex tensors and FFTs
 export(model, to=..., output=...) -> a checked bundle, which hamsa_runtime.Engine runs
 check_parity(bundle, model, data) -> ParityReport
+layer_report(bundle, model, data) -> LayerReport: the first layer that differs
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _HOMES = {
     "export": "hamsa_deploy.pipeline",
     "check_parity": "hamsa_deploy.parity",
     "ParityReport": "hamsa_deploy.parity",
+    "layer_report": "hamsa_deploy.parity.layers",
 }
-__all__ = ["ParityReport", "check_parity", "export", "load_model", "to_real"]
+__all__ = ["ParityReport", "check_parity", "export", "layer_report", "load_model", "to_real"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,53 @@
+"""The same model exported anew in float32: what the bundle's graph was made from.
+
+Its nodes and values have the same names, so it says which node inside a layer differs, and whether the real form
+itself is at fault.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from hamsa_deploy.models.preprocessing import Preprocessing
+from hamsa_deploy.pipeline import Request, form_of_request
+from hamsa_deploy.spectral.plans import Plan
+from hamsa_deploy.targets.onnx import FILE
+from hamsa_runtime.manifest import InputSpec, Manifest
+
+
+def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
+    """Export a model as the bundle was, with the same plans, but in float32 and as ONNX."""
+    how = manifest.preprocessing
+    first = manifest.inputs[0].shape[:1]
+    request = Request(
+        model,
+        manifest.target,
+        example_inputs=[_example(spec) for spec in manifest.inputs],
+        preprocessing=None if how is None else _preprocessing(manifest),
+        input_dtype="uint8" if how is not None and how.normalise == "graph" else "float32",
+        batch=None if first in ((), ("batch",)) else int(first[0]),
+        fft="native" if manifest.has_native_transforms else "real",
+    )
+    plans = {row.length: Plan(row.length, row.factors) for row in manifest.plan if row.kind != "native"}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / FILE
+        form_of_request(request, plans).write(path)
+        written = ir.load(path)
+        ir.external_data.load_to_model(written)
+    return written
+
+
+def _preprocessing(manifest: Manifest) -> Preprocessing:
+    how = manifest.preprocessing
+    assert how is not None
+    return Preprocessing(how.size, how.channels, how.resize, how.crop_fraction, how.mean, how.std)
+
+
+def _example(spec: InputSpec) -> torch.Tensor:
+    shape = [2 if size == "batch" else size for size in spec.shape]
+    return torch.zeros(shape, dtype=getattr(torch, spec.dtype))

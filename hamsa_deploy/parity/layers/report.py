@@ -1,0 +1,142 @@
+"""`layer_report`: from a bundle, its model and some images to the first layer that differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from torch import nn
+
+from hamsa_deploy.parity.comparison import stand_in
+from hamsa_deploy.parity.layers.comparison import Comparison, Sample, samples_of
+from hamsa_deploy.parity.layers.distance import relative_error
+from hamsa_deploy.parity.layers.divergence import Localisation
+from hamsa_deploy.parity.layers.float32_form import float32_form
+from hamsa_deploy.parity.layers.graph_values import GraphValues, Values
+from hamsa_deploy.parity.layers.openvino_values import OpenVinoValues
+from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
+from hamsa_deploy.targets.onnx import FILE
+from hamsa_deploy.targets.openvino import FILES as IR_FILES
+from hamsa_runtime import Engine
+from hamsa_runtime.bundle import Bundle, open_bundle
+from hamsa_runtime.errors import ParityError
+from hamsa_runtime.manifest import Manifest
+
+IMAGES = 4
+# An engine that fuses rounds elsewhere than the graph does; its outputs may be this many times the graph's own error
+# away from the graph's, beside a band.
+ENGINE_FACTOR = 3.0
+ENGINE = "engine: "
+"""In front of an output's name: the row of what the engine computes."""
+
+
+def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = IMAGES) -> LayerReport:
+    """Compare a bundle with its model layer by layer.
+
+    Args:
+        bundle: the folder.
+        model: the PyTorch model, in eval mode. A copy of it runs in float64 where it can.
+        data: as `check_parity` takes them.
+        images: how many of them are used, from the first on.
+
+    Returns:
+        The rows, and the first layer outside its band, if there is one.
+
+    Raises:
+        ParityError: no images, an output of another shape, or the model itself computes NaN or Inf.
+        InputError: the bundle is damaged, or the data do not fit the model.
+    """
+    opened = open_bundle(bundle)
+    opened.verify()
+    manifest = opened.manifest
+    samples, dtype = samples_of(model, data, manifest, images)
+    graph, values, how = _graph_of(opened, model)
+    comparison = Comparison(graph, values, manifest, samples)
+    _check_outputs(samples[0], comparison)
+    rows = comparison.rows()
+    engine_rows = _engine_rows(opened.folder, manifest, comparison, samples)
+    return LayerReport(
+        reference=f"{type(model).__name__} in {str(dtype).removeprefix('torch.')}",
+        precision=manifest.precision,
+        images=len(samples),
+        rows=(*rows, *engine_rows),
+        not_comparable=comparison.matching.not_comparable,
+        divergence=_divergence(model, comparison, rows, engine_rows, manifest),
+        notes=(how, ENGINE_NOTE),
+    )
+
+
+def _check_outputs(sample: Sample, comparison: Comparison) -> None:
+    """What the model returns must be there; of inner layers it is enough to say that they are not."""
+    for value in sample.values.values():
+        if value.path == "" and value.name in comparison.matching.not_comparable:
+            raise ParityError(
+                f"output '{value.name}': {comparison.matching.not_comparable[value.name]}",
+                expected="the model's outputs, by name and shape",
+                cause="a bundle of another model",
+            )
+
+
+ENGINE_NOTE = "engine: as it runs on the device, with its fusions, so at the outputs only"
+
+
+def _graph_of(bundle: Bundle, model: nn.Module) -> tuple[ir.Model, Values, str]:
+    """The graph with its provenance, who runs it, and a note on how."""
+    if FILE in bundle.manifest.files:
+        graph = ir.load(bundle.folder / FILE)
+        return graph, GraphValues(graph), "layers: the nodes of model.onnx one by one on ONNX Runtime, nothing fused"
+    note = "layers: the IR on OpenVINO, each value read through a result of its own, so that nothing is fused with it"
+    values = OpenVinoValues(bundle.folder / IR_FILES[0], bundle.manifest.precision)
+    return float32_form(model, bundle.manifest), values, note
+
+
+def _divergence(
+    model: nn.Module, comparison: Comparison, rows: list[LayerRow], engine_rows: list[LayerRow], manifest: Manifest
+) -> Divergence | None:
+    row = next((row for row in rows if row.outside), None)
+    if row is not None:
+        return Localisation(comparison, rows, row, model, manifest).divergence()
+    row = next((row for row in engine_rows if row.outside), None)
+    if row is None:
+        return None
+    return Divergence(
+        row.module, row.node, row.operator, row.source, row.error, row.own_error, row.band,
+        before=max((each.error for each in rows if not each.is_rounding), default=0.0),
+        image=row.image,
+        stage="engine",
+        finding="the graph run node by node is right; what the engine makes of it is not",
+    )  # fmt: skip
+
+
+def _engine_rows(folder: Path, manifest: Manifest, comparison: Comparison, samples: list[Sample]) -> list[LayerRow]:
+    """The engine's outputs beside the graph's, and beside the reference's."""
+    with Engine(folder, backend=stand_in(manifest)) as engine:
+        found = [engine(sample.images) for sample in samples]
+        name = engine.describe()["backend"]
+    known = {match.value for match in comparison.matching.matches}
+    return [
+        _engine_row(output.name, name, [outputs[output.name] for outputs in found], comparison)
+        for output in manifest.outputs
+        if output.name in known
+    ]
+
+
+def _engine_row(output: str, engine: str, found: list[np.ndarray], comparison: Comparison) -> LayerRow:
+    expected = [comparison.expected(index)[output] for index in range(len(found))]
+    errors = [value.error(array) for value, array in zip(expected, found, strict=True)]
+    graph = [value.error(comparison.computed(output, index)) for index, value in enumerate(expected)]
+    own = [relative_error(array, comparison.computed(output, index)) for index, array in enumerate(found)]
+    worst = int(np.argmax(own))
+    return LayerRow(
+        module=ENGINE + output,
+        value=output,
+        node=engine,
+        operator="engine",
+        source="",
+        error=max(errors),
+        own_error=own[worst],
+        band=comparison.band + ENGINE_FACTOR * max(graph),
+        image=worst,
+    )

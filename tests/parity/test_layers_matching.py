@@ -1,0 +1,92 @@
+"""Which value of the graph stands for which tensor of the model, and which has none."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hamsa_deploy
+from hamsa_deploy.parity.layers import layer_report
+from hamsa_deploy.parity.layers.float32_form import float32_form
+from hamsa_deploy.parity.layers.graph_values import names_in_order
+from hamsa_deploy.parity.layers.matching import orders_of_axes
+
+
+class Spectrum(nn.Module):
+    """Real (B, L, d) -> complex, which the graph holds as half spectra of two real values."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.fft(x, dim=1)
+
+
+class Model(nn.Module):
+    """A linear that is called twice, and one that works on half a spectrum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
+        self.spectrum, self.gate = Spectrum(), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = self.norm(self.twice(self.norm(self.twice(x))))
+        return {"gates": self.gate(self.spectrum(y).abs()), "tokens": y}
+
+
+TOKENS = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Model().eval()
+
+
+@pytest.fixture(scope="module")
+def bundle(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle") / "toy"
+    return hamsa_deploy.export(model, [torch.from_numpy(TOKENS)], to="onnx", output=folder, data=TOKENS)
+
+
+@pytest.fixture(scope="module")
+def report(model, bundle):
+    return layer_report(bundle.folder, model, TOKENS, images=3)
+
+
+def test_what_the_graph_does_not_hold_is_listed_with_its_shape(report):
+    assert set(report.not_comparable) == {"spectrum", "gate"}
+    assert report.not_comparable["spectrum"] == "[1, 6, 8, 2] in PyTorch, [1, 4, 8] in the graph"
+    assert report.not_comparable["gate"] == "[1, 6, 8] in PyTorch, [1, 4, 8] in the graph"
+
+
+def test_calls_of_one_module_are_paired_in_order(report):
+    assert report.passed, report.sentence()
+    assert [row.module for row in report.rows if "engine" not in row.module] == [
+        "twice", "norm", "twice#2", "norm#2", "gates",
+    ]  # fmt: skip
+    assert {row.module for row in report.rows if "engine" in row.module} == {"engine: gates", "engine: tokens"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "other", "orders"),
+    [
+        ((2, 5, 7), (2, 5, 7), [(0, 1, 2)]),
+        ((2, 5, 7), (2, 7, 5), [(0, 2, 1)]),
+        ((2, 5, 3, 4), (2, 5, 12), [(0, 1, 2, 3), (0, 1, 3, 2)]),  # (B, d, H, W) as (B, d, H W), or as (B, d, W H)
+        ((2, 5, 3, 4), (2, 12, 5), [(0, 2, 3, 1)]),  # channels last
+        ((2, 12, 5), (2, 5, 3, 4), [(0, 2, 1)]),
+        ((2, 5, 5), (2, 5, 5), [(0, 1, 2), (0, 2, 1)]),
+        ((2, 6, 8), (2, 4, 8), []),
+        ((2, 6, 4), (2, 8, 3), []),
+    ],
+)
+def test_orders_of_axes(shape, other, orders):
+    assert orders_of_axes(shape, other) == orders
+
+
+def test_the_form_exported_anew_has_the_names_of_the_bundle(model, bundle):
+    anew, graph = float32_form(model, bundle.manifest).graph, ir.load(bundle.folder / "model.onnx").graph
+    assert names_in_order(anew) == names_in_order(graph)
+    assert [node.metadata_props.get("module") for node in anew] == [node.metadata_props.get("module") for node in graph]
