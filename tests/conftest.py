@@ -40,6 +40,11 @@ def why_no_gpu() -> str:
     return ""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The README's commands are one test of minutes: started last, it would keep one worker busy and the others idle."""
+    items.sort(key=lambda item: "test_readme" not in item.nodeid)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") is not None and why_no_gpu():
         pytest.skip(why_no_gpu())

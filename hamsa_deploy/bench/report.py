@@ -8,14 +8,12 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from hamsa_deploy.bench.benchmark import Row, Table
 from hamsa_deploy.bench.loading import Load
 from hamsa_deploy.bench.statistics import Ratio
 from hamsa_deploy.processor import processor_name
-from hamsa_runtime.errors import InputError
 
 PACKAGES = ("hamsa-deploy", "hamsa-runtime", "torch", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
 INPUTS = "graph inputs made beforehand: no preprocessing is timed"
@@ -66,16 +64,6 @@ def csv_text(tables: Sequence[Table]) -> str:
     for table in tables:
         writer.writerows(_cells(table, row) for row in table.rows)
     return text.getvalue()
-
-
-def check_writable(path: Path, option: str) -> None:
-    """Fail before minutes of measuring where the file that an option names cannot be written after them.
-
-    Raises:
-        InputError: its folder does not exist or may not be written to, or the path is a folder.
-    """
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise InputError(f"{option} {path}: cannot be written", expected="a file in a folder that may be written to")
 
 
 def _cells(table: Table, row: Row) -> dict[str, Any]:

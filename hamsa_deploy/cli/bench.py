@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli.console import Stages, Terminal, run
-from hamsa_deploy.cli.parser import Parser, one_of
+from hamsa_deploy.cli.files import check_writable
+from hamsa_deploy.cli.parser import Parser, one_of, svg_file
 from hamsa_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,13 +82,6 @@ def seconds(text: str) -> float:
     return value
 
 
-def svg_file(text: str) -> Path:
-    """A path that ends in .svg."""
-    if Path(text).suffix.lower() != ".svg":
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .svg, which is what is drawn")
-    return Path(text)
-
-
 def _bench(options: Any, terminal: Terminal) -> int:
     if not options.bundles:
         raise InputError(
@@ -97,7 +91,6 @@ def _bench(options: Any, terminal: Terminal) -> int:
         )
     from hamsa_deploy.bench.candidates import candidates_of
     from hamsa_deploy.bench.energy import source_or_reason
-    from hamsa_deploy.bench.report import check_writable
 
     for option, path in (("--csv", options.csv), ("--plot", options.plot)):
         if path is not None:

@@ -1,7 +1,8 @@
-"""Class labels from the file that an option names."""
+"""Files that options name: class labels, and where results may go."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
@@ -23,3 +24,13 @@ def read_labels(path: Path) -> list[str]:
         found = f"an empty line, number {labels.index('') + 1}" if labels else "no labels"
         raise InputError(f"{path}: {found}", expected="one class name per line")
     return labels
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Fail before minutes of work where the file that an option names cannot be written after them.
+
+    Raises:
+        InputError: its folder does not exist or may not be written to, or the path is a folder.
+    """
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f"{option} {path}: cannot be written", expected="a file in a folder that may be written to")

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli.console import Stages, Terminal, run
-from hamsa_deploy.cli.parser import Parser, amount, points, share
+from hamsa_deploy.cli.files import check_writable
+from hamsa_deploy.cli.parser import Parser, amount, points, share, svg_file
 from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_runtime.errors import InputError, ParityError
 
 if TYPE_CHECKING:
     from hamsa_deploy.cli.parity_request import ParityRequest
     from hamsa_deploy.parity import ParityReport
+    from hamsa_deploy.parity.layers import LayerReport
 
 DESCRIPTION = (
     "Runs a bundle and what it was made from on the same images, says how far they agree, and exits with 3 where that "
@@ -22,6 +24,7 @@ DESCRIPTION = (
 STAGES = {
     "load": "load PyTorch, the reference and the images",
     "compare": "run both, and compare their outputs",
+    "layers": "run both layer by layer",
 }
 
 
@@ -58,6 +61,11 @@ def _parser() -> Parser:
     add("--min-snr", type=amount, metavar="DB", help="smallest signal-to-noise ratio of any output, in decibels")
     add("--max-drop", type=points, metavar="POINTS",
         help="largest loss of top-1 accuracy, in percentage points, by the true classes of --data")
+    add = parser.add_argument_group("where it begins").add_argument
+    add("--layers", action="store_true",
+        help="also compare layer by layer, on the first images, and fail at the first that leaves the band of its "
+             "precision")
+    add("--plot", type=svg_file, metavar="FILE.svg", help="with --layers, the error along depth as a drawing")
     parser.add_common()
     return parser
 # fmt: on
@@ -79,7 +87,19 @@ def _parity(options: Any, terminal: Terminal) -> int:
             request = request_from_options(options)
         with stages("compare"):
             report = compared(request)
-    return _shown(request, report, terminal)
+        layers = _layers(request, options.plot, stages) if options.layers else None
+    return _shown(request, report, layers, terminal)
+
+
+def _layers(request: ParityRequest, plot: Path | None, stages: Stages) -> LayerReport:
+    from hamsa_deploy.cli.parity_request import layers_compared
+    from hamsa_deploy.parity.layers.plot import svg_from_report
+
+    with stages("layers"):
+        layers = layers_compared(request)
+        if plot is not None:
+            plot.write_text(svg_from_report(layers), encoding="utf-8")
+    return layers
 
 
 def _check_options(options: Any) -> None:
@@ -90,20 +110,35 @@ def _check_options(options: Any) -> None:
         raise InputError(
             f"--against with --{others[0]}", expected="one reference: another bundle, or what the bundle was made from"
         )
+    if options.layers and options.against is not None:
+        raise InputError("--layers with --against", expected="--layers with the PyTorch model that the bundle is of")
+    if options.plot is not None and not options.layers:
+        raise InputError("--plot without --layers", expected="--layers, whose errors it draws", fix="add --layers")
+    if options.plot is not None:
+        check_writable(options.plot, "--plot")
 
 
-def _shown(request: ParityRequest, report: ParityReport, terminal: Terminal) -> int:
-    """Print the report; returns the exit code."""
-    code = 0 if report.passed else ParityError.exit_code
+def _shown(request: ParityRequest, report: ParityReport, layers: LayerReport | None, terminal: Terminal) -> int:
+    """Print the reports; returns the exit code."""
+    passed = report.passed and (layers is None or layers.passed)
+    code = 0 if passed else ParityError.exit_code
     if terminal.as_json:
-        head = {"verdict": "passed" if report.passed else "failed", "exit_code": code}
-        terminal.write_json({**head, **request.as_dict(), "notes": terminal.notes, **report.as_dict()})
+        head = {"verdict": "passed" if passed else "failed", "exit_code": code}
+        body = report.as_dict() | ({} if layers is None else {"layers": layers.as_document()})
+        terminal.write_json({**head, **request.as_dict(), "notes": terminal.notes, **body})
     else:
+        if layers is not None:
+            from hamsa_deploy.cli.layers import show_layers
+
+            show_layers(terminal.out, layers)
+            terminal.out.print()
         from hamsa_deploy.cli.parity_summary import show_report
 
         show_report(terminal.out, request, report)
     if terminal.as_json or terminal.quiet:
         _show_failure(report, terminal)
+        if layers is not None and not layers.passed:
+            terminal.show_line(layers.sentence())
     return code
 
 

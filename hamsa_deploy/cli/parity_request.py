@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -24,6 +24,9 @@ from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
+
+if TYPE_CHECKING:
+    from hamsa_deploy.parity.layers import LayerReport
 
 BUILT_IN = "built-in samples"
 # option -> field of Thresholds
@@ -108,6 +111,17 @@ def compared(request: ParityRequest) -> ParityReport:
     else:
         report = check_parity(request.bundle, request.reference, request.data, **given)
     return dataclasses.replace(report, failures=[*request.faults, *report.failures])
+
+
+def layers_compared(request: ParityRequest) -> LayerReport:
+    """The comparison layer by layer, which needs the PyTorch model."""
+    from hamsa_deploy.parity.layers import layer_report
+
+    if not isinstance(request.reference, nn.Module):
+        raise InputError(
+            f"--layers against {request.reference_text}", expected="a bundle of a PyTorch model, whose layers are known"
+        )
+    return layer_report(request.bundle, request.reference, request.data)
 
 
 def _reference(options: Any, manifest: Manifest) -> nn.Module | OnnxFile | Path:

@@ -6,6 +6,7 @@ import argparse
 import ast
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hamsa_deploy import __version__
@@ -146,3 +147,10 @@ def _number(text: str, smallest: float, largest: float, expected: str) -> float:
     if not smallest <= value <= largest or math.isinf(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
     return value
+
+
+def svg_file(text: str) -> Path:
+    """A path that ends in .svg."""
+    if Path(text).suffix.lower() != ".svg":
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .svg, which is what is drawn")
+    return Path(text)

@@ -324,3 +324,31 @@ def test_bad_usage_exits_with_2(arguments: list[str], found: str, bundle: Path, 
     assert main([places.get(each, each) for each in arguments]) == 2
     text = capsys.readouterr().err
     assert any(part in text for part in found.split("|")), text
+
+
+def test_layers_are_shown_drawn_and_part_of_the_verdict(
+    exported: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawing = tmp_path / "depth.svg"
+    assert main([str(exported.bundle), "--layers", "--plot", str(drawing), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["verdict"] == "passed"
+    assert report["layers"]["divergence"] is None
+    assert len(report["layers"]["rows"]) > 40
+    assert drawing.read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plot", "x.svg"], "--plot without --layers"),
+        (["--layers", "--plot", "x.png"], "does not end in .svg"),
+        (["--layers", "--plot", "nowhere/x.svg"], "cannot be written"),
+        (["--layers", "--against", "{bundle}"], "--layers with --against"),
+    ],
+)
+def test_options_of_layers_that_do_not_fit(
+    exported: Export, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(exported.bundle), *(each.format(bundle=exported.bundle) for each in arguments)]) == 2
+    assert message in capsys.readouterr().err
