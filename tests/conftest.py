@@ -41,7 +41,7 @@ def why_no_gpu() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The README's commands are one test of minutes: started last, it would keep one worker busy and the others idle."""
+    """The README's commands are one test of minutes: started last, it would leave the other workers idle."""
     items.sort(key=lambda item: "test_readme" not in item.nodeid)
 
 
