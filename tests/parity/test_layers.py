@@ -114,7 +114,7 @@ def test_one_weight(report_of):
     found = report_of("onnx-fp32", perturb).divergence
     assert found.module == f"{BLOCK}.ffn.expand"
     assert found.operator == "MatMul"
-    assert found.source.startswith("hamsa_deploy/models/hamsa.py:")
+    assert "hamsa.py:" in found.source
     assert found.stage == "file"
     assert found.before < BANDS["fp32"] < found.own_error
     assert "1 of 4096 numbers, by up to 0.1" in found.finding
@@ -266,7 +266,7 @@ def test_a_range_doubled_in_openvinos_ir(model, bundles, tmp_path):
 
     report = layer_report(folder, model, IMAGES, images=2)
     assert report.divergence.module == HIDDEN
-    assert report.divergence.source.startswith("hamsa_deploy/models/hamsa.py:")
+    assert "hamsa.py:" in report.divergence.source
     assert {row.module for row in report.rows if row.outside and not row.module.startswith("engine: ")} == {HIDDEN}
 
 

@@ -245,7 +245,10 @@ def test_an_unknown_target_is_bad_input():
         to_real(Program(lambda x: x), (torch.randn(2, 2),), target="onxn")
 
 
-HAMSA_PRESETS = [name for name in MODELS if name.startswith("hamsa")]
+LARGE = ("hamsa_b", "hamsa_l")
+HAMSA_PRESETS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in MODELS if name.startswith("hamsa")
+]
 
 
 @pytest.mark.parametrize("name", HAMSA_PRESETS)
