@@ -316,14 +316,15 @@ def test_a_bundle_of_an_onnx_file_is_compared_with_the_file(workplace: Path, cap
         (["BUNDLE", "--against", "a", "--reference", "b"], "--against with --reference"),
         (["BUNDLE", "--max-drop", "1", "--data", "PHOTOS"], "without the true classes"),
         (["BUNDLE", "--model", "os:system"], "for a bundle that was made from hamsa_nano"),
-        (["out"], "not a bundle|no such|not a folder"),
+        (["nowhere"], "nowhere: no such folder"),
     ],
 )
-def test_bad_usage_exits_with_2(arguments: list[str], found: str, bundle: Path, capsys: Captured) -> None:
+def test_bad_usage_exits_with_2(
+    arguments: list[str], found: str, bundle: Path, workplace: Path, capsys: Captured
+) -> None:
     places = {"BUNDLE": str(bundle), "PHOTOS": str(PHOTOS)}
     assert main([places.get(each, each) for each in arguments]) == 2
-    text = capsys.readouterr().err
-    assert any(part in text for part in found.split("|")), text
+    assert found in capsys.readouterr().err
 
 
 def test_layers_are_shown_drawn_and_part_of_the_verdict(
