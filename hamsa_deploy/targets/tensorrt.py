@@ -15,8 +15,7 @@ from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import MissingError
 from hamsa_runtime.tensorrt.cache import PLAN, Source, cached_plan
-from hamsa_runtime.tensorrt.differences import can
-from hamsa_runtime.tensorrt.gpu import first_gpu
+from hamsa_runtime.tensorrt.gpu import gpu_to_build_for
 from hamsa_runtime.tensorrt.modules import MODULES, load
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.tensorrt.plans import ONNX
@@ -54,8 +53,7 @@ def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, An
     source = Source(folder / ONNX, {path.name: sha256_of(path)[0] for path in folder.glob(f"{ONNX}*")}, options)
     try:
         trt = load(target)
-        gpu = None if can(trt, "plans that are compiled on the device") else first_gpu()
-        found = cached_plan(trt, source, gpu)
+        found = cached_plan(trt, source, gpu_to_build_for(trt))
     except MissingError as error:
         return without_plan(error)
     (folder / PLAN).write_bytes(found.plan)

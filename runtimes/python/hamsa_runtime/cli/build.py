@@ -18,14 +18,12 @@ from hamsa_runtime.errors import HamsaError, InputError, nearest
 if TYPE_CHECKING:
     from hamsa_runtime.manifest import Manifest
     from hamsa_runtime.tensorrt.cache import Cached
-    from hamsa_runtime.tensorrt.gpu import Gpu
 
 DESCRIPTION = (
     "Builds the TensorRT plan of a bundle on this device, and keeps it in a cache, where the runtime finds it. "
     "Does nothing if it is there already, for this TensorRT and this GPU."
 )
 INTERRUPTED = 130
-MIB = 2**20
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,6 +75,7 @@ def _parser() -> _Parser:
 
 def _build(options: Any) -> dict[str, Any]:
     from hamsa_runtime.bundle import open_bundle
+    from hamsa_runtime.tensorrt.gpu import gpu_to_build_for
     from hamsa_runtime.tensorrt.modules import load
     from hamsa_runtime.tensorrt.plans import plan_of_bundle, source_of
 
@@ -84,7 +83,7 @@ def _build(options: Any) -> dict[str, Any]:
     bundle.verify()
     source_of(bundle)  # fail early
     trt = load(bundle.manifest.target)
-    gpu = _gpu(trt, options.gpu)
+    gpu = gpu_to_build_for(trt, options.gpu)
     progress = _Progress(sys.stderr, shown=not options.quiet)
     notes = _Notes(progress)
     logging.getLogger("hamsa_runtime").addHandler(notes)
@@ -95,18 +94,10 @@ def _build(options: Any) -> dict[str, Any]:
     finally:
         progress.clear()
         logging.getLogger("hamsa_runtime").removeHandler(notes)
-    return _document(bundle.manifest, found, gpu) | {"notes": notes.lines}
+    return _document(bundle.manifest, found) | {"notes": notes.lines}
 
 
-def _gpu(trt: Any, index: int) -> Gpu | None:
-    """The GPU; none, where the module builds without one."""
-    from hamsa_runtime.tensorrt.differences import can
-    from hamsa_runtime.tensorrt.gpu import first_gpu
-
-    return None if can(trt, "plans that are compiled on the device") else first_gpu(index)
-
-
-def _document(manifest: Manifest, found: Cached, gpu: Gpu | None) -> dict[str, Any]:
+def _document(manifest: Manifest, found: Cached) -> dict[str, Any]:
     identity = found.entry["identity"]
     return {
         "verdict": "built" if found.built else "found",

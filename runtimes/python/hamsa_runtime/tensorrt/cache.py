@@ -144,7 +144,7 @@ def _built(
         _sweep(place.parent)
         _write(place, built.plan, entry)
         if built.timing_cache is not None:
-            _replace(timing, built.timing_cache)
+            replace_file(timing, built.timing_cache)
     except OSError as error:
         logger.warning("the plan cannot be kept in %s (%s): the next start will build it again", place, error)
         return Cached(built.plan, None, entry, built=True)
@@ -195,7 +195,8 @@ def _write(place: Path, plan: bytes, entry: Mapping[str, Any]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file by one rename, so that a reader sees the old content or the new one."""
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         temporary.write_bytes(data)

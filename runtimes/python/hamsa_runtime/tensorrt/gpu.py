@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from hamsa_runtime.errors import MissingError
+from hamsa_runtime.tensorrt.differences import can
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,15 @@ def first_gpu(index: int = 0) -> Gpu:
     from hamsa_runtime.tensorrt.cuda import gpu_at  # needs cuda-python
 
     return gpu_at(index)
+
+
+def gpu_to_build_for(trt: Any, index: int = 0) -> Gpu | None:
+    """The GPU that a module's plan is built for; None for a module whose plans are compiled on the device.
+
+    Raises:
+        MissingError: see `first_gpu`.
+    """
+    return None if can(trt, "plans that are compiled on the device") else first_gpu(index)
 
 
 def has_gpu() -> bool:

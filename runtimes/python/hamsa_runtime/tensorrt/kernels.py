@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
+from hamsa_runtime.tensorrt.cache import replace_file
 from hamsa_runtime.tensorrt.gpu import Gpu
 
 DIGEST = 32
@@ -54,7 +53,7 @@ class Kernels:
         if data == _read(self._path, report=False):
             return
         try:
-            _write(self._path, hashlib.sha256(data).digest() + data)
+            replace_file(self._path, hashlib.sha256(data).digest() + data)
         except OSError as error:
             logger.warning("compiled kernels cannot be kept in %s (%s)", self._path, error)
 
@@ -80,12 +79,3 @@ def _read(path: Path | None, report: bool = True) -> bytes | None:
     if report:
         logger.warning("%s is damaged: kernels are compiled again", path)
     return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
