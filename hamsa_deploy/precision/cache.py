@@ -18,9 +18,6 @@ import hashlib
 import io
 import json
 import logging
-import os
-import secrets
-import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,9 +26,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from hamsa_runtime.cache_files import cache_folder, replace_file, sweep
+
 FORMAT = 1  # to be raised with the meaning of any array that is stored
 PACKAGES = ("hamsa-deploy", "hamsa-runtime", "numpy", "onnxruntime", "openvino", "nncf")
-LEFTOVER_SECONDS = 3600.0  # a temporary file this old belongs to a process that was killed
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -113,19 +111,14 @@ def store(key: str, arrays: Mapping[str, np.ndarray]) -> None:
     try:
         folder = _folder()
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        _replace(folder / key, _packed(key, arrays))
+        sweep(folder)
+        replace_file(folder / key, _packed(key, arrays))
     except OSError as error:
         logger.warning("the calibration cache cannot be written (%s): the next run will measure again", error)
 
 
 def _folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):  # the XDG specification: relative paths are to be ignored
-        base = os.path.expanduser("~/.cache")
-    if not os.path.isabs(base):
-        raise OSError("there is no home folder, and XDG_CACHE_HOME is not set")
-    return Path(base, "hamsa-deploy", "calibration")
+    return cache_folder("hamsa-deploy", "calibration")
 
 
 def _packed(key: str, arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -147,23 +140,3 @@ def _unpacked(key: str, data: bytes) -> dict[str, np.ndarray] | None:
 
 def _digest(key: str, content: bytes) -> bytes:
     return hashlib.sha256(key.encode() + content).digest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left."""
-    for path in folder.glob(".*.tmp-*"):
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
-                path.unlink()

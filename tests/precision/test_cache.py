@@ -18,6 +18,7 @@ from onnx_ir import DataType
 from hamsa_deploy.precision import cache
 from hamsa_deploy.precision.cache import PACKAGES, cache_key, load, store
 from hamsa_deploy.precision.histogram import Histogram, arrays_from_histograms, histograms_from_arrays
+from hamsa_runtime.cache_files import LEFTOVER_SECONDS
 
 KEY, OTHER = "0" * 64, "1" * 64
 ARRAYS = {"/blocks.0/MatMul": np.arange(3.0), "file": np.array(["a", "Σ"]), "allow_pickle": np.zeros((0, 2), np.int8)}
@@ -167,7 +168,7 @@ def test_what_a_killed_process_left_is_removed_once_it_is_old(folder: Path):
     old, new = folder / f".{KEY}.tmp-1-aa", folder / f".{KEY}.tmp-2-bb"
     for path in (old, new):
         path.write_bytes(b"half")
-    os.utime(old, (0, time.time() - 2 * cache.LEFTOVER_SECONDS))
+    os.utime(old, (0, time.time() - 2 * LEFTOVER_SECONDS))
     store(KEY, ARRAYS)
     assert {path.name for path in folder.iterdir()} == {KEY, new.name}
 

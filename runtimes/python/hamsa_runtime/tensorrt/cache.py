@@ -20,7 +20,6 @@ import json
 import logging
 import os
 import platform
-import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hamsa_runtime.cache_files import cache_folder, replace_file, sweep, temporary_beside, write_through
 from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
 from hamsa_runtime.tensorrt.gpu import Gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
@@ -35,7 +35,6 @@ from hamsa_runtime.tensorrt.progress import TICK_SECONDS, Report, silent
 
 FORMAT = 1  # to be raised with the meaning of an entry
 PLAN, ENTRY = "model.plan", "entry.json"
-LEFTOVER_SECONDS = 3600.0  # a temporary folder this old belongs to a process that was killed
 
 logger = logging.getLogger("hamsa_runtime")
 
@@ -141,7 +140,7 @@ def _built(
     if place is None or timing is None:
         return Cached(built.plan, None, entry, built=True)
     try:
-        _sweep(place.parent)
+        sweep(place.parent)
         _write(place, built.plan, entry)
         if built.timing_cache is not None:
             replace_file(timing, built.timing_cache)
@@ -181,36 +180,15 @@ def _read(place: Path, identity: Mapping[str, Any]) -> Cached | None:
 
 def _write(place: Path, plan: bytes, entry: Mapping[str, Any]) -> None:
     """Both files in a folder beside, then one rename. The lock is held, so nobody else writes this entry."""
-    temporary = place.with_name(f".{place.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = temporary_beside(place)
     try:
         temporary.mkdir()
-        for name, data in ((PLAN, plan), (ENTRY, json.dumps(entry, indent=2).encode())):
-            with (temporary / name).open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+        write_through(temporary / PLAN, plan)
+        write_through(temporary / ENTRY, json.dumps(entry, indent=2).encode())
         shutil.rmtree(place, ignore_errors=True)
         temporary.rename(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file by one rename, so that a reader sees the old content or the new one."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left."""
-    for path in folder.glob(".*.tmp-*"):
-        with contextlib.suppress(OSError):  # another process was faster
-            if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def plans_folder() -> Path:
@@ -219,12 +197,7 @@ def plans_folder() -> Path:
     Raises:
         OSError: there is no home folder.
     """
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):  # the XDG specification: relative paths are to be ignored
-        base = os.path.expanduser("~/.cache")
-    if not os.path.isabs(base):
-        raise OSError("there is no home folder, and XDG_CACHE_HOME is not set")
-    return Path(base, "hamsa-runtime", "plans")
+    return cache_folder("hamsa-runtime", "plans")
 
 
 @contextlib.contextmanager

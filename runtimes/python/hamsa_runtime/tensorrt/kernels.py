@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from hamsa_runtime.tensorrt.cache import replace_file
+from hamsa_runtime.cache_files import replace_file
 from hamsa_runtime.tensorrt.gpu import Gpu
 
 DIGEST = 32
