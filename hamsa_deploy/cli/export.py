@@ -12,6 +12,8 @@ from hamsa_deploy.cli import summary
 from hamsa_deploy.cli.console import Stages, Terminal, run
 from hamsa_deploy.cli.parser import Parser, assignment, batch_profile, level, one_of, points, positive, shapes
 from hamsa_deploy.cli.recipe import RecipeParser
+from hamsa_deploy.cli.service import Repository, as_document, configured, repository_for, show_service, take_service
+from hamsa_deploy.services import SERVICES
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY
 
@@ -95,8 +97,9 @@ def _add_model(parser: Parser) -> None:
 def _add_target(parser: Parser) -> None:
     group = parser.add_argument_group("target")
     add = group.add_argument
-    add("--to", type=one_of("target", TARGETS), default="openvino", metavar="TARGET",
-        help=f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]} (default: openvino)")
+    add("--to", type=one_of("target", (*TARGETS, *SERVICES)), default="openvino", metavar="TARGET",
+        help=f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]} (default: openvino); or a server, for which a model "
+             f"repository is written, with the bundle as the model's next version: {' or '.join(SERVICES)}")
     precisions = group.add_mutually_exclusive_group()
     parser.set_defaults(precision="fp32")
     hints = (" (default)", "", " (openvino only)", ", calibrated on images")
@@ -110,7 +113,7 @@ def _add_target(parser: Parser) -> None:
     add("--tune", action="store_true",
         help="measure the plans of the transforms on this machine, instead of trusting the cost model (minutes)")
     add("-o", "--output", type=Path, metavar="DIR",
-        help="the bundle's folder (default: out/<model>-<target>-<precision>)")
+        help="the bundle's folder, or the server's repository (default: out/<model>-<target>-<precision>)")
     add("--dry-run", action="store_true", help="capture the model and show the plan; write nothing")
 
 
@@ -158,17 +161,20 @@ def _add_check(parser: Parser) -> None:
 
 def _export(options: Any, terminal: Terminal) -> int:
     _check_one_model(options)
+    service = take_service(options)
     with Stages(terminal, ONNX_STAGES if options.onnx else STAGES) as stages:
         with stages("load"):
             from hamsa_deploy.cli.request import request_from_options
 
             request = request_from_options(options)
+        repository = repository_for(service, options.output, request.name, request.precision) if service else None
         output = options.output or Path("out", f"{request.name}-{request.to}-{request.precision}")
+        output = repository.version if repository else output
         document = _planned(request, stages) if options.dry_run else _exported(request, output, stages)
     if options.dry_run:
         _show_plan(document, options, output, terminal)
     else:
-        _show_result(document, stages.seconds, output, terminal)
+        _show_result(document, stages.seconds, output, repository, terminal)
     return 0
 
 
@@ -215,12 +221,22 @@ def _show_plan(document: dict[str, Any], options: Any, output: Path, terminal: T
         summary.show_plan(terminal.out, document, stages, output)
 
 
-def _show_result(document: dict[str, Any], seconds: Mapping[str, float], output: Path, terminal: Terminal) -> None:
+def _show_result(
+    document: dict[str, Any],
+    seconds: Mapping[str, float],
+    output: Path,
+    repository: Repository | None,
+    terminal: Terminal,
+) -> None:
+    files = configured(repository) if repository else []
     if terminal.as_json:
         rows = [{"name": name, "seconds": round(time, 3)} for name, time in seconds.items()]
-        _write_json("passed", document, rows, output, terminal)
-    else:
-        summary.show_result(terminal.out, document, seconds, output)
+        extra = as_document(repository, files) if repository else {}
+        _write_json("passed", document | extra, rows, output, terminal)
+        return
+    summary.show_result(terminal.out, document, seconds, output)
+    if repository:
+        show_service(terminal.out, repository, files)
 
 
 def _write_json(

@@ -1,0 +1,71 @@
+"""hamsa-export --to triton and --to openvino-model-server: repositories with versions that are bundles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hamsa_runtime import Engine
+
+from ..services.schemas import triton_config
+from .conftest import Finished
+
+Run = Callable[..., Finished]
+IMAGES = ("--input", "uint8", "--input-shape", "1x3x8x8")
+
+
+def test_each_export_to_triton_is_the_next_version(run_hamsa: Run, workplace: Path, user_model) -> None:
+    arguments = ("--model", user_model("Classifier"), *IMAGES, "--to", "triton", "-o", "models")
+    first = run_hamsa("export", *arguments)
+    assert first.code == 0, first.err
+    assert "tritonserver --model-repository=" in first.out
+    document = json.loads(run_hamsa("export", *arguments, "--json").out)
+    folder = workplace / "models" / "Classifier"
+    assert document["bundle"] == "models/Classifier/2"
+    assert document["service"] == {
+        "name": "triton",
+        "repository": "models",
+        "version": 2,
+        "files": ["models/Classifier/config.pbtxt"],
+    }
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "config.pbtxt"]
+    assert triton_config((folder / "config.pbtxt").read_text()).name == "Classifier"
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    logits = [Engine(folder / each, backend="onnxruntime")(pixels)["logits"] for each in ("1", "2")]
+    assert logits[0].shape == logits[1].shape == (1, 5)
+
+
+def test_the_model_servers_default_repository(run_hamsa: Run, workplace: Path, user_model) -> None:
+    done = run_hamsa("export", "--model", user_model("Classifier"), *IMAGES, "--to", "openvino-model-server")
+    assert done.code == 0, done.err
+    repository = workplace / "out" / "Classifier-openvino-model-server-fp32"
+    [entry] = json.loads((repository / "config.json").read_bytes())["model_config_list"]
+    assert entry["config"]["base_path"] == "Classifier"
+    assert (repository / "Classifier" / "1" / "model.xml").is_file()
+    assert str(repository / "config.json") in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--to", "tritton"), "did you mean 'triton'?"),
+        (("--to", "openvino-model-server", "--bf16", "-o", "bundle"), "not a model repository"),
+        (("--to", "triton", "--bf16"), "bf16"),
+    ],
+)
+def test_bad_usage_writes_nothing(run_hamsa: Run, workplace: Path, user_model, arguments, said: str) -> None:
+    (workplace / "bundle").mkdir()
+    (workplace / "bundle" / "manifest.json").write_text("{}")
+    done = run_hamsa("export", "--model", user_model("Classifier"), *IMAGES, *arguments)
+    assert (done.code, said in done.err) == (2, True), done.err
+    assert sorted(path.name for path in workplace.iterdir()) == ["bundle", "models_of_a_cli_user.py"]
+
+
+def test_a_dry_run_names_the_version_and_writes_nothing(run_hamsa: Run, workplace: Path, user_model) -> None:
+    done = run_hamsa("export", "--model", user_model("Classifier"), *IMAGES, "--to", "triton", "--dry-run", "--json")
+    assert json.loads(done.out)["bundle"] == "out/Classifier-triton-fp32/Classifier/1"
+    assert not (workplace / "out").exists()
