@@ -26,6 +26,8 @@ torch.onnx.export(
     dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["x"], output_names=["y"],
 )
 """
+# Minutes on two cores, and nothing in them that the others do not do on a smaller model.
+SLOW = "--model hamsa_tiny"
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("hamsa-")]
 
 
@@ -49,6 +51,11 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout + done.stderr
 
 
+def words(command: str) -> list[str]:
+    """Without the comment."""
+    return command.split("  #")[0].split()
+
+
 def test_the_readme_has_commands():
     assert len(COMMANDS) >= 5
     found = {command.split()[0] for command in COMMANDS}
@@ -57,10 +64,17 @@ def test_the_readme_has_commands():
 
 def test_the_commands_and_then_the_programs_work(folder):
     for command in COMMANDS:
-        run(command.split("  #")[0].split(), folder)
+        if SLOW not in command:
+            run(words(command), folder)
     for program in blocks("python"):
         if "def make" not in program:
             run([sys.executable, "-W", "error::UserWarning", "-c", program], folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [command for command in COMMANDS if SLOW in command])
+def test_a_command_for_a_larger_model_works(folder, command):
+    run(words(command), folder)
 
 
 def test_files_that_the_readme_links_to_exist():

@@ -18,8 +18,10 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 
-from .conftest import Finished
+from .conftest import USER_MODULE, Finished
 
+# A model that takes a second, for what does not depend on the model.
+SMALL = ["--model", f"{USER_MODULE}:Classifier", "--input", "uint8", "--input-shape", "1x3x8x8"]
 NO_TENSORRT = "sys.modules['tensorrt'] = None"
 
 
@@ -46,7 +48,9 @@ def test_without_tensorrt_the_bundle_is_whole_and_says_what_comes_next(
 
 
 def test_require_plan_exits_4_and_writes_nothing(run_hamsa: Callable[..., Finished], workplace: Path) -> None:
-    done = run_hamsa("export", "--to", "tensorrt", "--require-plan", "-o", "bundle", "--json", before=NO_TENSORRT)
+    done = run_hamsa(
+        "export", *SMALL, "--to", "tensorrt", "--require-plan", "-o", "bundle", "--json", before=NO_TENSORRT
+    )
     assert done.code == 4
     report = json.loads(done.out)
     assert "no plan can be built here: the package tensorrt cannot be imported" in report["error"]["found"]
@@ -86,7 +90,7 @@ def test_what_fell_back_is_a_note(workplace: Path, monkeypatch: pytest.MonkeyPat
         return {**plan, "compute_capability": "8.7", "seconds": 61.0, "asked": {"f16": 9}, "achieved": achieved}
 
     monkeypatch.setattr(target, "write_plan", built)
-    assert main(["--to", "tensorrt", "--fp16", "-o", "bundle"]) == 0
+    assert main([*SMALL, "--to", "tensorrt", "--fp16", "-o", "bundle"]) == 0
     output = capsys.readouterr()
     text = " ".join(output.out.split())
     assert "1 layers of the plan compute in a wider type than asked for: stages.0/node_add" in output.err
@@ -137,7 +141,7 @@ def test_bad_options_exit_2_before_anything_is_built(
 def test_a_compute_capability_that_rtx_lacks_fails_with_the_list(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--to", "tensorrt-rtx", "--compute-capability", "8.7", "-o", "bundle"]) == 2
+    assert main([*SMALL, "--to", "tensorrt-rtx", "--compute-capability", "8.7", "-o", "bundle"]) == 2
     assert "expected: one of 7.5, 8.0, 8.6, 8.9, 12.0" in capsys.readouterr().err
     assert not (workplace / "bundle").exists()
 
@@ -147,7 +151,7 @@ def test_a_builder_that_fails_exits_5_and_keeps_the_old_bundle(
 ) -> None:
     (workplace / "bundle").mkdir()
     (workplace / "bundle" / "manifest.json").write_text("{}")
-    assert main(["--to", "tensorrt-rtx", "--workspace", "1", "-o", "bundle"]) == 5
+    assert main([*SMALL, "--to", "tensorrt-rtx", "--workspace", "1", "-o", "bundle"]) == 5
     error = capsys.readouterr().err
     assert "could not build a plan" in error
     assert "a larger --workspace" in error

@@ -89,7 +89,16 @@ def report_of(model: nn.Module, bundles: Callable[[str], Path], tmp_path: Path) 
     return report
 
 
-@pytest.mark.parametrize("variant", ["onnx-fp32", "onnx-fp16", "onnx-int8", "tensorrt-int8", "openvino-int8"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "onnx-fp32",
+        pytest.param("onnx-fp16", marks=pytest.mark.slow),
+        "onnx-int8",
+        pytest.param("tensorrt-int8", marks=pytest.mark.slow),
+        "openvino-int8",
+    ],
+)
 def test_a_clean_bundle_has_no_divergence(variant, model, bundles):
     report = layer_report(bundles(variant), model, IMAGES)
     assert report.passed, report.sentence()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -58,6 +59,8 @@ def general() -> tuple[nn.Module, Tensor]:
     return SpectralFilter(), torch.zeros(2, 96, 6)
 
 
+# Ten seconds for each translation; beside "nano" it has transforms in three factors.
+TINY = pytest.param("tiny_at_224", marks=pytest.mark.slow)
 MODELS = {"nano": nano, "tiny_at_224": tiny_at_224, "general": general}
 
 

@@ -16,7 +16,12 @@ from .graphs import MODELS, copy_of, outputs_of, real_graph, smooth_feeds
 
 @pytest.fixture(
     scope="module",
-    params=[("nano", "onnx"), ("nano", "openvino"), ("tiny_at_224", "onnx"), ("general", "onnx")],
+    params=[
+        ("nano", "onnx"),
+        ("nano", "openvino"),
+        pytest.param(("tiny_at_224", "onnx"), marks=pytest.mark.slow),
+        ("general", "onnx"),
+    ],
     ids="-".join,
 )
 def graph(request, tmp_path_factory):

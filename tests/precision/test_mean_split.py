@@ -14,7 +14,7 @@ from hamsa_deploy.precision.observation import observed
 from hamsa_deploy.precision.row_ranges import row_ranges
 
 from .drawing import Drawing, cosine_matrix
-from .graphs import MODELS, copy_of, outputs_of, real_graph, relative_error, smooth_feeds
+from .graphs import MODELS, TINY, copy_of, outputs_of, real_graph, relative_error, smooth_feeds
 
 # Nodes for each transform: mean, difference, product and sum.
 ADDED = 4
@@ -34,7 +34,7 @@ def planes() -> tuple[nn.Module, Tensor]:
 GRAPHS = {**MODELS, "planes": planes}
 
 
-@pytest.fixture(scope="module", params=GRAPHS)
+@pytest.fixture(scope="module", params=["nano", TINY, "general", "planes"])
 def graph(request, tmp_path_factory):
     model, example = GRAPHS[request.param]()
     return request.param, real_graph(model, example, tmp_path_factory.mktemp(request.param))

@@ -11,11 +11,11 @@ from hamsa_deploy.precision.row_ranges import row_ranges
 from hamsa_deploy.precision.smoothing import ChannelRanges, channel_ranges, smooth, smoothable
 
 from .drawing import Drawing
-from .graphs import MODELS, copy_of, outputs_of, real_graph, smooth_feeds
+from .graphs import MODELS, TINY, copy_of, outputs_of, real_graph, smooth_feeds
 from .random_graphs import ROWS, SIZE, WEIGHT, WIDTH, RandomGraph, spectrum_of
 
 
-@pytest.fixture(scope="module", params=["nano", "tiny_at_224"])
+@pytest.fixture(scope="module", params=["nano", TINY])
 def graph(request, tmp_path_factory):
     model, example = MODELS[request.param]()
     return real_graph(model, example, tmp_path_factory.mktemp(request.param))
