@@ -562,7 +562,7 @@ def manifest_of(request: Request, form: RealForm, written: Written) -> dict[str,
         "options": _options(request),
         "islands": dict(written.islands),
         "plan": form.transforms,
-        "versions": _versions(),
+        "versions": tool_versions(),
         "calibration": None if written.calibration is None else dict(written.calibration),
         "parity": None,
         **({} if written.engine is None else {"engine": dict(written.engine)}),
@@ -619,7 +619,8 @@ def _random(spec: Mapping[str, Any], generator: torch.Generator) -> np.ndarray:
     return torch.randint(0, 2, shape, generator=generator).to(dtype).numpy()
 
 
-def _versions() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Of Python and of every package that a bundle depends on, as far as they are installed."""
     packages = (
         "hamsa-deploy hamsa-runtime torch onnx onnxscript onnxruntime openvino nncf tensorrt tensorrt-rtx".split()
     )
