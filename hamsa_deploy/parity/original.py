@@ -122,8 +122,8 @@ def _weights_of(model: Model, checkpoint: Path | None) -> Path | None:
             raise InputError(
                 f"--reference {checkpoint} for a bundle without a checkpoint",
                 expected="no --reference: the weights are those that the factory makes",
-                cause="the bundle was exported without --weights",
-                fix="export with --weights",
+                cause="the bundle was exported without --weights, or from Python, which says nothing of a weights file",
+                fix=f"export with --weights; {OTHER_WAYS}",
             )
         return None
     if checkpoint is not None:
