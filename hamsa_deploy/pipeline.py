@@ -35,6 +35,7 @@ import torch
 from torch import nn
 
 from hamsa_deploy.bundle import Stage, staged_bundle
+from hamsa_deploy.models.normalisation import normalised, scale_and_offset
 from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_entrance import OnnxFile, form_of_file, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
@@ -516,12 +517,10 @@ def _normalising(request: Request, model: nn.Module) -> Iterator[None]:
     if how is None or request.input_dtype != "uint8":
         yield
         return
-    mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (how.mean, how.std))
-    scale, offset = (1 / (255 * std)).float(), (-mean / std).float()
+    scale, offset = scale_and_offset(how.mean, how.std)
 
     def normalise(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        pixels = args[0].to(torch.float32).permute(0, 3, 1, 2)  # TensorRT takes uint8 into a conversion only
-        return (pixels * scale + offset, *args[1:])
+        return (normalised(args[0], scale, offset), *args[1:])
 
     hook = model.register_forward_pre_hook(normalise)
     try:
@@ -562,7 +561,7 @@ def manifest_of(request: Request, form: RealForm, written: Written) -> dict[str,
         "options": _options(request),
         "islands": dict(written.islands),
         "plan": form.transforms,
-        "versions": _versions(),
+        "versions": tool_versions(),
         "calibration": None if written.calibration is None else dict(written.calibration),
         "parity": None,
         **({} if written.engine is None else {"engine": dict(written.engine)}),
@@ -619,7 +618,8 @@ def _random(spec: Mapping[str, Any], generator: torch.Generator) -> np.ndarray:
     return torch.randint(0, 2, shape, generator=generator).to(dtype).numpy()
 
 
-def _versions() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Of Python and of every package that a bundle depends on, as far as they are installed."""
     packages = (
         "hamsa-deploy hamsa-runtime torch onnx onnxscript onnxruntime openvino nncf tensorrt tensorrt-rtx".split()
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli.console import Stages, Terminal, run
-from hamsa_deploy.cli.files import check_writable
+from hamsa_deploy.cli.files import check_writable, import_from_here
 from hamsa_deploy.cli.parser import Parser, one_of, svg_file
 from hamsa_runtime.errors import InputError
 
@@ -52,6 +51,9 @@ def _parser() -> Parser:
         help="something to compare with, on the engine of the first bundle: deit_s (DeiT-S at its image size), dft "
              "(its model through ONNX's operator DFT, the standard route), or eager (its model in PyTorch); may "
              "be repeated")
+    add("--model", metavar="NAME",
+        help="for the peers dft and eager of your own model, the package.module:factory that the first bundle names, "
+             "which is imported")
     add("--seconds", type=seconds, default=SECONDS, metavar="S",
         help="how long the rounds may take for each batch and number of threads, at least five rounds; and again how "
              f"long the loading (default: {SECONDS:g})")
@@ -110,9 +112,10 @@ def _peers(options: Any, folder: Path) -> list[Candidate]:
     from hamsa_deploy.bench.peers import peers_of
     from hamsa_runtime.bundle import open_bundle
 
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # the command is run from the folder that holds the user's package
-    return peers_of(list(dict.fromkeys(options.peer)), open_bundle(options.bundles[0]).manifest, folder)
+    if options.model is not None:
+        import_from_here()
+    manifest = open_bundle(options.bundles[0]).manifest
+    return peers_of(list(dict.fromkeys(options.peer)), manifest, folder, options.model)
 
 
 def _tables(candidates: Sequence[Candidate], source: Source | None, options: Any, terminal: Terminal) -> list[Table]:

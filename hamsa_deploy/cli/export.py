@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli import summary
 from hamsa_deploy.cli.console import Stages, Terminal, run
-from hamsa_deploy.cli.parser import Parser, assignment, batch_profile, level, one_of, points, positive, shapes
+from hamsa_deploy.cli.parser import (
+    Parser,
+    assignment,
+    batch_profile,
+    level,
+    list_of,
+    one_of,
+    points,
+    positive,
+    shapes,
+)
 from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_deploy.cli.service import Repository, as_document, configured, repository_for, show_service, take_service
 from hamsa_deploy.services import SERVICES
@@ -114,6 +124,11 @@ def _add_target(parser: Parser) -> None:
         help="measure the plans of the transforms on this machine, instead of trusting the cost model (minutes)")
     add("-o", "--output", type=Path, metavar="DIR",
         help="the bundle's folder, or the server's repository (default: out/<model>-<target>-<precision>)")
+    add("--sweep", nargs="+", action="extend", default=[], metavar="KEY=LIST",
+        type=list_of({"precisions": PRECISIONS, "targets": TARGETS}),
+        help="a matrix of bundles, such as precisions=fp32,fp16,int8 targets=openvino,onnx: each is built and "
+             "compared, all are timed beside each other, and the best are marked in a table and a plot; DIR then holds "
+             "all of it (default: out/<model>-sweep), and what is in it already is not built again")
     add("--dry-run", action="store_true", help="capture the model and show the plan; write nothing")
 
 
@@ -161,6 +176,10 @@ def _add_check(parser: Parser) -> None:
 
 def _export(options: Any, terminal: Terminal) -> int:
     _check_one_model(options)
+    if options.sweep:
+        from hamsa_deploy.cli.sweep import sweep
+
+        return sweep(options, terminal, ONNX_STAGES if options.onnx else STAGES)
     service = take_service(options)
     with Stages(terminal, ONNX_STAGES if options.onnx else STAGES) as stages:
         with stages("load"):

@@ -1,8 +1,9 @@
-"""Files that options name: class labels, and where results may go."""
+"""Files that options name: class labels, the user's own modules, and where results may go."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
@@ -24,6 +25,12 @@ def read_labels(path: Path) -> list[str]:
         found = f"an empty line, number {labels.index('') + 1}" if labels else "no labels"
         raise InputError(f"{path}: {found}", expected="one class name per line")
     return labels
+
+
+def import_from_here() -> None:
+    """Let the current folder's modules be imported: a command is run from the folder that holds the user's package."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def check_writable(path: Path, option: str) -> None:

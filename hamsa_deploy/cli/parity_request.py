@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from hamsa_deploy.cli.files import read_labels
+from hamsa_deploy.cli.files import import_from_here, read_labels
 from hamsa_deploy.input_files import read_arrays, read_classes, read_images
 from hamsa_deploy.onnx_entrance import OnnxFile
 from hamsa_deploy.parity import ParityReport, check_against, check_parity
@@ -127,8 +125,8 @@ def layers_compared(request: ParityRequest) -> LayerReport:
 def _reference(options: Any, manifest: Manifest) -> nn.Module | OnnxFile | Path:
     if options.against is not None:
         return Path(options.against)
-    if options.model is not None and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # the command is run from the folder that holds the user's package
+    if options.model is not None:
+        import_from_here()
     return original_of(manifest, options.reference, options.model)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,6 +78,24 @@ def one_of(kind: str, valid: Sequence[str]) -> Callable[[str], str]:
         raise argparse.ArgumentTypeError(
             f"unknown {kind} {value!r}, not one of {', '.join(valid)}" + (f"; {hint}" if hint else "")
         )
+
+    return checked
+
+
+def list_of(valid: Mapping[str, Sequence[str]]) -> Callable[[str], tuple[str, list[str]]]:
+    """A value type for KEY=NAME,NAME,...: 'targets=onnx,openvino' -> ('targets', ['onnx', 'openvino']).
+
+    Args:
+        valid: for each key the names that may stand behind it.
+    """
+
+    def checked(text: str) -> tuple[str, list[str]]:
+        key, equals, names = text.partition("=")
+        if not equals:
+            raise argparse.ArgumentTypeError(f"{text!r} is not KEY=NAME,NAME,..., where KEY is {' or '.join(valid)}")
+        one_of("key", tuple(valid))(key)
+        named = one_of(key.removesuffix("s"), valid[key])
+        return key, [named(name.strip()) for name in names.split(",")]
 
     return checked
 

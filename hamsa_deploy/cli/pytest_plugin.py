@@ -81,8 +81,9 @@ def _check_parity(config: pytest.Config, bundle: Path) -> None:
 
     given = {name: config.getoption(f"--hamsa-{name}") for name in PASSED_ON}
     arguments = [f"--{name}={value}" for name, value in given.items() if value is not None]
-    report = compared(request_from_options(options_from([str(bundle), *arguments])))
-    assert report.passed, failure_text(bundle, report)
+    request = request_from_options(options_from([str(bundle), *arguments]))
+    report = compared(request)
+    assert report.passed, failure_text(bundle, report, request.reference, request.data)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ Imports torch: it takes seconds, so this module is imported once the options are
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hamsa_deploy.cli.files import read_labels
+from hamsa_deploy.cli.files import import_from_here, read_labels
 from hamsa_deploy.input_files import read_arrays, read_classes, read_images
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
 from hamsa_deploy.models.preprocessing import IMAGENET
@@ -96,8 +94,8 @@ def _labels(options: Any) -> list[str] | None:
 
 
 def _model_and_entry(name: str, weights: Path | None, config: dict[str, Any]) -> tuple[nn.Module, ModelEntry]:
-    if ":" in name and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # the command is run from the folder that holds the user's package
+    if ":" in name:
+        import_from_here()
     try:
         return load_model(name, weights, **config), model_entry(name, **config)
     except HamsaError:

@@ -44,7 +44,7 @@ def original_of(manifest: Manifest, checkpoint: Path | None = None, trusted: str
     """
     if is_onnx_file(manifest.model):
         return _onnx_file(manifest.model, checkpoint)
-    _check_trusted(manifest.model, trusted)
+    check_trusted(manifest.model, trusted)
     model = _built(manifest.model, _weights_of(manifest.model, checkpoint))
     parameters = sum(each.numel() for each in model.parameters())
     if parameters != manifest.model.parameters:
@@ -94,7 +94,8 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _check_trusted(model: Model, trusted: str | None) -> None:
+def check_trusted(model: Model, trusted: str | None) -> None:
+    """Raise InputError unless the code that a manifest names is built in, or is what the user trusts."""
     if trusted is not None and trusted != model.reference:
         raise InputError(
             f"--model {trusted} for a bundle that was made from {model.reference}",
@@ -121,8 +122,8 @@ def _weights_of(model: Model, checkpoint: Path | None) -> Path | None:
             raise InputError(
                 f"--reference {checkpoint} for a bundle without a checkpoint",
                 expected="no --reference: the weights are those that the factory makes",
-                cause="the bundle was exported without --weights",
-                fix="export with --weights",
+                cause="the bundle was exported without --weights, or from Python, which says nothing of a weights file",
+                fix=f"export with --weights; {OTHER_WAYS}",
             )
         return None
     if checkpoint is not None:

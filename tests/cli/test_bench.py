@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from hamsa_deploy.bench.energy import Source
 from hamsa_deploy.bench.report import COLUMNS
 from hamsa_deploy.bench.statistics import FASTER, SLOWER, UNCLEAR
 from hamsa_deploy.cli.bench import counts, main, seconds
+from hamsa_deploy.cli.export import main as export
 from hamsa_runtime.tensorrt.gpu import has_gpu
 
 from ..bench.conftest import tiny_bundle
 from ..runtime.tiny_bundles import MakeBundle
+from .conftest import USER_MODULE
 
 __all__ = ["tiny_bundle"]
 
@@ -60,6 +63,19 @@ def test_peers_stand_beside_the_bundle(exported, capsys: Captured) -> None:
     assert names == [exported.bundle.name, "peer deit_s", "peer dft", "peer eager"]
     assert [row["engine"] for row in table["rows"]] == ["OpenVINO", "OpenVINO", "OpenVINO", "PyTorch"]
     assert [row["load"] is None for row in table["rows"]] == [False, False, False, True]
+
+
+def test_a_users_own_model_is_a_peer_once_the_user_names_it(workplace: Path, user_model, capsys: Captured) -> None:
+    name = user_model("Spectrum")
+    assert export(["--model", name, "--input-shape", "2x16x3", "--to", "onnx", "-o", "b", "--quiet"]) == 0
+    options = ["b", "--peer", "eager", "--seconds", "0.1", "--threads", "1", "--json"]
+    del sys.modules[USER_MODULE]
+    assert main(options) == 2
+    assert f"--model {name}" in capsys.readouterr().err
+    assert USER_MODULE not in sys.modules
+    assert main([*options, "--model", name]) == 0
+    (table,) = json.loads(capsys.readouterr().out)["tables"]
+    assert [row["name"] for row in table["rows"]] == ["b", "peer eager"]
 
 
 def test_the_terminal_shows_ratios_before_times(tiny_bundle: MakeBundle, capsys: Captured) -> None:

@@ -68,6 +68,8 @@ def test_outside_its_limits_the_worst_images_are_listed(project: Path) -> None:
     assert "bundle is outside its limits, compared with" in text
     assert "worst of logits:" in text
     assert text.count("relative error") >= 10
+    assert "layers: first divergence: " in text
+    assert "worst layers:" in text
 
 
 def damage(folder: Path) -> None:

@@ -80,8 +80,9 @@ def test_a_checkpoint_that_is_not_here_is_asked_for_by_name_and_hash() -> None:
 
 
 def test_a_checkpoint_for_random_weights_is_refused() -> None:
-    with pytest.raises(InputError, match="without a checkpoint"):
+    with pytest.raises(InputError, match="without a checkpoint") as caught:
         original_of(manifest(weights=None), NANO)
+    assert "--against OTHER_BUNDLE" in caught.value.fix  # for a bundle that was exported from Python
 
 
 def test_a_missing_checkpoint_and_a_pointer_are_told_apart(tmp_path: Path) -> None:

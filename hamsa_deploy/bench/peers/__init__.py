@@ -20,16 +20,17 @@ PEERS: dict[str, Callable[[Manifest, Path, Original], Candidate]] = {
 }
 
 
-def peers_of(names: Sequence[str], first: Manifest, folder: Path) -> list[Candidate]:
+def peers_of(names: Sequence[str], first: Manifest, folder: Path, trusted: str | None = None) -> list[Candidate]:
     """Peers of the first bundle.
 
     Args:
         names: keys of PEERS.
         first: the manifest of the bundle that ratios are to.
         folder: where peers that are files are written, when a batch of them is needed first.
+        trusted: the `package.module:factory` that may be imported.
 
     Raises:
         InputError: the first bundle has no such peer.
     """
-    original = functools.cache(lambda: original_of(first))  # one for all peers: it may be large
+    original = functools.cache(lambda: original_of(first, trusted))  # one for all peers: it may be large
     return [PEERS[name](first, folder / name, original) for name in names]

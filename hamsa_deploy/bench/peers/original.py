@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.models import load_model
+from hamsa_deploy.models.normalisation import normalised, scale_and_offset
+from hamsa_deploy.parity.original import check_trusted
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
 
@@ -28,14 +29,13 @@ class FromPixels(nn.Module):
         how = manifest.preprocessing
         self.normalises = how is not None and how.normalise == "graph"
         if how is not None:
-            mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (how.mean, how.std))
-            self.register_buffer("scale", (1 / (255 * std)).float())
-            self.register_buffer("offset", (-mean / std).float())
+            scale, offset = scale_and_offset(how.mean, how.std)
+            self.register_buffer("scale", scale)
+            self.register_buffer("offset", offset)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         if self.normalises:
-            pixels = inputs[0].to(torch.float32).permute(0, 3, 1, 2)
-            inputs = (pixels * self.scale + self.offset, *inputs[1:])
+            inputs = (normalised(inputs[0], self.scale, self.offset), *inputs[1:])
         return tuple(pytree.tree_leaves(self.model(*inputs)))
 
 
@@ -43,16 +43,21 @@ Original = Callable[[], FromPixels]
 """Gives the model of the first bundle to the peers that need it."""
 
 
-def original_of(manifest: Manifest) -> FromPixels:
+def original_of(manifest: Manifest, trusted: str | None = None) -> FromPixels:
     """The model by the name that the manifest has for it, in eval mode.
 
     Its weights are those that `load_model` finds by itself: the file that the bundle was made from is not part of it,
     and no time depends on it.
 
+    Args:
+        manifest: of the bundle.
+        trusted: the `package.module:factory` that may be imported; a bundle does not choose what runs here.
+
     Raises:
-        InputError: the manifest names nothing that can be built here.
+        InputError: the manifest names nothing that can be built here, or code that is not the trusted one.
     """
     model = manifest.model
+    check_trusted(model, trusted)
     try:
         return FromPixels(load_model(model.reference, **model.config), manifest).eval()
     except (InputError, TypeError) as error:

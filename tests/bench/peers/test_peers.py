@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,22 @@ def test_a_model_that_cannot_be_built_here_is_named(tmp_path: Path, name: str) -
     model = {"reference": "signal.onnx", "config": {}, "weights": None, "parameters": 1}
     with pytest.raises(InputError, match=r"'signal\.onnx', which cannot be built here"):
         peer(name, nano(model=model), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dft", "eager"])
+def test_code_that_a_bundle_names_is_not_imported_unless_the_user_names_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "code_of_a_bundle.py").write_text("raise RuntimeError('it was imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = {"reference": "code_of_a_bundle:make", "config": {}, "weights": None, "parameters": 1}
+    with pytest.raises(InputError, match="a bundle must not choose what runs here"):
+        peers_of([name], nano(model=model), tmp_path)
+    with pytest.raises(InputError, match="--model other:make for a bundle that was made from code_of_a_bundle:make"):
+        peers_of([name], nano(model=model), tmp_path, "other:make")
+    assert "code_of_a_bundle" not in sys.modules
+    with pytest.raises(RuntimeError, match="it was imported"):
+        peers_of([name], nano(model=model), tmp_path, "code_of_a_bundle:make")
 
 
 def test_dft_is_refused_for_tensorrt(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""The matrix of a sweep: one cell, and one export, for each target and precision."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hamsa_deploy.pipeline import MEASURED, Request
+from hamsa_deploy.precision.thresholds import AUTO
+from hamsa_deploy.targets.tensorrt import TARGETS as BUILT_BY_TENSORRT
+from hamsa_runtime.errors import InputError
+
+# Fields of a Request that only some cells take, with their options and the cells that do.
+SELECTIVE = {
+    "calibration": ("--calibration", f"a precision of {' and '.join(MEASURED)}"),
+    "calibration_method": ("--calibration-method", "the precision int8"),
+    "max_drop": ("--max-drop", "the precision int8"),
+    "builder": ("options of TensorRT's builder", f"a target of {' and '.join(BUILT_BY_TENSORRT)}"),
+    "require_plan": ("--require-plan", f"a target of {' and '.join(BUILT_BY_TENSORRT)}"),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One target and precision."""
+
+    target: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.target} {self.precision}"
+
+    def folder(self, name: str) -> str:
+        """What the bundle's folder is called, as by a single export of the model of that name."""
+        return f"{name}-{self.target}-{self.precision}"
+
+
+def matrix(targets: Sequence[str], precisions: Sequence[str]) -> list[Cell]:
+    """All cells, target by target; ratios of times are to the first that can be timed."""
+    return [Cell(target, precision) for target in dict.fromkeys(targets) for precision in dict.fromkeys(precisions)]
+
+
+def requests_for(base: Request, cells: Sequence[Cell]) -> dict[Cell, Request]:
+    """What to export for each cell.
+
+    Options that not every precision or target takes, such as a calibration, go to the cells that do.
+
+    Raises:
+        InputError: there is no such cell for one of them.
+    """
+    requests = {cell: _request_for(base, cell) for cell in cells}
+    for field, (option, expected) in SELECTIVE.items():
+        given = getattr(base, field)
+        is_given = given is not None and given is not False and given != AUTO  # a largest loss of 0 is one
+        if is_given and not any(getattr(each, field) == given for each in requests.values()):
+            raise InputError(
+                f"{option} in a sweep over {', '.join(map(str, cells))}",
+                expected=f"at least one cell that takes it: {expected}",
+                fix="leave it away, or add such a cell",
+            )
+    return requests
+
+
+def _request_for(base: Request, cell: Cell) -> Request:
+    is_int8, has_builder = cell.precision == "int8", cell.target in BUILT_BY_TENSORRT
+    return dataclasses.replace(
+        base,
+        to=cell.target,
+        precision=cell.precision,
+        calibration=base.calibration if cell.precision in MEASURED else None,
+        calibration_method=base.calibration_method if is_int8 else AUTO,
+        max_drop=base.max_drop if is_int8 else None,
+        builder=base.builder if has_builder else None,
+        require_plan=base.require_plan and has_builder,
+    )
