@@ -13,6 +13,7 @@ from rich.text import Text
 from hamsa_deploy.bench.statistics import UNCLEAR
 from hamsa_deploy.cli.console import INTERRUPTED, Stages, Terminal, table
 from hamsa_deploy.cli.packages import missing_package
+from hamsa_deploy.services import SERVICES
 from hamsa_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,6 +58,12 @@ def sweep(options: Any, terminal: Terminal, stages: Mapping[str, str]) -> int:
 
 def _lists(options: Any) -> dict[str, list[str]]:
     """The names of each key; where --sweep leaves one open, what the option for a single export says."""
+    if options.to in SERVICES:
+        raise InputError(
+            f"--sweep with --to {options.to}",
+            expected="a server's repository by itself: a sweep compares engines",
+            fix=f"--to {options.to} without --sweep, once the best bundle is known",
+        )
     found: dict[str, list[str]] = {}
     for key, names in options.sweep:
         if key in found:

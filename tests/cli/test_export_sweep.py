@@ -200,6 +200,7 @@ def test_a_recipe_holds_a_sweep(workplace: Path, model: list[str], capsys: Captu
         (["--sweep", "targets="], "unknown target ''"),
         (["--sweep", "targets=onnx", "targets=openvino"], "targets twice"),
         (["--sweep", "targets=onnx", "--to", "tensorrt"], "--to for tensorrt"),
+        (["--sweep", "precisions=fp32", "--to", "triton"], "--sweep with --to triton"),
         (["--sweep", "precisions=fp32", "--int8"], "--fp16 and its like for int8"),
         (["--sweep", "targets=onnx", "--max-drop", "1"], "--max-drop in a sweep over onnx fp32"),
         (["--sweep", "targets=onnx", "-o", "."], "a bundle"),
