@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import hamsa_deploy
-from hamsa_deploy import pipeline
+from hamsa_deploy import writing
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.tuning import Choice, choices, with_measurements
@@ -116,7 +116,7 @@ def exported(folder, **options):
 
 def test_the_bundle_is_built_with_the_plan_that_was_fastest(tmp_path, monkeypatch):
     def made(name: str, share: float):
-        monkeypatch.setattr(pipeline, "engine_timer", lambda build, batch: Stopwatch(1, share))
+        monkeypatch.setattr(writing, "engine_timer", lambda build, batch: Stopwatch(1, share))
         return exported(tmp_path / name, tune=True)
 
     tuned, again, kept, default = made("a", 0.5), made("b", 0.5), made("c", 0.97), exported(tmp_path / "d")

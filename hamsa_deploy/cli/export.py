@@ -28,7 +28,7 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY
 
 if TYPE_CHECKING:
-    from hamsa_deploy.pipeline import Request
+    from hamsa_deploy.request import Request
 
 DESCRIPTION = (
     "Exports a PyTorch model, or an ONNX file with Fourier transforms, as a bundle that runs without PyTorch, and "
@@ -212,7 +212,9 @@ def _check_one_model(options: Any) -> None:
 
 def _planned(request: Request, stages: Stages) -> dict[str, Any]:
     """The manifest as far as it is known once the model is captured."""
-    from hamsa_deploy.pipeline import Written, check_request, form_of_request, manifest_of
+    from hamsa_deploy.capture import form_of_request
+    from hamsa_deploy.manifest import Written, manifest_of
+    from hamsa_deploy.request import check_request
 
     check_request(request)
     with stages("real form"):

@@ -131,9 +131,9 @@ def _answer(
     missing = [module for module in needed if packages[module].version is None]
     if missing:
         return Answer(False, f"{', '.join(missing)} missing")
-    from hamsa_deploy import pipeline  # imports torch, which is here
+    from hamsa_deploy.request import PRECISIONS  # imports torch, which is here
 
-    if precision not in pipeline.PRECISIONS[target]:
+    if precision not in PRECISIONS[target]:
         return Answer(False, f"{target} has no {precision}")
     if target == "openvino":
         return _openvino_answer(precision, devices)

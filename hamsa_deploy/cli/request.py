@@ -18,8 +18,8 @@ from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_ent
 from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.models.registry import bundled_weights
 from hamsa_deploy.onnx_entrance import load_onnx
-from hamsa_deploy.pipeline import Request
 from hamsa_deploy.precision.passes import PASSES
+from hamsa_deploy.request import Request
 from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError

@@ -18,7 +18,7 @@ from hamsa_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from hamsa_deploy.bench.benchmark import Table as BenchTable
-    from hamsa_deploy.pipeline import Request
+    from hamsa_deploy.request import Request
     from hamsa_deploy.sweep.cells import Cell
     from hamsa_deploy.sweep.record import Outcome, Sweep
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from hamsa_deploy import pipeline
 from hamsa_deploy.cli import doctor, machine
 from hamsa_deploy.cli.doctor import main
 from hamsa_deploy.cli.jetpack import jetson_from
@@ -16,6 +15,7 @@ from hamsa_deploy.cli.machine import Device, Found, Machine, answers
 from hamsa_deploy.cli.nvidia import Gpu
 from hamsa_deploy.cli.packages import PACKAGES, missing_package
 from hamsa_deploy.processor import processor_from
+from hamsa_deploy.request import PRECISIONS
 from hamsa_runtime.tensorrt.modules import MODULES
 
 ALL_HERE = {package.module: Found("1.0") for package in PACKAGES}
@@ -57,7 +57,7 @@ def test_answers_agree_with_what_the_pipeline_accepts() -> None:
     all_types = Device("openvino", "CPU", "", ("FP32", "FP16", "BF16", "INT8"))
     found = answers(ALL_HERE, (all_types,))
     yes = {target: tuple(p for p, a in row.items() if a.yes) for target, row in found.items()}
-    assert yes == pipeline.PRECISIONS
+    assert yes == PRECISIONS
 
 
 def test_a_precision_that_the_cpu_lacks_is_a_no_and_says_why() -> None:

@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from hamsa_deploy import pipeline
+from hamsa_deploy import manifest, pipeline, writing
 from hamsa_deploy.cli import export as command
 from hamsa_deploy.cli import request
 from hamsa_deploy.cli.export import main
 from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.precision.thresholds import AUTO, METHODS
+from hamsa_deploy.request import PRECISIONS
 from hamsa_deploy.samples import digits
 from hamsa_deploy.spectral import FFTS
 from hamsa_deploy.spectral.plans import Plan
@@ -117,7 +119,7 @@ def test_tune_reaches_the_bundle(
     def timer(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
         return [1.0 + len(plan.factors) for plan in plans]
 
-    monkeypatch.setattr(pipeline, "engine_timer", lambda build, batch: timer)
+    monkeypatch.setattr(writing, "engine_timer", lambda build, batch: timer)
     arguments = ["--model", user_model("Spectrum"), "--input-shape", "1x64x3", "--to", "onnx", "-o", "b"]
     assert main([*arguments, "--tune", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -300,10 +302,10 @@ def test_versions_of_a_bundle_leave_out_a_target_that_is_not_installed(
 ) -> None:
     def version(package: str) -> str:
         if package == "openvino":
-            raise pipeline.PackageNotFoundError(package)
+            raise PackageNotFoundError(package)
         return "1.0"
 
-    monkeypatch.setattr(pipeline, "version", version)
+    monkeypatch.setattr(manifest, "version", version)
     assert main(["--model", user_model("Sharpening"), *SHAPES, "-o", "bundle", "--quiet"]) == 0
     versions = open_bundle(workplace / "bundle").manifest.versions
     assert "openvino" not in versions
@@ -353,14 +355,9 @@ def test_calibration_options_reach_the_request(
 
 
 def test_the_commands_targets_and_precisions_are_those_of_the_pipeline() -> None:
-    assert tuple(pipeline.PRECISIONS) == command.TARGETS
-    assert set(command.PRECISIONS) == {p for precisions in pipeline.PRECISIONS.values() for p in precisions}
+    assert tuple(PRECISIONS) == command.TARGETS
+    assert set(command.PRECISIONS) == {p for precisions in PRECISIONS.values() for p in precisions}
     assert (*METHODS, AUTO) == command.CALIBRATION_METHODS
     assert command.FFTS == FFTS
-    stages = {
-        s
-        for to, ps in pipeline.PRECISIONS.items()
-        for p in ps
-        for s in pipeline.stages_of(to, p, tune=True, search=True)
-    }
+    stages = {s for to, ps in PRECISIONS.items() for p in ps for s in pipeline.stages_of(to, p, tune=True, search=True)}
     assert set(command.STAGES) == {"load"} | stages

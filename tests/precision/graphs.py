@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hamsa_deploy.capture import form_of_request
 from hamsa_deploy.models import load_model
 from hamsa_deploy.models.hamsa import HAMSA
-from hamsa_deploy.pipeline import Request, form_of_request
+from hamsa_deploy.request import Request
 
 Feed = Mapping[str, np.ndarray]
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 import hamsa_deploy
-from hamsa_deploy.pipeline import Request, form_of_request
+from hamsa_deploy.capture import form_of_request
 from hamsa_deploy.precision import float16
 from hamsa_deploy.precision.islands import LARGEST, SMALLEST_NORMAL
+from hamsa_deploy.request import Request
 from hamsa_runtime import Engine
 from tests.precision.typed import graph, infinite_values, outputs_of, typed
 

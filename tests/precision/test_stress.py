@@ -13,11 +13,12 @@ import openvino
 import pytest
 import torch
 
+from hamsa_deploy.capture import form_of_request
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_deploy.parity.metrics import relative_errors, same_top1, top1_margins
-from hamsa_deploy.pipeline import Request, form_of_request
 from hamsa_deploy.precision.islands import LARGEST, SMALLEST_NORMAL
+from hamsa_deploy.request import Request
 from hamsa_deploy.samples import digits
 from tests.precision.typed import infinite_values, outputs_of, typed
 

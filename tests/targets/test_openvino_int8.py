@@ -12,9 +12,10 @@ import openvino
 import pytest
 import torch
 
+from hamsa_deploy.capture import form_of_request
 from hamsa_deploy.models.hamsa import HAMSA
-from hamsa_deploy.pipeline import Request, form_of_request
 from hamsa_deploy.precision.sites import Site, sites_of
+from hamsa_deploy.request import Request
 from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import MissingError

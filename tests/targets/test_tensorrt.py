@@ -14,12 +14,14 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
+from hamsa_deploy.capture import form_of_request
 from hamsa_deploy.models import load_model, model_entry
-from hamsa_deploy.pipeline import Request, check_request, form_of_request, stages_of
+from hamsa_deploy.pipeline import stages_of
 from hamsa_deploy.precision.float16 import float16_from_float32
 from hamsa_deploy.precision.int8_float16 import int8_float16_from_float32
 from hamsa_deploy.precision.ranges import ranges_of
 from hamsa_deploy.precision.sites import sites_of
+from hamsa_deploy.request import Request, check_request
 from hamsa_deploy.targets import tensorrt as tensorrt_target
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.tensorrt.building import Built, plan_from_onnx

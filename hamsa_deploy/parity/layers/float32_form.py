@@ -13,8 +13,9 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
+from hamsa_deploy.capture import form_of_request
 from hamsa_deploy.models.preprocessing import Preprocessing
-from hamsa_deploy.pipeline import Request, form_of_request
+from hamsa_deploy.request import Request
 from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.targets.onnx import FILE
 from hamsa_runtime.manifest import InputSpec, Manifest
