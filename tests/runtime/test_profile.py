@@ -23,7 +23,7 @@ from hamsa_runtime.profiling import Profile, operator_times
 from .test_engine import TARGETS, assert_right
 from .tiny_bundles import MakeBundle, image_model, manifest_for, write_files
 
-MODULES = {"mixed": "stem.mix", "pooled": "stem.pool", "logits": "head"}
+MODULES = {"mixed": "stem.mix", "positive": "stem.mix", "pooled": "stem.pool", "logits": "head"}
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_the_modules_of_an_onnx_file_are_those_that_onnx_reads(bundle_with_modul
         for entry in node.metadata_props:
             if entry.key == "module":
                 expected |= dict.fromkeys([node.name, *node.output], entry.value)
-    assert len(expected) == 6
+    assert len(expected) == 8
     assert modules_of(file) == expected
 
 
