@@ -1,4 +1,4 @@
-"""Row 36, shortened: memory stays where it is over many inferences, streams and loads; benchmarks/soak.py is long."""
+"""Row 36, shortened: memory stays where it is over many inferences and loads; benchmarks/soak.py is long."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .test_engine import TARGETS
 from .tiny_bundles import MakeBundle
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-INFERENCES, LOADS, STREAMS = 300, 15, 30
+INFERENCES, LOADS = 300, 15
 # Measured: 0.1 MB by themselves; 2.4 MB with the smallest leak of an engine (ONNX Runtime's, 15 loads), 9 MB with 30 kB
 # left behind by each inference.
 LARGEST_GROWTH_MB = 1.0
 
 SCRIPT = """
-import itertools, json, sys
+import json, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from soak import memory_growth
@@ -44,23 +44,15 @@ def load():
         again.close()
 
 
-def stream():
-    for _ in itertools.islice(engine.stream(itertools.cycle(pixels[:5])), 10):
-        pass
-
-
 with Engine(folder, threads=1) as engine:
-    growth = {
-        work.__name__: (lambda before, after: after - before)(*memory_growth(work, times))
-        for work, times in ((infer, int(sys.argv[4])), (stream, int(sys.argv[5])))
-    }
-growth["load"] = (lambda before, after: after - before)(*memory_growth(load, int(sys.argv[6]), warm_ups=5))
+    growth = {"infer": (lambda before, after: after - before)(*memory_growth(infer, int(sys.argv[4])))}
+growth["load"] = (lambda before, after: after - before)(*memory_growth(load, int(sys.argv[5]), warm_ups=5))
 print(json.dumps(growth))
 """
 
 
 def growth_in_a_process(folder: Path, leak: str = "") -> dict[str, float]:
-    counts = map(str, (INFERENCES, STREAMS, LOADS))
+    counts = map(str, (INFERENCES, LOADS))
     command = [sys.executable, "-c", SCRIPT, BENCHMARKS, folder, leak, *counts]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -72,7 +64,7 @@ def growth_in_a_process(folder: Path, leak: str = "") -> dict[str, float]:
 @TARGETS
 def test_memory_does_not_grow(make_bundle: MakeBundle, target: str) -> None:
     growth = growth_in_a_process(make_bundle(target))
-    assert sorted(growth) == ["infer", "load", "stream"]
+    assert sorted(growth) == ["infer", "load"]
     assert max(growth.values()) < LARGEST_GROWTH_MB, growth
 
 
