@@ -96,9 +96,8 @@ def _steady_state(engine: Engine, photo: Path, rounds: int) -> None:
     cpu: dict[str, list[float]] = {name: [] for name in runs}
     timed = {name: functools.partial(_with_cpu_time, run, cpu[name]) for name, run in runs.items()}
     times = interleaved(timed, rounds)  # type: ignore[arg-type]  # what is returned does not matter
-    print(
-        f"{engine.folder.name + f', batch 1, {rounds} rounds':52} {'median ms':>10} {'of direct':>10} {'in CPU time':>12}"
-    )
+    title = f"{engine.folder.name}, batch 1, {rounds} rounds"
+    print(f"{title:52} {'median ms':>10} {'of direct':>10} {'in CPU time':>12}")
     for name, values in times.items():
         ratio = median_ratio(times, name, DIRECT)
         processor = statistics.median(cpu[name]) / statistics.median(cpu[DIRECT])
