@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +26,55 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
-    def verify(self) -> None:
+    def verify(self) -> Verified:
         """Compares size and sha256 of every listed file, reading each once; nothing is deserialised.
+
+        Engines open files by name, so that the largest need not be in memory twice; with the result,
+        `Verified.check_unchanged` says afterwards whether what they have read is what was compared here.
 
         Raises:
             InputError: a file is missing, changed, cut, a link that leaves the folder, or an engine file that
                 the manifest does not list.
         """
+        states = {}
         for name, entry in self.manifest.files.items():
-            _verify_file(self.folder, name, entry)
+            path = self.folder / name
+            states[path] = _verify_file(self.folder, path, entry)
         for path in sorted(self.folder.iterdir()):
             if path.name.startswith(ENGINE_FILE_PREFIX) and path.name not in self.manifest.files:
                 raise InputError(f"{path}: not listed in {MANIFEST}", expected="only files with a known hash")
+        return Verified(states)
+
+
+# Device, inode, size, and the times of the last change of content and of anything: the last one nobody can set.
+State = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The state that each file had before it was hashed. Any change after that shows: a write, or another file put in
+    its place, even one with the same size and date; on a clock of some milliseconds, as file systems have it."""
+
+    states: Mapping[Path, State]
+
+    def check_unchanged(self) -> None:
+        """To be called after an engine has read the files.
+
+        Raises:
+            InputError: one was changed or replaced since it was hashed.
+        """
+        for path, state in self.states.items():
+            try:
+                found = _state(path)
+            except OSError:
+                found = ()
+            if found != state:
+                raise InputError(
+                    f"{path}: changed while the bundle was loaded",
+                    expected="the file whose hash was compared with the manifest",
+                    cause="the bundle was written to while it was in use",
+                    fix="open it again; replace the whole folder, not files in it",
+                )
 
 
 def open_bundle(folder: str | Path) -> Bundle:
@@ -88,13 +126,18 @@ def _not_a_folder(path: Path) -> InputError:
     return InputError(f"{path}: no such folder", expected=f"a folder with a {MANIFEST}")
 
 
-def _verify_file(folder: Path, name: str, entry: FileEntry) -> None:
-    path = folder / name
+def _state(path: Path) -> State:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _verify_file(folder: Path, path: Path, entry: FileEntry) -> State:
     if not path.is_file():  # also keeps pipes and devices from being opened
         raise InputError(f"{path}: missing", expected="every file that the manifest lists", fix="copy the bundle again")
     _check_inside(folder, path)
     try:
-        size = path.stat().st_size
+        state = _state(path)
+        size = state[2]
         found = sha256_of(path) if size == entry.bytes else ("not computed", size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -105,6 +148,7 @@ def _verify_file(folder: Path, name: str, entry: FileEntry) -> None:
             cause="the file was changed, swapped or cut after the export",
             fix="copy the bundle again, or export it again",
         )
+    return state
 
 
 def _check_inside(folder: Path, path: Path) -> None:

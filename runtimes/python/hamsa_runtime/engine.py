@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from hamsa_runtime.backends import Backend, OnDevice, Operator, Settings, backend_for
+from hamsa_runtime.batches import chunks, together, zeros
 from hamsa_runtime.bundle import open_bundle
-from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError
+from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError, unknown_name
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.onnx_modules import modules_of
 from hamsa_runtime.preprocess import Images, inputs_from_images
+from hamsa_runtime.profiling import Profile, operator_times, stages_and_inputs
+from hamsa_runtime.streaming import Stream
 
 if TYPE_CHECKING:
     from hamsa_runtime.tensorrt.dlpack import DeviceArray
 
 Outputs = dict[str, np.ndarray]
+HINTS = ("latency", "throughput")
 
 
 class Engine:
@@ -28,17 +36,22 @@ class Engine:
 
     Any number of threads may share an engine: preparing images runs in parallel, and the results are those of one
     thread. With ONNX Runtime and OpenVINO inference is serialised by a lock; to infer in parallel, open one engine per
-    thread. With TensorRT it runs in parallel, and takes memory on the GPU for each thread that infers at the same time
-    as others. `close` waits for what runs.
+    thread, or with OpenVINO one with hint="throughput". With TensorRT it runs in parallel, and takes memory on the GPU
+    for each thread that infers at the same time as others. `close` waits for what runs.
 
     Args:
-        folder: the bundle. All its files are checked against the manifest's hashes before any is loaded.
+        folder: the bundle. All its files are checked against the manifest's hashes before any is loaded. That they are
+            still the same files, unchanged, is checked after loading; OpenVINO may read weights later as well, so a
+            bundle in use should be replaced as a folder, which is how hamsa-export does it.
         backend: "onnxruntime", "openvino", "tensorrt" or "tensorrt-rtx"; by default the one that the bundle was made
             for.
         device: as the backend names it, such as "CPU", "GPU" or "GPU.1"; by default "GPU" with TensorRT, else "CPU".
         threads: CPU threads for one inference; by default the backend's choice.
         cuda_graph: launch each inference as one CUDA graph, which saves the time of launching its kernels one by one
             (TensorRT only). Each batch size that is used takes memory for activations of its own.
+
+        hint: "latency", the fastest single inference; or "throughput" (OpenVINO only), as many inferences at once as
+            the plugin recommends, each on some of the threads, for callers in several threads and for `stream`.
 
     Raises:
         InputError: the bundle is damaged or not one, or an argument is wrong.
@@ -54,17 +67,27 @@ class Engine:
         device: str | None = None,
         threads: int | None = None,
         cuda_graph: bool = False,
+        hint: str = "latency",
     ) -> None:
         if threads is not None and (type(threads) is not int or threads < 1):
             raise InputError(f"threads is {threads!r}", expected="a whole number of at least 1, or None")
+        if hint not in HINTS:
+            raise unknown_name("hint", str(hint), HINTS)
         bundle = open_bundle(folder)
-        bundle.verify()
+        self._verified = bundle.verify()
         self.folder = bundle.folder
         self.manifest: Manifest = bundle.manifest
         self._lock = threading.Lock()
         runner = backend_for(self.manifest.target, backend)
-        self._turn = contextlib.nullcontext() if runner.parallel else self._lock
-        self._backend: Backend | None = runner(self.folder, self.manifest, Settings(device, threads, cuda_graph))
+        settings = Settings(device, threads, cuda_graph, throughput=hint == "throughput")
+        self._backend: Backend | None = runner(self.folder, self.manifest, settings)
+        self._turn = contextlib.nullcontext() if self._backend.parallel > 1 else self._lock
+        self._streams: weakref.WeakSet[Stream[Images]] = weakref.WeakSet()
+        try:
+            self._verified.check_unchanged()
+        except InputError:
+            self.close()
+            raise
 
     def __call__(self, images: Images) -> Outputs:
         """Runs one image or many.
@@ -81,10 +104,81 @@ class Engine:
             InputError: the images do not fit the model.
             EngineClosedError: the engine was closed.
         """
-        parts = [self._infer(chunk, keep) for chunk, keep in self._chunks_of(images)]
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        self._opened()
+        return self._run(inputs_from_images(images, self.manifest))
+
+    def stream(self, images: Iterable[Images]) -> Iterator[Outputs]:
+        """What `map(engine, images)` gives, faster: the next images are decoded and prepared meanwhile.
+
+        Results come in order, one for each image: the outputs by name, whose first dimension is 1. (An item may also be
+        a batch, or what a model of plain arrays takes: anything that the engine can be called with.) With a static
+        batch, and with TensorRT, images that are ready at the same time share an inference, up to the bundle's batch; a
+        slow source is never waited for to fill one. Elsewhere each image is inferred by itself.
+
+        Reads ahead by a limited number of images, so `images` may be endless. It is iterated in a thread of its own.
+        An error, of an image or of `images` itself, is raised in the place of the image; the stream then is over, and
+        images that were read ahead are lost. Close the iterator (`contextlib.closing`) or drop it to stop early; to
+        close the engine ends its streams with EngineClosedError. No thread is left then, but one inside of `images`,
+        which ends as soon as that returns. An engine may have several streams; one stream is for one thread.
+
+        Raises:
+            InputError: `images` is a single image, or cannot be iterated; while iterating: see calling the engine.
+            EngineClosedError: the engine was closed.
+        """
+        backend = self._opened()
+        if isinstance(images, (str, os.PathLike, Image.Image, Mapping)) or not isinstance(images, Iterable):
+            raise InputError(
+                f"images to stream given as {type(images).__name__}",
+                expected="an iterable of images, such as a list, a generator or a uint8 array (N, H, W, C)",
+                fix="call the engine itself with a single image: engine(image)",
+            )
+        batch = together(self.manifest, backend.batch_limits)
+        stream: Stream[Images] = Stream(
+            lambda each: inputs_from_images(each, self.manifest), self._run, batch, backend.parallel
+        )
+        with self._lock:
+            self._streams.add(stream)
+        return stream.results(images)
+
+    def warm_up(self, batch: int = 1, runs: int = 3) -> None:
+        """Runs a few inferences on zeros, so that the next one of this size is as fast as all after it.
+
+        Args:
+            batch: images of one inference, where the bundle leaves it open.
+            runs: how many.
+        """
+        _check_whole("batch", batch)
+        _check_whole("runs", runs)
+        for _ in range(runs):
+            self._run(zeros(self.manifest, batch))
+
+    def profile(self, images: Images | None = None, runs: int = 10) -> Profile:
+        """Measures stages and operators. The operators are timed in a second copy of the model, which is dropped again.
+
+        Args:
+            images: as for calling the engine, of one inference at most; None: one of zeros, without decoding and
+                preprocessing.
+            runs: measured, after one that is not.
+
+        Raises:
+            InputError: the images do not fit, or are more than one inference takes.
+            EngineClosedError: the engine was closed.
+        """
+        _check_whole("runs", runs)
+        self._opened()
+        stages, inputs = stages_and_inputs(images, self.manifest, self._run, runs)
+        chunk, _ = self._only_chunk(inputs)
+        with self._lock:
+            timed = self._opened().times(chunk, runs)
+            self._verified.check_unchanged()
+        file = self.folder / "model.onnx"
+        return Profile(
+            engine=self.describe(),
+            images=len(next(iter(inputs.values()))),
+            runs=runs,
+            stages=stages,
+            operators=operator_times(timed, modules_of(file) if file.is_file() else {}),
+        )
 
     def on_device(self, images: Images) -> dict[str, DeviceArray]:
         """The same as calling the engine, with results that stay on the GPU (TensorRT only).
@@ -105,13 +199,7 @@ class Engine:
                 expected="a bundle for TensorRT",
                 fix="call the engine itself: engine(images)",
             )
-        chunks = list(self._chunks_of(images))
-        if len(chunks) != 1:
-            raise InputError(
-                f"more images than one inference takes: they make {len(chunks)} of them",
-                fix="pass fewer at once, or export with a larger batch",
-            )
-        [(inputs, keep)] = chunks
+        inputs, keep = self._only_chunk(inputs_from_images(images, self.manifest))
         outputs = backend.infer_on_device(inputs)
         return outputs if keep is None else {name: array.first(keep) for name, array in outputs.items()}
 
@@ -120,8 +208,7 @@ class Engine:
 
         Reads the output "logits", or the only output. Without labels in the manifest, a label is its index.
         """
-        if type(top) is not int or top < 1:
-            raise InputError(f"top is {top!r}", expected="a whole number of at least 1")
+        _check_whole("top", top)
         logits = self._output(self(images), "logits").astype(np.float64)
         labels = self.manifest.labels or tuple(map(str, range(logits.shape[-1])))
         if logits.ndim != 2 or len(labels) != logits.shape[1]:
@@ -149,14 +236,19 @@ class Engine:
         With ONNX Runtime this loads the model a second time and runs it once, on zeros.
         """
         with self._lock:
-            return self._opened().operators()
+            operators = self._opened().operators()
+            self._verified.check_unchanged()
+            return operators
 
     def close(self) -> None:
-        """Frees the backend, after a running inference; closing twice is allowed."""
+        """Ends streams, and frees the backend after a running inference; closing twice is allowed."""
         with self._lock:
             backend, self._backend = self._backend, None
             if backend is not None:
                 backend.close()
+            streams = list(self._streams)
+        for stream in streams:
+            stream.stop(self._closed())
 
     def __enter__(self) -> Engine:
         self._opened()
@@ -169,16 +261,29 @@ class Engine:
 
     def _opened(self) -> Backend:
         if self._backend is None:
-            raise EngineClosedError(
-                f"{self.folder}: this engine was closed",
-                expected="use before close()",
-                fix="open a new Engine",
-            )
+            raise self._closed()
         return self._backend
 
-    def _chunks_of(self, images: Images) -> Iterator[tuple[Outputs, int | None]]:
-        limits = self._opened().batch_limits
-        return _chunks(inputs_from_images(images, self.manifest), self.manifest, limits)
+    def _closed(self) -> EngineClosedError:
+        return EngineClosedError(
+            f"{self.folder}: this engine was closed", expected="use before close()", fix="open a new Engine"
+        )
+
+    def _run(self, inputs: Outputs) -> Outputs:
+        """Prepared inputs of any number of images, in as many inferences as they need."""
+        parts = [self._infer(chunk, keep) for chunk, keep in chunks(inputs, self.manifest, self._opened().batch_limits)]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _only_chunk(self, inputs: Outputs) -> tuple[Outputs, int | None]:
+        found = list(chunks(inputs, self.manifest, self._opened().batch_limits))
+        if len(found) != 1:
+            raise InputError(
+                f"more images than one inference takes: they make {len(found)} of them",
+                fix="pass fewer at once, or export with a larger batch",
+            )
+        return found[0]
 
     def _infer(self, inputs: Outputs, keep: int | None) -> Outputs:
         with self._turn:
@@ -194,39 +299,9 @@ class Engine:
         return next(iter(outputs.values()))
 
 
-def _chunks(
-    inputs: Outputs, manifest: Manifest, limits: tuple[int, int] | None
-) -> Iterator[tuple[Outputs, int | None]]:
-    """Cuts images into what one inference takes; with each chunk, how many rows of the result to keep (None: all).
-
-    That is the static batch of the bundle, or at most, and at least, the backend's limits for a dynamic one. A chunk
-    that is too small is filled up with copies of its last image: zeros could be slower (denormals) or overflow.
-    """
-    names, smallest, largest = _batched(manifest, limits)
-    if not names:
-        yield inputs, None
-        return
-    total = len(inputs[names[0]])
-    for start in range(0, total, largest):
-        size = min(largest, total - start)
-        missing = max(smallest - size, 0)
-        chunk = {name: _filled(inputs[name][start : start + size], missing) for name in names}
-        yield {**inputs, **chunk}, size if missing else None
-
-
-def _batched(manifest: Manifest, limits: tuple[int, int] | None) -> tuple[list[str], int, int]:
-    """Inputs that can be cut along their first dimension, with the smallest and the largest piece."""
-    dynamic = [spec.name for spec in manifest.inputs if spec.shape[:1] == ("batch",)]
-    if dynamic:
-        return (dynamic, *limits) if limits is not None else ([], 0, 0)
-    spec = manifest.inputs[0]
-    if manifest.preprocessing is None or not isinstance(size := spec.shape[0], int):
-        return [], 0, 0
-    return [spec.name], size, size
-
-
-def _filled(part: np.ndarray, missing: int) -> np.ndarray:
-    return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+def _check_whole(name: str, value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise InputError(f"{name} is {value!r}", expected="a whole number of at least 1")
 
 
 def _check_outputs(outputs: Outputs, manifest: Manifest) -> None:

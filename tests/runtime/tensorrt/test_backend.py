@@ -14,7 +14,7 @@ import pytest
 
 from hamsa_runtime import Engine
 from hamsa_runtime.backends import Operator, tensorrt
-from hamsa_runtime.engine import _chunks
+from hamsa_runtime.batches import chunks
 from hamsa_runtime.errors import EngineClosedError, InputError, MissingError
 from hamsa_runtime.manifest import manifest_from_json
 from hamsa_runtime.tensorrt import cuda
@@ -93,7 +93,7 @@ def test_any_number_of_images_is_cut_and_filled_to_what_the_plan_takes(
 def test_pieces_are_as_large_as_allowed_and_only_the_last_is_filled(
     limits: tuple[int, int] | None, sizes: list[int], kept: list[int | None]
 ) -> None:
-    found = list(_chunks({"x": rows(7)}, manifest_from_json(json.dumps(manifest()).encode()), limits))
+    found = list(chunks({"x": rows(7)}, manifest_from_json(json.dumps(manifest()).encode()), limits))
     assert [len(inputs["x"]) for inputs, _ in found] == sizes
     assert [keep for _, keep in found] == kept
     np.testing.assert_array_equal(found[-1][0]["x"][-1], rows(7)[-1])

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, Miss
 from hamsa_runtime.manifest import Manifest, manifest_from_json
 from hamsa_runtime.tensorrt import cuda
 from hamsa_runtime.tensorrt.dlpack import CUDA
-from hamsa_runtime.tensorrt.execution import Execution
+from hamsa_runtime.tensorrt.execution import Execution, _recorder
 from hamsa_runtime.tensorrt.gpu import Gpu
 
 from .simulated import FACTOR, Code, Cuda, tensorrt
@@ -330,3 +331,12 @@ def test_a_gpu_is_described(device: Cuda) -> None:
     with pytest.raises(MissingError, match="no GPU number 2 here") as caught:
         cuda.gpu_at(2)
     assert caught.value.expected == "one of GPU.0, GPU.1"
+
+
+def test_what_times_layers_is_a_profiler_of_the_module_and_keeps_every_run() -> None:
+    module = SimpleNamespace(IProfiler=type("IProfiler", (), {}))
+    recorder = _recorder(module)
+    for name, ms in (("gemm", 1.0), ("reformat", 0.5), ("gemm", 3.0)):
+        recorder.report_layer_time(name, ms)
+    assert isinstance(recorder, module.IProfiler)
+    assert recorder.seen == {"gemm": [1.0, 3.0], "reformat": [0.5]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from hamsa_runtime.errors import BuildError, InputError, MissingError, unknown_name
 
@@ -30,11 +30,13 @@ class Settings:
         device: as the backend names it; None for the backend's first choice.
         threads: CPU threads for one inference; None for the backend's choice.
         cuda_graph: launch an inference as one CUDA graph.
+        throughput: prefer many inferences at once over the speed of one.
     """
 
     device: str | None = None
     threads: int | None = None
     cuda_graph: bool = False
+    throughput: bool = False
 
 
 class Operator(NamedTuple):
@@ -51,11 +53,19 @@ class Operator(NamedTuple):
     names: tuple[str, ...]
 
 
+class Timed(NamedTuple):
+    """How long one operator takes in one inference: the median of several, in milliseconds."""
+
+    operator: Operator
+    milliseconds: float
+
+
 class Backend(Protocol):
     """One loaded model. `Engine` holds a lock around every call, except around `infer` of a parallel one.
 
     Attributes:
-        parallel: whether several threads may call `infer` at once, while none calls `close`.
+        parallel: how many threads make sense to call `infer` at once; with 1, only one may. Where there are more, any
+            number may, and `close` waits for them.
         batch_limits: smallest and largest batch that one call of `infer` takes, where it is dynamic; None for any.
 
     Raises:
@@ -64,7 +74,7 @@ class Backend(Protocol):
         BuildError: the engine could not load the model, with what it said.
     """
 
-    parallel: ClassVar[bool]
+    parallel: int
     batch_limits: tuple[int, int] | None
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None: ...
@@ -79,6 +89,10 @@ class Backend(Protocol):
 
     def operators(self) -> list[Operator]:
         """What was compiled, operator by operator, for a batch of one where the batch is dynamic."""
+        ...
+
+    def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
+        """The engine's own times of its operators, in a second copy of the model: measuring slows it down."""
         ...
 
     def close(self) -> None:
@@ -148,6 +162,16 @@ def no_cuda_graph(name: str, settings: Settings) -> None:
     """Raise InputError if a backend without CUDA graphs is asked for them."""
     if settings.cuda_graph:
         raise InputError(f"the {name} backend has no CUDA graphs", expected="cuda_graph=False", fix="--to tensorrt")
+
+
+def no_throughput(name: str, settings: Settings) -> None:
+    """Raise InputError if a backend that runs in one way only is asked for another."""
+    if settings.throughput:
+        raise InputError(
+            f"the {name} backend has no performance hints",
+            expected='hint="latency", which is how it runs',
+            fix="one engine for each thread, each with threads=1, on a CPU; or a larger batch",
+        )
 
 
 def _imported(name: str, entry: Entry) -> type[Backend]:

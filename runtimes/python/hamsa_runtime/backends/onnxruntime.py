@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from hamsa_runtime.backends import Operator, Settings, check_names, no_cuda_graph
+from hamsa_runtime.backends import Operator, Settings, Timed, check_names, no_cuda_graph, no_throughput
+from hamsa_runtime.batches import zeros
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
 
@@ -37,11 +40,12 @@ def has_native_transforms() -> bool:
 class Runner:
     """One session; see `Backend`."""
 
-    parallel = False
+    parallel = 1
     batch_limits = None
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
         no_cuda_graph("onnxruntime", settings)
+        no_throughput("onnxruntime", settings)
         device, threads = settings.device or "CPU", settings.threads
         self._providers, self._threads = [_provider(device)], threads
         if manifest.precision not in PRECISIONS:
@@ -84,18 +88,35 @@ class Runner:
 
     def operators(self) -> list[Operator]:
         """What ran, as the profiler of a second session saw it in one run on zeros: no other interface tells."""
+        return [_operator(event) for event in self._kernels(zeros(self._manifest, 1), 1)]
+
+    def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
+        """What the profiler of a second session saw, without its first run."""
+        events: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for event in self._kernels(inputs, 1 + runs):
+            events[event["name"]].append(event)
+        timed = []
+        for same in events.values():
+            in_one_run = len(same) // (1 + runs)
+            microseconds = statistics.median(event["dur"] for event in same[in_one_run:]) * in_one_run
+            timed.append(Timed(_operator(same[0]), microseconds / 1e3))
+        return timed
+
+    def close(self) -> None:
+        """Drops the session."""
+        del self._session
+
+    def _kernels(self, inputs: dict[str, np.ndarray], runs: int) -> list[dict[str, Any]]:
+        """The profiler's events of a second session: one for each operator in each run."""
         options = _options(self._threads)
         options.enable_profiling = True
         with tempfile.TemporaryDirectory() as folder:
             options.profile_file_prefix = str(Path(folder, "run"))
             session = self._loaded(options)
-            self._results(session, _zeros(self._manifest))
+            for _ in range(runs):
+                self._results(session, inputs)
             events = json.loads(Path(session.end_profiling()).read_text())
-        return [_operator(e) for e in events if e.get("cat") == "Node" and e["name"].endswith(KERNEL)]
-
-    def close(self) -> None:
-        """Drops the session."""
-        del self._session
+        return [event for event in events if event.get("cat") == "Node" and event["name"].endswith(KERNEL)]
 
     def _loaded(self, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
         try:
@@ -108,13 +129,6 @@ class Runner:
             return session.run(self._outputs, inputs)
         except Exception as error:
             raise BuildError(f"ONNX Runtime failed to run the model\n{error}") from error
-
-
-def _zeros(manifest: Manifest) -> dict[str, np.ndarray]:
-    return {
-        spec.name: np.zeros([1 if size == "batch" else size for size in spec.shape], np.dtype(spec.dtype))
-        for spec in manifest.inputs
-    }
 
 
 def _operator(event: dict[str, Any]) -> Operator:

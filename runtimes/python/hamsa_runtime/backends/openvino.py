@@ -9,14 +9,19 @@ for "f16", the plugin would make all of it float16, and sqrt(x x + y y) infinite
 
 from __future__ import annotations
 
-from collections import Counter
+import queue
+import statistics
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from hamsa_runtime.backends import Operator, Settings, check_names, no_cuda_graph
+from hamsa_runtime.backends import Operator, Settings, Timed, check_names, no_cuda_graph
 from hamsa_runtime.backends.quiet import no_usage_reports
-from hamsa_runtime.errors import BuildError, MissingError, nearest
+from hamsa_runtime.errors import BuildError, EngineClosedError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
 
 with no_usage_reports():
@@ -35,9 +40,9 @@ FILES = {"openvino": "model.xml", "onnx": "model.onnx"}
 
 
 class Runner:
-    """One compiled model with one infer request; see `Backend`."""
+    """One compiled model; see `Backend`. For throughput it has as many infer requests as the plugin recommends, each on
+    some of the threads; otherwise one, on all of them."""
 
-    parallel = False
     batch_limits = None
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
@@ -56,7 +61,7 @@ class Runner:
         _check_device(core, device)
         self._hint, self._precision = _hint_and_precision(core, device, manifest.precision)
         options: dict[str, object] = {
-            "PERFORMANCE_HINT": "LATENCY",
+            "PERFORMANCE_HINT": "THROUGHPUT" if settings.throughput else "LATENCY",
             "INFERENCE_PRECISION_HINT": self._hint,
         }
         if threads is not None and device == "CPU":
@@ -68,26 +73,25 @@ class Runner:
             # One image at a time is what devices do most. The CPU plugin runs a model of known shapes faster than one
             # with a dynamic batch (HAMSA-S: 12 % in f32, 22 % in bf16), so this case has a compiled model of its own.
             self._compiled = core.compile_model(self._with_batch_of_one(), device, options)
-            self._requests = {True: self._compiled.create_infer_request()}
+            count = "OPTIMAL_NUMBER_OF_INFER_REQUESTS"
+            self.parallel = self._compiled.get_property(count) if settings.throughput else 1
+            self._requests = {True: _Requests(self._compiled, self.parallel)}
         except RuntimeError as error:
             raise BuildError(f"{path}: OpenVINO cannot load this model on {device}\n{error}") from error
         self._check_granted()
         check_names("inputs", inputs, [port.get_names() for port in self._compiled.inputs])
         check_names("outputs", outputs, [port.get_names() for port in self._compiled.outputs])
         self._outputs = outputs
+        self._compiling, self._closed = threading.Lock(), False
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
-        single = all(inputs[spec.name].shape[0] == 1 for spec in self._manifest.inputs if "batch" in spec.shape[:1])
         try:
-            if single not in self._requests:
-                compiled = openvino.Core().compile_model(self._model, self._device, self._options)
-                self._requests[single] = compiled.create_infer_request()
-            request = self._requests[single]
-            request.infer(inputs)
+            with self._requests_for(self._is_single(inputs)).one() as request:
+                request.infer(inputs)
+                return {name: request.get_tensor(name).data.copy() for name in self._outputs}
         except RuntimeError as error:
             raise BuildError(f"OpenVINO failed to run the model\n{error}") from error
-        return {name: request.get_tensor(name).data.copy() for name in self._outputs}
 
     def describe(self) -> dict[str, str]:
         """What runs; `layers` counts the precisions that the layers were really given."""
@@ -101,12 +105,42 @@ class Runner:
 
     def operators(self) -> list[Operator]:
         """The plugin's runtime model, without inputs, outputs and constants."""
-        rows = (node.get_rt_info() for node in self._compiled.get_runtime_model().get_ordered_ops())
-        return [_operator(row) for row in rows if row["layerType"].astype(str) not in ("Input", "Output", "Const")]
+        return list(_operators(self._compiled).values())
+
+    def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
+        """The plugin's own counters, in a second compiled model that has them."""
+        model = self._with_batch_of_one() if self._is_single(inputs) else self._model
+        compiled = openvino.Core().compile_model(model, self._device, {**self._options, "PERF_COUNT": True})
+        request = compiled.create_infer_request()
+        request.infer(inputs)
+        seen: dict[str, list[float]] = defaultdict(list)
+        for _ in range(runs):
+            request.infer(inputs)
+            for row in request.get_profiling_info():
+                if row.status == row.Status.EXECUTED:
+                    seen[row.node_name].append(1e3 * row.real_time.total_seconds())
+        operators = _operators(compiled)
+        return [Timed(operators[name], statistics.median(ms)) for name, ms in seen.items() if name in operators]
 
     def close(self) -> None:
-        """Drops the request before the model that it belongs to."""
-        del self._requests, self._compiled, self._model
+        """Waits for running inferences, and drops the requests before the model that they belong to."""
+        with self._compiling:
+            self._closed = True
+            for requests in self._requests.values():
+                requests.close()
+        del self._compiled, self._model
+
+    def _requests_for(self, single: bool) -> _Requests:
+        with self._compiling:
+            if single not in self._requests:
+                if self._closed:
+                    raise _closed()
+                compiled = openvino.Core().compile_model(self._model, self._device, self._options)
+                self._requests[single] = _Requests(compiled, self.parallel)
+            return self._requests[single]
+
+    def _is_single(self, inputs: dict[str, np.ndarray]) -> bool:
+        return all(inputs[spec.name].shape[0] == 1 for spec in self._manifest.inputs if "batch" in spec.shape[:1])
 
     def _with_batch_of_one(self) -> openvino.Model:
         """The model for one image at a time; itself where its batch is fixed."""
@@ -132,6 +166,45 @@ class Runner:
                 expected=f"{self._precision} on {self._device}",
                 fix="export for a precision that this device has",
             )
+
+
+class _Requests:
+    """Infer requests of one compiled model, each for one thread at a time."""
+
+    def __init__(self, compiled: openvino.CompiledModel, count: int) -> None:
+        self._count = count
+        self._free: queue.SimpleQueue[openvino.InferRequest | None] = queue.SimpleQueue()
+        for _ in range(count):
+            self._free.put(compiled.create_infer_request())
+
+    @contextmanager
+    def one(self) -> Iterator[openvino.InferRequest]:
+        """A request that nobody else uses; waits for one."""
+        request = self._free.get()
+        if request is None:
+            self._free.put(None)
+            raise _closed()
+        try:
+            yield request
+        finally:
+            self._free.put(request)
+
+    def close(self) -> None:
+        """Waits for all requests; whoever asks for one from then on gets EngineClosedError."""
+        for _ in range(self._count):
+            self._free.get()
+        self._free.put(None)
+
+
+def _closed() -> EngineClosedError:
+    return EngineClosedError("this engine was closed", expected="use before close()", fix="open a new Engine")
+
+
+def _operators(compiled: openvino.CompiledModel) -> dict[str, Operator]:
+    """By the plugin's name of the operator."""
+    rows = {node.get_friendly_name(): node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()}
+    kinds = ("Input", "Output", "Const")
+    return {name: _operator(row) for name, row in rows.items() if row["layerType"].astype(str) not in kinds}
 
 
 def _operator(row: openvino.RTMap) -> Operator:

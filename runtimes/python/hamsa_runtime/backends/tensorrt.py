@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hamsa_runtime.backends import Operator, Settings
+from hamsa_runtime.backends import Operator, Settings, Timed, no_throughput
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
@@ -30,9 +30,10 @@ from hamsa_runtime.tensorrt.plans import ONNX, plan_of_bundle
 class Runner:
     """One plan on one GPU; see `Backend`. Threads infer in parallel, each with memory of its own: see `Execution`."""
 
-    parallel = True
+    parallel = 2  # while one is computed, the data of another are copied
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
+        no_throughput("tensorrt", settings)
         if settings.threads is not None:
             raise InputError(
                 f"threads is {settings.threads}", expected="None: a GPU does the work", fix="leave it away"
@@ -73,9 +74,21 @@ class Runner:
 
     def operators(self) -> list[Operator]:
         """The layers of the plan, with the ONNX nodes that each does the work of, or else TensorRT's own name."""
-        layers = layers_of(self._execution.information())
-        return [Operator(layer.kind, layer.precision, layer.nodes or (layer.name,)) for layer in layers]
+        return list(self._layers().values())
+
+    def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
+        """TensorRT's own times of its layers, in an execution context for this only. Not yet tried on a GPU."""
+        layers = self._layers()
+        return [
+            Timed(layers.get(name) or Operator("", "unknown", (name,)), milliseconds)
+            for name, milliseconds in self._execution.layer_times(inputs, runs).items()
+        ]
 
     def close(self) -> None:
         """Waits for running inferences, and frees the GPU's memory."""
         self._execution.close()
+
+    def _layers(self) -> dict[str, Operator]:
+        """By TensorRT's name of the layer."""
+        layers = layers_of(self._execution.information())
+        return {each.name: Operator(each.kind, each.precision, each.nodes or (each.name,)) for each in layers}

@@ -1,0 +1,67 @@
+"""What an install on a device takes on disk: hamsa-runtime alone, with OpenVINO, with ONNX Runtime.
+
+    python benchmarks/install_size.py [--extras none openvino onnxruntime]
+
+Makes a fresh virtual environment for each (pip downloads what it has not in its cache), adds up the files that each
+distribution has installed, and fails if torch is among them. pip itself is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+DISTRIBUTION = Path(__file__).parents[1] / "runtimes" / "python"
+EXTRAS = ("none", "openvino", "onnxruntime")
+NOT_OURS = {"pip", "setuptools", "wheel"}
+FORBIDDEN = {"torch", "torchvision", "hamsa-deploy"}
+
+# Runs in the environment; compiled Python files are in it, pip writes them.
+LIST = """
+import importlib.metadata, json
+sizes = {}
+for distribution in importlib.metadata.distributions():
+    paths = [distribution.locate_file(file) for file in distribution.files or ()]
+    sizes[distribution.metadata["Name"].lower()] = sum(path.stat().st_size for path in paths if path.is_file())
+print(json.dumps(sizes))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--extras", nargs="+", choices=EXTRAS, default=EXTRAS)
+    options = parser.parse_args()
+    print(f"{'install':28} {'MB':>7}  of which")
+    for extra in options.extras:
+        sizes = installed_sizes("" if extra == "none" else f"[{extra}]")
+        if found := FORBIDDEN & set(sizes):
+            sys.exit(f"{', '.join(found)} on a device, by the extra {extra!r}")
+        rows = sorted(sizes.items(), key=lambda item: -item[1])
+        parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in rows)
+        name = "hamsa-runtime" + ("" if extra == "none" else f"[{extra}]")
+        print(f"{name:28} {sum(sizes.values()) / 1e6:7.1f}  {parts}", flush=True)
+
+
+def installed_sizes(extras: str) -> dict[str, int]:
+    """Bytes of each distribution that `pip install hamsa-runtime` brings into an empty environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, python = Path(folder, "source"), Path(folder, "venv", "bin", "python")
+        ignored = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")  # pip leaves a build folder
+        shutil.copytree(DISTRIBUTION, source, ignore=ignored)
+        _run(sys.executable, "-m", "venv", str(Path(folder, "venv")))
+        _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{source}{extras}")
+        sizes: dict[str, int] = json.loads(_run(str(python), "-I", "-c", LIST))
+    return {name: size for name, size in sizes.items() if name not in NOT_OURS}
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603  # our own
+
+
+if __name__ == "__main__":
+    main()
