@@ -174,7 +174,7 @@ def _card(row: Mapping[str, Any], found: Mapping[str, Any]) -> Markup:
 def _classes(row: Mapping[str, Any], labels: Sequence[str] | None) -> list[Markup]:
     parts = []
     if "class" in row:
-        parts += [tag("br"), joined(f"true class {_class_name(row['class'], labels)}")]
+        parts += [tag("br"), joined(f"true class {class_name(row['class'], labels)}")]
     if "prediction" in row and row["prediction"] != row["reference_prediction"]:
         parts += [tag("br"), tag("strong", "\N{BALLOT X} class changed", class_="bad")]
     return parts
@@ -193,8 +193,9 @@ def _predictions(row: Mapping[str, Any], labels: Sequence[str] | None) -> list[M
 
 def _candidate(found: Sequence[Any], labels: Sequence[str] | None) -> str:
     number, probability = found
-    return f"{_class_name(number, labels)}: {100 * probability:.1f} %"
+    return f"{class_name(number, labels)}: {100 * probability:.1f} %"
 
 
-def _class_name(number: int, labels: Sequence[str] | None) -> str:
+def class_name(number: int, labels: Sequence[str] | None) -> str:
+    """Its label, or its number."""
     return str(number) if labels is None else labels[number]

@@ -34,14 +34,17 @@ def test_the_browser_shows_what_the_terminal_says(exported: Export, tmp_path: Pa
 
 
 def test_a_bundle_that_fails_has_a_report_too(exported: Export, tmp_path: Path, capsys: Captured) -> None:
-    page = tmp_path / "report.html"
-    options = ["--report", str(page), "--data", str(PHOTOS), "--quiet"]
+    page, summary, junit = (tmp_path / name for name in ("report.html", "report.md", "report.xml"))
+    reports = [option for path in (page, summary, junit) for option in ("--report", str(path))]
+    options = [*reports, "--data", str(PHOTOS), "--quiet"]
     assert main([str(exported.bundle), "--min-snr", "200", *options]) == 3
     text = page.read_text()
     assert "FAILED</b>" in text
     assert re.search(r"<li>logits: signal to noise [\d.]+ &lt; 200 dB</li>", text)
     assert "photos/flower_0" in text
     assert text.count("data:image/png") > 2
+    assert "**❌ FAILED** logits: signal to noise" in summary.read_text()
+    assert '<failure message="logits: signal to noise' in junit.read_text()
 
 
 def test_outputs_that_are_nan_have_a_report_too(
