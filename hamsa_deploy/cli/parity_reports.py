@@ -11,6 +11,7 @@ from hamsa_deploy.parity.layers import LayerReport
 from hamsa_deploy.parity.written import engine_text
 from hamsa_deploy.report.document import PARITY
 from hamsa_deploy.report.parity_section import section_from_error, section_from_report
+from hamsa_deploy.report.precision_map import precision_maps
 from hamsa_runtime.errors import ParityError
 
 
@@ -24,7 +25,9 @@ def write_result(reports: Reports, request: ParityRequest, report: ParityReport,
         limits_given=request.thresholds is not None,
         layers=layers,
     )
-    reports.write(PARITY, {**section, **_facts(request), "run_by": engine_text(report, request.manifest.target)})
+    maps = precision_maps(request.bundle, {} if layers is None else layers.modules)
+    run_by = engine_text(report, request.manifest.target)
+    reports.write(PARITY, {**section, **_facts(request), "run_by": run_by, "precision_maps": maps})
 
 
 def write_failure(reports: Reports, request: ParityRequest, error: ParityError) -> None:

@@ -1,11 +1,107 @@
-"""What each layer computes in, as HTML."""
+"""What each layer computes in, as HTML: a tile for each layer, in rows for the blocks of the model."""
 
 from __future__ import annotations
 
-from hamsa_deploy.report.document import Document
-from hamsa_deploy.report.markup import Markup, tag
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hamsa_deploy.precision.executed import WORDS, in_words
+from hamsa_deploy.report.document import PARITY, Document
+from hamsa_deploy.report.markup import Child, Markup, facts, tag
+
+TITLE = "Precision of the layers"
+CLASSES = {"i8": "i8", "f16": "f16", "bf16": "f16", "f32": "f32", "f64": "f32"}
+ABOUT = (
+    "Each tile is a layer, with the type that its matrix products and convolutions compute in, or where it has none, "
+    "what is pointwise. A dashed edge stands for several types, counted; hover over a tile for all of its operators."
+)
+# stages.0.blocks.1 of stages.0.blocks.1.hss.sass: up to the last number, which counts repeated blocks.
+BLOCK = re.compile(r"^(?:.*\.)?\d+(?=\.|$)")
+WHOLE = "the model itself"
 
 
 def precision_part(document: Document) -> Markup:
-    """Not known yet."""
-    return tag("section", tag("h2", "Precision of the layers"))
+    """Maps as far as they are known, what the manifest says, and what stayed in float32 for which reason."""
+    found = document["sections"].get(PARITY, {})
+    maps = found.get("precision_maps") or []
+    manifest = {} if document["bundle"] is None else document["bundle"]["manifest"]
+    parts = [_map(each) for each in maps]
+    about = [tag("p", ABOUT, class_="quiet")] if maps else [_missing()]
+    return tag("section", tag("h2", TITLE), *about, *parts, *_manifest_parts(manifest))
+
+
+def _missing() -> Markup:
+    command = tag("code", "hamsa-parity BUNDLE --layers --report FILE.html")
+    return tag(
+        "p", "Not in this report yet: which layer computes in which type. ", command, " adds it.", class_="empty"
+    )
+
+
+def _map(found: Mapping[str, Any]) -> Markup:
+    rows: dict[str, list[Markup]] = {}
+    for layer in found["layers"]:
+        block, name = split_path(layer["module"])
+        rows.setdefault(block, []).append(_tile(name, layer))
+    strips = [cell for block, tiles in rows.items() for cell in _row(block, tiles)]
+    total = in_words(_sum(layer["products"] for layer in found["layers"]))
+    return tag(
+        "div", tag("h3", found["title"][:1].upper() + found["title"][1:]), tag("p", f"Products: {total}."),
+        tag("div", *strips, class_="strip"),
+    )  # fmt: skip
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """ "stages.0.blocks.1.hss.sass" -> ("stages.0.blocks.1", "hss.sass")."""
+    match = BLOCK.match(path)
+    if match is None:
+        return WHOLE, path or "inputs and outputs"
+    return match[0], path[match.end() + 1 :] or "the block itself"
+
+
+def _row(block: str, tiles: list[Markup]) -> Iterator[Markup]:
+    yield tag("span", block)
+    yield tag("div", *tiles, class_="tiles")
+
+
+def _tile(name: str, layer: Mapping[str, Any]) -> Markup:
+    counts: Mapping[str, int] = layer["products"] or layer["others"]
+    kind = CLASSES.get(next(iter(counts)), "mixed") if len(counts) == 1 else "mixed"
+    text = WORDS.get(next(iter(counts)), next(iter(counts))) if len(counts) == 1 else in_words(counts)
+    title = f"{layer['module']}: products {in_words(layer['products'])}; other operators {in_words(layer['others'])}"
+    return tag("span", name, " ", tag("b", text), class_=f"tile {kind}", title=title)
+
+
+def _sum(counts: Iterator[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in counts:
+        for name, number in each.items():
+            total[name] = total.get(name, 0) + number
+    return dict(sorted(total.items(), key=lambda pair: -pair[1]))
+
+
+def _manifest_parts(manifest: Mapping[str, Any]) -> list[Markup]:
+    rows: list[tuple[str, Child]] = []
+    execution, engine = manifest.get("execution"), manifest.get("engine")
+    if execution is not None:
+        products, others = in_words(execution["products"]), in_words(execution["others"])
+        rows.append(("at the export", f"{products} products, {others} other operators on {execution['device']}"))
+        if execution["not_int8"]:
+            rows.append(("not in int8", f"{', '.join(execution['not_int8'])}, although asked for"))
+    if engine is not None and engine["achieved"] is not None:
+        rows += [
+            ("asked of the plan", in_words(engine["asked"])),
+            ("its layers", in_words(engine["achieved"]["layers"])),
+        ]
+    kept = (manifest.get("calibration") or {}).get("kept_layers")
+    rows.append(("kept in floating point", ", ".join(kept) if kept else None))
+    return [facts(rows), *_islands(manifest.get("islands") or {})]
+
+
+def _islands(islands: Mapping[str, str]) -> list[Markup]:
+    if not islands:
+        return []
+    lines = [tag("li", tag("code", layer), f" {reason}") for layer, reason in islands.items()]
+    return [
+        tag("details", tag("summary", f"{len(lines)} places stay in float32, each with its reason"), tag("ul", *lines))
+    ]
