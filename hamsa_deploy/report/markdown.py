@@ -25,7 +25,7 @@ def markdown_from_document(document: Document) -> str:
     if found is not None:
         parts += [f"**{SYMBOLS[word]}** {plain('; '.join(sentences))}", *_parity_parts(found)]
     if bench is not None:
-        parts += _bench_parts(bench)
+        parts += _bench_parts(bench["measured"])
     return "\n\n".join([*parts, _provenance(document)]) + "\n"
 
 

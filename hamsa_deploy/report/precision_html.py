@@ -44,11 +44,8 @@ def _map(found: Mapping[str, Any]) -> Markup:
         block, name = split_path(layer["module"])
         rows.setdefault(block, []).append(_tile(name, layer))
     strips = [cell for block, tiles in rows.items() for cell in _row(block, tiles)]
-    total = in_words(_sum(layer["products"] for layer in found["layers"]))
-    return tag(
-        "div", tag("h3", found["title"][:1].upper() + found["title"][1:]), tag("p", f"Products: {total}."),
-        tag("div", *strips, class_="strip"),
-    )  # fmt: skip
+    title = found["title"][:1].upper() + found["title"][1:]
+    return tag("div", tag("h3", title), tag("div", *strips, class_="strip"))
 
 
 def split_path(path: str) -> tuple[str, str]:
@@ -70,14 +67,6 @@ def _tile(name: str, layer: Mapping[str, Any]) -> Markup:
     text = WORDS.get(next(iter(counts)), next(iter(counts))) if len(counts) == 1 else in_words(counts)
     title = f"{layer['module']}: products {in_words(layer['products'])}; other operators {in_words(layer['others'])}"
     return tag("span", name, " ", tag("b", text), class_=f"tile {kind}", title=title)
-
-
-def _sum(counts: Iterator[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for each in counts:
-        for name, number in each.items():
-            total[name] = total.get(name, 0) + number
-    return dict(sorted(total.items(), key=lambda pair: -pair[1]))
 
 
 def _manifest_parts(manifest: Mapping[str, Any]) -> list[Markup]:

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from hamsa_deploy.cli.bench import main as bench
 from hamsa_deploy.cli.parity import main
 from hamsa_deploy.parity.agreement import Agreement
 from hamsa_deploy.report.page import document_in
 from hamsa_deploy.samples import FOLDER
 
+from ..bench.conftest import tiny_bundle
 from ..report.browser import opened
+from ..runtime.tiny_bundles import MakeBundle
 from .conftest import Export
+
+__all__ = ["tiny_bundle"]
 
 Captured = pytest.CaptureFixture[str]
 PHOTOS = FOLDER / "photos"
@@ -95,3 +100,32 @@ def test_a_second_run_replaces_its_own_section(exported: Export, tmp_path: Path,
     assert document is not None
     assert document["sections"]["parity"]["verdict"] == "failed"
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_both_commands_fill_one_report(tiny_bundle: MakeBundle, tmp_path: Path, capsys: Captured) -> None:
+    bundle, page = str(tiny_bundle("tiny")), tmp_path / "report.html"
+    other = str(tiny_bundle("other", "openvino"))
+    measuring = [bundle, other, "--seconds", "0.1", "--threads", "1", "--quiet", "--report", str(page)]
+    comparing = [bundle, "--against", other, "--data", str(PHOTOS), "--quiet", "--report", str(page)]
+    assert bench(measuring) == 0
+    assert "NOT COMPARED" in page.read_text()
+    assert main(comparing) == 0
+    text = page.read_text()
+    assert "PASSED</b>" in text
+    assert "against itself took" in text
+    assert bench(measuring) == 0
+    assert "PASSED</b>" in page.read_text()
+    # Of another bundle: neither command replaces it.
+    assert bench([other, "--report", str(page)]) == 2
+    assert "a report of another bundle: tiny for onnx, fp32; it is not replaced" in capsys.readouterr().err
+
+
+def test_a_report_of_an_earlier_export_is_replaced_as_a_whole(
+    tiny_bundle: MakeBundle, tmp_path: Path, capsys: Captured
+) -> None:
+    bundle, page = tiny_bundle("tiny"), tmp_path / "report.html"
+    assert main([str(bundle), "--against", str(bundle), "--data", str(PHOTOS), "--report", str(page), "--quiet"]) == 0
+    (bundle / "manifest.json").write_text((bundle / "manifest.json").read_text() + "\n")
+    assert bench([str(bundle), "--seconds", "0.1", "--threads", "1", "--report", str(page)]) == 0
+    assert "about an earlier export of this bundle; nothing of it is kept" in " ".join(capsys.readouterr().err.split())
+    assert "NOT COMPARED" in page.read_text()

@@ -65,7 +65,7 @@ def test_sections_are_in_the_order_in_which_people_ask() -> None:
     titles = re.findall("<h2>(.*?)</h2>", page)
     assert titles == [
         "Limits", "Metrics", "Agreement image by image", "Error along depth", "The worst images",
-        "Precision of the layers", "Speed", "Provenance",
+        "Precision of the layers", "Speed against the peers", "Provenance",
     ]  # fmt: skip
     assert "a" * 64 in page
     assert page.count(PROVENANCE["written"]) == 2  # once for people, once in the data

@@ -76,4 +76,3 @@ def test_tiles_say_their_type_in_words() -> None:
     page = html_from_document(document_of(facts(), {"parity": found}))
     assert '<span class="tile i8" title="body.0.in: products 2 int8; other operators 1 float32">in <b>int8</b>' in page
     assert ">dft <b>1 int8, 3 float32</b>" in page
-    assert "<p>Products: 3 int8, 3 float32.</p>" in page
