@@ -50,7 +50,7 @@ def _limits(found: Mapping[str, Any]) -> list[Markup]:
         return [tag("p", why), tag("p", f"Expected: {found['expected']}. Likely cause: {found['cause']}."), *lines]
     closest = max((check["used"] for check in found["limits"] if check["used"] is not None), default=0.0)
     rows = [_limit_row(check, closest) for check in found["limits"]]
-    head: list[Child] = ["output and metric", "found", "allowed", "of what is allowed", ""]
+    head: list[Child] = ["output and metric", "", "found", "allowed", "of what is allowed"]
     notes = [tag("p", found["note"], class_="quiet")] if found["note"] else []
     return [table(head, rows), *notes, *lines]
 
@@ -68,17 +68,17 @@ def _limit_row(check: Mapping[str, Any], closest: float) -> list[Child]:
         )
     return [
         f"{check['output']}: {check['words']}",
+        _word(check, closest),
         _marked(form(check["value"]), bool(check["failure"])),
         f"{sign} {check['limit']:g}",
         share,
-        _word(check, closest),
     ]
 
 
 def _word(check: Mapping[str, Any], closest: float) -> Markup:
     if check["failure"]:
         return tag("strong", "\N{BALLOT X} outside", class_="bad")
-    nearest = ", closest to its limit" if closest > 0 and check["used"] == closest else ""
+    nearest = ", closest" if closest > 0 and check["used"] == closest else ""
     return tag("span", "\N{CHECK MARK} kept" + nearest, class_="good")
 
 
