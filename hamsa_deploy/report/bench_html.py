@@ -81,4 +81,7 @@ def _quartiles(ratio: Ratio) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:#.3g}".rstrip(".")
+    """Three digits, and all of those before the point."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"

@@ -102,7 +102,7 @@ def _bench_parts(bench: Mapping[str, Any]) -> list[str]:
                 if row.ratio is None
                 else [f"{row.ratio.median:.2f}", f"{row.ratio.q1:.2f}-{row.ratio.q3:.2f}"]
             )
-            rows.append([plain(row.name), *ratio, plain(row.verdict or "-"), f"{row.latency['p50']:#.3g} ms"])
+            rows.append([plain(row.name), *ratio, plain(row.verdict or "-"), f"{row.latency['p50']:.4g} ms"])
         title = f"time, {heading(found.batch, found.threads)}"
         parts.append(table([title, "of the first", "quartiles", "", "p50"], rows))
     return [*parts, f"Energy: {plain(bench['energy'])}"]

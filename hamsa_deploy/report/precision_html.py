@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hamsa_deploy.precision.executed import WORDS, in_words
@@ -16,9 +16,12 @@ ABOUT = (
     "Each tile is a layer, with the type that its matrix products and convolutions compute in, or where it has none, "
     "what is pointwise. A dashed edge stands for several types, counted; hover over a tile for all of its operators."
 )
+HALVES = ("f16", "bf16")
 # stages.0.blocks.1 of stages.0.blocks.1.hss.sass: up to the last number, which counts repeated blocks.
 BLOCK = re.compile(r"^(?:.*\.)?\d+(?=\.|$)")
 WHOLE = "the model itself"
+
+Layer = Mapping[str, Any]
 
 
 def precision_part(document: Document) -> Markup:
@@ -39,13 +42,28 @@ def _missing() -> Markup:
 
 
 def _map(found: Mapping[str, Any]) -> Markup:
-    rows: dict[str, list[Markup]] = {}
+    rows: dict[str, list[Layer]] = {}
     for layer in found["layers"]:
         block, name = split_path(layer["module"])
-        rows.setdefault(block, []).append(_tile(name, layer))
-    strips = [cell for block, tiles in rows.items() for cell in _row(block, tiles)]
+        rows.setdefault(block, []).append({**layer, "name": name})
+    strips = [cell for blocks, layers in alike(rows) for cell in _row(blocks, layers)]
     title = found["title"][:1].upper() + found["title"][1:]
     return tag("div", tag("h3", title), tag("div", *strips, class_="strip"))
+
+
+def alike(rows: Mapping[str, Sequence[Layer]]) -> list[tuple[list[str], Sequence[Layer]]]:
+    """Blocks that follow one another and have the same layers in the same types, with the layers of the first."""
+    groups: list[tuple[list[str], Sequence[Layer]]] = []
+    for block, layers in rows.items():
+        if groups and _types(groups[-1][1]) == _types(layers):
+            groups[-1][0].append(block)
+        else:
+            groups.append(([block], layers))
+    return groups
+
+
+def _types(layers: Sequence[Layer]) -> list[tuple[Any, ...]]:
+    return [(layer["name"], layer["products"], layer["others"]) for layer in layers]
 
 
 def split_path(path: str) -> tuple[str, str]:
@@ -56,17 +74,30 @@ def split_path(path: str) -> tuple[str, str]:
     return match[0], path[match.end() + 1 :] or "the block itself"
 
 
-def _row(block: str, tiles: list[Markup]) -> Iterator[Markup]:
-    yield tag("span", block)
-    yield tag("div", *tiles, class_="tiles")
+def _row(blocks: Sequence[str], layers: Sequence[Layer]) -> Iterator[Markup]:
+    more = f" to {blocks[-1]}, all alike" if len(blocks) > 1 else ""
+    yield tag("span", blocks[0] + more)
+    yield tag("div", *map(_tile, layers), class_="tiles")
 
 
-def _tile(name: str, layer: Mapping[str, Any]) -> Markup:
-    counts: Mapping[str, int] = layer["products"] or layer["others"]
-    kind = CLASSES.get(next(iter(counts)), "mixed") if len(counts) == 1 else "mixed"
-    text = WORDS.get(next(iter(counts)), next(iter(counts))) if len(counts) == 1 else in_words(counts)
+def _tile(layer: Layer) -> Markup:
+    text, kind = type_text(layer["products"], layer["others"])
     title = f"{layer['module']}: products {in_words(layer['products'])}; other operators {in_words(layer['others'])}"
-    return tag("span", name, " ", tag("b", text), class_=f"tile {kind}", title=title)
+    return tag("span", layer["name"], " ", tag("b", text), class_=f"tile {kind}", title=title)
+
+
+def type_text(products: Mapping[str, int], others: Mapping[str, int]) -> tuple[str, str]:
+    """What a tile says, and the class that colours it. float32 in a layer of float16 is there for a reason."""
+    counts = products or others
+    if not counts:
+        return "not told by the engine", "f32"
+    if len(counts) > 1:
+        return in_words(counts), "mixed"
+    (precision,) = counts
+    word = WORDS.get(precision, precision)
+    if products and precision in HALVES and "f32" in others:
+        return f"{word}, {others['f32']} others float32", "mixed"
+    return word, CLASSES.get(precision, "mixed")
 
 
 def _manifest_parts(manifest: Mapping[str, Any]) -> list[Markup]:

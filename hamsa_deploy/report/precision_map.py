@@ -62,7 +62,10 @@ def layers_of_file(graph: ir.Graph) -> Layers:
 
 
 def layers_of_engine(operators: Iterable[Operator], modules: Mapping[str, str]) -> Layers:
-    """The same for what an engine runs. An operator that does the work of several layers counts for each of them."""
+    """The same for what an engine runs. An operator that does the work of several layers counts for each of them.
+
+    A layer whose nodes the engine has renamed or left out has no counts.
+    """
     layers: Layers = {path: {"products": Counter(), "others": Counter()} for path in dict.fromkeys(modules.values())}
     for each in operators:
         if each.kind in CONVERSIONS:
@@ -70,7 +73,7 @@ def layers_of_engine(operators: Iterable[Operator], modules: Mapping[str, str]) 
         nodes = {node for name in each.names for node in nodes_of(name) if node in modules}
         for path in {modules[node] for node in nodes}:
             _count(layers, path, each.kind, ONE_NAME.get(each.precision, each.precision))
-    return {path: counts for path, counts in layers.items() if counts["products"] or counts["others"]}
+    return layers
 
 
 def _count(layers: Layers, path: str, kind: str, precision: str) -> None:

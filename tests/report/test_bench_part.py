@@ -44,6 +44,6 @@ def test_both_commands_sections_stand_in_one_page_in_either_order() -> None:
 
 def test_markdown_has_the_ratios_too() -> None:
     text = markdown_from_document(document_of(facts(), {"bench": BENCH}))
-    assert "| peer | 0.50 | 0.49-0.52 | faster | 12.3 ms |" in text
+    assert "| peer | 0.50 | 0.49-0.52 | faster | 12.35 ms |" in text
     assert "Energy: left out: no meter here" in text
     assert "<img" not in text

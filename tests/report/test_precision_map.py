@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 
 from hamsa_deploy.report.document import document_of
 from hamsa_deploy.report.page import html_from_document
-from hamsa_deploy.report.precision_html import split_path
+from hamsa_deploy.report.precision_html import alike, split_path, type_text
 from hamsa_deploy.report.precision_map import layers_of_engine, layers_of_file
 from hamsa_runtime.backends import Operator
 
@@ -45,7 +45,7 @@ def test_what_the_file_asks_for() -> None:
 
 
 def test_what_an_engine_runs() -> None:
-    modules = {"product": "body.0.in", "relu": "body.0.act", "half": "head"}
+    modules = {"product": "body.0.in", "relu": "body.0.act", "half": "head", "renamed": "tail"}
     operators = [
         Operator("FullyConnected", "u8", ("product/fused", "relu")),
         Operator("MatMul", "f32", ("half",)),
@@ -56,6 +56,7 @@ def test_what_an_engine_runs() -> None:
         "body.0.in": {"products": {"i8": 1}, "others": {}},
         "body.0.act": {"products": {"i8": 1}, "others": {}},
         "head": {"products": {"f32": 1}, "others": {}},
+        "tail": {"products": {}, "others": {}},
     }
 
 
@@ -76,3 +77,16 @@ def test_tiles_say_their_type_in_words() -> None:
     page = html_from_document(document_of(facts(), {"parity": found}))
     assert '<span class="tile i8" title="body.0.in: products 2 int8; other operators 1 float32">in <b>int8</b>' in page
     assert ">dft <b>1 int8, 3 float32</b>" in page
+
+
+def test_float32_in_a_layer_of_float16_is_said() -> None:
+    assert type_text({"f16": 3}, {"f16": 9, "f32": 4}) == ("float16, 4 others float32", "mixed")
+    assert type_text({"i8": 3}, {"f32": 4}) == ("int8", "i8")
+    assert type_text({}, {"f32": 4}) == ("float32", "f32")
+    assert type_text({}, {}) == ("not told by the engine", "f32")
+
+
+def test_blocks_that_are_alike_stand_in_one_row() -> None:
+    one, other = ([{"name": "a", "products": {kind: 1}, "others": {}}] for kind in ("i8", "f32"))
+    groups = alike({"b.0": one, "b.1": one, "b.2": other, "b.3": one})
+    assert [blocks for blocks, _ in groups] == [["b.0", "b.1"], ["b.2"], ["b.3"]]
