@@ -30,7 +30,7 @@ def bench_part(document: Document) -> Markup:
         return tag("section", tag("h2", TITLE), line)
     found = found["measured"]
     tables = tables_from(found)
-    notes = [tag("p", tag("strong", "Noise: "), note, class_="unsure") for note in found["notes"]]
+    notes = [tag("p", tag("strong", "Note: "), note, class_="unsure") for note in found["notes"]]
     about: list[tuple[str, Child]] = [
         ("energy", found["energy"]),
         ("machine", found["machine"]["processor"]),
