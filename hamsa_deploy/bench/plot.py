@@ -68,7 +68,8 @@ def _bar(row: Row, top: int, scale: float) -> Iterator[str]:
         yield f"<rect x='{LEFT + width - 14:.1f}' y='{top}' width='5' height='{BAR}' fill='{PAPER}'/>"
     unclear = "?" if row.verdict == UNCLEAR else ""
     yield _text(WIDTH - RIGHT + 60, top + 12, f"{value:.2f}{unclear}", anchor="end")
-    yield _text(WIDTH - MARGIN, top + 12, f"{row.latency['p50']:#.3g} ms", anchor="end", colour=QUIET_INK)
+    latency = f"{row.latency['p50']:#.3g}".rstrip(".")
+    yield _text(WIDTH - MARGIN, top + 12, f"{latency} ms", anchor="end", colour=QUIET_INK)
 
 
 def _longest(row: Row) -> float:

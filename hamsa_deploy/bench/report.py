@@ -34,7 +34,7 @@ def document(tables: Sequence[Table], energy: str, notes: Sequence[str]) -> dict
     """
     return {
         "machine": {"processor": processor_name(), "load_average": list(os.getloadavg())},
-        "versions": _versions(),
+        "versions": versions_here(),
         "inputs": INPUTS,
         "loading": LOADING,
         "energy": energy,
@@ -93,7 +93,8 @@ def _cells(table: Table, row: Row) -> dict[str, Any]:
     return {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in cells.items()}
 
 
-def _versions() -> dict[str, str]:
+def versions_here() -> dict[str, str]:
+    """Of the packages that measure, and of the engines that are installed."""
     found = {}
     for package in PACKAGES:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hamsa_deploy.cli.console import Stages, Terminal, run
 from hamsa_deploy.cli.files import check_writable, import_from_here
 from hamsa_deploy.cli.parser import Parser, one_of, svg_file
+from hamsa_deploy.cli.reports import Reports, add_report, planned
 from hamsa_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ PEERS = ("deit_s", "dft", "eager")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run(_parser(), _bench, argv)
+    command = ["hamsa-bench", *(sys.argv[1:] if argv is None else argv)]
+    return run(_parser(), functools.partial(_bench, command=command), argv)
 
 
 # fmt: off
@@ -60,6 +63,7 @@ def _parser() -> Parser:
     files = parser.add_argument_group("files")
     files.add_argument("--csv", type=Path, metavar="FILE", help="write one line for each bundle, batch and threads")
     files.add_argument("--plot", type=svg_file, metavar="FILE.svg", help="draw the ratios, with times beside them")
+    add_report(parser, ".html", ".md")
     parser.add_common()
     return parser
 # fmt: on
@@ -84,7 +88,7 @@ def seconds(text: str) -> float:
     return value
 
 
-def _bench(options: Any, terminal: Terminal) -> int:
+def _bench(options: Any, terminal: Terminal, command: Sequence[str]) -> int:
     if not options.bundles:
         raise InputError(
             "hamsa-bench: no bundle given",
@@ -97,12 +101,13 @@ def _bench(options: Any, terminal: Terminal) -> int:
     for option, path in (("--csv", options.csv), ("--plot", options.plot)):
         if path is not None:
             check_writable(path, option)
+    reports = planned(options.report, options.bundles[0], command, terminal)
     candidates = candidates_of(options.bundles)
     with tempfile.TemporaryDirectory() as folder:
         candidates += _peers(options, Path(folder))
         source, energy = source_or_reason({each.processor for each in candidates})
         tables = _tables(candidates, source, options, terminal)
-    _write(tables, energy, options, terminal)
+    _write(tables, energy, options, terminal, reports)
     return 0
 
 
@@ -134,18 +139,22 @@ def _tables(candidates: Sequence[Candidate], source: Source | None, options: Any
     return tables
 
 
-def _write(tables: Sequence[Table], energy: str, options: Any, terminal: Terminal) -> None:
+def _write(tables: Sequence[Table], energy: str, options: Any, terminal: Terminal, reports: Reports | None) -> None:
     from hamsa_deploy.bench.plot import plot
     from hamsa_deploy.bench.report import csv_text, document
     from hamsa_deploy.cli.bench_tables import noise_notes, show_tables
+    from hamsa_deploy.report.document import BENCH
 
     notes = [*terminal.notes, *(note for table in tables for note in noise_notes(table))]
     if options.csv is not None:
         options.csv.write_text(csv_text(tables), encoding="utf-8")
     if options.plot is not None:
         options.plot.write_text(plot(tables), encoding="utf-8")
+    found = document(tables, energy, notes)
+    if reports is not None:
+        reports.write(BENCH, {"measured": found})
     if terminal.as_json:
-        terminal.write_json(document(tables, energy, notes))
+        terminal.write_json(found)
     else:
         show_tables(terminal.out, tables, energy)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from hamsa_deploy.cli.console import Stages, Terminal, run
 from hamsa_deploy.cli.files import check_writable
 from hamsa_deploy.cli.parser import Parser, amount, points, share, svg_file
 from hamsa_deploy.cli.recipe import RecipeParser
+from hamsa_deploy.cli.reports import Reports, add_report, planned
 from hamsa_runtime.errors import InputError, ParityError
 
 if TYPE_CHECKING:
@@ -25,12 +28,14 @@ STAGES = {
     "load": "load PyTorch, the reference and the images",
     "compare": "run both, and compare their outputs",
     "layers": "run both layer by layer",
+    "report": "write the reports",
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code: 3 if the bundle fails."""
-    return run(_parser(), _parity, argv)
+    command = ["hamsa-parity", *(sys.argv[1:] if argv is None else argv)]
+    return run(_parser(), functools.partial(_parity, command=command), argv)
 
 
 # fmt: off
@@ -66,6 +71,7 @@ def _parser() -> Parser:
         help="also compare layer by layer, on the first images, and fail at the first that leaves the band of its "
              "precision")
     add("--plot", type=svg_file, metavar="FILE.svg", help="with --layers, the error along depth as a drawing")
+    add_report(parser, ".html", ".md", ".xml")
     parser.add_common()
     return parser
 # fmt: on
@@ -78,17 +84,44 @@ def options_from(argv: list[str]) -> Any:
     return options
 
 
-def _parity(options: Any, terminal: Terminal) -> int:
+def _parity(options: Any, terminal: Terminal, command: Sequence[str]) -> int:
     _check_options(options)
+    reports = planned(options.report, options.bundle, command, terminal)
     with Stages(terminal, STAGES) as stages:
         with stages("load"):
-            from hamsa_deploy.cli.parity_request import compared, request_from_options
+            from hamsa_deploy.cli.parity_request import request_from_options
 
             request = request_from_options(options)
+        report, layers = _compared(request, options, stages, reports)
+        if reports is not None:
+            with stages("report"):
+                _write(reports, request, report, layers)
+    return _shown(request, report, layers, terminal)
+
+
+def _compared(
+    request: ParityRequest, options: Any, stages: Stages, reports: Reports | None
+) -> tuple[ParityReport, LayerReport | None]:
+    """Both comparisons. Of one that cannot be finished there is a report, too: that is when people need it."""
+    from hamsa_deploy.cli.parity_request import compared
+
+    try:
         with stages("compare"):
             report = compared(request)
         layers = _layers(request, options.plot, stages) if options.layers else None
-    return _shown(request, report, layers, terminal)
+    except ParityError as error:
+        if reports is not None:
+            from hamsa_deploy.cli.parity_reports import write_failure
+
+            write_failure(reports, request, error)
+        raise
+    return report, layers
+
+
+def _write(reports: Reports, request: ParityRequest, report: ParityReport, layers: LayerReport | None) -> None:
+    from hamsa_deploy.cli.parity_reports import write_result
+
+    write_result(reports, request, report, layers)
 
 
 def _layers(request: ParityRequest, plot: Path | None, stages: Stages) -> LayerReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -11,49 +11,14 @@ from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.parity.limits import limits_of, way_out
+from hamsa_deploy.parity.written import ROWS, agreement_sentence, engine_text, error_text, share_text
 
 if TYPE_CHECKING:
     from hamsa_deploy.cli.parity_request import ParityRequest
     from hamsa_deploy.parity import ParityReport
     from hamsa_deploy.parity.agreement import Agreement
 
-Form = Callable[[float], str]
-
-ENGINES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
-BACKENDS = ENGINES | {"onnxruntime": "ONNX Runtime"}
 SHOWN = 5  # worst images
-
-
-def _error(value: float) -> str:
-    return f"{value:.1e}" if value else "0"
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
-# metric, what it is called here, how it is written
-ROWS: tuple[tuple[str, str, Form], ...] = (
-    ("max_absolute_error", "absolute error, max", _error),
-    ("mean_absolute_error", "absolute error, mean", _error),
-    ("max_relative_error", "relative error, max", _error),
-    ("mean_relative_error", "relative error, mean", _error),
-    ("cosine", "cosine, min", "{:.7f}".format),
-    ("cosine_p1", "cosine, 1st percentile", "{:.7f}".format),
-    ("cosine_mean", "cosine, mean", "{:.7f}".format),
-    ("signal_to_noise_db", "signal to noise", "{:.1f} dB".format),
-    ("kl_divergence", "KL divergence, mean", _error),
-    ("kl_divergence_max", "KL divergence, max", _error),
-    ("rank_correlation", "rank correlation", "{:.5f}".format),
-    ("margin_change", "margin change, mean", "{:+.1e}".format),
-    ("margin_change_min", "margin change, worst", "{:+.1e}".format),
-    ("top1", "same top-1", _share),
-    ("top1_decided", "same top-1, or a tie", _share),
-    ("top5", "top-1 in the top-5", _share),
-    ("recall_at_1", "nearest image, recall@1", _share),
-    ("recall_at_5", "nearest images, recall@5", _share),
-    ("recall_at_10", "nearest images, recall@10", _share),
-)
 
 
 def show_report(console: Console, request: ParityRequest, report: ParityReport) -> None:
@@ -76,7 +41,7 @@ def _facts(request: ParityRequest, report: ParityReport) -> Table:
     facts = grid()
     rows = [
         ("bundle", str(request.bundle)),
-        ("run by", _engine_text(request, report)),
+        ("run by", engine_text(report, request.manifest.target)),
         ("against", request.reference_text),
         ("images" if request.manifest.preprocessing else "inputs", f"{report.images}, {request.data_text}"),
     ]
@@ -85,15 +50,6 @@ def _facts(request: ParityRequest, report: ParityReport) -> Table:
     if report.note:
         facts.add_row(Text("note", "cyan"), Text(report.note, "yellow"))
     return facts
-
-
-def _engine_text(request: ParityRequest, report: ParityReport) -> str:
-    """The engine and what it really computes in: "OpenVINO 2026.4.1 on CPU; layers: 153 f32, 55 i8"."""
-    facts, own = report.ran_on, ENGINES[request.manifest.target]
-    layers = f"; layers: {facts['layers']}" if "layers" in facts else ""
-    instead = f", from the ONNX file: no GPU here for {own}" if report.engine else ""
-    version = facts["version"].split("-")[0]  # OpenVINO's goes on with its commit
-    return f"{BACKENDS[facts['backend']]} {version} on {facts['device']}{layers}{instead}"
 
 
 def _metrics_table(report: ParityReport) -> Table:
@@ -129,8 +85,8 @@ def _accuracy_rows(metrics: Mapping[str, float], largest: float | None) -> list[
     lost, gained = metrics["accuracy_lost"], metrics["accuracy_gained"]
     allowed = "" if largest is None else f"; allowed: a loss of {largest:g}"
     return [
-        ("reference", _share(metrics["accuracy_reference"])),
-        ("bundle", _share(metrics["accuracy"])),
+        ("reference", share_text(metrics["accuracy_reference"])),
+        ("bundle", share_text(metrics["accuracy"])),
         ("change", f"{metrics['accuracy_change']:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f}{allowed}"),
         ("changed", f"{lost:.0f} right before and wrong now, {gained:.0f} the other way"),
         ("test", f"p = {metrics['mcnemar_p']:.3g} (McNemar's, exact)"),
@@ -155,7 +111,7 @@ def _image_table(request: ParityRequest, report: ParityReport, agreement: Agreem
     rows = table("image", "relative error", "cosine", *(label for label, _ in classes))
     for i in agreement.worst(SHOWN):
         names = [_class_name(request, int(column[i])) for _, column in classes]
-        values = _error(agreement.relative_error[i]), f"{agreement.cosine[i]:.6f}"
+        values = error_text(agreement.relative_error[i]), f"{agreement.cosine[i]:.6f}"
         rows.add_row(Text(report.image_name(i), overflow="fold"), *values, *map(Text, names))
     return rows
 
@@ -166,8 +122,7 @@ def _class_name(request: ParityRequest, number: int) -> str:
 
 def _verdict(request: ParityRequest, report: ParityReport) -> Text:
     if report.passed:
-        limits = f"the limits of {request.manifest.precision}" if request.thresholds is None else "the limits given"
-        text = f"the bundle agrees with its reference, within {limits}"
+        text = agreement_sentence(request.manifest.precision if request.thresholds is None else "")
         return Text.assemble(("✓ PASSED  ", "bold green"), text)
     lines = "\n          ".join(report.failures)
     return Text.assemble(("✗ FAILED  ", "bold red"), lines, ("\nTry       ", "bold"), way_out(report.precision))

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hamsa_deploy.parity.decisions import in_top, kl_divergences, margin_changes, rank_correlations
+from hamsa_deploy.parity.decisions import (
+    Leading,
+    in_top,
+    kl_divergences,
+    leading,
+    margin_changes,
+    rank_correlations,
+)
 from hamsa_deploy.parity.metrics import (
     Thresholds,
     cosines,
@@ -22,6 +29,7 @@ from hamsa_deploy.parity.statistics import paired_accuracy
 
 LOGITS, EMBEDDING = "logits", "embedding"
 TOP = 5
+LEADING = 3  # classes that are kept of each image, for people to look at
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Agreement:
             them.
         prediction, reference_prediction: (N,) of int, the classes that both choose; None for an output without classes.
         classes: (N,) of int, the true ones, where they are known.
+        leading, reference_leading: the most probable classes of both, as far as there are classes.
     """
 
     absolute_error: np.ndarray
@@ -45,6 +54,8 @@ class Agreement:
     prediction: np.ndarray | None = None
     reference_prediction: np.ndarray | None = None
     classes: np.ndarray | None = None
+    leading: Leading | None = None
+    reference_leading: Leading | None = None
 
     @property
     def same_top1(self) -> np.ndarray | None:
@@ -85,10 +96,11 @@ def agreement_of(
         return Agreement(*values, metrics | _search_metrics(name, found, expected))
     predictions = found.argmax(axis=1), expected.argmax(axis=1)
     metrics |= _decision_metrics(found, expected, thresholds)
-    if classes is None:
-        return Agreement(*values, metrics, *predictions)
-    true = np.asarray(classes)
-    return Agreement(*values, metrics | _accuracy_metrics(*predictions, true), *predictions, true)
+    best = leading(found, LEADING), leading(expected, LEADING)
+    true = None if classes is None else np.asarray(classes)
+    if true is not None:
+        metrics |= _accuracy_metrics(*predictions, true)
+    return Agreement(*values, metrics, *predictions, true, *best)
 
 
 def has_classes(name: str, output: np.ndarray) -> bool:

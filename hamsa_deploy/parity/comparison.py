@@ -72,7 +72,7 @@ def check_parity(
     if wider is not None:
         limits, note = wider
         report = dataclasses.replace(compare(found, expected, limits, name, classes), note=note)
-    return _described(report, manifest, data, ran_on)
+    return _described(report, Path(bundle), data, ran_on)
 
 
 def check_against(
@@ -99,7 +99,7 @@ def check_against(
     found, ran_on = _run(bundle, data, threads)
     expected = outputs_of_bundle(other, data, threads)
     report = compare(found, expected, thresholds or usual_thresholds(manifest, before), name, classes)
-    return _described(report, manifest, data, ran_on)
+    return _described(report, Path(bundle), data, ran_on)
 
 
 def usual_thresholds(manifest: Manifest, *others: Manifest) -> Thresholds:
@@ -107,13 +107,15 @@ def usual_thresholds(manifest: Manifest, *others: Manifest) -> Thresholds:
     return THRESHOLDS[max((each.precision for each in (manifest, *others)), key=list(THRESHOLDS).index)]
 
 
-def _described(report: ParityReport, manifest: Manifest, data: Any, ran_on: Mapping[str, str]) -> ParityReport:
+def _described(report: ParityReport, bundle: Path, data: Any, ran_on: Mapping[str, str]) -> ParityReport:
+    manifest = open_bundle(bundle).manifest
     return dataclasses.replace(
         report,
         engine=stand_in(manifest),
         precision=manifest.precision,
         image_names=_image_names(data),
         ran_on=ran_on,
+        bundle=bundle,
     )
 
 

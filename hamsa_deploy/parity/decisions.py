@@ -13,7 +13,26 @@ A margin that shrinks is a class about to change; where m_i(a) < 0 it has change
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+
+
+class Leading(NamedTuple):
+    """The most probable classes of each image, best first: (N, k) of int, and (N, k) their softmax probabilities."""
+
+    classes: np.ndarray
+    probabilities: np.ndarray
+
+    def of(self, image: int) -> list[tuple[int, float]]:
+        """Class and probability of one image."""
+        return [(int(k), float(p)) for k, p in zip(self.classes[image], self.probabilities[image], strict=True)]
+
+
+def leading(logits: np.ndarray, k: int) -> Leading:
+    """The k most probable classes of logits (N, C), or all C."""
+    best = _best_classes(logits, k)
+    return Leading(best, np.exp(np.take_along_axis(_log_softmax(logits), best, axis=1)))
 
 
 def kl_divergences(found: np.ndarray, expected: np.ndarray) -> np.ndarray:

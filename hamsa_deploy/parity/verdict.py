@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hamsa_deploy.parity.agreement import Agreement
@@ -31,6 +32,7 @@ class ParityReport:
         image_names: of the images in the same order, where they have any.
         precision: of the bundle.
         ran_on: what the engine says about itself: backend, version, device, and the precisions of its layers.
+        bundle: the folder that was compared, if it was one.
     """
 
     reference: str
@@ -44,6 +46,7 @@ class ParityReport:
     image_names: Sequence[str] = field(default=(), repr=False)
     precision: str = ""
     ran_on: Mapping[str, str] = field(default_factory=dict)
+    bundle: Path | None = None
 
     @property
     def passed(self) -> bool:
@@ -64,6 +67,16 @@ class ParityReport:
     def to_json(self) -> str:
         """The report as JSON text."""
         return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+
+    def to_html(self, data: Any = None) -> str:
+        """The report as one HTML file that needs nothing else.
+
+        Args:
+            data: the images that were compared, to show the worst of them.
+        """
+        from hamsa_deploy.report import html_from_parity
+
+        return html_from_parity(self, data)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values: what the manifest has, the failures, and the worst images of each output."""
@@ -90,6 +103,9 @@ class ParityReport:
         if found.prediction is not None and found.reference_prediction is not None:
             row["prediction"] = int(found.prediction[index])
             row["reference_prediction"] = int(found.reference_prediction[index])
+        if found.leading is not None and found.reference_leading is not None:
+            row["leading"] = found.leading.of(index)
+            row["reference_leading"] = found.reference_leading.of(index)
         if found.classes is not None:
             row["class"] = int(found.classes[index])
         return row

@@ -1,0 +1,116 @@
+"""What hamsa-parity adds to a report, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hamsa_deploy.parity.layers import LayerReport
+from hamsa_deploy.parity.limits import Limit, limits_of, way_out
+from hamsa_deploy.parity.verdict import ParityReport
+from hamsa_deploy.parity.written import agreement_sentence
+from hamsa_deploy.report.histograms import histograms_of
+from hamsa_deploy.report.pictures import pictures_of
+from hamsa_runtime.errors import ParityError
+from hamsa_runtime.manifest import Manifest
+
+SHOWN = 6  # worst images of each output, with pictures
+
+DECIBELS_AND_POINTS = {"signal_to_noise_db": " dB", "accuracy_change": " points"}
+
+
+def section_from_report(
+    report: ParityReport,
+    *,
+    manifest: Manifest | None = None,
+    data: Any = None,
+    labels: Sequence[str] | None = None,
+    limits_given: bool = False,
+    layers: LayerReport | None = None,
+) -> dict[str, Any]:
+    """Everything about a comparison that was made.
+
+    Args:
+        report: the comparison.
+        manifest: of the bundle; None if that is gone.
+        data: the images, for pictures of the worst; None for none.
+        labels: names of the classes.
+        limits_given: whether the limits are others than those of the precision.
+        layers: the comparison layer by layer, if it was made.
+    """
+    worst = {name: rows[:SHOWN] for name, rows in report.as_dict()["worst_images"].items()}
+    numbers = [row["index"] for rows in worst.values() for row in rows]
+    passed = report.passed and (layers is None or layers.passed)
+    failures = [*report.failures, *([layers.sentence()] if layers is not None and not layers.passed else [])]
+    return {
+        "verdict": "passed" if passed else "failed",
+        "sentences": failures or [agreement_sentence("" if limits_given else report.precision)],
+        "way_out": "" if passed else way_out(report.precision),
+        "precision": report.precision,
+        "reference": report.reference,
+        "images": report.images,
+        "note": report.note,
+        "metrics": report.metrics,
+        "thresholds": report.thresholds.as_dict(),
+        "limits": [check for name in report.metrics for check in checks_of(report, name)],
+        "other_failures": other_failures(report),
+        "histograms": {name: histograms_of(each, report.thresholds) for name, each in report.agreements.items()},
+        "worst": worst,
+        "labels": None if labels is None else list(labels),
+        "pictures": {} if data is None or manifest is None else pictures_of(data, numbers, manifest),
+        "layers": None if layers is None else layers.as_document(),
+    }
+
+
+def section_from_error(error: ParityError, precision: str) -> dict[str, Any]:
+    """A comparison that could not be finished, because outputs are NaN, empty or of another shape."""
+    return {
+        "verdict": "failed",
+        "sentences": [error.found],
+        "way_out": error.fix,
+        "precision": precision,
+        "expected": error.expected,
+        "cause": error.cause,
+        **{name: {} for name in ("metrics", "thresholds", "histograms", "worst", "pictures")},
+        **{name: [] for name in ("limits", "other_failures")},
+        **{name: "" for name in ("reference", "note")},
+        **{name: None for name in ("images", "labels", "layers")},
+    }
+
+
+def checks_of(report: ParityReport, output: str) -> list[dict[str, Any]]:
+    """Each limit of an output: metric, value, limit, how much of what is allowed is used, and the failure, if any."""
+    metrics = report.metrics[output]
+    return [
+        {
+            "output": output,
+            "metric": limit.metric,
+            "words": limit.words,
+            "value": metrics[limit.metric],
+            "limit": limit.limit,
+            "is_upper": limit.is_upper,
+            "used": used(limit, metrics[limit.metric]),
+            "unit": DECIBELS_AND_POINTS.get(limit.metric, ""),
+            "failure": limit.failure(output, metrics),
+        }
+        for limit in limits_of(report.thresholds)
+        if limit.limit is not None and limit.metric in metrics
+    ]
+
+
+def used(limit: Limit, value: float) -> float | None:
+    """The share of what is allowed that a value takes: above 1 it fails. None where there is nothing to divide by.
+
+    Errors begin at 0; a cosine and a share of images are as good as they get at 1.
+    """
+    assert limit.limit is not None
+    if limit.metric in DECIBELS_AND_POINTS:
+        return None
+    allowed, taken = (limit.limit, value) if limit.is_upper else (1 - limit.limit, 1 - value)
+    return max(taken, 0.0) / allowed if allowed > 0 else None
+
+
+def other_failures(report: ParityReport) -> list[str]:
+    """What fails although no limit is exceeded: names in another order, other preprocessing than in training."""
+    exceeded = {check["failure"] for name in report.metrics for check in checks_of(report, name)}
+    return [sentence for sentence in report.failures if sentence not in exceeded]
