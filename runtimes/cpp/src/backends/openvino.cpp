@@ -104,7 +104,8 @@ Tensor copied(const ov::Tensor& found, const std::string& name) {
         throw BuildError("the engine returned " + found.get_element_type().to_string() + " for the output " + repr(name),
                          "a dtype that a manifest may have");
     }
-    NewTensor memory(*dtype, Shape(found.get_shape().begin(), found.get_shape().end()));
+    const ov::Shape sizes = found.get_shape();
+    NewTensor memory(*dtype, Shape(sizes.begin(), sizes.end()));
     std::copy_n(static_cast<const std::byte*>(found.data()), memory.bytes(), memory.data());
     return memory.tensor();
 }
