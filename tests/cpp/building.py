@@ -18,7 +18,11 @@ SOURCE = ROOT / "runtimes/cpp"
 BUILD = ROOT / "build/cpp/dev"
 
 # What CMake says where a library of README's list is not installed: nothing else is a reason to skip.
-NOT_INSTALLED = ("Could NOT find", "Could not find a package configuration file", "No CMAKE_CXX_COMPILER could be found")
+NOT_INSTALLED = (
+    "Could NOT find",
+    "Could not find a package configuration file",
+    "No CMAKE_CXX_COMPILER could be found",
+)
 
 
 class Probe:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.images import load_image
-from hamsa_runtime.manifest import Manifest, manifest_from_json
+from hamsa_runtime.manifest import manifest_from_json
 from hamsa_runtime.preprocess import inputs_from_images
 
 from ..runtime.test_images import png_header
@@ -80,6 +81,7 @@ def test_jpeg_in_grey_and_in_inks(probe: Probe, tmp_path: Path, mode: str) -> No
         assert_same_pixels(probe, path, tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA"])
 def test_png(probe: Probe, tmp_path: Path, mode: str) -> None:
     path = tmp_path / "x.png"
@@ -98,8 +100,6 @@ def test_png_of_few_colours(probe: Probe, tmp_path: Path, bits: int) -> None:
 
 def png_of(width: int, height: int, bits: int, colour: int, rows: bytes, extra: bytes = b"") -> bytes:
     """A PNG file from its parts, of kinds that Pillow does not write."""
-    import struct
-    import zlib
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -149,8 +149,12 @@ def test_a_damaged_file_is_rejected_where_python_rejects_it(probe: Probe, tmp_pa
     whole = buffer.getvalue()
     for keep in (0, 1, 3, 20, 33, 60, 200, len(whole) // 2, len(whole) - 3):
         path.write_bytes(whole[:keep])
-        with pytest.raises(InputError):
+        try:
             load_image(path)
+        except InputError:
+            pass
+        else:  # Pillow does not miss the last chunk of a PNG, which is empty
+            assert (suffix, keep) == ("png", len(whole) - 3)
         answer = probe.ask("decode", path, 3, tmp_path / "out.npy")
         assert answer["kind"] == "InputError", keep
         assert str(path) in answer["found"]
@@ -168,7 +172,8 @@ def test_random_damage_gives_pixels_or_an_error(probe: Probe, tmp_path: Path, su
         broken[rng.integers(0, len(broken), 3)] = rng.integers(0, 256, 3)
         path.write_bytes(broken.tobytes())
         kinds.add(probe.ask("decode", path, 3, tmp_path / "out.npy").get("kind"))
-    assert kinds == {None, "InputError"}
+    # every part of a PNG has a checksum
+    assert kinds == ({"InputError"} if suffix == "png" else {None, "InputError"})
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -199,10 +204,12 @@ def test_resizing_is_pillows_bit_for_bit(probe: Probe, tmp_path: Path, filter_na
         assert probe.ask("resize", tmp_path / "in.npy", to_height, to_width, filter_name, tmp_path / "out.npy") == {}
         image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
         expected = np.asarray(image.resize((to_width, to_height), resampling)).reshape(to_height, to_width, channels)
-        np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected, str((height, width, to_height, to_width)))
+        np.testing.assert_array_equal(
+            np.load(tmp_path / "out.npy"), expected, str((height, width, to_height, to_width))
+        )
 
 
-def manifest(size: tuple[int, int], crop: float, resize: str, channels: int, normalise: str) -> Manifest:
+def manifest(size: tuple[int, int], crop: float, resize: str, channels: int, normalise: str) -> str:
     mean, std = [0.485, 0.456, 0.406][:channels], [0.229, 0.224, 0.225][:channels]
     how = {
         "size": list(size),
@@ -259,9 +266,9 @@ def test_messages_are_those_of_python(probe: Probe, tmp_path: Path) -> None:
         answer = probe.ask("prepare", tmp_path / "manifest.json", tmp_path / "in.npy", tmp_path / "out.npy")
         assert (answer["found"], answer["expected"]) == (caught.value.found, caught.value.expected)
         assert answer["cause"] == caught.value.cause
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        Image.new("L", (1, 9000)).save(tmp_path / "thin.png")
-        (tmp_path / "manifest.json").write_text(manifest((224, 224), 1.0, "bicubic", 3, "graph"))
+    Image.new("L", (1, 60_000)).save(tmp_path / "thin.png")
+    (tmp_path / "manifest.json").write_text(manifest((224, 224), 1.0, "bicubic", 3, "graph"))
     answer = probe.ask("prepare", tmp_path / "manifest.json", tmp_path / "thin.png", tmp_path / "out.npy")
-    assert "too large" in answer["found"]
+    assert (
+        answer["found"] == "an image of 1 x 60000, scaled for this model,: too large to decode: 224 x 13440000 pixels"
+    )

@@ -70,8 +70,10 @@ WRONG = {
     "nested": changed(calibration={"a": [{"b": "\0"}]}),
 }
 NOT_JSON = {
-    **{f"literal {name}": changed(calibration={"scale": 12345}).replace(b"12345", name.encode())
-       for name in ("NaN", "Infinity", "-Infinity", "1e999")},
+    **{
+        f"literal {name}": changed(calibration={"scale": 12345}).replace(b"12345", name.encode())
+        for name in ("NaN", "Infinity", "-Infinity", "1e999")
+    },
     **{repr(data)[:20]: data for data, _ in cases_of(rejections.test_bytes_that_are_no_manifest_are_rejected)},
     "byte order mark": b"\xef\xbb\xbf" + changed(),
     "trailing": changed() + b"{}",
@@ -92,8 +94,9 @@ GOOD = {
     "largest": changed(model={**manifest_for()["model"], "parameters": 2**53}),
 }
 
-# Lone surrogates cannot be in a C++ text: the parser says so, Python's later check says where.
-WORDED_OTHERWISE = ("name='\\ud800'",)
+# Lone surrogates cannot be in a C++ text: the parser says so, Python's later check says where. Whole numbers of any size
+# are Python's.
+WORDED_OTHERWISE = ("name='\\ud800'", "model.parameters=1000000000000000000000000000000")
 
 
 def answers(probe: Probe, data: bytes, tmp_path: Path) -> tuple[dict[str, Any], InputError | None]:
@@ -113,7 +116,7 @@ def test_a_wrong_value_is_rejected_in_the_same_words(probe: Probe, tmp_path: Pat
     assert error is not None
     assert (found["kind"], found["exit_code"]) == ("InputError", 2)
     if name not in WORDED_OTHERWISE:
-        assert found["found"] == error.found.replace("(8, 8", "(8, 8")
+        assert found["found"] == error.found
         assert (found["expected"], found["cause"], found["fix"]) == (error.expected, error.cause, error.fix)
 
 

@@ -119,16 +119,15 @@ void check_input(const Preprocessing& how, const std::vector<TensorSpec>& inputs
                                     ", [\"batch\" or a number, " + joined(sizes) + "]");
 }
 
-// In JSON, so that numbers are shown as they were written.
-void check_numbers(const Json& row, const Preprocessing& how) {
+void check_numbers(const Preprocessing& how) {
     if (!(how.crop_fraction > 0 && how.crop_fraction <= 1)) {
-        throw schema::rejected(row["crop_fraction"], "preprocessing.crop_fraction", "above 0 and at most 1");
+        throw schema::rejected_text(repr(how.crop_fraction), "preprocessing.crop_fraction", "above 0 and at most 1");
     }
     const auto channels = static_cast<std::size_t>(how.channels);
     const bool one_each = how.mean.size() == channels && how.std.size() == channels;
     if (!one_each || *std::min_element(how.std.begin(), how.std.end()) <= 0) {
-        throw schema::rejected(Json::array({row["mean"], row["std"]}), "preprocessing: mean and std",
-                               "one per channel, each std above 0");
+        throw schema::rejected_text("(" + repr(how.mean) + ", " + repr(how.std) + ")", "preprocessing: mean and std",
+                                    "one per channel, each std above 0");
     }
 }
 
@@ -145,7 +144,7 @@ Manifest manifest_from_json(const std::string& data) {
     check_names("inputs", manifest.inputs);
     check_names("outputs", manifest.outputs);
     if (manifest.preprocessing) {
-        check_numbers(document["preprocessing"], *manifest.preprocessing);
+        check_numbers(*manifest.preprocessing);
         check_input(*manifest.preprocessing, manifest.inputs);
     }
     return manifest;

@@ -1,6 +1,7 @@
 #include "names.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 
 namespace hamsa {
@@ -62,6 +63,21 @@ std::string repr(std::string_view text) {
         }
     }
     return result + quote;
+}
+
+std::string repr(double value) {
+    char digits[32];
+    const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+    const std::string text(digits, end);
+    return text.find_first_not_of("-0123456789") == std::string::npos ? text + ".0" : text;
+}
+
+std::string repr(const std::vector<double>& values) {
+    std::vector<std::string> texts;
+    for (const double value : values) {
+        texts.push_back(repr(value));
+    }
+    return "(" + joined(texts) + (values.size() == 1 ? ",)" : ")");
 }
 
 std::string joined(const std::vector<std::string>& parts, const char* separator) {

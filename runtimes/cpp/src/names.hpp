@@ -10,6 +10,10 @@ namespace hamsa {
 // As Python's repr() shows a text.
 std::string repr(std::string_view text);
 
+// As Python shows a tuple of floats: "(0.5, 1.0)".
+std::string repr(const std::vector<double>& values);
+std::string repr(double value);
+
 std::string joined(const std::vector<std::string>& parts, const char* separator = ", ");
 
 // The share of characters that two texts have in common, in order: 2 M / (|a| + |b|), where M counts the longest common

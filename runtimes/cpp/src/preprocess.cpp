@@ -14,16 +14,6 @@ namespace {
 // How far a denormalised float may be from a whole pixel. float32 rounding gives 1e-4.
 constexpr double pixel_tolerance = 0.02;
 
-std::string shown(const std::vector<double>& values) {
-    std::string text;
-    for (const double value : values) {
-        char digits[32];
-        std::snprintf(digits, sizeof digits, "%.12g", value);
-        text += (text.empty() ? "" : ", ") + std::string(digits);
-    }
-    return "(" + text + (values.size() == 1 ? ",)" : ")");
-}
-
 bool is_float(const Tensor& tensor) { return tensor.dtype() == DType::float32 || tensor.dtype() == DType::float64; }
 
 // --- one image, written to `out` as the graph takes it
@@ -69,8 +59,8 @@ void write_pixels(const T* x, const Preprocessing& how, std::uint8_t* out) {
         char off[32];
         std::snprintf(off, sizeof off, "%.3g", worst);
         throw InputError(std::string("a float image that is not made of 8-bit pixels: off by ") + off + " of 255 at worst",
-                         "(p / 255 - mean) / std of whole p in 0..255, with mean " + shown(how.mean) + " and std " +
-                             shown(how.std),
+                         "(p / 255 - mean) / std of whole p in 0..255, with mean " + repr(how.mean) + " and std " +
+                             repr(how.std),
                          "another normalisation, floats in 0..1, or an image that was resized as floats",
                          "pass the uint8 pixels, or export with --input float32");
     }
@@ -92,8 +82,8 @@ void write_floats(const Tensor& image, const Preprocessing& how, std::byte* out)
 void write_float_image(const Tensor& image, const Preprocessing& how, std::byte* out) {
     const Shape expected{how.channels, how.height, how.width};
     if (image.shape() != expected) {
-        throw InputError("a float image of shape " + hamsa::shown(image.shape()),
-                         "normalised floats of shape " + hamsa::shown(expected) + ", or a batch of them", "",
+        throw InputError("a float image of shape " + shown(image.shape()),
+                         "normalised floats of shape " + shown(expected) + ", or a batch of them", "",
                          "pass uint8 pixels (H, W, C) to have them resized");
     }
     if (image.dtype() == DType::float32) {
@@ -108,13 +98,13 @@ Image image_from_pixels(const Tensor& pixels) {
     const Shape& shape = pixels.shape();
     const std::string expected = "(H, W), (H, W, 1) or (H, W, 3)";
     if (shape.size() == 3 && shape[2] == 4) {
-        throw InputError("an image array of shape " + hamsa::shown(shape) + ": four channels", expected,
+        throw InputError("an image array of shape " + shown(shape) + ": four channels", expected,
                          "an alpha channel", "pass three channels");
     }
     const bool ranked = shape.size() == 2 || (shape.size() == 3 && (shape[2] == 1 || shape[2] == 3));
     if (!ranked || pixels.count() == 0) {
         const bool first = shape.size() == 3 && (shape[0] == 1 || shape[0] == 3);
-        throw InputError("a uint8 image array of shape " + hamsa::shown(shape), expected, "",
+        throw InputError("a uint8 image array of shape " + shown(shape), expected, "",
                          first ? "interleave the channels: (H, W, C)" : "");
     }
     return Image(pixels.as<std::uint8_t>(), shape[0], shape[1], shape.size() == 2 ? 1 : shape[2], 0, pixels.owner());
@@ -126,7 +116,7 @@ void write_one(const Tensor& image, const Preprocessing& how, std::byte* out) {
     } else if (image.dtype() == DType::uint8) {
         write_image(image_from_pixels(image), how, out);
     } else {
-        throw InputError("an image given as " + std::string(name_of(image.dtype())) + " array " + hamsa::shown(image.shape()),
+        throw InputError("an image given as " + std::string(name_of(image.dtype())) + " array " + shown(image.shape()),
                          "a path, an image, a uint8 tensor (H, W, C), or a float32 tensor (C, H, W)");
     }
 }
@@ -176,7 +166,7 @@ void check_fits(const Tensor& tensor, const TensorSpec& spec) {
     for (const std::int64_t size : spec.shape) {
         sizes.push_back(size == batch ? "batch" : std::to_string(size));
     }
-    throw InputError("the input " + repr(spec.name) + " is " + hamsa::shown(tensor),
+    throw InputError("the input " + repr(spec.name) + " is " + shown(tensor),
                      std::string(name_of(spec.dtype)) + " array of shape (" + joined(sizes) + ")");
 }
 

@@ -123,6 +123,13 @@ Image with_height(const Image& image, const std::vector<Taps>& taps_of_rows, std
     return result.image();
 }
 
+// Which pass comes first matters, because both round. Pillow 13 begins with the height if that loses more than twice as
+// many rows as the width loses columns, as 3,000 random sizes show; Pillow 11 always begins with the width.
+bool height_first(const Image& image, std::int64_t height, std::int64_t width) {
+    const bool both = height < image.height() && width != image.width();
+    return both && image.height() - height > 2 * (image.width() - width);
+}
+
 }  // namespace
 
 const Filter& filter_named(const std::string& name) {
@@ -135,17 +142,20 @@ const Filter& filter_named(const std::string& name) {
 }
 
 Image resampled(const Image& image, std::int64_t height, std::int64_t width, const Filter& filter) {
-    std::vector<Taps> taps_of_rows;
-    std::int64_t first = 0;
-    std::int64_t end = image.height();
-    if (height != image.height()) {
-        taps_of_rows = all_taps(image.height(), height, filter);
-        first = taps_of_rows.front().first;
-        end = taps_of_rows.back().first + static_cast<std::int64_t>(taps_of_rows.back().weights.size());
+    if (height == image.height()) {
+        return width == image.width() ? image : with_width(image, width, 0, height, filter);
     }
-    const bool wider = width != image.width();
-    const Image rows = wider ? with_width(image, width, first, end - first, filter) : image;
-    return taps_of_rows.empty() ? rows : with_height(rows, taps_of_rows, wider ? first : 0);
+    const std::vector<Taps> taps_of_rows = all_taps(image.height(), height, filter);
+    if (height_first(image, height, width)) {
+        const Image rows = with_height(image, taps_of_rows, 0);
+        return with_width(rows, width, 0, height, filter);
+    }
+    if (width == image.width()) {
+        return with_height(image, taps_of_rows, 0);
+    }
+    const std::int64_t first = taps_of_rows.front().first;
+    const std::int64_t end = taps_of_rows.back().first + static_cast<std::int64_t>(taps_of_rows.back().weights.size());
+    return with_height(with_width(image, width, first, end - first, filter), taps_of_rows, first);
 }
 
 }  // namespace hamsa

@@ -154,7 +154,8 @@ Check one_of(std::vector<std::string> names) {
         const bool found = value.is_string() && std::find(names.begin(), names.end(), value) != names.end();
         if (!found) {
             std::vector<std::string> valid;
-            std::transform(names.begin(), names.end(), std::back_inserter(valid), repr);
+            std::transform(names.begin(), names.end(), std::back_inserter(valid),
+                           [](const std::string& name) { return repr(name); });
             const std::string fix = value.is_string() ? nearest(value.get<std::string>(), names) : "";
             throw rejected(value, where, "one of " + joined(valid), fix);
         }
