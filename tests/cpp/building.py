@@ -62,10 +62,9 @@ def built() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         configure = ["cmake", "--preset", "dev", f"-DOpenVINO_DIR={openvino_cmake()}"]
         done = subprocess.run(configure, cwd=SOURCE, capture_output=True, text=True)
-        if done.returncode != 0 and (lines := [line for line in done.stderr.splitlines() if NOT_INSTALLED[0] in line]):
-            pytest.skip(f"the C++ runtime needs more packages: {lines[0].strip()}")
-        if done.returncode != 0 and any(text in done.stderr for text in NOT_INSTALLED):
-            pytest.skip(f"the C++ runtime needs more packages: {done.stderr.strip()[:300]}")
+        missing = [line.strip() for line in done.stderr.splitlines() if any(text in line for text in NOT_INSTALLED)]
+        if done.returncode != 0 and missing:
+            pytest.skip(f"the C++ runtime needs more packages: {missing[0]}")
         assert done.returncode == 0, done.stdout + done.stderr
         run(["cmake", "--build", "--preset", "dev"], SOURCE)
     return BUILD

@@ -94,8 +94,8 @@ GOOD = {
     "largest": changed(model={**manifest_for()["model"], "parameters": 2**53}),
 }
 
-# Lone surrogates cannot be in a C++ text: the parser says so, Python's later check says where. Whole numbers of any size
-# are Python's.
+# Lone surrogates cannot be in a C++ text: the parser says so, Python's later check says where. Only Python has whole
+# numbers of any size.
 WORDED_OTHERWISE = ("name='\\ud800'", "model.parameters=1000000000000000000000000000000")
 
 

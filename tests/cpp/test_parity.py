@@ -27,6 +27,10 @@ TOLERANCE = 1e-5
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model for OpenVINO."""
     folder = tmp_path_factory.mktemp("bundles") / request.param
+    images = sample_images("hamsa_nano")
+    options = (
+        {"calibration": list(images[40:140]), "calibration_method": "percentile"} if request.param == "int8" else {}
+    )
     try:
         hamsa_deploy.export(
             load_model("hamsa_nano"),
@@ -35,7 +39,8 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             output=folder,
             preprocessing=model_entry("hamsa_nano").preprocessing,
             labels=[str(n) for n in range(10)],
-            data=sample_images("hamsa_nano"),
+            data=images[:40],
+            **options,
         )
     except MissingError as error:
         pytest.skip(error.found)
