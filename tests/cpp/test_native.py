@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from .building import SOURCE, run
+import numpy as np
+from PIL import Image
 
-CONSUMER = """
-cmake_minimum_required(VERSION 3.22)
-project(consumer LANGUAGES C CXX)
-find_package(hamsa_runtime 0.1 REQUIRED)
-add_executable(in_cpp main.cpp)
-target_link_libraries(in_cpp PRIVATE hamsa::runtime)
+from .building import ROOT, SOURCE, run
+
+README = (ROOT / "README.md").read_text()
+
+# The README's project, and a program in C beside its program in C++.
+IN_C = """
+enable_language(C)
 add_executable(in_c main.c)
 target_link_libraries(in_c PRIVATE hamsa::runtime)
 """
-MAIN_CPP = """
-#include <hamsa/hamsa.hpp>
-#include <cstdio>
-int main(int, char** words) {
-    try {
-        const auto engine = hamsa::Engine::load(words[1]);
-        std::printf("%s", engine.name().c_str());
-    } catch (const hamsa::Error& error) {
-        std::printf("%s", error.kind());
-        return error.exit_code();
-    }
-}
-"""
+
+
+def block(language: str) -> str:
+    [found] = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return found
 
 
 def test_tests_in_cpp_and_c(build: Path) -> None:
@@ -37,13 +32,16 @@ def test_tests_in_cpp_and_c(build: Path) -> None:
 def test_an_installed_package_is_found_by_programs_in_cpp_and_c(build: Path, tmp_path: Path) -> None:
     prefix = tmp_path / "prefix with spaces"
     run(["cmake", "--install", build, "--prefix", prefix], tmp_path)
-    (tmp_path / "CMakeLists.txt").write_text(CONSUMER)
-    (tmp_path / "main.cpp").write_text(MAIN_CPP)
+    (tmp_path / "CMakeLists.txt").write_text(block("cmake") + IN_C)
+    (tmp_path / "main.cpp").write_text(block("cpp"))
     (tmp_path / "main.c").write_text((SOURCE / "tests/test_c_api.c").read_text())
     run(["cmake", "-G", "Ninja", "-S", ".", "-B", "out", f"-DCMAKE_PREFIX_PATH={prefix}"], tmp_path)
     run(["cmake", "--build", "out"], tmp_path)
     bundle = SOURCE / "tests/data/tiny"
-    assert run(["out/in_cpp", bundle], tmp_path) == "tiny"
+    Image.fromarray(np.load(SOURCE / "tests/data/pixels.npy")[0]).save(tmp_path / "photo.png")
+    printed = run(["out/app", bundle, "photo.png"], tmp_path)
+    assert {line.split()[0] for line in printed.splitlines()} < {"ant", "bee", "cat", "dog"}
+    assert len(printed.splitlines()) == 3
     run(["out/in_c", bundle], tmp_path)
     assert "ant" in run([prefix / "bin/hamsa-run", bundle, SOURCE / "tests/data/pixels.npy"], tmp_path)
 

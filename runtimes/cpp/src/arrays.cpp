@@ -81,13 +81,16 @@ void Tensor::check_dtype(DType wanted) const {
 std::shared_ptr<std::byte> aligned_memory(std::size_t bytes) {
     auto* memory = static_cast<std::byte*>(::operator new(bytes == 0 ? 1 : bytes, alignment, std::nothrow));
     if (memory == nullptr) {
-        throw InputError(std::to_string(bytes) + " bytes are more memory than there is", "an array that fits in memory");
+        throw InputError(std::to_string(bytes) + " bytes are more memory than there is",
+                         "an array that fits in memory");
     }
     return {memory, [](std::byte* each) { ::operator delete(each, alignment); }};
 }
 
 NewTensor::NewTensor(DType dtype, Shape shape)
-    : dtype_(dtype), shape_(std::move(shape)), count_(count_of(shape_, dtype)),
+    : dtype_(dtype),
+      shape_(std::move(shape)),
+      count_(count_of(shape_, dtype)),
       memory_(aligned_memory(count_ * size_of(dtype))) {}
 
 Tensor rows(const Tensor& tensor, std::size_t start, std::size_t size) {

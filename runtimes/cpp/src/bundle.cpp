@@ -52,10 +52,10 @@ void check_inside(const fs::path& folder, const fs::path& path) {
 }
 
 InputError changed(const fs::path& path, std::uintmax_t size, const std::string& hash, const FileEntry& entry) {
-    return InputError(path.string() + ": " + std::to_string(size) + " bytes, sha256 " + hash,
-                      std::to_string(entry.bytes) + " bytes, sha256 " + entry.sha256 + ", as " + manifest_name + " says",
-                      "the file was changed, swapped or cut after the export",
-                      "copy the bundle again, or export it again");
+    return InputError(
+        path.string() + ": " + std::to_string(size) + " bytes, sha256 " + hash,
+        std::to_string(entry.bytes) + " bytes, sha256 " + entry.sha256 + ", as " + manifest_name + " says",
+        "the file was changed, swapped or cut after the export", "copy the bundle again, or export it again");
 }
 
 // Exactly `size` bytes; one that grows or shrinks meanwhile is an error.
@@ -72,7 +72,8 @@ VerifiedFile read(const fs::path& path, std::size_t size) {
 VerifiedFile verified_file(const fs::path& folder, const std::string& name, const FileEntry& entry) {
     const fs::path path = folder / fs::u8path(name);
     if (!is_file(path)) {  // also keeps pipes and devices from being opened
-        throw InputError(path.string() + ": missing", "every file that the manifest lists", "", "copy the bundle again");
+        throw InputError(path.string() + ": missing", "every file that the manifest lists", "",
+                         "copy the bundle again");
     }
     check_inside(folder, path);
     std::error_code error;

@@ -108,7 +108,8 @@ int run(const hamsa_engine* engine, hamsa_outputs** outputs, hamsa_error** error
 
 }  // namespace
 
-static_assert(static_cast<int>(hamsa::DType::boolean) == HAMSA_BOOL && static_cast<int>(hamsa::DType::float64) == HAMSA_FLOAT64);
+static_assert(static_cast<int>(hamsa::DType::boolean) == HAMSA_BOOL &&
+              static_cast<int>(hamsa::DType::float64) == HAMSA_FLOAT64);
 
 int hamsa_engine_load(const char* folder, const hamsa_options* options, hamsa_engine** engine, hamsa_error** error) {
     return guarded(error, [&] {
@@ -134,7 +135,8 @@ int hamsa_engine_infer(const hamsa_engine* engine, const hamsa_tensor* inputs, s
     return code != 0 ? code : run(engine, outputs, error, input);
 }
 
-int hamsa_engine_infer_file(const hamsa_engine* engine, const char* image, hamsa_outputs** outputs, hamsa_error** error) {
+int hamsa_engine_infer_file(const hamsa_engine* engine, const char* image, hamsa_outputs** outputs,
+                            hamsa_error** error) {
     hamsa::Input input;
     const int code = guarded(error, [&] {
         check_not_null(image, "image");
@@ -168,8 +170,9 @@ int hamsa_outputs_get(const hamsa_outputs* outputs, size_t index, hamsa_tensor* 
     }
     const auto found = std::next(outputs->tensors.begin(), static_cast<std::ptrdiff_t>(index));
     const hamsa::Tensor& tensor = found->second;
-    *output = {found->first.c_str(),   static_cast<hamsa_dtype>(tensor.dtype()), tensor.shape().size(),
-               tensor.shape().data(), tensor.data(),                            tensor.bytes()};
+    *output = {found->first.c_str(),  static_cast<hamsa_dtype>(tensor.dtype()),
+               tensor.shape().size(), tensor.shape().data(),
+               tensor.data(),         tensor.bytes()};
     return 0;
 }
 

@@ -15,8 +15,8 @@ struct Chunk {
     std::optional<std::size_t> keep;
 };
 
-// Cut to the static batch of the bundle, or to the backend's limits for a dynamic one. A chunk that is too small is filled
-// up with copies of its last image: zeros could be slower (denormals) or overflow.
+// Cut to the static batch of the bundle, or to the backend's limits for a dynamic one. A chunk that is too small is
+// filled up with copies of its last image: zeros could be slower (denormals) or overflow.
 std::vector<Chunk> chunks(const Tensors& inputs, const Manifest& manifest, const BatchLimits& limits);
 
 // The results of all chunks, one after the other.

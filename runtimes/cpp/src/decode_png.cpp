@@ -15,8 +15,8 @@
 namespace hamsa {
 namespace {
 
-// Where the library reads from, and where its errors go. It jumps back from an error: nothing with a destructor may live in
-// the functions that it jumps over.
+// Where the library reads from, and where its errors go. It jumps back from an error: nothing with a destructor may
+// live in the functions that it jumps over.
 struct Source {
     const std::uint8_t* data;
     std::size_t left;

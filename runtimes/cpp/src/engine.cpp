@@ -64,8 +64,10 @@ class Engine::State {
         const auto found = outputs.find(name);
         if (found == outputs.end() && outputs.size() > 1) {
             std::vector<std::string> names;
-            std::transform(outputs.begin(), outputs.end(), std::back_inserter(names), [](const auto& o) { return o.first; });
-            throw InputError(folder_.string() + ": no output is called " + repr(name) + ", only " + joined(names), name);
+            std::transform(outputs.begin(), outputs.end(), std::back_inserter(names),
+                           [](const auto& o) { return o.first; });
+            throw InputError(folder_.string() + ": no output is called " + repr(name) + ", only " + joined(names),
+                             name);
         }
         return found == outputs.end() ? outputs.begin()->second : found->second;
     }

@@ -61,8 +61,14 @@ std::uint8_t grey_of(const std::uint8_t* rgb) {
 
 Image::Image(const std::uint8_t* data, std::int64_t height, std::int64_t width, std::int64_t channels,
              std::int64_t row_bytes, std::shared_ptr<const void> owner)
-    : data_(data), height_(height), width_(width), channels_(channels), row_bytes_(row_bytes), owner_(std::move(owner)) {
-    const std::string found = "an image of " + std::to_string(height) + " x " + std::to_string(width) + " x " + std::to_string(channels);
+    : data_(data),
+      height_(height),
+      width_(width),
+      channels_(channels),
+      row_bytes_(row_bytes),
+      owner_(std::move(owner)) {
+    const std::string found =
+        "an image of " + std::to_string(height) + " x " + std::to_string(width) + " x " + std::to_string(channels);
     if (data == nullptr || height < 1 || width < 1 || (channels != 1 && channels != 3)) {
         throw InputError(found + (data == nullptr ? " without memory" : ""), "height, width, and 1 or 3 channels");
     }

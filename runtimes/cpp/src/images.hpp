@@ -28,7 +28,8 @@ class NewImage {
     std::shared_ptr<std::uint8_t> memory_;
 };
 
-// Grey to RGB by repeating it, or RGB to grey (ITU-R BT.601, in 16-bit fixed point); the image itself if it is that already.
+// Grey to RGB by repeating it, or RGB to grey (ITU-R BT.601, in 16-bit fixed point); the image itself if it is that
+// already.
 Image with_channels(const Image& image, std::int64_t channels);
 
 // Scales until the image covers size / crop_fraction, and cuts the centre: (height, width, channels) of the manifest,

@@ -15,7 +15,8 @@ namespace {
 constexpr const char* formats = "JPEG, PNG";
 
 bool starts_with(const std::vector<std::uint8_t>& data, std::initializer_list<std::uint8_t> start, std::size_t at = 0) {
-    return data.size() >= at + start.size() && std::equal(start.begin(), start.end(), data.begin() + static_cast<std::ptrdiff_t>(at));
+    return data.size() >= at + start.size() &&
+           std::equal(start.begin(), start.end(), data.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
 std::vector<std::uint8_t> read(const std::filesystem::path& path) {
@@ -33,9 +34,10 @@ std::vector<std::uint8_t> read(const std::filesystem::path& path) {
 InputError unknown_format(const std::string& name, const std::vector<std::uint8_t>& data) {
     const bool bmp = starts_with(data, {'B', 'M'});
     if (bmp || (starts_with(data, {'R', 'I', 'F', 'F'}) && starts_with(data, {'W', 'E', 'B', 'P'}, 8))) {
-        return InputError(name + ": a " + (bmp ? "BMP" : "WebP") + " image, which the C++ runtime does not decode",
-                          std::string("one of ") + formats, "",
-                          "convert it to PNG, or decode it yourself and pass the pixels: hamsa::Image(data, height, width, 3)");
+        return InputError(
+            name + ": a " + (bmp ? "BMP" : "WebP") + " image, which the C++ runtime does not decode",
+            std::string("one of ") + formats, "",
+            "convert it to PNG, or decode it yourself and pass the pixels: hamsa::Image(data, height, width, 3)");
     }
     return InputError(name + ": not an image in a known format", std::string("one of ") + formats,
                       "another format behind this name, or an empty or damaged file");

@@ -106,7 +106,8 @@ std::string shown(const std::vector<TensorSpec>& specs) {
 void check_input(const Preprocessing& how, const std::vector<TensorSpec>& inputs) {
     const TensorSpec wanted = image_spec(how);
     const TensorSpec& found = inputs.front();
-    const bool same_sizes = found.shape.size() == 4 && std::equal(wanted.shape.begin(), wanted.shape.end(), found.shape.begin() + 1);
+    const bool same_sizes =
+        found.shape.size() == 4 && std::equal(wanted.shape.begin(), wanted.shape.end(), found.shape.begin() + 1);
     if (inputs.size() == 1 && found.dtype == wanted.dtype && found.layout == wanted.layout && same_sizes) {
         return;
     }

@@ -1,4 +1,5 @@
-// manifest.json, schema version 1. The Python runtime's manifest.py is the definition; what is accepted here is the same.
+// manifest.json, schema version 1. The Python runtime's manifest.py is the definition; what is accepted here is the
+// same.
 #pragma once
 
 #include <array>

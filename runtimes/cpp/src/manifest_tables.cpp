@@ -9,11 +9,11 @@
 namespace hamsa {
 namespace {
 
-using schema::Check;
-using schema::Json;
 using schema::boolean;
+using schema::Check;
 using schema::dict_of;
 using schema::integer;
+using schema::Json;
 using schema::json_object;
 using schema::list_of;
 using schema::nullable;
@@ -141,8 +141,7 @@ Check execution() {
 }
 
 Check engine() {
-    const Check achieved =
-        record({{"layers", dict_of(positive)}, {"fused", integer(0)}, {"fell_back", list_of(text)}});
+    const Check achieved = record({{"layers", dict_of(positive)}, {"fused", integer(0)}, {"fell_back", list_of(text)}});
     return record({
         {"missing", text},
         {"module", text},

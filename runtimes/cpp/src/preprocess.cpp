@@ -58,11 +58,11 @@ void write_pixels(const T* x, const Preprocessing& how, std::uint8_t* out) {
     if (worst > pixel_tolerance) {
         char off[32];
         std::snprintf(off, sizeof off, "%.3g", worst);
-        throw InputError(std::string("a float image that is not made of 8-bit pixels: off by ") + off + " of 255 at worst",
-                         "(p / 255 - mean) / std of whole p in 0..255, with mean " + repr(how.mean) + " and std " +
-                             repr(how.std),
-                         "another normalisation, floats in 0..1, or an image that was resized as floats",
-                         "pass the uint8 pixels, or export with --input float32");
+        throw InputError(
+            std::string("a float image that is not made of 8-bit pixels: off by ") + off + " of 255 at worst",
+            "(p / 255 - mean) / std of whole p in 0..255, with mean " + repr(how.mean) + " and std " + repr(how.std),
+            "another normalisation, floats in 0..1, or an image that was resized as floats",
+            "pass the uint8 pixels, or export with --input float32");
     }
 }
 
@@ -98,8 +98,8 @@ Image image_from_pixels(const Tensor& pixels) {
     const Shape& shape = pixels.shape();
     const std::string expected = "(H, W), (H, W, 1) or (H, W, 3)";
     if (shape.size() == 3 && shape[2] == 4) {
-        throw InputError("an image array of shape " + shown(shape) + ": four channels", expected,
-                         "an alpha channel", "pass three channels");
+        throw InputError("an image array of shape " + shown(shape) + ": four channels", expected, "an alpha channel",
+                         "pass three channels");
     }
     const bool ranked = shape.size() == 2 || (shape.size() == 3 && (shape[2] == 1 || shape[2] == 3));
     if (!ranked || pixels.count() == 0) {
@@ -172,7 +172,8 @@ void check_fits(const Tensor& tensor, const TensorSpec& spec) {
 
 std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
     std::vector<std::string> names;
-    std::transform(specs.begin(), specs.end(), std::back_inserter(names), [](const TensorSpec& spec) { return spec.name; });
+    std::transform(specs.begin(), specs.end(), std::back_inserter(names),
+                   [](const TensorSpec& spec) { return spec.name; });
     return names;
 }
 

@@ -91,7 +91,8 @@ void resample_row(const std::uint8_t* from, const std::vector<Taps>& columns, st
 }
 
 // Rows from `first` to `first + height` only: those that the columns need.
-Image with_width(const Image& image, std::int64_t width, std::int64_t first, std::int64_t height, const Filter& filter) {
+Image with_width(const Image& image, std::int64_t width, std::int64_t first, std::int64_t height,
+                 const Filter& filter) {
     const std::vector<Taps> columns = all_taps(image.width(), width, filter);
     NewImage result(height, width, image.channels());
     for (std::int64_t y = 0; y < height; ++y) {

@@ -108,7 +108,8 @@ InputError rejected_text(const std::string& shown, const std::string& where, con
                          const std::string& fix) {
     const bool fits = first_characters(shown, shown_length) == shown;
     const std::string value = fits ? shown : first_characters(shown, shown_length - 3) + "...";
-    return InputError("manifest.json: " + (where.empty() ? "the whole file" : where) + " is " + value, expected, "", fix);
+    return InputError("manifest.json: " + (where.empty() ? "the whole file" : where) + " is " + value, expected, "",
+                      fix);
 }
 
 InputError rejected(const Json& value, const std::string& where, const std::string& expected, const std::string& fix) {

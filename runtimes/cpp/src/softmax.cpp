@@ -35,7 +35,8 @@ std::vector<double> doubles_of(const Tensor& tensor) {
     return values;
 }
 
-std::vector<Label> best_of(const double* logits, std::size_t count, const std::vector<std::string>& labels, std::size_t top) {
+std::vector<Label> best_of(const double* logits, std::size_t count, const std::vector<std::string>& labels,
+                           std::size_t top) {
     const double highest = *std::max_element(logits, logits + count);
     std::vector<double> powers(count);
     std::transform(logits, logits + count, powers.begin(), [=](double logit) { return std::exp(logit - highest); });
@@ -52,7 +53,8 @@ std::vector<Label> best_of(const double* logits, std::size_t count, const std::v
 
 }  // namespace
 
-std::vector<std::vector<Label>> best_labels(const Tensor& logits, const std::vector<std::string>& labels, std::size_t top) {
+std::vector<std::vector<Label>> best_labels(const Tensor& logits, const std::vector<std::string>& labels,
+                                            std::size_t top) {
     const Shape& shape = logits.shape();
     const auto classes = static_cast<std::size_t>(shape.empty() ? 1 : shape.back());
     const std::size_t expected = labels.empty() ? classes : labels.size();

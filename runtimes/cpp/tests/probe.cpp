@@ -1,5 +1,5 @@
-// Answers the tests in Python: one question a line, its words parted by tabs; one line of JSON in answer, which is {} or the
-// parts of an error.
+// Answers the tests in Python: one question a line, its words parted by tabs; one line of JSON in answer, which is {}
+// or the parts of an error.
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -29,7 +29,8 @@ hamsa::Image image_of(const hamsa::Tensor& pixels) {
 
 void save(const std::string& path, const hamsa::Image& image) {
     const auto count = static_cast<std::size_t>(image.height() * image.row_bytes());
-    write_npy(path, hamsa::Tensor(hamsa::DType::uint8, {image.height(), image.width(), image.channels()}, image.row(0), count));
+    write_npy(path, hamsa::Tensor(hamsa::DType::uint8, {image.height(), image.width(), image.channels()}, image.row(0),
+                                  count));
 }
 
 void manifest(const Words& words) {
@@ -53,7 +54,8 @@ void resize(const Words& words) {
 void prepare(const Words& words) {
     const hamsa::Manifest manifest = hamsa::read_manifest(words.at(1));
     const bool is_array = std::filesystem::path(words.at(2)).extension() == ".npy";
-    const hamsa::Input input = is_array ? hamsa::Input(read_npy(words.at(2))) : hamsa::Input(std::filesystem::path(words.at(2)));
+    const hamsa::Input input =
+        is_array ? hamsa::Input(read_npy(words.at(2))) : hamsa::Input(std::filesystem::path(words.at(2)));
     write_npy(words.at(3), hamsa::tensors_from_input(input, manifest).begin()->second);
 }
 

@@ -28,8 +28,9 @@ TEST_CASE("products stop at the largest array") {
 }
 
 TEST_CASE("a shape that overflows, is negative or of another size is rejected") {
-    CHECK(error_of<InputError>([] { Tensor::view(numbers, 6, {huge, huge, 4}); }).found() ==
-          "a shape of (9223372036854775807, 9223372036854775807, 4): more bytes than memory can hold");
+    CHECK(error_of<InputError>([] {
+              Tensor::view(numbers, 6, {huge, huge, 4});
+          }).found() == "a shape of (9223372036854775807, 9223372036854775807, 4): more bytes than memory can hold");
     // 2^62 elements of 4 bytes are 2^64 bytes, which is 0 in 64 bits
     CHECK_THROWS_AS(Tensor::view(numbers, 0, {std::int64_t{1} << 31, std::int64_t{1} << 31}), InputError);
     CHECK_THROWS_AS(Tensor::view(numbers, 6, {-2, -3}), InputError);

@@ -82,7 +82,8 @@ TEST_CASE("an engine file that is not listed is rejected, another is not") {
     write(copy.folder() / "notes.txt", "mine");
     CHECK(hamsa::verified_files(hamsa::open_bundle(copy.folder())).size() == 2);
     write(copy.folder() / "model.onnx.data", "weights from elsewhere");
-    CHECK(load_error(copy.folder()).found() == (copy.folder() / "model.onnx.data").string() + ": not listed in manifest.json");
+    CHECK(load_error(copy.folder()).found() ==
+          (copy.folder() / "model.onnx.data").string() + ": not listed in manifest.json");
 }
 
 TEST_CASE("what is no bundle") {

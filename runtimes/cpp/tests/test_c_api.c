@@ -4,18 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK(condition)                                                                  \
-    do {                                                                                  \
-        if (!(condition)) {                                                               \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);       \
-            exit(1);                                                                      \
-        }                                                                                 \
+#define CHECK(condition)                                                            \
+    do {                                                                            \
+        if (!(condition)) {                                                         \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+            exit(1);                                                                \
+        }                                                                           \
     } while (0)
 
 static const uint8_t pixels[2 * 8 * 12 * 3];
 static const int64_t shape[4] = {2, 8, 12, 3};
 
-static void check_error(int code, hamsa_error *error, int expected, const char *kind, const char *part) {
+static void check_error(int code, hamsa_error* error, int expected, const char* kind, const char* part) {
     CHECK(code == expected);
     CHECK(error != NULL);
     CHECK(hamsa_error_exit_code(error) == expected);
@@ -24,7 +24,7 @@ static void check_error(int code, hamsa_error *error, int expected, const char *
     hamsa_error_free(error);
 }
 
-static void test_metadata(const hamsa_engine *engine) {
+static void test_metadata(const hamsa_engine* engine) {
     hamsa_tensor port;
     CHECK(strcmp(hamsa_engine_name(engine), "tiny") == 0);
     CHECK(hamsa_engine_label_count(engine) == 4);
@@ -37,25 +37,25 @@ static void test_metadata(const hamsa_engine *engine) {
     CHECK(strcmp(port.name, "logits") == 0 && port.dtype == HAMSA_FLOAT32 && port.shape[1] == 4);
 }
 
-static void test_inference(const hamsa_engine *engine) {
+static void test_inference(const hamsa_engine* engine) {
     hamsa_tensor input = {NULL, HAMSA_UINT8, 4, shape, pixels, sizeof pixels};
-    hamsa_outputs *outputs = NULL;
-    hamsa_error *error = NULL;
+    hamsa_outputs* outputs = NULL;
+    hamsa_error* error = NULL;
     hamsa_tensor output;
     CHECK(hamsa_engine_infer(engine, &input, 1, &outputs, &error) == 0);
     CHECK(error == NULL);
     CHECK(hamsa_outputs_count(outputs) == 2);
     CHECK(hamsa_outputs_get(outputs, 1, &output) == 0);
     CHECK(strcmp(output.name, "logits") == 0 && output.rank == 2 && output.shape[0] == 2 && output.bytes == 32);
-    const float *values = output.data;
+    const float* values = output.data;
     CHECK(memcmp(values, values + 4, 16) == 0); /* two black images */
     CHECK(hamsa_outputs_get(outputs, 2, &output) == 2);
     hamsa_outputs_free(outputs);
 }
 
-static void test_bad_input(const hamsa_engine *engine) {
-    hamsa_outputs *outputs = NULL;
-    hamsa_error *error = NULL;
+static void test_bad_input(const hamsa_engine* engine) {
+    hamsa_outputs* outputs = NULL;
+    hamsa_error* error = NULL;
     int64_t huge[4] = {INT64_MAX, INT64_MAX, INT64_MAX, 3};
     hamsa_tensor input = {NULL, HAMSA_UINT8, 4, shape, pixels, sizeof pixels - 1};
     int code = hamsa_engine_infer(engine, &input, 1, &outputs, &error);
@@ -75,9 +75,9 @@ static void test_bad_input(const hamsa_engine *engine) {
     CHECK(hamsa_engine_infer_file(engine, "no such.jpg", &outputs, NULL) == 2); /* nobody wants to know why */
 }
 
-int main(int count, char **arguments) {
-    hamsa_engine *engine = NULL;
-    hamsa_error *error = NULL;
+int main(int count, char** arguments) {
+    hamsa_engine* engine = NULL;
+    hamsa_error* error = NULL;
     hamsa_options options = {NULL, NULL, 1};
     CHECK(count == 2);
     CHECK(hamsa_engine_load(arguments[1], &options, &engine, &error) == 0);

@@ -36,7 +36,8 @@ TEST_CASE("a static batch cuts, and fills the last piece with its last image") {
 
 TEST_CASE("a dynamic batch is one piece, or within the backend's limits") {
     CHECK(hamsa::chunks(five, manifest_for(hamsa::batch), std::nullopt).size() == 1);
-    const std::vector<Chunk> found = hamsa::chunks(five, manifest_for(hamsa::batch), std::pair<std::size_t, std::size_t>(2, 4));
+    const std::vector<Chunk> found =
+        hamsa::chunks(five, manifest_for(hamsa::batch), std::pair<std::size_t, std::size_t>(2, 4));
     REQUIRE(found.size() == 2);
     CHECK(found[0].inputs.at("x").shape() == hamsa::Shape{4, 2});
     CHECK(found[1].inputs.at("x").shape() == hamsa::Shape{2, 2});
@@ -50,7 +51,8 @@ TEST_CASE("a model without images is not cut") {
 }
 
 TEST_CASE("results are put together in order") {
-    const std::vector<Chunk> found = hamsa::chunks(five, manifest_for(hamsa::batch), std::pair<std::size_t, std::size_t>(1, 2));
+    const std::vector<Chunk> found =
+        hamsa::chunks(five, manifest_for(hamsa::batch), std::pair<std::size_t, std::size_t>(1, 2));
     std::vector<hamsa::Tensors> parts;
     for (const Chunk& chunk : found) {
         parts.push_back(chunk.inputs);

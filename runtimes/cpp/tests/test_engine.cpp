@@ -18,8 +18,8 @@ using hamsa::Tensors;
 
 namespace {
 
-const Tensor pixels = read_npy(data_folder / "pixels.npy");        // (5, 8, 12, 3)
-const Tensor logits = read_npy(data_folder / "logits.npy");        // float64, of the same model in numpy
+const Tensor pixels = read_npy(data_folder / "pixels.npy");  // (5, 8, 12, 3)
+const Tensor logits = read_npy(data_folder / "logits.npy");  // float64, of the same model in numpy
 const Tensor embedding = read_npy(data_folder / "embedding.npy");
 
 Engine tiny(const char* name = "tiny") {
@@ -201,7 +201,8 @@ TEST_CASE("a manifest that does not fit the model is an error of the bundle, not
     const auto path = copy.folder() / "manifest.json";
     write(path, replaced(text_of(path), "\"shape\": [\"batch\", 4]", "\"shape\": [\"batch\", 5]"));
     const Engine engine = Engine::load(copy.folder());
-    CHECK(has(error_of<hamsa::BuildError>([&] { engine.infer(pixels); }).found(), "float32 (5, 4) for the output 'logits'"));
+    CHECK(has(error_of<hamsa::BuildError>([&] { engine.infer(pixels); }).found(),
+              "float32 (5, 4) for the output 'logits'"));
 }
 
 TEST_CASE("a model that the engine cannot read is reported with what the engine said") {
@@ -211,7 +212,8 @@ TEST_CASE("a model that the engine cannot read is reported with what the engine 
     const auto path = copy.folder() / "manifest.json";
     const hamsa::FileEntry entry = hamsa::manifest_from_json(text_of(path)).files.at("model.xml");
     std::string manifest = replaced(text_of(path), entry.sha256, hamsa::sha256_of(text.data(), text.size()));
-    write(path, replaced(manifest, "\"bytes\": " + std::to_string(entry.bytes), "\"bytes\": " + std::to_string(text.size())));
+    write(path,
+          replaced(manifest, "\"bytes\": " + std::to_string(entry.bytes), "\"bytes\": " + std::to_string(text.size())));
     const auto error = error_of<hamsa::BuildError>([&] { Engine::load(copy.folder()); });
     CHECK(has(error.found(), "OpenVINO cannot load this model on CPU\n"));
     CHECK(error.exit_code() == 5);

@@ -59,9 +59,15 @@ TEST_CASE("XMP says it as an attribute or as an element") {
 TEST_CASE("the eight ways to hold a camera") {
     const std::array<std::uint8_t, 6> pixels{1, 2, 3, 4, 5, 6};  // 1 2 3 / 4 5 6
     const Image image(pixels.data(), 2, 3, 1);
-    const std::array<Bytes, 9> expected{{{}, {1, 2, 3, 4, 5, 6}, {3, 2, 1, 6, 5, 4}, {6, 5, 4, 3, 2, 1},
-                                         {4, 5, 6, 1, 2, 3}, {1, 4, 2, 5, 3, 6}, {4, 1, 5, 2, 6, 3},
-                                         {6, 3, 5, 2, 4, 1}, {3, 6, 2, 5, 1, 4}}};
+    const std::array<Bytes, 9> expected{{{},
+                                         {1, 2, 3, 4, 5, 6},
+                                         {3, 2, 1, 6, 5, 4},
+                                         {6, 5, 4, 3, 2, 1},
+                                         {4, 5, 6, 1, 2, 3},
+                                         {1, 4, 2, 5, 3, 6},
+                                         {4, 1, 5, 2, 6, 3},
+                                         {6, 3, 5, 2, 4, 1},
+                                         {3, 6, 2, 5, 1, 4}}};
     for (int turn = 1; turn <= 8; ++turn) {
         CAPTURE(turn);
         const Image found = hamsa::upright(image, turn);

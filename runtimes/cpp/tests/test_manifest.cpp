@@ -42,7 +42,8 @@ TEST_CASE("native transforms are known by their kind") {
 }
 
 TEST_CASE("a newer schema is reported as such, and an unknown key with the nearest") {
-    CHECK(rejection_of(replaced(good, "\"schema\": 1", "\"schema\": 2, \"new\": 1")).found() == "manifest.json: schema is 2");
+    CHECK(rejection_of(replaced(good, "\"schema\": 1", "\"schema\": 2, \"new\": 1")).found() ==
+          "manifest.json: schema is 2");
     const InputError unknown = rejection_of(replaced(good, "\"precision\"", "\"presision\""));
     CHECK(unknown.found() == "manifest.json: unknown key 'presision'");
     CHECK(unknown.fix() == "did you mean 'precision'?");
@@ -58,7 +59,8 @@ TEST_CASE("limits of size and depth come before the parser") {
 }
 
 TEST_CASE("bytes that are no manifest are rejected") {
-    for (const std::string data : {"", "{", "\xff\xfe", "\xef\xbb\xbf{}", "{} {}", "\"\\", "[1, NaN]", "{\"a\": 1e999}"}) {
+    for (const std::string data :
+         {"", "{", "\xff\xfe", "\xef\xbb\xbf{}", "{} {}", "\"\\", "[1, NaN]", "{\"a\": 1e999}"}) {
         CAPTURE(data);
         CHECK(has(rejection_of(data).found(), "not JSON"));
     }

@@ -42,8 +42,9 @@ std::vector<float> normalised(const std::uint8_t* image) {
 Tensor floats(const std::vector<float>& x) { return Tensor::view(x.data(), x.size(), {3, 8, 12}); }
 
 bool same(const Tensor& a, const Tensor& b) {
-    return a.bytes() == b.bytes() && std::equal(static_cast<const char*>(a.data()), static_cast<const char*>(a.data()) + a.bytes(),
-                                                static_cast<const char*>(b.data()));
+    return a.bytes() == b.bytes() &&
+           std::equal(static_cast<const char*>(a.data()), static_cast<const char*>(a.data()) + a.bytes(),
+                      static_cast<const char*>(b.data()));
 }
 
 }  // namespace
@@ -58,7 +59,8 @@ TEST_CASE("every way to give the same pixels gives the same input") {
     const std::vector<float> x = normalised(first);
     CHECK(same(hamsa::tensors_from_input(floats(x), graph).at("image"), one));
     const std::vector<double> wide(x.begin(), x.end());
-    CHECK(same(hamsa::tensors_from_input(Tensor::view(wide.data(), wide.size(), {1, 3, 8, 12}), graph).at("image"), one));
+    CHECK(
+        same(hamsa::tensors_from_input(Tensor::view(wide.data(), wide.size(), {1, 3, 8, 12}), graph).at("image"), one));
     CHECK(same(hamsa::tensors_from_input(std::vector<hamsa::Image>{image, image}, graph).at("image").shape() ==
                        hamsa::Shape{2, 8, 12, 3}
                    ? one

@@ -11,8 +11,10 @@ namespace {
 constexpr const char* usage =
     "usage: hamsa-run [--top N] [--threads N] [--save FOLDER] BUNDLE IMAGE...\n"
     "\n"
-    "Prints the most probable labels of each image, with their probabilities. An image is a JPEG or PNG file, or an array\n"
-    "saved by numpy (.npy). With --save, the outputs are written to FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, and\n"
+    "Prints the most probable labels of each image, with their probabilities. An image is a JPEG or PNG file, or an "
+    "array\n"
+    "saved by numpy (.npy). With --save, the outputs are written to FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, "
+    "and\n"
     "nothing is printed.\n";
 
 struct Arguments {

@@ -20,8 +20,9 @@ struct Descr {
     DType dtype;
 };
 
-constexpr Descr descrs[] = {{"|b1", DType::boolean}, {"|u1", DType::uint8},   {"|i1", DType::int8},    {"<i4", DType::int32},
-                            {"<i8", DType::int64},   {"<f2", DType::float16}, {"<f4", DType::float32}, {"<f8", DType::float64}};
+constexpr Descr descrs[] = {{"|b1", DType::boolean}, {"|u1", DType::uint8},  {"|i1", DType::int8},
+                            {"<i4", DType::int32},   {"<i8", DType::int64},  {"<f2", DType::float16},
+                            {"<f4", DType::float32}, {"<f8", DType::float64}};
 
 hamsa::InputError not_npy(const std::filesystem::path& path, const std::string& why) {
     return hamsa::InputError(path.string() + ": " + why, "a C-ordered array, as numpy.save writes it");
@@ -59,7 +60,8 @@ hamsa::Shape shape_of(const std::string& header, const std::filesystem::path& pa
 
 hamsa::Tensor read_npy(const std::filesystem::path& path) {
     std::ifstream stream(path, std::ios::binary);
-    auto data = std::make_shared<std::vector<char>>(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>());
+    auto data =
+        std::make_shared<std::vector<char>>(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>());
     if (data->size() < before_header || std::string(data->data(), sizeof magic - 1) != magic) {
         throw not_npy(path, "not a .npy file");
     }

@@ -10,12 +10,13 @@
 
 namespace hamsa {
 
-// 8-bit pixels, grey or RGB, rows from top to bottom, channels interleaved. Never changed once made: copies share memory.
+// 8-bit pixels, grey or RGB, rows from top to bottom, channels interleaved. Never changed once made: copies share
+// memory.
 class HAMSA_API Image {
   public:
-    // Pixels that `data` points to, and `owner` keeps alive; without an owner the caller does. `row_bytes` is the distance
-    // from one row to the next, 0 for rows without gaps; camera frames often have gaps.
-    // InputError: no pixels, another number of channels than 1 or 3, rows that overlap, or a size that overflows.
+    // Pixels that `data` points to, and `owner` keeps alive; without an owner the caller does. `row_bytes` is the
+    // distance from one row to the next, 0 for rows without gaps; camera frames often have gaps. InputError: no pixels,
+    // another number of channels than 1 or 3, rows that overlap, or a size that overflows.
     Image(const std::uint8_t* data, std::int64_t height, std::int64_t width, std::int64_t channels,
           std::int64_t row_bytes = 0, std::shared_ptr<const void> owner = nullptr);
 

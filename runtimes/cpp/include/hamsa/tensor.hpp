@@ -66,9 +66,9 @@ struct DTypeOf<double> {
 // A dense array in row-major order. It is never changed once made, so copies share the memory.
 class HAMSA_API Tensor {
   public:
-    // An array of `count` elements that `data` points to, and `owner` keeps alive; without an owner the caller does, for
-    // as long as the tensor or a copy of it is used.
-    // InputError: a shape with a negative size, with more elements than memory can hold, or not of `count` elements.
+    // An array of `count` elements that `data` points to, and `owner` keeps alive; without an owner the caller does,
+    // for as long as the tensor or a copy of it is used. InputError: a shape with a negative size, with more elements
+    // than memory can hold, or not of `count` elements.
     Tensor(DType dtype, Shape shape, const void* data, std::size_t count, std::shared_ptr<const void> owner = nullptr);
 
     // The same, with the dtype of the pointer. float16 has no C++17 type: use the constructor.

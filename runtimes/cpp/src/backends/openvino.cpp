@@ -1,8 +1,8 @@
 // OpenVINO: Intel CPUs and GPUs, ARM CPUs. Runs IR (model.xml, model.bin) and ONNX bundles.
 //
-// The precision is always set and read back. Left alone, the CPU plugin runs a float32 model in bfloat16 on any processor
-// that has AMX or AVX512-BF16. A float16 model says itself what is float16 and what has to stay float32: "dynamic" makes
-// the plugin follow it. See the Python runtime's backends/openvino.py for the measurements.
+// The precision is always set and read back. Left alone, the CPU plugin runs a float32 model in bfloat16 on any
+// processor that has AMX or AVX512-BF16. A float16 model says itself what is float16 and what has to stay float32:
+// "dynamic" makes the plugin follow it. See the Python runtime's backends/openvino.py for the measurements.
 #include <algorithm>
 #include <openvino/openvino.hpp>
 #include <utility>
@@ -29,7 +29,8 @@ const Precision& precision_of(const std::string& bundle) {
         {"bf16", ov::element::bf16, "bf16", "BF16"},
         {"int8", ov::element::f32, "f32", "INT8"},
     };
-    const auto* row = std::find_if(std::begin(table), std::end(table), [&](const auto& r) { return r.bundle == bundle; });
+    const auto* row =
+        std::find_if(std::begin(table), std::end(table), [&](const auto& r) { return r.bundle == bundle; });
     if (row == std::end(table)) {
         throw MissingError("OpenVINO cannot run " + bundle, "one of fp32, fp16, bf16, int8");
     }
@@ -52,22 +53,31 @@ void check_capability(ov::Core& core, const std::string& device, const Precision
     const auto capabilities = core.get_property(device, ov::device::capabilities);
     if (std::find(capabilities.begin(), capabilities.end(), precision.capability) == capabilities.end()) {
         const auto name = core.get_property(device, ov::device::full_name);
-        throw MissingError(device + " (" + name + ") cannot run " + precision.bundle,
-                           std::string("a device with ") + precision.capability + "; this one has " + joined(capabilities),
-                           "", "export with --fp32");
+        throw MissingError(
+            device + " (" + name + ") cannot run " + precision.bundle,
+            std::string("a device with ") + precision.capability + "; this one has " + joined(capabilities), "",
+            "export with --fp32");
     }
 }
 
 ov::element::Type element_of(DType dtype) {
     switch (dtype) {
-        case DType::boolean: return ov::element::boolean;
-        case DType::uint8: return ov::element::u8;
-        case DType::int8: return ov::element::i8;
-        case DType::int32: return ov::element::i32;
-        case DType::int64: return ov::element::i64;
-        case DType::float16: return ov::element::f16;
-        case DType::float32: return ov::element::f32;
-        case DType::float64: return ov::element::f64;
+        case DType::boolean:
+            return ov::element::boolean;
+        case DType::uint8:
+            return ov::element::u8;
+        case DType::int8:
+            return ov::element::i8;
+        case DType::int32:
+            return ov::element::i32;
+        case DType::int64:
+            return ov::element::i64;
+        case DType::float16:
+            return ov::element::f16;
+        case DType::float32:
+            return ov::element::f32;
+        case DType::float64:
+            return ov::element::f64;
     }
     throw Error("a dtype without a name");
 }
@@ -101,8 +111,9 @@ ov::Tensor wrapped(const Tensor& tensor) {
 Tensor copied(const ov::Tensor& found, const std::string& name) {
     const auto dtype = dtype_of(found.get_element_type());
     if (!dtype) {
-        throw BuildError("the engine returned " + found.get_element_type().to_string() + " for the output " + repr(name),
-                         "a dtype that a manifest may have");
+        throw BuildError(
+            "the engine returned " + found.get_element_type().to_string() + " for the output " + repr(name),
+            "a dtype that a manifest may have");
     }
     const ov::Shape sizes = found.get_shape();
     NewTensor memory(*dtype, Shape(sizes.begin(), sizes.end()));
