@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from .building import ROOT, SOURCE, run
@@ -27,6 +28,11 @@ def block(language: str) -> str:
 
 def test_tests_in_cpp_and_c(build: Path) -> None:
     assert "100% tests passed" in run(["ctest", "--test-dir", build, "--output-on-failure"], build)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow(build: Path) -> None:
+    print(run([build / "tests/hamsa_soak", SOURCE / "tests/data/tiny", 200, 10_000], build))
 
 
 def test_an_installed_package_is_found_by_programs_in_cpp_and_c(build: Path, tmp_path: Path) -> None:

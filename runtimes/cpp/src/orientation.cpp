@@ -50,8 +50,8 @@ std::optional<int> orientation_from_exif(const std::uint8_t* data, std::size_t s
     for (std::size_t i = 0; i < entries.value_or(0); ++i) {
         const std::size_t at = std::size_t{*directory} + 2 + i * entry_bytes;
         const auto type = tiff.number(at + 2, 2);
-        if (tiff.number(at, 2) == orientation_tag && tiff.number(at + 4, 4) == 1U &&
-            (type == short_type || type == long_type)) {
+        const bool is_number = type == short_type || type == long_type;
+        if (is_number && tiff.number(at, 2) == orientation_tag && tiff.number(at + 4, 4) == 1U) {
             const auto value = tiff.number(at + 8, type == short_type ? 2 : 4);
             return value ? turned(*value) : std::nullopt;
         }

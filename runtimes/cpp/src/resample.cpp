@@ -35,12 +35,12 @@ struct Taps {
 
 std::int32_t quantised(double weight) {
     const double scaled = weight * (1 << fraction_bits);
-    return static_cast<std::int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);  // halves away from zero
+    return static_cast<std::int32_t>(std::lround(scaled));  // halves away from zero
 }
 
 // The nearest whole number of pixels, within the image.
 std::int64_t edge(double position, std::int64_t n) {
-    return std::clamp(static_cast<std::int64_t>(position + 0.5), std::int64_t{0}, n);
+    return std::clamp(static_cast<std::int64_t>(std::floor(position + 0.5)), std::int64_t{0}, n);
 }
 
 Taps taps_at(std::int64_t i, std::int64_t n, std::int64_t m, const Filter& filter) {

@@ -215,14 +215,15 @@ Check dict_of(Check inner, Check key) {
     };
 }
 
-Check record(std::vector<Field> fields, std::vector<Field> optional) {
+Check record(const std::vector<Field>& fields, const std::vector<Field>& optional) {
     std::vector<Field> all = fields;
     all.insert(all.end(), optional.begin(), optional.end());
     return [all = std::move(all), required = names_of(fields)](const Json& value, const std::string& where) {
         if (!value.is_object()) {
             throw rejected(value, where, "an object with " + joined(required));
         }
-        const std::string dot = where.empty() ? "" : where + ".";
+        std::string dot = where;
+        dot += where.empty() ? "" : ".";
         check_no_unknown(value, dot, names_of(all));
         for (const std::string& name : required) {
             if (!value.contains(name)) {

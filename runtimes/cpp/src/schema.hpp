@@ -48,6 +48,6 @@ Check list_of(Check inner, std::size_t length);
 // An object with free names.
 Check dict_of(Check inner, Check key = text);
 // An object with exactly these names, and perhaps optional ones.
-Check record(std::vector<Field> fields, std::vector<Field> optional = {});
+Check record(const std::vector<Field>& fields, const std::vector<Field>& optional = {});
 
 }  // namespace hamsa::schema

@@ -67,7 +67,7 @@ hamsa::Tensor read_npy(const std::filesystem::path& path) {
     }
     const auto low = static_cast<unsigned char>((*data)[8]);
     const auto high = static_cast<unsigned char>((*data)[9]);
-    const std::size_t start = before_header + low + 256U * high;
+    const std::size_t start = before_header + low + std::size_t{256} * high;
     if (start > data->size()) {
         throw not_npy(path, "a file that was cut");
     }

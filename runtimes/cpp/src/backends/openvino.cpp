@@ -115,7 +115,8 @@ Tensor copied(const ov::Tensor& found, const std::string& name) {
             "the engine returned " + found.get_element_type().to_string() + " for the output " + repr(name),
             "a dtype that a manifest may have");
     }
-    const ov::Shape sizes = found.get_shape();
+    // A copy: what this refers to changes with the next question.
+    const ov::Shape sizes = found.get_shape();  // NOLINT(performance-unnecessary-copy-initialization)
     NewTensor memory(*dtype, Shape(sizes.begin(), sizes.end()));
     std::copy_n(static_cast<const std::byte*>(found.data()), memory.bytes(), memory.data());
     return memory.tensor();
