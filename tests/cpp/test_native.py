@@ -32,7 +32,8 @@ def test_tests_in_cpp_and_c(build: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow(build: Path) -> None:
-    print(run([build / "tests/hamsa_soak", SOURCE / "tests/data/tiny", 200, 10_000], build))
+    printed = run([build / "tests/hamsa_soak", SOURCE / "tests/data/tiny", 200, 10_000], build)
+    assert "10000 inferences" in printed
 
 
 def test_an_installed_package_is_found_by_programs_in_cpp_and_c(build: Path, tmp_path: Path) -> None:
