@@ -53,8 +53,11 @@ int main(int count, char** words) {
     std::vector<double> bare;
     std::vector<double> ratios;
     for (int i = 0; i < std::stoi(words[2]); ++i) {
+        // Who comes second finds the caches as the first left them: they change places.
+        const auto ours = [&] { return milliseconds([&] { engine.infer(input); }); };
+        const double before = i % 2 == 0 ? ours() : 0;
         bare.push_back(milliseconds([&] { request.infer(); }));
-        ratios.push_back(milliseconds([&] { engine.infer(input); }) / bare.back());
+        ratios.push_back((i % 2 == 0 ? before : ours()) / bare.back());
     }
     std::printf("bare %.3f ms, with hamsa::Engine times %.4f\n", median(bare), median(ratios));
 }
