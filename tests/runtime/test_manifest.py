@@ -205,6 +205,13 @@ def test_numbers_that_are_not_finite_are_rejected(literal: str) -> None:
         manifest_from_json(data.encode())
 
 
+def test_a_number_too_large_for_a_float_is_not_finite() -> None:
+    document = manifest_for()
+    document["preprocessing"]["crop_fraction"] = 10**400
+    with pytest.raises(InputError, match="expected: a finite number"):
+        manifest_from_json(json.dumps(document).encode())
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

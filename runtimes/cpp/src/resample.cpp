@@ -124,13 +124,6 @@ Image with_height(const Image& image, const std::vector<Taps>& taps_of_rows, std
     return result.image();
 }
 
-// Which pass comes first matters, because both round. Pillow 13 begins with the height if that loses more than twice as
-// many rows as the width loses columns, as 3,000 random sizes show; Pillow 11 always begins with the width.
-bool height_first(const Image& image, std::int64_t height, std::int64_t width) {
-    const bool both = height < image.height() && width != image.width();
-    return both && image.height() - height > 2 * (image.width() - width);
-}
-
 }  // namespace
 
 const Filter& filter_named(const std::string& name) {
@@ -142,15 +135,12 @@ const Filter& filter_named(const std::string& name) {
     return name == "bilinear" ? bilinear : bicubic;
 }
 
+// Which pass comes first matters, because both round: the width, as in Python.
 Image resampled(const Image& image, std::int64_t height, std::int64_t width, const Filter& filter) {
     if (height == image.height()) {
         return width == image.width() ? image : with_width(image, width, 0, height, filter);
     }
     const std::vector<Taps> taps_of_rows = all_taps(image.height(), height, filter);
-    if (height_first(image, height, width)) {
-        const Image rows = with_height(image, taps_of_rows, 0);
-        return with_width(rows, width, 0, height, filter);
-    }
     if (width == image.width()) {
         return with_height(image, taps_of_rows, 0);
     }

@@ -5,9 +5,9 @@
 //
 //     y[i] = sum_j w[i, j] x[j],    w[i, j] = h((j + 1/2 - c) / s) / sum_j h((j + 1/2 - c) / s)
 //
-// (Keys, "Cubic convolution interpolation", 1981, for the bicubic h with a = -1/2.) One axis after the other. Weights
-// are rounded to multiples of 2^-22, sums are of integers, and both passes round to 8 bits: so the result is the same
-// on every machine, and the same as that of Pillow 13, which the Python runtime uses.
+// (Keys, "Cubic convolution interpolation", 1981, for the bicubic h with a = -1/2.) The width first, then the height.
+// Weights are rounded to multiples of 2^-22, sums are of integers, and both passes round to 8 bits: so the result is the
+// same on every machine, and the same as that of Pillow, which the Python runtime uses.
 #pragma once
 
 #include <string>

@@ -124,7 +124,11 @@ def scaled(image: Image.Image, how: Preprocessing) -> Image.Image:
     height, width = how.size
     size = _scaled_size(image.size, (round(width / how.crop_fraction), round(height / how.crop_fraction)))
     _check_size(size, f"an image of {image.size[0]} x {image.size[1]}, scaled for this model,")
-    return image if size == image.size else image.resize(size, RESAMPLING[how.resize])
+    # Width, then height, each rounded to whole numbers: the order in which Pillow 13 takes them depends on the sizes,
+    # older versions always begin with the width, and pixels differ by up to 19 levels between the two.
+    for step in ((size[0], image.size[1]), size):
+        image = image if step == image.size else image.resize(step, RESAMPLING[how.resize])
+    return image
 
 
 def _scaled_size(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:

@@ -47,9 +47,12 @@ def integer(low: int) -> Check[int]:
 
 def number(value: Any, where: str) -> float:
     """A finite number."""
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise reject(value, where, "a finite number")
-    return float(value)
+    try:
+        if type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        pass
+    raise reject(value, where, "a finite number")
 
 
 def boolean(value: Any, where: str) -> bool:
