@@ -136,6 +136,7 @@ def test_the_other_commands_have_these_options(capsys: pytest.CaptureFixture[str
 
 def test_the_programs_in_the_image_run(image: Path, bundle: Path, digit_files: list[Path], tmp_path: Path) -> None:
     """As step 4 calls them, on a bundle for the engine that is here."""
+    pytest.importorskip("faiss", reason="search.py needs faiss-cpu")
     (tmp_path / "photos").mkdir()
     shutil.copy(digit_files[0], tmp_path / "photos/photo.jpg")
     paths = {"/opt/hamsa": image, "/data/orin": bundle, "/data": tmp_path}
