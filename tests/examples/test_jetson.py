@@ -1,0 +1,155 @@
+"""What can be checked of the Jetson example without a Jetson and without Docker: Dockerfile, commands, run.py."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hamsa_deploy.cli import doctor, export
+from hamsa_deploy.cli.jetpack import JETPACKS
+from hamsa_runtime.cli import build
+
+from .conftest import EXAMPLES
+
+ROOT = EXAMPLES.parent
+JETSON = EXAMPLES / "jetson"
+DOCKERFILE = (JETSON / "Dockerfile").read_text()
+README = (JETSON / "README.md").read_text()
+INSTRUCTIONS = {"ARG", "FROM", "ENV", "RUN", "COPY", "WORKDIR"}
+PINNED_IMAGE = re.compile(r"nvcr\.io/nvidia/[\w-]+:[\w.-]*\d[\w.-]*")
+
+
+def instructions(name: str) -> list[str]:
+    """What follows each `name`, lines joined."""
+    lines = [line for line in DOCKERFILE.splitlines() if not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    split = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
+    assert {word for word, _ in split} == INSTRUCTIONS
+    return [rest for word, rest in split if word == name]
+
+
+def copies() -> list[tuple[list[str], str]]:
+    """Sources and destination of each COPY."""
+    return [(words[:-1], words[-1]) for words in map(str.split, instructions("COPY"))]
+
+
+def commands(program: str) -> list[list[str]]:
+    """The arguments of each call of a program in the README, in blocks and in the text."""
+    found = re.findall(rf"(?:^|[ `/]){re.escape(program)}((?: [^\n`|]*)?)(?:$|`|\|)", README, re.MULTILINE)
+    return [shlex.split(words, comments=True) for words in found if words.strip()]
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the image, copied as Docker would copy them."""
+    root = tmp_path_factory.mktemp("image")
+    for sources, destination in copies():
+        target = root / destination.lstrip("/")
+        for source in sources:
+            path = ROOT / source
+            if path.is_dir():
+                shutil.copytree(path, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "build"))
+            else:
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target / path.name)
+    return root / "opt/hamsa"
+
+
+def test_every_copied_path_exists_and_reaches_docker() -> None:
+    ignored = (JETSON / "Dockerfile.dockerignore").read_text().splitlines()
+    sent = [line[1:] for line in ignored if line.startswith("!")]
+    assert "*" in ignored
+    for folder in sent:
+        assert (ROOT / folder).is_dir()
+    for sources, destination in copies():
+        assert destination.endswith("/") or (len(sources) == 1 and (ROOT / sources[0]).is_dir())
+        for source in sources:
+            assert (ROOT / source).exists(), source
+            assert any(source == folder or source.startswith(f"{folder}/") for folder in sent), source
+
+
+def test_the_base_and_all_packages_have_a_version() -> None:
+    arguments = dict(words.split("=", 1) for words in instructions("ARG"))
+    assert instructions("FROM") == ["${BASE}"]
+    assert PINNED_IMAGE.fullmatch(arguments["BASE"])
+    assert f"`{arguments['BASE']}`, the default" in README
+    assert "cuda-python==${CUDA_PYTHON}" in DOCKERFILE
+    pins = [line.split("#")[0].strip() for line in (JETSON / "requirements.txt").read_text().splitlines()]
+    tested = (ROOT / "constraints.txt").read_text().lower().splitlines()
+    for pin in filter(None, pins):
+        assert any(line.split(";")[0] == pin.lower() for line in tested), f"{pin} is not what the tests run with"
+
+
+def test_the_run_instructions_are_shell_and_pip_knows_their_options() -> None:
+    pip = subprocess.run([sys.executable, "-m", "pip", "install", "--help"], capture_output=True, text=True).stdout
+    for script in instructions("RUN"):
+        subprocess.run(["sh", "-n", "-c", script], check=True)
+        words = script.split()
+        if "pip" in words:
+            options = [word for word in words if word.startswith("--")]
+            assert options
+            for option in options:
+                assert f"{option} " in pip or f"{option}\n" in pip, option
+        for path in re.findall(r"/opt/hamsa/\S+", script):
+            assert any(path.startswith(destination) for _, destination in copies())
+
+
+def test_the_table_of_bases_says_what_hamsa_doctor_knows() -> None:
+    known = {each.name: f"TensorRT {each.tensorrt}, CUDA {each.cuda}, Python {each.python}" for each in JETPACKS}
+    rows = re.findall(r"^\| (7\S*|6\S*)((?:, [\d.]+)*) \(\w+\) \| `(\S+)`.*? \| (.*) \|$", README, re.MULTILINE)
+    assert len(rows) == 2
+    for first, others, base, content in rows:
+        assert PINNED_IMAGE.fullmatch(base)
+        for name in (first + others).replace(",", "").split():
+            assert known[name] == content
+
+
+def test_export_commands_would_be_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "export", tmp_path / "export")
+    shutil.copytree(ROOT / "hamsa_deploy/samples/photos", tmp_path / "photos", ignore=shutil.ignore_patterns("LICENSE"))
+    shutil.copy(ROOT / "hamsa_deploy/models/weights/hamsa_nano.safetensors", tmp_path / "mine.safetensors")
+    monkeypatch.chdir(tmp_path)
+    found = [words for words in commands("hamsa-export") if "--recipe" in words]
+    assert len(found) == 2
+    for words in found:
+        assert export.main([*words, "--dry-run", "--quiet"]) == 0, words
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "mine.safetensors", "photos"]
+
+
+def test_the_other_commands_have_these_options(capsys: pytest.CaptureFixture[str]) -> None:
+    builds = commands("hamsa-build")
+    assert builds == [["/data/orin"], ["--workspace", "256", "BUNDLE"], ["--rebuild", "BUNDLE"]]
+    for words in builds:
+        build._parser().options_from(words)
+    assert "~/doctor/bin/hamsa-doctor\n" in README
+    with pytest.raises(SystemExit, match="0"):
+        doctor.main(["--help"])
+    assert "hamsa-doctor" in capsys.readouterr().out
+
+
+def test_the_programs_in_the_image_run(image: Path, bundle: Path, digit_files: list[Path], tmp_path: Path) -> None:
+    """As step 4 calls them, on a bundle for the engine that is here."""
+    pytest.importorskip("faiss", reason="search.py needs faiss-cpu")
+    (tmp_path / "photos").mkdir()
+    shutil.copy(digit_files[0], tmp_path / "photos/photo.jpg")
+    paths = {"/opt/hamsa": image, "/data/orin": bundle, "/data": tmp_path}
+    environment = {**os.environ, "PYTHONPATH": str(image / "runtime")}
+    calls = re.findall(r"in_hamsa python3 (.*)", README)
+    printed = []
+    for call in calls:
+        for name, path in paths.items():
+            call = re.sub(rf"(?<!\S){name}(?=[/ ]|$)", str(path), call)
+        done = subprocess.run([sys.executable, *call.split()], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    run, index, query = printed
+    assert re.search(r"photo\.jpg: 7 \d+\.\d%, \d .*; p50 \d+\.\d\d ms, p99 \d+\.\d\d ms\n", run)
+    assert "1 embedded" in index
+    assert query == f"1.0000  {tmp_path / 'photos/photo.jpg'}\n"
