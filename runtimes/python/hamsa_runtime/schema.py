@@ -46,8 +46,12 @@ def integer(low: int) -> Check[int]:
 
 
 def number(value: Any, where: str) -> float:
-    """A finite number."""
-    if type(value) not in (int, float) or not math.isfinite(value):
+    """A finite number; of whole numbers, those that a float can hold."""
+    try:
+        finite = type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
         raise reject(value, where, "a finite number")
     return float(value)
 
