@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -9,13 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hamsa_deploy.bundle import staged_bundle
 from hamsa_runtime import open_bundle
-from hamsa_runtime.tensorrt.cache import PLAN, plans_folder
+from hamsa_runtime.tensorrt.cache import PLAN, Source, identity_of, key_of, plans_folder
+from hamsa_runtime.tensorrt.options import BuildOptions
+from tests.runtime.tiny_bundles import write_files
 
 from .conftest import ARRAYS, Did, bundle_at, snapshot
 
@@ -122,7 +126,7 @@ def test_row_24_full_disk(hamsa, workplace: Path, did: Did) -> None:
         pytest.skip("a small tmpfs needs root; tests/test_bundle.py injects the error at every write")
     try:
         old = bundle_at(place / "bundle")
-        (place / "ballast").write_bytes(bytes(84 * 1024))
+        fill(place / "ballast", leave=4096)
         before = snapshot(place)
         done = hamsa("export", *ARRAYS, "-o", old)
         assert done.code == 2, done.err
@@ -132,6 +136,51 @@ def test_row_24_full_disk(hamsa, workplace: Path, did: Did) -> None:
     finally:
         subprocess.run(["umount", place], check=True)
     did("an export to a tmpfs that is full: exit 2, names the place; the old bundle as it was, nothing left")
+
+
+def fill(path: Path, leave: int) -> None:
+    """Write until the disk is full, and give so many bytes back."""
+    with path.open("wb", buffering=0) as stream:
+        with contextlib.suppress(OSError):
+            while stream.write(bytes(1024)):
+                pass
+        stream.truncate(path.stat().st_size - leave)
+
+
+def test_row_21_another_machine(hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
+    theirs = {"missing": "", "module": "tensorrt_rtx", "version": "0.1", "system": "Linux riscv64", "gpu": None}
+    theirs |= {"compute_capability": None, "seconds": 1.0, "asked": {}, "achieved": None}
+    rtx = bundle_at(workplace / "rtx", "tensorrt-rtx", engine=theirs)
+    document = json.loads((rtx / "manifest.json").read_text())
+    (rtx / PLAN).write_bytes(b"of another machine")
+    write_files(rtx, document)
+    done = hamsa("build", rtx)
+    assert (done.code, "plan built in" in done.out) == (0, True), done
+    assert "the bundle's plan is of tensorrt_rtx 0.1, Linux riscv64, this is tensorrt_rtx " in done.err
+    did("a plan of tensorrt_rtx 0.1 on riscv64: both machines shown, built again from the bundle's ONNX file")
+
+
+def test_row_22_no_plan(hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
+    monkeypatch.setattr("hamsa_runtime.tensorrt.building.run_builder", lambda *_: None)
+    done = hamsa("build", bundle_at(workplace / "rtx", "tensorrt-rtx"))
+    assert (done.code, "could not build a plan" in done.err) == (5, True), done
+    assert not list(plans_folder().glob(f"*/{PLAN}"))
+    did("a builder that returns nothing: exit 5, nothing in the cache")
+
+
+def test_row_27_misses(did: Did) -> None:
+    options = BuildOptions()
+    changes = ({"opt_batch": 2}, {"max_batch": 9}, {"workspace_mib": 64}, {"optimization_level": 4}, {"refit": True})
+    source = Source(Path("model.onnx"), {"model.onnx": "0" * 64}, options)
+    older, newer = (type("T", (), {"__name__": "tensorrt", "__version__": each})() for each in ("10.3", "10.4"))
+    sources = [source, *(replace(source, options=replace(options, **change)) for change in changes)]
+    sources.append(replace(source, hashes={"model.onnx": "1" * 64}))
+    keys = [key_of(identity_of(older, each, None)) for each in sources]
+    keys.append(key_of(identity_of(newer, source, None)))
+    assert len(set(keys)) == len(keys)
+    did(f"plans: {len(changes)} options, the weights, TensorRT's version, each changed: {len(keys) - 1} misses")
 
 
 def started(program: str, *arguments: str) -> subprocess.Popen[str]:
