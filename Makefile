@@ -11,12 +11,16 @@ WORKERS ?= 2
 # Of the random programs of a night: SEED=20261121 make nightly repeats one.
 SEED ?= $(shell date +%Y%m%d)
 
+# Of fuzzing, for each target.
+SECONDS ?= 60
+FUZZED ?= manifest recipe safetensors checkpoint onnx image cache
+
 BIN := $(VENV)/bin
 # A stamp, so that the set-up is done once and again only when what it installs has changed.
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow nightly lint bench cpp test-cpp sanitize tidy clean
+.PHONY: help demo test slow nightly faults fuzz lint bench cpp test-cpp sanitize tidy clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
@@ -24,6 +28,8 @@ help:
 	@echo "make lint     lint and types only"
 	@echo "make slow     the tests that take minutes each: large models, built for TensorRT"
 	@echo "make nightly  2,000 new random programs, compared with PyTorch"
+	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
+	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of seven targets"
 	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
 	@echo "make cpp      build the C++ runtime in build/cpp/dev; make test-cpp runs its tests"
 	@echo "make sanitize the C++ tests with address, undefined behaviour and thread sanitizers; make tidy: clang-tidy"
@@ -40,6 +46,13 @@ slow: $(INSTALLED)
 
 nightly: $(INSTALLED)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/spectral/test_random_programs.py --hypothesis-seed=$(SEED)
+
+faults: $(INSTALLED)
+	$(BIN)/python -m pytest tests/faults -q -m "slow or not slow"
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[fuzz]"
+	for target in $(FUZZED); do $(BIN)/python tests/fuzz/run.py $$target --seconds $(SECONDS) || exit 1; done
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -21,7 +22,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from hamsa_runtime.manifest import MANIFEST, manifest_from_json
 # linux/fs.h: swaps two paths in one step, so that there is no moment without a bundle
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
+
+# Whoever meets one of these while files are staged (an exporter, a converter) does not know whose disk it is.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 @contextlib.contextmanager
@@ -53,7 +57,8 @@ def staged_bundle(folder: str | Path) -> Iterator[Stage]:
         with _reported(destination):
             stage.folder.mkdir()
         try:
-            yield stage
+            with _reported(destination, only=DISK_ERRORS):
+                yield stage
         finally:
             shutil.rmtree(stage.folder, ignore_errors=True)
 
@@ -85,6 +90,17 @@ class Stage:
             checked = manifest_from_json(data)
             (self.folder / MANIFEST).write_bytes(data)
         return Bundle(self.folder, checked)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[Path]:
+        """A folder for what the bundle will not hold. After a kill it is swept like the staging folder."""
+        folder = _sibling(self.destination, "tmp")
+        with _reported(self.destination):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self) -> Bundle:
         """Makes the staged files the bundle at the destination, durably and in one step.
@@ -240,11 +256,13 @@ def _fsync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _reported(destination: Path) -> Iterator[None]:
-    """Turns the system's refusal to write into an error that names the destination."""
+def _reported(destination: Path, only: Collection[int] = ()) -> Iterator[None]:
+    """Turns the system's refusal to write (of all reasons, or `only` some) into an error that names the destination."""
     try:
         yield
     except OSError as error:
+        if only and error.errno not in only:
+            raise
         raise InputError(
             f"{destination}: cannot be written ({error.strerror})",
             expected="a place with enough room that may be written to",

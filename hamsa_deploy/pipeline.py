@@ -16,7 +16,6 @@ pack                  manifest, hashes, one rename                  bundle
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -125,8 +124,8 @@ def export(
         tune, calibration, calibration_method, passes, max_drop, classes, builder, require_plan, fft,
     )  # fmt: skip
     check_request(request)
-    with staged_bundle(output) as stage, tempfile.TemporaryDirectory() as aside:
-        twin = Path(aside) if "speed" in stages_of(to, precision) else None
+    with staged_bundle(output) as stage, stage.aside() as aside:
+        twin = aside if "speed" in stages_of(to, precision) else None
         with progress("real form"):
             form = form_of_request(request)
             check_labels(request, form)

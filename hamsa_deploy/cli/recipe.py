@@ -150,6 +150,22 @@ def _unknown_key(path: Path, key: str, keys: dict[str, list[argparse.Action]]) -
 
 
 def _table_in(path: Path) -> dict[str, Any]:
+    table = _parsed(path)
+    _check_numbers(path, table)
+    return table
+
+
+def _check_numbers(path: Path, table: dict[str, Any]) -> None:
+    """The parser takes hexadecimal numbers of any length; Python cannot even print some of those."""
+    pending: list[Any] = [table]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise InputError(f"{path}: not a recipe: a whole number of {value.bit_length()} bits", expected="64 bits")
+        pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

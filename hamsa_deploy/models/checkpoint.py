@@ -92,12 +92,12 @@ def _check_is_weights(path: Path) -> None:
 
 def _is_exported_program(path: Path) -> bool:
     """True for an archive of torch.export.save, past and present, and for TorchScript: all carry programs."""
-    if not zipfile.is_zipfile(path):
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
         return False  # damaged: torch.load refuses it and says so
     members = [name.rpartition("/")[2] for name in names]
     in_code_folder = any("/code/" in f"/{name}" for name in names)

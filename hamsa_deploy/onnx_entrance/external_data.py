@@ -76,6 +76,9 @@ def _sparse(tensors: Iterable[onnx.SparseTensorProto]) -> list[onnx.TensorProto]
 def _checked_extent(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int]:
     """The tensor's file and size in bytes, after location, offset and length have been found good."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
+    # Protobuf hands text that is no UTF-8 over as bytes.
+    if not all(isinstance(text, str) for entry in entries.items() for text in entry):
+        raise _bad(path, tensor, "describes its external data by text that is no UTF-8", ", ".join(KEYS))
     if len(entries) != len(tensor.external_data) or not set(entries) <= set(KEYS):
         keys = ", ".join(entry.key for entry in tensor.external_data)
         raise _bad(path, tensor, f"describes its external data by {keys}", f"{', '.join(KEYS)}, each once at most")

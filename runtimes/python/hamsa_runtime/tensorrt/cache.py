@@ -171,7 +171,7 @@ def _read(place: Path, identity: Mapping[str, Any]) -> Cached | None:
         if entry["identity"] == identity and entry["sha256"] == hashlib.sha256(plan).hexdigest():
             return Cached(plan, place / PLAN, entry, built=False)
         problem = "its hash is wrong"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         problem = str(error)
     logger.warning("the plan in %s is damaged (%s): discarded, and built again", place, problem)
     shutil.rmtree(place, ignore_errors=True)

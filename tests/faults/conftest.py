@@ -1,0 +1,157 @@
+"""The table of README.md, printed with what each row's test did; commands as users call them; small bundles."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from hamsa_deploy.cli import export, parity
+from hamsa_runtime.cli import build
+from tests.cli.conftest import USER_CODE
+from tests.runtime.tiny_bundles import image_model, manifest_for, save_model, write_files
+
+README = Path(__file__).with_name("README.md")
+COMMANDS = {"export": export.main, "parity": parity.main, "build": build.main}
+MODULE = "models_with_faults"
+# A second or less each to export.
+ARRAYS = ("--model", f"{MODULE}:Sharpening", "--input-shape", "2x12,2x3", "--to", "onnx")
+IMAGES = ("--model", f"{MODULE}:Classifier", "--input", "uint8", "--input-shape", "1x3x8x8", "--to", "onnx")
+LOUD = """
+class Loud(nn.Module):
+    def forward(self, x):
+        return (torch.fft.rfft(x * 1000, dim=1).abs() + 1).log()
+"""
+
+Did = Callable[[str], None]
+
+
+def rows() -> dict[int, str]:
+    """Every fault of the README by its number."""
+    found = re.findall(r"^\| (\d+) \| (.+?) \|", README.read_text(encoding="utf-8"), re.MULTILINE)
+    return {int(number): fault for number, fault in found}
+
+
+@pytest.fixture
+def did(request: pytest.FixtureRequest) -> Did:
+    """Takes one sentence on what the test has really done, for the table."""
+    return lambda sentence: request.node.user_properties.append(("did", sentence))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table, where only these tests were run: among all others it would be in the way."""
+    outcomes: dict[int, list[tuple[str, str]]] = {}
+    for outcome in ("passed", "failed", "skipped", "error"):
+        for report in terminalreporter.getreports(outcome):
+            found = re.search(r"test_row_(\d+)_", report.nodeid)
+            if found and (report.when == "call" or outcome != "passed"):
+                said = "; ".join(text for name, text in report.user_properties if name == "did")
+                reason = str(report.longrepr[2]) if outcome == "skipped" and isinstance(report.longrepr, tuple) else ""
+                outcomes.setdefault(int(found[1]), []).append((outcome, said or reason))
+    if outcomes:
+        terminalreporter.write_line("")
+        _print_table(outcomes)
+
+
+def _print_table(outcomes: dict[int, list[tuple[str, str]]]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="cyan")
+    table.add_column("#", justify="right")
+    table.add_column("fault", max_width=30)
+    table.add_column("what the test did")
+    table.add_column("", no_wrap=True)
+    for number, fault in rows().items():
+        results = outcomes.get(number, [("not run", "")])
+        worst = next((o for o in ("failed", "error", "skipped") if o in {each for each, _ in results}), results[0][0])
+        style = {"passed": "green", "skipped": "yellow"}.get(worst, "red")
+        table.add_row(str(number), fault, "\n".join(said for _, said in results if said), f"[{style}]{worst}[/]")
+    console = Console(highlight=False)
+    console.print(table)
+    passed = sum({outcome for outcome, _ in results} == {"passed"} for results in outcomes.values())
+    console.print(f"{passed} of {len(rows())} rows passed")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the user's models in it and nothing else."""
+    (tmp_path / f"{MODULE}.py").write_text(USER_CODE + LOUD)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, MODULE, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def hamsa(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """`hamsa("export", ...)` calls the command in the workplace."""
+
+    def call(command: str, *arguments: str | Path) -> Finished:
+        capsys.readouterr()
+        code = COMMANDS[command]([str(each) for each in arguments])
+        return Finished(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def refused(hamsa: Callable[..., Finished], workplace: Path) -> Callable[..., str]:
+    """Calls a command that must refuse: with this exit code, all of these words, a way out, and no file changed."""
+
+    def check(command: str, *arguments: str | Path, code: int = 2, says: tuple[str, ...] = ()) -> str:
+        before = snapshot(workplace)
+        done = hamsa(command, *arguments)
+        assert done.code == code, done.err
+        for words in says:
+            assert words in done.err, done.err
+        assert re.search(r"expected: |try: |likely cause: ", done.err), done.err
+        assert snapshot(workplace) == before
+        return done.err
+
+    return check
+
+
+@pytest.fixture
+def older(workplace: Path) -> Path:
+    """A bundle that is there already, and must stay as it is."""
+    return bundle_at(workplace / "older")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A small bundle of images for ONNX Runtime."""
+    return bundle_at(tmp_path / "bundle")
+
+
+def bundle_at(folder: Path, target: str = "onnx", **changes: object) -> Path:
+    """A bundle of the image model of tests/runtime, which takes uint8 (N, 8, 12, 3)."""
+    save_model(image_model("graph", "batch"), folder, target)
+    return write_files(folder, manifest_for(target=target, **changes))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file and folder below a folder, hidden ones too."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else b"<folder>"
+        for path in sorted(folder.rglob("*"))
+        if "__pycache__" not in path.parts
+    }
+
+
+PIXELS = np.random.default_rng(3).integers(0, 256, (5, 8, 12, 3), dtype=np.uint8)

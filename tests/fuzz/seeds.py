@@ -1,0 +1,88 @@
+"""The good inputs from which fuzzing starts: python tests/fuzz/seeds.py writes them to tests/fuzz/corpus/."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from safetensors.torch import save
+
+CORPUS = Path(__file__).parent / "corpus"
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+
+from targets import IDENTITY, PLAN, tiny_model  # noqa: E402
+
+from tests.runtime.tiny_bundles import manifest_for  # noqa: E402
+
+
+def seeds() -> dict[str, bytes]:
+    """'target/name' -> bytes."""
+    parity = {"reference": "torch", "images": 1, "metrics": {"cosine": 1.0}, "thresholds": {}, "passed": True}
+    files = {"model.onnx": {"sha256": "0" * 64, "bytes": 1}}
+    state = tiny_model().state_dict()
+    entry = {"identity": IDENTITY, "sha256": hashlib.sha256(PLAN).hexdigest(), "bytes": 6, "seconds": 1.0}
+    return {
+        "manifest/image": json.dumps(manifest_for(files=files)).encode(),
+        "manifest/arrays": json.dumps(manifest_for(preprocessing=None, labels=None, parity=parity)).encode(),
+        "recipe/int8": b'to = "openvino"\nprecision = "int8"\nmax-drop = 0.5\nwithout = ["smooth"]\nbatch = 1\n',
+        "recipe/rtx": b'to = "tensorrt-rtx"\nbatch-profile = [1, 1, 8]\nset = ["image_size=64"]\nrequire-plan = true\n',
+        "safetensors/good": save({name: value.contiguous() for name, value in state.items()}),
+        "checkpoint/zip": _torch_file(dict(state), zipped=True),
+        "checkpoint/old": _torch_file({"model": dict(state)}, zipped=False),
+        "onnx/dft": _onnx_file(external=False),
+        "onnx/external": _onnx_file(external=True),
+        **{f"image/{name.lower()}": _image_file(name) for name in ("JPEG", "PNG", "BMP", "WEBP")},
+        "cache/good": json.dumps(entry).encode(),
+    }
+
+
+def _torch_file(content: object, *, zipped: bool) -> bytes:
+    stream = io.BytesIO()
+    torch.save(content, stream, _use_new_zipfile_serialization=zipped)
+    return stream.getvalue()
+
+
+def _onnx_file(*, external: bool) -> bytes:
+    """y = DFT(x) + weight."""
+    weight = numpy_helper.from_array(np.arange(4, dtype=np.float32).reshape(4, 1), "weight")
+    if external:
+        weight.ClearField("raw_data")
+        weight.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": "weights.bin", "offset": "0", "length": "16"}.items():
+            weight.external_data.add(key=key, value=value)
+    nodes = [helper.make_node("DFT", ["x"], ["f"], onesided=0), helper.make_node("Add", ["f", "weight"], ["y"])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4, 1 + i]) for i, name in enumerate("xy")]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    data: bytes = model.SerializeToString()
+    onnx.load_model_from_string(data)
+    return data
+
+
+def _image_file(name: str) -> bytes:
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation
+    options = {} if name == "BMP" else {"exif": exif}
+    Image.fromarray(pixels).save(stream, name, **options)
+    return stream.getvalue()
+
+
+def main() -> None:
+    for name, data in seeds().items():
+        path = CORPUS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
