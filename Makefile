@@ -1,6 +1,7 @@
 # make demo   set up a virtual environment, export the bundled model, and show the comparison with PyTorch
 # make test   everything that has to pass before a commit
 # make slow   the tests that take minutes each
+# make cpp    the C++ runtime; README, "In C++", names the packages that it needs
 #
 # On Linux without a GPU, PIP_EXTRA_INDEX_URL can name PyTorch's CPU wheels: they are 3 GB smaller.
 
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow nightly lint bench clean
+.PHONY: help demo test slow nightly lint bench cpp test-cpp sanitize tidy clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
@@ -24,6 +25,8 @@ help:
 	@echo "make slow     the tests that take minutes each: large models, built for TensorRT"
 	@echo "make nightly  2,000 new random programs, compared with PyTorch"
 	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
+	@echo "make cpp      build the C++ runtime in build/cpp/dev; make test-cpp runs its tests"
+	@echo "make sanitize the C++ tests with address, undefined behaviour and thread sanitizers; make tidy: clang-tidy"
 	@echo "make clean    remove outputs and caches (not $(VENV))"
 
 demo: $(INSTALLED)
@@ -48,6 +51,25 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/profile_operators.py
 	$(BIN)/python benchmarks/plan_accuracy.py --step 13
+
+# CMake finds OpenVINO in the pip package of the virtual environment.
+CPP := cd runtimes/cpp && cmake
+CPP_OPTIONS = -DOpenVINO_DIR="$$($(abspath $(BIN))/python -c 'import hamsa_runtime.backends.openvino; from openvino.utils import get_cmake_path; print(get_cmake_path())')"
+
+cpp: $(INSTALLED)
+	$(CPP) --preset dev $(CPP_OPTIONS)
+	$(CPP) --build --preset dev
+
+test-cpp: cpp
+	cd runtimes/cpp && ctest --preset dev
+
+sanitize: $(INSTALLED)
+	for preset in asan tsan; do \
+	  (cd runtimes/cpp && cmake --preset $$preset $(CPP_OPTIONS) && cmake --build --preset $$preset && ctest --preset $$preset) || exit 1; \
+	done
+
+tidy: cpp
+	cd runtimes/cpp && clang-tidy -p ../../build/cpp/dev --quiet src/*.cpp src/backends/*.cpp tools/*.cpp
 
 clean:
 	rm -rf out build dist *.egg-info runtimes/python/build runtimes/python/*.egg-info

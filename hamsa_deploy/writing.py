@@ -67,8 +67,6 @@ def _write_typed(request: Request, form: RealForm, model: ir.Model, folder: Path
         with progress("float16"):
             islands = float16_from_float32(model, ranges_of(model, _range_feeds(request, form)))
             onnx_target.save(model, folder / onnx_target.FILE)
-    if request.to in tensorrt_target.TARGETS:
-        tensorrt_target.save(model, folder / onnx_target.FILE)
     return Written(islands)
 
 

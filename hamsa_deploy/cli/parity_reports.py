@@ -25,7 +25,7 @@ def write_result(reports: Reports, request: ParityRequest, report: ParityReport,
         limits_given=request.thresholds is not None,
         layers=layers,
     )
-    maps = precision_maps(request.bundle, {} if layers is None else layers.modules)
+    maps = precision_maps(request.bundle)
     run_by = engine_text(report, request.manifest.target)
     reports.write(PARITY, {**section, **_facts(request), "run_by": run_by, "precision_maps": maps})
 

@@ -51,7 +51,7 @@ class Calibrated:
         if target in tensorrt_target.TARGETS:
             ranges = self.measurements.ranges(self.quantisation.model, RANGE_IMAGES)
             model, islands = self.quantisation.onnx_for_tensorrt(ranges, kept)
-            tensorrt_target.save(model, path)
+            onnx_target.save(model, path)
             return islands
         if target == "onnx":
             onnx_target.save(self.quantisation.onnx(kept), path)

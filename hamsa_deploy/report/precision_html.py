@@ -30,12 +30,14 @@ def precision_part(document: Document) -> Markup:
     maps = found.get("precision_maps") or []
     manifest = {} if document["bundle"] is None else document["bundle"]["manifest"]
     parts = [_map(each) for each in maps]
-    about = [tag("p", ABOUT, class_="quiet")] if maps else [_missing()]
+    about = [tag("p", ABOUT, class_="quiet")] if maps else [_missing(PARITY in document["sections"])]
     return tag("section", tag("h2", TITLE), *about, *parts, *_manifest_parts(manifest))
 
 
-def _missing() -> Markup:
-    command = tag("code", "hamsa-parity BUNDLE --layers --report FILE.html")
+def _missing(compared: bool) -> Markup:
+    if compared:
+        return tag("p", "Neither the file nor the engine tells which layer an operator is of.", class_="empty")
+    command = tag("code", "hamsa-parity BUNDLE --report FILE.html")
     return tag(
         "p", "Not in this report yet: which layer computes in which type. ", command, " adds it.", class_="empty"
     )

@@ -7,7 +7,7 @@ is the engine's word; what another one will do on the device is nearer to what t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import onnx_ir as ir
 
 from hamsa_deploy.parity.comparison import stand_in
 from hamsa_deploy.parity.layers.matching import module_of
-from hamsa_deploy.precision.executed import CONVERSIONS, ONE_NAME, PRODUCTS, nodes_of
+from hamsa_deploy.precision.executed import CONVERSIONS, ONE_NAME, PRODUCTS
 from hamsa_deploy.targets.onnx import FILE
 from hamsa_runtime import Engine
-from hamsa_runtime.backends import Operator
+from hamsa_runtime.backends import Operator, module_of_node
 from hamsa_runtime.manifest import read_manifest
 
 FILE_TYPES = {
@@ -29,22 +29,15 @@ BY_FILE, BY_ENGINE = "as the file asks for it", "as the engine ran it on this ma
 Layers = dict[str, dict[str, Counter[str]]]
 
 
-def precision_maps(bundle: Path, modules: Mapping[str, str]) -> list[dict[str, Any]]:
-    """One map for what the file asks for, if that is ONNX, and one for the engine; one only, where they agree.
+def precision_maps(bundle: Path) -> list[dict[str, Any]]:
+    """One map for what the file asks for, if that is ONNX, and one for the engine.
 
-    Args:
-        bundle: the folder.
-        modules: node -> path in the user's model, for a bundle whose file does not tell; empty if nobody knows.
+    None for the latter, if its operators do not say which module they are of: an older bundle, or somebody's ONNX file.
     """
-    graph = ir.load(bundle / FILE).graph if (bundle / FILE).is_file() else None
-    known = modules if graph is None else {str(node.name): module_of(node) for node in graph}
-    if not known:
-        return []
+    asked = layers_of_file(ir.load(bundle / FILE).graph) if (bundle / FILE).is_file() else {}
     with Engine(bundle, backend=stand_in(read_manifest(bundle / "manifest.json"))) as engine:
-        maps = {BY_ENGINE: layers_of_engine(engine.operators(), known)}
-    if graph is not None:
-        asked = layers_of_file(graph)
-        maps = {BY_FILE: asked, **maps}
+        run = layers_of_engine(engine.operators(), asked)
+    maps = {title: layers for title, layers in ((BY_FILE, asked), (BY_ENGINE, run)) if set(layers) - {""}}
     return [
         {"title": title, "layers": [{"module": path, **each} for path, each in m.items()]} for title, m in maps.items()
     ]
@@ -61,18 +54,22 @@ def layers_of_file(graph: ir.Graph) -> Layers:
     return layers
 
 
-def layers_of_engine(operators: Iterable[Operator], modules: Mapping[str, str]) -> Layers:
+def layers_of_engine(operators: Iterable[Operator], modules: Iterable[str]) -> Layers:
     """The same for what an engine runs. An operator that does the work of several layers counts for each of them.
 
-    A layer whose nodes the engine has renamed or left out has no counts.
+    Args:
+        operators: of an engine.
+        modules: those of the file, in its order, if it tells: of these one whose nodes the engine has renamed or left
+            out has no counts, and others are not its modules.
     """
-    layers: Layers = {path: {"products": Counter(), "others": Counter()} for path in dict.fromkeys(modules.values())}
+    layers: Layers = {path: {"products": Counter(), "others": Counter()} for path in modules}
+    known = set(layers)
     for each in operators:
         if each.kind in CONVERSIONS:
             continue
-        nodes = {node for name in each.names for node in nodes_of(name) if node in modules}
-        for path in {modules[node] for node in nodes}:
-            _count(layers, path, each.kind, ONE_NAME.get(each.precision, each.precision))
+        for path in dict.fromkeys(map(module_of_node, each.names)):
+            if path is not None and (path in known or not known):
+                _count(layers, path, each.kind, ONE_NAME.get(each.precision, each.precision))
     return layers
 
 

@@ -2,7 +2,8 @@
 
 Opset 20: the newest that TensorRT 10.3 reads. LayerNormalization (17) and Gelu (20) are one operator each; a decomposed
 GELU costs HAMSA-S 9 % on ONNX Runtime. Every node keeps where it comes from in its metadata: `module`, the path in the
-user's model, and `source`, file and line.
+user's model, and `source`, file and line. Its name is `module/name`, because names are all that engines repeat: in
+their errors, in OpenVINO's IR, in TensorRT's plans, to profilers (`hamsa_runtime.backends.module_of_node` reads them).
 """
 
 from __future__ import annotations
@@ -62,10 +63,23 @@ def onnx_from_program(
 
 
 def save(model: ir.Model, path: Path) -> None:
-    """Write a model, with external data only where one file cannot hold it."""
+    """Write a model, with external data only where one file cannot hold it; new nodes get their modules' names."""
+    for node in model.graph:
+        _name_by_module(node)
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     external = f"{path.name}.data" if size > EXTERNAL_DATA_BYTES else None
     ir.save(model, path, external_data=external)
+
+
+def _name_by_module(node: ir.Node) -> None:
+    """`module/name`, and so the values that it computes, which ONNX Runtime names convolutions after."""
+    module = node.metadata_props.get("module")
+    if module is None or str(node.name).startswith(f"{module}/"):
+        return
+    node.name = f"{module}/{node.name}"
+    for value in node.outputs:
+        if value.name and not value.is_graph_output():
+            value.name = f"{module}/{value.name}"
 
 
 def _name_batch(model: ir.Model) -> None:
@@ -90,8 +104,7 @@ def _keep_provenance(node: ir.Node) -> None:
     scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
     frame = innermost_frame(node.metadata_props.get("pkg.torch.onnx.stack_trace", ""))
     node.metadata_props.clear()
-    if len(scopes) > 1:
-        node.metadata_props["module"] = scopes[-2]
+    node.metadata_props["module"] = scopes[-2] if len(scopes) > 1 else ""
     if frame is not None:
         node.metadata_props["source"] = f"{_importable(frame[0])}:{frame[1]}"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
@@ -41,6 +42,7 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
         model = openvino.Core().read_model(onnx_file)  # convert_model would send a usage report
         if precision == "bf16":
             _type_as_bfloat16(model)
+        name_outputs(model, onnx_file)
         openvino.save_model(model, folder / FILES[0], compress_to_fp16=False)
     except Exception as error:
         raise BuildError(
@@ -48,6 +50,14 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
             cause="an ONNX operator or type that this version does not read",
             fix="export with --to onnx, or try another OpenVINO version",
         ) from error
+
+
+def name_outputs(model: Any, onnx_file: Path) -> None:
+    """Give the operators that compute outputs their names in the ONNX file: OpenVINO calls them as the outputs."""
+    for value in ir.load(onnx_file).graph.outputs:
+        producer = value.producer()
+        if producer is not None:
+            model.output(value.name).get_node().input_value(0).get_node().set_friendly_name(str(producer.name))
 
 
 PRODUCTS = {"MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData"}

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hamsa_deploy.precision.sites import Site
-from hamsa_deploy.targets.openvino import FILES
+from hamsa_deploy.targets.openvino import FILES, name_outputs
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
 
@@ -63,6 +63,7 @@ def int8_ir_from_onnx(
             )
         _set_ranges(quantised, thresholds)
         quantised.set_rt_info("all but the int8 layers", ["nncf", "quantization", "ignored_scope"])  # it is 60 kB long
+        name_outputs(quantised, onnx_file)
         openvino.save_model(quantised, folder / FILES[0], compress_to_fp16=False)
     except Exception as error:
         raise BuildError(

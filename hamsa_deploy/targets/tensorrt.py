@@ -9,9 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import onnx_ir as ir
-
-from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import MissingError
 from hamsa_runtime.tensorrt.cache import PLAN, Source, cached_plan
@@ -21,19 +18,6 @@ from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.tensorrt.plans import ONNX
 
 TARGETS = tuple(MODULES)
-
-
-def save(model: ir.Model, path: Path) -> None:
-    """Write a typed model, with each node called `module/node` by the module's path in the user's model.
-
-    TensorRT repeats these names in its errors, in the plan's layers and to profilers, and nothing else of where they
-    come from.
-    """
-    for node in model.graph:
-        module = node.metadata_props.get("module")
-        if module and not str(node.name).startswith(f"{module}/"):
-            node.name = f"{module}/{node.name}"
-    onnx_target.save(model, path)
 
 
 def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, Any]:

@@ -45,18 +45,25 @@ def test_what_the_file_asks_for() -> None:
 
 
 def test_what_an_engine_runs() -> None:
-    modules = {"product": "body.0.in", "relu": "body.0.act", "half": "head", "renamed": "tail"}
     operators = [
-        Operator("FullyConnected", "u8", ("product/fused", "relu")),
-        Operator("MatMul", "f32", ("half",)),
-        Operator("Convert", "f16", ("half",)),
-        Operator("Reorder", "f32", ("",)),
+        Operator("FullyConnected", "u8", ("body.0.in/product/fused", "body.0.act/relu")),
+        Operator("MatMul", "f32", ("head/half",)),
+        Operator("Convert", "f16", ("head/half",)),
+        Operator("Reorder", "f32", ("", "inserted/by the engine")),
     ]
-    assert layers_of_engine(operators, modules) == {
+    assert layers_of_engine(operators, ["body.0.in", "body.0.act", "head", "tail"]) == {
         "body.0.in": {"products": {"i8": 1}, "others": {}},
         "body.0.act": {"products": {"i8": 1}, "others": {}},
         "head": {"products": {"f32": 1}, "others": {}},
         "tail": {"products": {}, "others": {}},
+    }
+
+
+def test_without_a_file_that_tells_the_engines_names_do() -> None:
+    operators = [Operator("MatMul", "f32", ("head/half",)), Operator("Add", "f32", ("/add",))]
+    assert layers_of_engine(operators, []) == {
+        "head": {"products": {"f32": 1}, "others": {}},
+        "": {"products": {}, "others": {"f32": 1}},
     }
 
 

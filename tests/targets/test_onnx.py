@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
 
 from hamsa_deploy.models import load_model
 from hamsa_deploy.spectral import to_real
-from hamsa_deploy.targets.onnx import OPSET, onnx_from_program
+from hamsa_deploy.targets.onnx import OPSET, onnx_from_program, save
+from hamsa_runtime.backends import module_of_node
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,22 @@ def test_nodes_keep_module_and_source_and_no_path_of_this_machine(exported):
         assert metadata["module"].endswith("hss.sass")
         assert metadata["source"].split(":")[0].endswith("sass.py")
     assert str(Path(__file__).parents[2]).encode() not in exported[1].read_bytes()
+
+
+def test_nodes_are_named_by_the_users_modules(exported, tmp_path):
+    model = ir.load(exported[1])
+    entering = model.graph.node(0).outputs
+    model.graph.append(ir.node("Identity", entering, metadata_props={"module": "stem"}, name="new"))
+    save(model, tmp_path / "model.onnx")  # again: only what is new gets a name
+    nodes = onnx.load(tmp_path / "model.onnx").graph.node
+    names = [node.name for node in nodes]
+    assert len(set(names)) == len(names)
+    assert names[:-1] == [node.name for node in onnx.load(exported[1]).graph.node]
+    assert names[-1] == "stem/new"
+    for node in nodes:
+        (module,) = (entry.value for entry in node.metadata_props if entry.key == "module")
+        assert module_of_node(node.name) == module
+    assert sum(name.startswith("/") for name in names) < 0.1 * len(names)  # of the model itself
 
 
 def test_onnxruntime_computes_what_pytorch_computes(exported):

@@ -22,6 +22,7 @@ from hamsa_deploy.precision.int8_float16 import int8_float16_from_float32
 from hamsa_deploy.precision.ranges import ranges_of
 from hamsa_deploy.precision.sites import sites_of
 from hamsa_deploy.request import Request, check_request
+from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_deploy.targets import tensorrt as tensorrt_target
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
@@ -96,7 +97,7 @@ LIMITS = {"fp32": 1e-6, "fp16": 2e-2, "int8": 0.3}
 def test_every_model_is_read_and_built_in_every_precision(each: Exported, precision: str, tmp_path: Path) -> None:
     model = each.typed(precision)
     path = tmp_path / "model.onnx"
-    tensorrt_target.save(model, path)
+    onnx_target.save(model, path)
     assert {node.op_type for node in model.graph} <= SUPPORTED
     assert {node.domain for node in model.graph} <= {"", "ai.onnx"}
     assert {each.version for each in onnx.load(path).opset_import} == {20}
@@ -119,25 +120,10 @@ def _types_fit(built: Built, precision: str) -> bool:
     return mostly and all((counts.get("i8", 0) > 10) == (precision == "int8") for counts in (asked, layers))
 
 
-def test_nodes_are_named_by_the_users_modules(tmp_path: Path) -> None:
-    model = exported("hamsa_nano", 1, tmp_path).model
-    for _ in range(2):  # saving again changes nothing
-        tensorrt_target.save(model, tmp_path / "named.onnx")
-    nodes = onnx.load(tmp_path / "named.onnx").graph.node
-    names = [node.name for node in nodes]
-    assert len(set(names)) == len(names)
-    of_a_module = [node for node in nodes if any(p.key == "module" and p.value for p in node.metadata_props)]
-    assert len(of_a_module) > 0.9 * len(nodes)
-    for node in of_a_module:
-        (module,) = (p.value for p in node.metadata_props if p.key == "module")
-        assert node.name.startswith(f"{module}/")
-        assert node.name.count(f"{module}/") == 1
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle")
-    tensorrt_target.save(exported("hamsa_nano", 1, path).model, path / "model.onnx")
+    onnx_target.save(exported("hamsa_nano", 1, path).model, path / "model.onnx")
     return path
 
 

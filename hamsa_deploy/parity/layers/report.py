@@ -15,7 +15,6 @@ from hamsa_deploy.parity.layers.distance import relative_error
 from hamsa_deploy.parity.layers.divergence import Localisation
 from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.graph_values import GraphValues, Values
-from hamsa_deploy.parity.layers.matching import module_of
 from hamsa_deploy.parity.layers.openvino_values import OpenVinoValues
 from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
 from hamsa_deploy.targets.onnx import FILE
@@ -66,7 +65,6 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
         not_comparable=comparison.matching.not_comparable,
         divergence=_divergence(model, comparison, rows, engine_rows, manifest),
         notes=(how, ENGINE_NOTE),
-        modules={str(node.name): module_of(node) for node in graph.graph},
     )
 
 

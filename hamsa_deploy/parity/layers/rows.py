@@ -85,7 +85,6 @@ class LayerReport:
         not_comparable: tensors of the model that the graph does not hold, each with its reason.
         divergence: the first layer outside its band; None if there is none.
         notes: what was run, and what could not be.
-        modules: node of the graph -> path in the user's model. Not part of the document.
     """
 
     reference: str
@@ -95,7 +94,6 @@ class LayerReport:
     not_comparable: Mapping[str, str]
     divergence: Divergence | None
     notes: tuple[str, ...] = field(default=())
-    modules: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def passed(self) -> bool:
@@ -106,7 +104,6 @@ class LayerReport:
         rows = [{**dataclasses.asdict(row), "outside": row.outside} for row in self.rows]
         divergence = None if self.divergence is None else dataclasses.asdict(self.divergence)
         document = {**dataclasses.asdict(self), "rows": rows, "divergence": divergence, "passed": self.passed}
-        del document["modules"]
         finite: dict[str, Any] = _finite(document)
         return finite
 

@@ -19,7 +19,6 @@ from hamsa_runtime.batches import chunks, together, zeros
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError, unknown_name
 from hamsa_runtime.manifest import Manifest
-from hamsa_runtime.onnx_modules import modules_of
 from hamsa_runtime.preprocess import Images, inputs_from_images
 from hamsa_runtime.profiling import Profile, operator_times, stages_and_inputs
 from hamsa_runtime.signature import Key
@@ -175,13 +174,12 @@ class Engine:
         with self._lock:
             timed = self._opened().times(chunk, runs)
             self._verified.check_unchanged()
-        file = self.folder / "model.onnx"
         return Profile(
             engine=self.describe(),
             images=len(next(iter(inputs.values()))),
             runs=runs,
             stages=stages,
-            operators=operator_times(timed, modules_of(file) if file.is_file() else {}),
+            operators=operator_times(timed),
         )
 
     def on_device(self, images: Images) -> dict[str, DeviceArray]:

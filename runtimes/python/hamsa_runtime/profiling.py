@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hamsa_runtime.backends import Timed
+from hamsa_runtime.backends import Timed, module_of_node
 from hamsa_runtime.batches import Arrays, zeros
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import Images, decoded, inputs_from_images
@@ -97,14 +97,9 @@ def stages_and_inputs(
     return {name: statistics.median(row[name] for row in rows[1:]) for name in rows[0]}, inputs
 
 
-def operator_times(timed: Iterable[Timed], modules: Mapping[str, str]) -> list[OperatorTime]:
-    """The operators with the modules that they belong to, slowest first.
-
-    Args:
-        timed: by the engine.
-        modules: by name of a node or a value of the ONNX file.
-    """
-    rows = [OperatorTime(*each.operator, _module_of(each.operator.names, modules), each.milliseconds) for each in timed]
+def operator_times(timed: Iterable[Timed]) -> list[OperatorTime]:
+    """The operators with the modules that they belong to, slowest first."""
+    rows = [OperatorTime(*each.operator, _module_of(each.operator.names), each.milliseconds) for each in timed]
     return sorted(rows, key=lambda row: -row.milliseconds)
 
 
@@ -121,15 +116,9 @@ def _timed(times: dict[str, float], name: str, work: Callable[[], T]) -> T:
     return result
 
 
-def _module_of(names: Iterable[str], modules: Mapping[str, str]) -> str:
-    """Of the first name that is known. Engines add to names: ONNX Runtime behind slashes, or "_nchwc"."""
-    for name in names:
-        parts = name.removesuffix("_nchwc").split("/")
-        for count in range(len(parts), 0, -1):
-            module = modules.get("/".join(parts[:count]))
-            if module is not None:
-                return module
-    return ""
+def _module_of(names: Iterable[str]) -> str:
+    """Of the first name that tells."""
+    return next(filter(None, map(module_of_node, names)), "")
 
 
 def _summed(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:

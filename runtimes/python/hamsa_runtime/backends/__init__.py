@@ -144,6 +144,15 @@ def backend_for(target: str, name: str | None) -> type[Backend]:
     return _imported(name, BACKENDS[name])
 
 
+def module_of_node(name: str) -> str | None:
+    """Path in the user's model of the node that an engine calls `name`; empty for the model itself.
+
+    hamsa-export calls nodes `module/node`, and engines add to that. None: this is no such name.
+    """
+    module, slash, _ = name.partition("/")
+    return module if slash else None
+
+
 def check_names(kind: str, declared: Iterable[str], found: Sequence[Collection[str]]) -> None:
     """Compares the manifest's inputs or outputs with a loaded model's ports (each may have several names).
 

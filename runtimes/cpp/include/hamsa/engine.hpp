@@ -1,0 +1,88 @@
+// hamsa::Engine: a bundle, loaded and ready to run.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "hamsa/error.hpp"
+#include "hamsa/export.hpp"
+#include "hamsa/image.hpp"
+#include "hamsa/tensor.hpp"
+
+namespace hamsa {
+
+struct Options {
+    // "openvino"; by default the one that the bundle was made for.
+    std::optional<std::string> backend;
+    // As the backend names it, such as "GPU.1"; by default "CPU".
+    std::optional<std::string> device;
+    // CPU threads for one inference; by default the backend's choice.
+    std::optional<int> threads;
+};
+
+// What an engine takes. For a model of images: the path of one, one or several images, or a tensor, which is uint8
+// (H, W), (H, W, C) or (N, H, W, C), resized as the bundle says, or normalised float32 or float64 (C, H, W) or
+// (N, C, H, W) of exactly the model's size. For any other model a tensor, or tensors by the names of its inputs.
+using Input = std::variant<std::filesystem::path, Image, std::vector<Image>, Tensor, Tensors>;
+
+struct Label {
+    std::string name;
+    double probability = 0;
+};
+
+// Runs one bundle. Any number of threads may share an engine: preparing images runs in parallel, inference is
+// serialised by a lock (with backends that cannot do better), and the results are those of one thread. To infer in
+// parallel, load one engine per thread. Moving an engine while another thread uses it is a race, as with any object.
+class HAMSA_API Engine {
+  public:
+    // Checks every file of the bundle against the manifest's hashes, and then loads what was checked.
+    // InputError: the bundle is damaged or not one, or an option is wrong. MissingError: the backend, the device or the
+    // precision is not available here. BuildError: the backend could not load the model.
+    static Engine load(const std::filesystem::path& folder, const Options& options = {});
+
+    Engine(Engine&&) noexcept;
+    Engine& operator=(Engine&&) noexcept;
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+    ~Engine();
+
+    // One tensor for each output, in the manifest's dtype; the first dimension is the batch, even of one. Batches of
+    // any size are cut to what the bundle allows. InputError: the input does not fit the model; found before the
+    // backend sees it.
+    Tensors infer(const Input& input) const;
+
+    // The `top` most probable labels of every image, with their softmax probabilities, best first. Reads the output
+    // "logits", or the only output. Without labels in the bundle, a label is its index.
+    std::vector<std::vector<Label>> classify(const Input& input, int top = 5) const;
+
+    // One feature vector for every image, (images, width): the output "embedding", or the only output.
+    Tensor embed(const Input& input) const;
+
+    const std::string& name() const;
+    const std::vector<TensorSpec>& inputs() const;
+    const std::vector<TensorSpec>& outputs() const;
+    // Empty if the bundle has none.
+    const std::vector<std::string>& labels() const;
+
+    // What runs: backend, version, device, precision.
+    std::map<std::string, std::string> describe() const;
+
+    // Frees the backend, after a running inference; closing twice is allowed. After it, and on an engine that was moved
+    // from, everything but this and the destructor throws EngineClosedError.
+    void close();
+
+  private:
+    class State;
+    explicit Engine(std::unique_ptr<State> state);
+    State& state() const;
+
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace hamsa

@@ -1,0 +1,115 @@
+#include "arrays.hpp"
+
+#include <array>
+#include <new>
+#include <utility>
+
+#include "checked.hpp"
+#include "hamsa/error.hpp"
+
+namespace hamsa {
+namespace {
+
+struct DTypeRow {
+    DType dtype;
+    const char* name;
+    std::size_t size;
+};
+
+constexpr std::array<DTypeRow, 8> dtypes{{
+    {DType::boolean, "bool", 1},
+    {DType::uint8, "uint8", 1},
+    {DType::int8, "int8", 1},
+    {DType::int32, "int32", 4},
+    {DType::int64, "int64", 8},
+    {DType::float16, "float16", 2},
+    {DType::float32, "float32", 4},
+    {DType::float64, "float64", 8},
+}};
+
+const DTypeRow& row_of(DType dtype) noexcept { return dtypes[static_cast<std::size_t>(dtype)]; }
+
+constexpr std::align_val_t alignment{64};
+
+}  // namespace
+
+std::size_t size_of(DType dtype) noexcept { return row_of(dtype).size; }
+
+const char* name_of(DType dtype) noexcept { return row_of(dtype).name; }
+
+DType dtype_named(const std::string& name) {
+    for (const DTypeRow& row : dtypes) {
+        if (row.name == name) {
+            return row.dtype;
+        }
+    }
+    throw InputError("unknown dtype '" + name + "'", "a dtype that a manifest may have");
+}
+
+std::size_t count_of(const Shape& shape, DType dtype) {
+    std::optional<std::size_t> bytes = size_of(dtype);
+    for (const std::int64_t size : shape) {
+        if (size < 0) {
+            throw InputError("a shape of " + shown(shape), "no negative size");
+        }
+        bytes = bytes ? product(*bytes, static_cast<std::size_t>(size)) : bytes;
+    }
+    if (!bytes) {
+        throw InputError("a shape of " + shown(shape) + ": more bytes than memory can hold", "an array that exists",
+                         "sizes that were read from damaged data");
+    }
+    return *bytes / size_of(dtype);
+}
+
+Tensor::Tensor(DType dtype, Shape shape, const void* data, std::size_t count, std::shared_ptr<const void> owner)
+    : dtype_(dtype), shape_(std::move(shape)), data_(data), count_(count_of(shape_, dtype)), owner_(std::move(owner)) {
+    if (count != count_) {
+        throw InputError("an array of " + std::to_string(count) + " elements for the shape " + shown(shape_),
+                         std::to_string(count_) + " elements", "the array is not contiguous, or of another size");
+    }
+    if (data == nullptr && count_ != 0) {
+        throw InputError("an array without memory for the shape " + shown(shape_), "a pointer to its elements");
+    }
+}
+
+void Tensor::check_dtype(DType wanted) const {
+    if (wanted != dtype_) {
+        throw InputError("a " + std::string(name_of(dtype_)) + " array read as " + name_of(wanted), name_of(dtype_));
+    }
+}
+
+std::shared_ptr<std::byte> aligned_memory(std::size_t bytes) {
+    auto* memory = static_cast<std::byte*>(::operator new(bytes == 0 ? 1 : bytes, alignment, std::nothrow));
+    if (memory == nullptr) {
+        throw InputError(std::to_string(bytes) + " bytes are more memory than there is",
+                         "an array that fits in memory");
+    }
+    return {memory, [](std::byte* each) { ::operator delete(each, alignment); }};
+}
+
+NewTensor::NewTensor(DType dtype, Shape shape)
+    : dtype_(dtype),
+      shape_(std::move(shape)),
+      count_(count_of(shape_, dtype)),
+      memory_(aligned_memory(count_ * size_of(dtype))) {}
+
+Tensor rows(const Tensor& tensor, std::size_t start, std::size_t size) {
+    Shape shape = tensor.shape();
+    const auto total = static_cast<std::size_t>(shape.at(0));
+    const std::size_t elements = total == 0 ? 0 : tensor.count() / total;
+    shape[0] = static_cast<std::int64_t>(size);
+    const auto* data = static_cast<const std::byte*>(tensor.data()) + start * elements * size_of(tensor.dtype());
+    return Tensor(tensor.dtype(), std::move(shape), data, size * elements, tensor.owner());
+}
+
+std::string shown(const Shape& shape) {
+    std::string text;
+    for (const std::int64_t size : shape) {
+        text += (text.empty() ? "" : ", ") + (size == batch ? "'batch'" : std::to_string(size));
+    }
+    return "(" + text + (shape.size() == 1 ? ",)" : ")");
+}
+
+std::string shown(const Tensor& tensor) { return name_of(tensor.dtype()) + (" " + shown(tensor.shape())); }
+
+}  // namespace hamsa

@@ -1,0 +1,49 @@
+// Tensors from inside: sizes, new memory, and how they are shown in messages.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "hamsa/tensor.hpp"
+
+namespace hamsa {
+
+// Elements of a shape. InputError: a negative size, or more bytes than memory can hold.
+std::size_t count_of(const Shape& shape, DType dtype);
+
+// Memory that is being filled; `tensor()` then shares it.
+class NewTensor {
+  public:
+    NewTensor(DType dtype, Shape shape);
+
+    std::byte* data() { return memory_.get(); }
+    std::size_t bytes() const { return count_ * size_of(dtype_); }
+    template <typename T>
+    T* as() {
+        return reinterpret_cast<T*>(memory_.get());
+    }
+    Tensor tensor() const { return Tensor(dtype_, shape_, memory_.get(), count_, memory_); }
+
+  private:
+    DType dtype_;
+    Shape shape_;
+    std::size_t count_;
+    std::shared_ptr<std::byte> memory_;
+};
+
+// Memory for any element type, aligned to 64 bytes as engines like it.
+std::shared_ptr<std::byte> aligned_memory(std::size_t bytes);
+
+// Rows from `start` to `start + size` of the first dimension; shares the memory.
+Tensor rows(const Tensor& tensor, std::size_t start, std::size_t size);
+
+// "(5, 8, 12)" and "(5,)": as Python shows a shape. A batch of any size is shown as 'batch'.
+std::string shown(const Shape& shape);
+
+// "float32 (5, 8)".
+std::string shown(const Tensor& tensor);
+
+// The dtype called `name` in a manifest.
+DType dtype_named(const std::string& name);
+
+}  // namespace hamsa

@@ -1,0 +1,138 @@
+#include "bundle.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <system_error>
+#include <vector>
+
+#include "arrays.hpp"
+#include "checked.hpp"
+#include "hamsa/error.hpp"
+#include "sha256.hpp"
+
+namespace hamsa {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Engines open files by themselves, next to the one they are given: whatever starts like this must be listed.
+constexpr const char* engine_file_prefix = "model.";
+
+constexpr const char* why_a_manifest =
+    "engine files alone are not run: nothing says what they are, or that they are whole";
+
+// Questions that do not throw: what cannot be asked is not there.
+bool is_folder(const fs::path& path) {
+    std::error_code ignored;
+    return fs::is_directory(path, ignored);
+}
+
+bool is_file(const fs::path& path) {
+    std::error_code ignored;
+    return fs::is_regular_file(path, ignored);
+}
+
+InputError not_a_folder(const fs::path& path) {
+    const std::string expected = std::string("a folder with a ") + manifest_name;
+    if (is_file(path)) {
+        return InputError(path.string() + ": a file, not a bundle's folder", expected, why_a_manifest,
+                          "give the folder: " + path.parent_path().string());
+    }
+    return InputError(path.string() + ": no such folder", expected);
+}
+
+void check_inside(const fs::path& folder, const fs::path& path) {
+    std::error_code error;
+    const fs::path root = fs::canonical(folder, error);
+    const fs::path real = error ? path : fs::canonical(path, error);
+    const auto end = std::mismatch(root.begin(), root.end(), real.begin(), real.end()).first;
+    if (error || end != root.end()) {
+        throw InputError(path.string() + ": a link to " + real.string(), "a file inside the bundle's folder");
+    }
+}
+
+InputError changed(const fs::path& path, std::uintmax_t size, const std::string& hash, const FileEntry& entry) {
+    return InputError(
+        path.string() + ": " + std::to_string(size) + " bytes, sha256 " + hash,
+        std::to_string(entry.bytes) + " bytes, sha256 " + entry.sha256 + ", as " + manifest_name + " says",
+        "the file was changed, swapped or cut after the export", "copy the bundle again, or export it again");
+}
+
+// Exactly `size` bytes; one that grows or shrinks meanwhile is an error.
+VerifiedFile read(const fs::path& path, std::size_t size) {
+    const std::shared_ptr<std::byte> memory = aligned_memory(size);
+    std::ifstream stream(path, std::ios::binary);
+    stream.read(reinterpret_cast<char*>(memory.get()), static_cast<std::streamsize>(size));
+    if (!stream || stream.peek() != std::ifstream::traits_type::eof()) {
+        throw InputError(path.string() + ": cannot be read");
+    }
+    return {memory, size};
+}
+
+VerifiedFile verified_file(const fs::path& folder, const std::string& name, const FileEntry& entry) {
+    const fs::path path = folder / fs::u8path(name);
+    if (!is_file(path)) {  // also keeps pipes and devices from being opened
+        throw InputError(path.string() + ": missing", "every file that the manifest lists", "",
+                         "copy the bundle again");
+    }
+    check_inside(folder, path);
+    std::error_code error;
+    const std::uintmax_t size = fs::file_size(path, error);
+    if (error) {
+        throw InputError(path.string() + ": cannot be read (" + error.message() + ")");
+    }
+    if (size != entry.bytes || size > max_bytes) {
+        throw changed(path, size, "not computed", entry);
+    }
+    VerifiedFile file = read(path, static_cast<std::size_t>(size));
+    const std::string hash = sha256_of(file.data.get(), file.size);
+    if (hash != entry.sha256) {
+        throw changed(path, size, hash, entry);
+    }
+    return file;
+}
+
+void check_no_other_engine_file(const Bundle& bundle) {
+    std::vector<fs::path> paths;
+    for (const fs::directory_entry& entry : fs::directory_iterator(bundle.folder)) {
+        paths.push_back(entry.path());
+    }
+    std::sort(paths.begin(), paths.end());
+    for (const fs::path& path : paths) {
+        const std::string name = path.filename().u8string();
+        if (name.rfind(engine_file_prefix, 0) == 0 && bundle.manifest.files.count(name) == 0) {
+            throw InputError(path.string() + ": not listed in " + manifest_name, "only files with a known hash");
+        }
+    }
+}
+
+}  // namespace
+
+Bundle open_bundle(const fs::path& folder) {
+    const fs::path path = folder / manifest_name;
+    if (!is_folder(folder)) {
+        throw not_a_folder(folder);
+    }
+    if (!is_file(path)) {
+        throw InputError(folder.string() + ": no " + manifest_name + " in this folder",
+                         "a bundle, as hamsa-export writes it", why_a_manifest,
+                         "export the model again, or copy the whole bundle folder");
+    }
+    check_inside(folder, path);
+    try {
+        return {folder, read_manifest(path)};
+    } catch (const InputError& error) {
+        throw InputError(folder.string() + ": " + error.found(), error.expected(), error.cause(), error.fix());
+    }
+}
+
+VerifiedFiles verified_files(const Bundle& bundle) {
+    VerifiedFiles files;
+    for (const auto& [name, entry] : bundle.manifest.files) {
+        files[name] = verified_file(bundle.folder, name, entry);
+    }
+    check_no_other_engine_file(bundle);
+    return files;
+}
+
+}  // namespace hamsa

@@ -1,0 +1,33 @@
+// A bundle on disk: a folder with a manifest that lists the hash and size of every other file in it.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "manifest.hpp"
+
+namespace hamsa {
+
+// The bytes of a file whose hash was right. Engines load these, not the file: it may have changed since.
+struct VerifiedFile {
+    std::shared_ptr<const std::byte> data;
+    std::size_t size = 0;
+};
+
+using VerifiedFiles = std::map<std::string, VerifiedFile>;
+
+struct Bundle {
+    std::filesystem::path folder;
+    Manifest manifest;
+};
+
+// Reads the manifest. InputError: not a folder, no manifest in it, or one that is not valid.
+Bundle open_bundle(const std::filesystem::path& folder);
+
+// Reads every listed file and compares its size and SHA-256; nothing is deserialised.
+// InputError: a file is missing, changed, cut, a link that leaves the folder, or one for engines that is not listed.
+VerifiedFiles verified_files(const Bundle& bundle);
+
+}  // namespace hamsa

@@ -1,0 +1,80 @@
+#include "json_document.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "hamsa/error.hpp"
+
+namespace hamsa {
+namespace {
+
+using Json = nlohmann::json;
+
+InputError not_json(const std::string& why) {
+    return InputError("manifest.json: not JSON (" + why + ")", "a UTF-8 JSON object",
+                      "the file is cut or was edited by hand", "copy or export the bundle again");
+}
+
+// How deep brackets nest outside strings. Counted before parsing: no parser needs to be trusted with depth.
+int depth_of(const std::string& data) {
+    int deepest = 0;
+    int depth = 0;
+    bool in_text = false;
+    for (std::size_t i = 0; i < data.size(); ++i) {
+        const char c = data[i];
+        if (in_text && c == '\\') {
+            ++i;
+        } else if (c == '"') {
+            in_text = !in_text;
+        } else if (!in_text && (c == '[' || c == '{')) {
+            deepest = std::max(deepest, ++depth);
+        } else if (!in_text && (c == ']' || c == '}')) {
+            --depth;
+        }
+    }
+    return deepest;
+}
+
+// The parser keeps the last of two equal names and says nothing: this sees both.
+class NamesOnce {
+  public:
+    bool operator()(Json::parse_event_t event, const Json& parsed) {
+        if (event == Json::parse_event_t::object_start) {
+            open_.emplace_back();
+        } else if (event == Json::parse_event_t::object_end) {
+            open_.pop_back();
+        } else if (event == Json::parse_event_t::key && !open_.back().insert(parsed.get<std::string>()).second) {
+            throw not_json("the same name twice in one object");
+        }
+        return true;
+    }
+
+  private:
+    std::vector<std::set<std::string>> open_;
+};
+
+}  // namespace
+
+Json json_document(const std::string& data) {
+    const std::string limit = std::to_string(max_manifest_bytes);
+    if (data.size() > max_manifest_bytes) {
+        throw InputError("manifest.json: more than " + limit + " bytes", "at most " + limit + " bytes");
+    }
+    if (const int depth = depth_of(data); depth > max_manifest_depth) {
+        throw InputError("manifest.json: nested " + std::to_string(depth) + " levels deep",
+                         "at most " + std::to_string(max_manifest_depth) + " levels");
+    }
+    if (data.rfind("\xef\xbb\xbf", 0) == 0) {
+        throw not_json("a byte order mark");  // which the parser would skip
+    }
+    NamesOnce once;
+    try {
+        return Json::parse(data, [&](int, Json::parse_event_t event, Json& parsed) { return once(event, parsed); });
+    } catch (const Json::exception& error) {  // also numbers beyond what a double holds
+        throw not_json(error.what());
+    }
+}
+
+}  // namespace hamsa

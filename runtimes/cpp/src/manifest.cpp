@@ -1,0 +1,167 @@
+#include "manifest.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "arrays.hpp"
+#include "hamsa/error.hpp"
+#include "json_document.hpp"
+#include "manifest_tables.hpp"
+#include "names.hpp"
+#include "schema.hpp"
+
+namespace hamsa {
+namespace {
+
+using Json = nlohmann::json;
+
+Shape shape_of(const Json& sizes) {
+    Shape shape;
+    for (const Json& size : sizes) {
+        shape.push_back(size.is_string() ? batch : size.get<std::int64_t>());
+    }
+    return shape;
+}
+
+TensorSpec spec_of(const Json& row) {
+    const bool laid_out = row.contains("layout") && row["layout"].is_string();
+    return {row["name"], dtype_named(row["dtype"]), shape_of(row["shape"]), laid_out ? row["layout"] : Json("")};
+}
+
+std::vector<TensorSpec> specs_of(const Json& rows) {
+    std::vector<TensorSpec> specs;
+    std::transform(rows.begin(), rows.end(), std::back_inserter(specs), spec_of);
+    return specs;
+}
+
+std::optional<Preprocessing> preprocessing_of(const Json& row) {
+    if (row.is_null()) {
+        return std::nullopt;
+    }
+    Preprocessing how;
+    how.height = row["size"][0];
+    how.width = row["size"][1];
+    how.channels = row["channels"];
+    how.resize = row["resize"];
+    how.crop_fraction = row["crop_fraction"];
+    how.mean = row["mean"].get<std::vector<double>>();
+    how.std = row["std"].get<std::vector<double>>();
+    how.normalised_in_graph = row["normalise"] == "graph";
+    return how;
+}
+
+Manifest manifest_of(const Json& document) {
+    Manifest manifest;
+    manifest.name = document["name"];
+    manifest.inputs = specs_of(document["inputs"]);
+    manifest.outputs = specs_of(document["outputs"]);
+    manifest.preprocessing = preprocessing_of(document["preprocessing"]);
+    if (!document["labels"].is_null()) {
+        manifest.labels = document["labels"].get<std::vector<std::string>>();
+    }
+    manifest.target = document["target"];
+    manifest.precision = document["precision"];
+    for (const auto& item : document["files"].items()) {
+        manifest.files[item.key()] = {item.value()["sha256"], item.value()["bytes"]};
+    }
+    const Json& plan = document["plan"];
+    manifest.has_native_transforms =
+        std::any_of(plan.begin(), plan.end(), [](const Json& row) { return row["kind"] == "native"; });
+    return manifest;
+}
+
+void check_names(const char* where, const std::vector<TensorSpec>& specs) {
+    std::set<std::string> once;
+    std::vector<std::string> shown;
+    for (const TensorSpec& spec : specs) {
+        once.insert(spec.name);
+        shown.push_back(repr(spec.name));
+    }
+    if (specs.empty() || once.size() != specs.size()) {
+        throw schema::rejected_text("[" + joined(shown) + "]", std::string(where) + ": names",
+                                    "at least one, each of them once");
+    }
+}
+
+// The image input of a model that is preprocessed as `how` says; its first dimension is free.
+TensorSpec image_spec(const Preprocessing& how) {
+    if (how.normalised_in_graph) {
+        return {"", DType::uint8, {how.height, how.width, how.channels}, "NHWC"};
+    }
+    return {"", DType::float32, {how.channels, how.height, how.width}, "NCHW"};
+}
+
+std::string shown(const std::vector<TensorSpec>& specs) {
+    std::vector<std::string> rows;
+    for (const TensorSpec& spec : specs) {
+        const std::string layout = spec.layout.empty() ? "None" : repr(spec.layout);
+        rows.push_back("(" + repr(spec.name) + ", " + repr(name_of(spec.dtype)) + ", " + layout + ", " +
+                       hamsa::shown(spec.shape) + ")");
+    }
+    return "[" + joined(rows) + "]";
+}
+
+void check_input(const Preprocessing& how, const std::vector<TensorSpec>& inputs) {
+    const TensorSpec wanted = image_spec(how);
+    const TensorSpec& found = inputs.front();
+    const bool same_sizes =
+        found.shape.size() == 4 && std::equal(wanted.shape.begin(), wanted.shape.end(), found.shape.begin() + 1);
+    if (inputs.size() == 1 && found.dtype == wanted.dtype && found.layout == wanted.layout && same_sizes) {
+        return;
+    }
+    std::vector<std::string> sizes;
+    for (const std::int64_t size : wanted.shape) {
+        sizes.push_back(std::to_string(size));
+    }
+    throw schema::rejected_text(shown(inputs), "inputs",
+                                "one input, " + std::string(name_of(wanted.dtype)) + " " + wanted.layout +
+                                    ", [\"batch\" or a number, " + joined(sizes) + "]");
+}
+
+void check_numbers(const Preprocessing& how) {
+    if (!(how.crop_fraction > 0 && how.crop_fraction <= 1)) {
+        throw schema::rejected_text(repr(how.crop_fraction), "preprocessing.crop_fraction", "above 0 and at most 1");
+    }
+    const auto channels = static_cast<std::size_t>(how.channels);
+    const bool one_each = how.mean.size() == channels && how.std.size() == channels;
+    if (!one_each || *std::min_element(how.std.begin(), how.std.end()) <= 0) {
+        throw schema::rejected_text("(" + repr(how.mean) + ", " + repr(how.std) + ")", "preprocessing: mean and std",
+                                    "one per channel, each std above 0");
+    }
+}
+
+}  // namespace
+
+Manifest manifest_from_json(const std::string& data) {
+    const Json document = json_document(data);
+    // A newer schema may have other keys: say that it is newer, not that its keys are unknown.
+    if (document.is_object() && document.contains("schema")) {
+        schema::one_of(std::vector<std::int64_t>{1})(document["schema"], "schema");
+    }
+    manifest_check()(document, "");
+    Manifest manifest = manifest_of(document);
+    check_names("inputs", manifest.inputs);
+    check_names("outputs", manifest.outputs);
+    if (manifest.preprocessing) {
+        check_numbers(*manifest.preprocessing);
+        check_input(*manifest.preprocessing, manifest.inputs);
+    }
+    return manifest;
+}
+
+Manifest read_manifest(const std::filesystem::path& path) {
+    std::ifstream stream(path, std::ios::binary);
+    std::string data(max_manifest_bytes + 1, '\0');
+    stream.read(data.data(), static_cast<std::streamsize>(data.size()));
+    if (stream.bad() || !stream.eof()) {
+        if (!stream) {
+            throw InputError(path.string() + ": cannot be read");
+        }
+    }
+    data.resize(static_cast<std::size_t>(stream.gcount()));
+    return manifest_from_json(data);
+}
+
+}  // namespace hamsa

@@ -1,0 +1,49 @@
+// manifest.json, schema version 1. The Python runtime's manifest.py is the definition; what is accepted here is the
+// same.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hamsa/tensor.hpp"
+
+namespace hamsa {
+
+inline constexpr const char* manifest_name = "manifest.json";
+
+// How an image becomes the input: resize, centre crop, then (p / 255 - mean) / std per channel, in the graph or here.
+struct Preprocessing {
+    std::int64_t height = 0, width = 0, channels = 0;
+    std::string resize;
+    double crop_fraction = 1;
+    std::vector<double> mean, std;
+    bool normalised_in_graph = true;
+};
+
+struct FileEntry {
+    std::string sha256;
+    std::uint64_t bytes = 0;
+};
+
+// What running a bundle takes. Everything else in the file is checked and then left.
+struct Manifest {
+    std::string name;
+    std::vector<TensorSpec> inputs, outputs;
+    std::optional<Preprocessing> preprocessing;
+    std::optional<std::vector<std::string>> labels;
+    std::string target, precision;
+    std::map<std::string, FileEntry> files;
+    // Whether the graph holds transforms as operators, which not every engine computes.
+    bool has_native_transforms = false;
+};
+
+// The only ways in. InputError says what was found where, and what was expected.
+Manifest manifest_from_json(const std::string& data);
+Manifest read_manifest(const std::filesystem::path& path);
+
+}  // namespace hamsa

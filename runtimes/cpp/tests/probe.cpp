@@ -1,0 +1,86 @@
+// Answers the tests in Python: one question a line, its words parted by tabs; one line of JSON in answer, which is {}
+// or the parts of an error.
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "arrays.hpp"
+#include "bundle.hpp"
+#include "hamsa/error.hpp"
+#include "images.hpp"
+#include "manifest.hpp"
+#include "npy.hpp"
+#include "preprocess.hpp"
+#include "resample.hpp"
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+hamsa::Image image_of(const hamsa::Tensor& pixels) {
+    const hamsa::Shape& shape = pixels.shape();
+    return hamsa::Image(pixels.as<std::uint8_t>(), shape[0], shape[1], shape[2], 0, pixels.owner());
+}
+
+void save(const std::string& path, const hamsa::Image& image) {
+    const auto count = static_cast<std::size_t>(image.height() * image.row_bytes());
+    write_npy(path, hamsa::Tensor(hamsa::DType::uint8, {image.height(), image.width(), image.channels()}, image.row(0),
+                                  count));
+}
+
+void manifest(const Words& words) {
+    std::ifstream stream(words.at(1), std::ios::binary);
+    hamsa::manifest_from_json({std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()});
+}
+
+void open(const Words& words) { hamsa::verified_files(hamsa::open_bundle(words.at(1))); }
+
+void decode(const Words& words) {
+    save(words.at(3), hamsa::with_channels(hamsa::load_image(words.at(1)), std::stoll(words.at(2))));
+}
+
+void resize(const Words& words) {
+    const hamsa::Image image = image_of(read_npy(words.at(1)));
+    const auto& filter = hamsa::filter_named(words.at(4));
+    save(words.at(5), hamsa::resampled(image, std::stoll(words.at(2)), std::stoll(words.at(3)), filter));
+}
+
+// The first input of a bundle, from an image file or an array.
+void prepare(const Words& words) {
+    const hamsa::Manifest manifest = hamsa::read_manifest(words.at(1));
+    const bool is_array = std::filesystem::path(words.at(2)).extension() == ".npy";
+    const hamsa::Input input =
+        is_array ? hamsa::Input(read_npy(words.at(2))) : hamsa::Input(std::filesystem::path(words.at(2)));
+    write_npy(words.at(3), hamsa::tensors_from_input(input, manifest).begin()->second);
+}
+
+nlohmann::json answer(const Words& words) {
+    static const std::map<std::string, void (*)(const Words&)> questions{
+        {"manifest", manifest}, {"open", open}, {"decode", decode}, {"resize", resize}, {"prepare", prepare}};
+    try {
+        questions.at(words.at(0))(words);
+        return nlohmann::json::object();
+    } catch (const hamsa::Error& error) {
+        return {{"kind", error.kind()},         {"exit_code", error.exit_code()}, {"found", error.found()},
+                {"expected", error.expected()}, {"cause", error.cause()},         {"fix", error.fix()}};
+    }
+}
+
+}  // namespace
+
+int main() {
+    for (std::string line; std::getline(std::cin, line);) {
+        Words words;
+        std::istringstream stream(line);
+        for (std::string word; std::getline(stream, word, '\t');) {
+            words.push_back(word);
+        }
+        // Where a text was cut inside a character, as messages may be, the rest is replaced.
+        std::cout << answer(words).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) << std::endl;
+    }
+}

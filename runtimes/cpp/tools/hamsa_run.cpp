@@ -1,0 +1,122 @@
+// hamsa-run: one bundle on images or arrays, from the shell.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "hamsa/hamsa.hpp"
+#include "npy.hpp"
+
+namespace {
+
+constexpr const char* usage =
+    "usage: hamsa-run [--top N] [--threads N] [--save FOLDER] BUNDLE IMAGE...\n"
+    "\n"
+    "Prints the most probable labels of each image, with their probabilities. An image is a JPEG or PNG file, or an "
+    "array\n"
+    "saved by numpy (.npy). With --save, the outputs are written to FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, "
+    "and\n"
+    "nothing is printed.\n";
+
+struct Arguments {
+    std::string bundle, save;
+    std::vector<std::string> images;
+    int top = 5;
+    hamsa::Options options;
+};
+
+int whole_number(const std::string& option, const std::string& text) {
+    std::size_t used = 0;
+    int value = 0;
+    try {
+        value = std::stoi(text, &used);
+    } catch (const std::exception&) {
+        used = 0;
+    }
+    if (used == 0 || used != text.size()) {
+        throw hamsa::InputError(option + " is '" + text + "'", "a whole number");
+    }
+    return value;
+}
+
+void set(Arguments& arguments, const std::string& option, const std::string& value) {
+    if (option == "--top") {
+        arguments.top = whole_number(option, value);
+    } else if (option == "--threads") {
+        arguments.options.threads = whole_number(option, value);
+    } else if (option == "--save") {
+        arguments.save = value;
+    } else {
+        throw hamsa::InputError("unknown option " + option, "--top, --threads or --save");
+    }
+}
+
+Arguments arguments_from(const std::vector<std::string>& words) {
+    Arguments arguments;
+    std::size_t i = 0;
+    for (; i < words.size() && words[i].rfind("--", 0) == 0; i += 2) {
+        if (i + 1 == words.size()) {
+            throw hamsa::InputError(words[i] + " has no value");
+        }
+        set(arguments, words[i], words[i + 1]);
+    }
+    if (words.size() < i + 2) {
+        throw hamsa::InputError("no image", "a bundle and at least one image", "", "hamsa-run --help");
+    }
+    arguments.bundle = words[i];
+    arguments.images.assign(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
+    return arguments;
+}
+
+hamsa::Input input_from(const std::string& path) {
+    if (std::filesystem::path(path).extension() == ".npy") {
+        return read_npy(path);
+    }
+    return std::filesystem::path(path);
+}
+
+void save(const hamsa::Tensors& outputs, const std::filesystem::path& folder, std::size_t index) {
+    for (const auto& [name, tensor] : outputs) {
+        write_npy(folder / (std::to_string(index) + "-" + name + ".npy"), tensor);
+    }
+}
+
+void print(const std::vector<std::vector<hamsa::Label>>& rows, const std::string& path) {
+    for (const auto& row : rows) {
+        std::printf("%s\n", path.c_str());
+        for (const hamsa::Label& label : row) {
+            std::printf("  %6.2f %%  %s\n", 100 * label.probability, label.name.c_str());
+        }
+    }
+}
+
+void run(const Arguments& arguments) {
+    const hamsa::Engine engine = hamsa::Engine::load(arguments.bundle, arguments.options);
+    for (std::size_t i = 0; i < arguments.images.size(); ++i) {
+        const hamsa::Input input = input_from(arguments.images[i]);
+        if (arguments.save.empty()) {
+            print(engine.classify(input, arguments.top), arguments.images[i]);
+        } else {
+            save(engine.infer(input), arguments.save, i);
+        }
+    }
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    const std::vector<std::string> given(words + 1, words + count);
+    if (given == std::vector<std::string>{"--help"}) {
+        std::fputs(usage, stdout);
+        return 0;
+    }
+    try {
+        run(arguments_from(given));
+        return 0;
+    } catch (const hamsa::Error& error) {
+        std::fprintf(stderr, "hamsa-run: %s\n", error.what());
+        return error.exit_code();
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "hamsa-run: internal error: %s\n", error.what());
+        return 1;
+    }
+}
