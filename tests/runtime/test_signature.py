@@ -202,7 +202,7 @@ def test_without_the_package_the_extra_is_named(signed: Path, key: Path, monkeyp
         assert engine.manifest.name == "tiny"
 
 
-GOLDEN = Path(__file__).parent / "golden" / "signed"
+GOLDEN = Path(__file__).parents[2] / "runtimes/cpp/tests/data/signed"
 
 
 def test_the_golden_signature_is_still_taken(tmp_path: Path) -> None:
