@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+import hamsa_runtime  # noqa: F401  # before onnxruntime, whose usage reports it turns off
+
 __version__ = "0.1.0"
 
 # Imported at first use: `hamsa-export --help` must not wait for torch.

@@ -21,6 +21,7 @@ from hamsa_deploy.cli.nvidia import (
 from hamsa_deploy.cli.packages import PACKAGES, Package
 from hamsa_deploy.processor import cpuinfo, processor_name, values
 from hamsa_runtime.backends import TARGETS
+from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.manifest import PRECISIONS
 from hamsa_runtime.tensorrt.modules import MODULES
 
@@ -178,9 +179,8 @@ def _misfits(
 
 def _found(module: str, distribution: str = "") -> Found:
     try:
-        if module == "openvino":  # its backend keeps it from reporting the import to an analytics service
-            importlib.import_module("hamsa_runtime.backends.openvino")
-        imported = importlib.import_module(module)
+        with no_usage_reports():  # openvino and nncf report their import to an analytics service
+            imported = importlib.import_module(module)
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
         return Found(None, "" if missing else f"{error}")
@@ -199,7 +199,8 @@ def _version_of(distribution: str, declared: str) -> str:
 def _openvino_devices(packages: Mapping[str, Found]) -> list[Device]:
     if packages["openvino"].version is None:
         return []
-    import openvino
+    with no_usage_reports():
+        import openvino
 
     core = openvino.Core()
     return [

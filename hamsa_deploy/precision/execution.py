@@ -100,10 +100,11 @@ def _alternatives(target: str, precision: str) -> list[str]:
     if target == "onnx":
         able = ["int8"]
     else:
-        import openvino
-
         from hamsa_runtime.backends.openvino import PRECISIONS
+        from hamsa_runtime.backends.quiet import no_usage_reports
 
+        with no_usage_reports():
+            import openvino
         capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         able = [
             name for name, (_, _, needed) in PRECISIONS.items() if name in ("bf16", "int8") and needed in capabilities

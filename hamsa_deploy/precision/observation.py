@@ -6,7 +6,8 @@ would fuse nodes and lose values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +17,8 @@ Arrays = Mapping[str, np.ndarray]
 
 # Values are fetched in groups: those of one image through HAMSA-S are 0.6 GB, at 1248 pixels 18 GB.
 GROUP_BYTES = 512 * 2**20
+# Each group has a session, with the weights in it, packed as well: of HAMSA-S at 1248 pixels they would take 20 GB.
+SESSIONS_BYTES = 2 * 2**30
 
 
 def observed(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> Iterator[dict[str, np.ndarray]]:
@@ -33,9 +36,19 @@ def observed(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> 
     for feed in feeds:
         if groups is None:
             groups = _groups(model, names, batch=len(next(iter(feed.values()))))
-            sessions = [(group, _session(model, group)) for group in groups]
-        for group, session in sessions:
-            yield dict(zip(group, session.run(group, dict(feed)), strict=True))
+            session_of = _sessions(model, kept=len(groups) * _weight_bytes(model) <= SESSIONS_BYTES)
+        for group in groups:
+            yield dict(zip(group, session_of(tuple(group)).run(group, dict(feed)), strict=True))
+
+
+def _sessions(model: ir.Model, *, kept: bool) -> Callable[[tuple[str, ...]], onnxruntime.InferenceSession]:
+    """What opens the session of a group: once, or, where all of them take too much memory, each time anew."""
+    open_session = functools.partial(_session, model)
+    return functools.cache(open_session) if kept else open_session
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    return sum(weight.const_value.nbytes for weight in model.graph.initializers.values() if weight.const_value)
 
 
 def _groups(model: ir.Model, names: Sequence[str], batch: int) -> list[list[str]]:

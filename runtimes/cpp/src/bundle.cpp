@@ -9,6 +9,7 @@
 #include "checked.hpp"
 #include "hamsa/error.hpp"
 #include "sha256.hpp"
+#include "signature.hpp"
 
 namespace hamsa {
 namespace {
@@ -108,7 +109,7 @@ void check_no_other_engine_file(const Bundle& bundle) {
 
 }  // namespace
 
-Bundle open_bundle(const fs::path& folder) {
+Bundle open_bundle(const fs::path& folder, const std::optional<fs::path>& public_key) {
     const fs::path path = folder / manifest_name;
     if (!is_folder(folder)) {
         throw not_a_folder(folder);
@@ -119,8 +120,12 @@ Bundle open_bundle(const fs::path& folder) {
                          "export the model again, or copy the whole bundle folder");
     }
     check_inside(folder, path);
+    const std::string data = manifest_bytes(path);
+    if (public_key) {
+        check_signature(folder, data, *public_key);
+    }
     try {
-        return {folder, read_manifest(path)};
+        return {folder, manifest_from_json(data)};
     } catch (const InputError& error) {
         throw InputError(folder.string() + ": " + error.found(), error.expected(), error.cause(), error.fix());
     }

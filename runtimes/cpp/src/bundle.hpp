@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "manifest.hpp"
@@ -23,8 +24,10 @@ struct Bundle {
     Manifest manifest;
 };
 
-// Reads the manifest. InputError: not a folder, no manifest in it, or one that is not valid.
-Bundle open_bundle(const std::filesystem::path& folder);
+// Reads the manifest. With the path of a public key it must have that key's signature, which is checked on the bytes
+// that are parsed, before they are. InputError: not a folder, no manifest in it, or one that is not valid or not signed.
+Bundle open_bundle(const std::filesystem::path& folder,
+                   const std::optional<std::filesystem::path>& public_key = std::nullopt);
 
 // Reads every listed file and compares its size and SHA-256; nothing is deserialised.
 // InputError: a file is missing, changed, cut, a link that leaves the folder, or one for engines that is not listed.

@@ -122,7 +122,7 @@ Engine Engine::load(const std::filesystem::path& folder, const Options& options)
     if (options.threads && *options.threads < 1) {
         throw InputError("threads is " + std::to_string(*options.threads), "a whole number of at least 1, or none");
     }
-    return Engine(std::make_unique<State>(open_bundle(folder), options));
+    return Engine(std::make_unique<State>(open_bundle(folder, options.public_key), options));
 }
 
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}

@@ -151,7 +151,7 @@ Manifest manifest_from_json(const std::string& data) {
     return manifest;
 }
 
-Manifest read_manifest(const std::filesystem::path& path) {
+std::string manifest_bytes(const std::filesystem::path& path) {
     std::ifstream stream(path, std::ios::binary);
     std::string data(max_manifest_bytes + 1, '\0');
     stream.read(data.data(), static_cast<std::streamsize>(data.size()));
@@ -161,7 +161,7 @@ Manifest read_manifest(const std::filesystem::path& path) {
         }
     }
     data.resize(static_cast<std::size_t>(stream.gcount()));
-    return manifest_from_json(data);
+    return data;
 }
 
 }  // namespace hamsa

@@ -42,8 +42,9 @@ struct Manifest {
     bool has_native_transforms = false;
 };
 
-// The only ways in. InputError says what was found where, and what was expected.
+// The only way in. InputError says what was found where, and what was expected.
 Manifest manifest_from_json(const std::string& data);
-Manifest read_manifest(const std::filesystem::path& path);
+// The bytes of a manifest file; of one that is too large, as many as show that it is.
+std::string manifest_bytes(const std::filesystem::path& path);
 
 }  // namespace hamsa

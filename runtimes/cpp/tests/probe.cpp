@@ -52,7 +52,7 @@ void resize(const Words& words) {
 
 // The first input of a bundle, from an image file or an array.
 void prepare(const Words& words) {
-    const hamsa::Manifest manifest = hamsa::read_manifest(words.at(1));
+    const hamsa::Manifest manifest = hamsa::manifest_from_json(hamsa::manifest_bytes(words.at(1)));
     const bool is_array = std::filesystem::path(words.at(2)).extension() == ".npy";
     const hamsa::Input input =
         is_array ? hamsa::Input(read_npy(words.at(2))) : hamsa::Input(std::filesystem::path(words.at(2)));

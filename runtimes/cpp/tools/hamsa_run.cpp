@@ -9,13 +9,13 @@
 namespace {
 
 constexpr const char* usage =
-    "usage: hamsa-run [--top N] [--threads N] [--save FOLDER] BUNDLE IMAGE...\n"
+    "usage: hamsa-run [--top N] [--threads N] [--public-key FILE] [--save FOLDER] BUNDLE IMAGE...\n"
     "\n"
     "Prints the most probable labels of each image, with their probabilities. An image is a JPEG or PNG file, or an "
     "array\n"
     "saved by numpy (.npy). With --save, the outputs are written to FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, "
     "and\n"
-    "nothing is printed.\n";
+    "nothing is printed. With --public-key, a bundle that is not signed with that key (PEM) is refused.\n";
 
 struct Arguments {
     std::string bundle, save;
@@ -43,10 +43,12 @@ void set(Arguments& arguments, const std::string& option, const std::string& val
         arguments.top = whole_number(option, value);
     } else if (option == "--threads") {
         arguments.options.threads = whole_number(option, value);
+    } else if (option == "--public-key") {
+        arguments.options.public_key = value;
     } else if (option == "--save") {
         arguments.save = value;
     } else {
-        throw hamsa::InputError("unknown option " + option, "--top, --threads or --save");
+        throw hamsa::InputError("unknown option " + option, "--top, --threads, --public-key or --save");
     }
 }
 

@@ -6,9 +6,14 @@ Importing this package imports none of them: the names below are loaded when fir
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# From 1.29 on, ONNX Runtime's wheels for Linux report every session to Microsoft, with names and hashes of the model,
+# and keep an identifier in ~/.cache/Microsoft. This is their switch, read when onnxruntime is imported, by whomever.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from hamsa_runtime.bundle import Bundle, open_bundle

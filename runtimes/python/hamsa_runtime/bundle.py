@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import MANIFEST, FileEntry, Manifest, read_manifest
+from hamsa_runtime.manifest import MANIFEST, FileEntry, Manifest, manifest_from_json, read_at_most
+from hamsa_runtime.signature import Key, check_signature
 
 CHUNK = 2**20
 
@@ -77,13 +78,32 @@ class Verified:
                 )
 
 
-def open_bundle(folder: str | Path) -> Bundle:
+def open_bundle(folder: str | Path, *, public_key: Key | None = None) -> Bundle:
     """Reads the manifest of a bundle's folder; `Bundle.verify` then checks the files.
 
+    Args:
+        folder: the bundle.
+        public_key: whose signature the manifest must have: the path of a PEM file, or its content. Checked before the
+            manifest is parsed, on the bytes that are. None asks for no signature.
+
     Raises:
-        InputError: not a folder, no manifest in it, or a manifest that is not valid (naming the folder).
+        InputError: not a folder, no manifest in it, or a manifest that is not valid (naming the folder), or not signed
+            with that key.
+        MissingError: a signature is asked for, and the package cryptography is not installed.
     """
     folder = Path(folder)
+    data = manifest_bytes(folder)
+    if public_key is not None:
+        check_signature(folder, data, public_key)
+    return bundle_from(folder, data)
+
+
+def manifest_bytes(folder: Path) -> bytes:
+    """The manifest of a bundle's folder, neither parsed nor verified.
+
+    Raises:
+        InputError: not a folder, or no manifest in it that can be read.
+    """
     path = folder / MANIFEST
     if not folder.is_dir():
         raise _not_a_folder(folder)
@@ -96,13 +116,19 @@ def open_bundle(folder: str | Path) -> Bundle:
         )
     _check_inside(folder, path)
     try:
-        return Bundle(folder, read_manifest(path))
+        return read_at_most(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def bundle_from(folder: Path, manifest: bytes) -> Bundle:
+    """A bundle from its folder and the bytes of its manifest; InputError, naming the folder, if they are not valid."""
+    try:
+        return Bundle(folder, manifest_from_json(manifest))
     except InputError as error:
         raise InputError(
             f"{folder}: {error.found}", expected=error.expected, cause=error.cause, fix=error.fix
         ) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def sha256_of(path: Path) -> tuple[str, int]:

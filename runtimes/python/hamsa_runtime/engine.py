@@ -21,6 +21,7 @@ from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, Miss
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import Images, inputs_from_images
 from hamsa_runtime.profiling import Profile, operator_times, stages_and_inputs
+from hamsa_runtime.signature import Key
 from hamsa_runtime.streaming import Stream
 
 if TYPE_CHECKING:
@@ -51,9 +52,11 @@ class Engine:
 
         hint: "latency", the fastest single inference; or "throughput" (OpenVINO only), as many inferences at once as
             the plugin recommends, each on some of the threads, for callers in several threads and for `stream`.
+        public_key: refuse a bundle that `hamsa-sign` has not signed with the private key that belongs to this one: the
+            path of a PEM file, or its content. Checked before anything is deserialised.
 
     Raises:
-        InputError: the bundle is damaged or not one, or an argument is wrong.
+        InputError: the bundle is damaged, not one or not signed with that key, or an argument is wrong.
         MissingError: the package, the device or the precision is not available here.
         BuildError: the backend could not load the model.
     """
@@ -67,12 +70,13 @@ class Engine:
         threads: int | None = None,
         cuda_graph: bool = False,
         hint: str = "latency",
+        public_key: Key | None = None,
     ) -> None:
         if threads is not None and (type(threads) is not int or threads < 1):
             raise InputError(f"threads is {threads!r}", expected="a whole number of at least 1, or None")
         if hint not in HINTS:
             raise unknown_name("hint", str(hint), HINTS)
-        bundle = open_bundle(folder)
+        bundle = open_bundle(folder, public_key=public_key)
         self._verified = bundle.verify()
         self.folder = bundle.folder
         self.manifest: Manifest = bundle.manifest

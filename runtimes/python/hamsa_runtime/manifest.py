@@ -340,8 +340,13 @@ _MANIFEST_SINCE: dict[str, Check[Any]] = {
 
 def read_manifest(path: Path) -> Manifest:
     """Reads and checks one manifest file of at most 4 MiB; InputError for anything wrong with it."""
+    return manifest_from_json(read_at_most(path))
+
+
+def read_at_most(path: Path) -> bytes:
+    """The bytes of a manifest file; of a larger one, as many as show that it is too large."""
     with path.open("rb") as stream:
-        return manifest_from_json(stream.read(MAX_BYTES + 1))
+        return stream.read(MAX_BYTES + 1)
 
 
 def manifest_from_json(data: bytes) -> Manifest:

@@ -24,6 +24,8 @@ struct Options {
     std::optional<std::string> device;
     // CPU threads for one inference; by default the backend's choice.
     std::optional<int> threads;
+    // The path of a PEM file: refuse a bundle that hamsa-sign has not signed with the private key that belongs to it.
+    std::optional<std::filesystem::path> public_key;
 };
 
 // What an engine takes. For a model of images: the path of one, one or several images, or a tensor, which is uint8

@@ -1,9 +1,9 @@
-"""Keeps OpenVINO from reporting its import to an analytics service.
+"""Keeps OpenVINO and NNCF from reporting their import to an analytics service.
 
-`import openvino` (2025.4 and 2026.4) forks a process that sends an event, and writes to ~/intel, unless the
-user has opted out. A runtime on somebody's device does neither by itself; and forking a process with threads
-can deadlock. Without the package openvino_telemetry, openvino falls back to a stub: so it is hidden while
-openvino is imported, and only then.
+`import openvino` (2025.4 and 2026.4) forks a process that sends an event, and `import nncf` (3.4) sends one from a
+thread; both write to ~/intel, unless the user has opted out. A runtime on somebody's device does neither by itself;
+and forking a process with threads can deadlock. Without the package openvino_telemetry, both fall back to a stub: so
+it is hidden while they are imported, and only then. ONNX Runtime's switch is in `hamsa_runtime/__init__.py`.
 """
 
 from __future__ import annotations

@@ -67,6 +67,9 @@ def _parser() -> _Parser:
     parser.add_argument(
         "--workspace", type=int, metavar="MIB", help="largest scratch memory of the builder, instead of the bundle's"
     )
+    parser.add_argument(
+        "--public-key", type=Path, metavar="KEY.pub.pem", help="refuse a bundle that is not signed with this key"
+    )
     parser.add_argument("--rebuild", action="store_true", help="build it even if it is there")
     parser.add_argument("--json", action="store_true", help="write the result to stdout as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
@@ -79,7 +82,7 @@ def _build(options: Any) -> dict[str, Any]:
     from hamsa_runtime.tensorrt.modules import load
     from hamsa_runtime.tensorrt.plans import plan_of_bundle, source_of
 
-    bundle = open_bundle(options.bundle)
+    bundle = open_bundle(options.bundle, public_key=options.public_key)
     bundle.verify()
     source_of(bundle)  # fail early
     trt = load(bundle.manifest.target)

@@ -1,0 +1,99 @@
+"""`hamsa-sign`: makes keys, signs bundles, and verifies them, so that a device can refuse what is not yours.
+
+Results go to stdout, errors to stderr. The exit codes are those of hamsa-export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hamsa_runtime.errors import HamsaError, InputError
+
+DESCRIPTION = (
+    "Signs the manifest of a bundle with an Ed25519 key. The manifest holds the hash of every file. "
+    "Engine(folder, public_key=...) then refuses any bundle without that signature."
+)
+PASSPHRASE = "HAMSA_SIGN_PASSPHRASE"  # noqa: S105  # the variable's name
+INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {message}", fix=f"{self.prog} --help")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    try:
+        options = _parser().parse_args(argv)
+        options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except HamsaError as error:
+        print(f"error  {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser("hamsa-sign", description=DESCRIPTION, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    keygen = commands.add_parser("keygen", help="make a private key, and its public one", allow_abbrev=False)
+    keygen.add_argument(
+        "key", type=Path, metavar="KEY.pem", help=f"new file; encrypted if the variable {PASSPHRASE} is set"
+    )
+    keygen.set_defaults(run=_keygen)
+    sign = commands.add_parser("sign", help="check a bundle and sign it", allow_abbrev=False)
+    sign.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
+    sign.add_argument("--key", type=Path, required=True, metavar="KEY.pem", help="the private key")
+    sign.set_defaults(run=_sign)
+    verify = commands.add_parser("verify", help="check a bundle and its signature", allow_abbrev=False)
+    verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
+    verify.add_argument("--public-key", type=Path, required=True, metavar="KEY.pub.pem", help="whose it has to be")
+    verify.set_defaults(run=_verify)
+    return parser
+
+
+def _keygen(options: Any) -> None:
+    from hamsa_runtime.signing import make_keys
+
+    passphrase = os.environ.get(PASSPHRASE)
+    public, fingerprint = make_keys(options.key, passphrase.encode() if passphrase else None)
+    print(f"private key  {options.key}: keep it secret, and keep a copy")
+    print(f"public key   {public}: for devices")
+    print(f"fingerprint  {fingerprint}")
+
+
+def _sign(options: Any) -> None:
+    from hamsa_runtime.signing import sign_bundle
+
+    fingerprint = sign_bundle(options.bundle, options.key, _passphrase)
+    print(f"{options.bundle}: signed with the key {fingerprint}")
+
+
+def _verify(options: Any) -> None:
+    from hamsa_runtime.bundle import open_bundle
+    from hamsa_runtime.signature import fingerprint, public_key_from
+
+    open_bundle(options.bundle, public_key=options.public_key).verify()
+    print(f"{options.bundle}: whole, and signed with the key {fingerprint(public_key_from(options.public_key))}")
+
+
+def _passphrase() -> bytes:
+    given = os.environ.get(PASSPHRASE)
+    if given is None and not sys.stdin.isatty():
+        raise InputError(
+            "the key has a passphrase, and there is no terminal to ask for it at",
+            fix=f"set the environment variable {PASSPHRASE}",
+        )
+    return (getpass.getpass("Passphrase: ") if given is None else given).encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
