@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow nightly faults fuzz lint bench cpp test-cpp sanitize tidy clean
+.PHONY: help demo test slow nightly faults fuzz lint bench cpp test-cpp test-aarch64 sanitize tidy clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
@@ -32,6 +32,7 @@ help:
 	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of seven targets"
 	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
 	@echo "make cpp      build the C++ runtime in build/cpp/dev; make test-cpp runs its tests"
+	@echo "make test-aarch64 builds it for 64-bit ARM and runs it in an emulator"
 	@echo "make sanitize the C++ tests with address, undefined behaviour and thread sanitizers; make tidy: clang-tidy"
 	@echo "make clean    remove outputs and caches (not $(VENV))"
 
@@ -76,13 +77,33 @@ cpp: $(INSTALLED)
 test-cpp: cpp
 	cd runtimes/cpp && ctest --preset dev
 
+# The C++ runtime for 64-bit ARM, built here and run by an emulator. Packages, after dpkg --add-architecture arm64:
+#   apt install g++-aarch64-linux-gnu qemu-user nlohmann-json3-dev doctest-dev
+#   apt install libssl-dev:arm64 libjpeg62-turbo-dev:arm64 libpng-dev:arm64
+ARM_PROGRAMS := aarch64-linux-gnu-g++ qemu-aarch64 cmake ninja
+ARM_OPENVINO_VERSION := $(shell sed -n 's/^openvino==//p' constraints.txt)
+ARM_OPENVINO := build/aarch64/openvino-$(ARM_OPENVINO_VERSION)
+
+$(ARM_OPENVINO): | $(INSTALLED)
+	$(BIN)/python -m pip download --disable-pip-version-check --no-deps --only-binary :all: --dest build/aarch64 \
+	  --platform manylinux_2_35_aarch64 --python-version 3.11 openvino==$(ARM_OPENVINO_VERSION)
+	$(BIN)/python -m zipfile -e build/aarch64/openvino-$(ARM_OPENVINO_VERSION)-*.whl $@.part
+	mv $@.part $@
+
+test-aarch64: $(INSTALLED) $(ARM_OPENVINO)
+	@for program in $(ARM_PROGRAMS); do \
+	  PATH="$(abspath $(BIN)):$$PATH" command -v $$program > /dev/null || { echo "$$program is missing: the packages are named in the Makefile"; exit 1; }; \
+	done
+	$(CPP) --preset aarch64 -DOpenVINO_DIR=$(abspath $(ARM_OPENVINO))/openvino/cmake
+	$(BIN)/python -m pytest -m slow tests/cpp/test_aarch64.py
+
 sanitize: $(INSTALLED)
 	for preset in asan tsan; do \
 	  (cd runtimes/cpp && cmake --preset $$preset $(CPP_OPTIONS) && cmake --build --preset $$preset && ctest --preset $$preset) || exit 1; \
 	done
 
 tidy: cpp
-	cd runtimes/cpp && clang-tidy -p ../../build/cpp/dev --quiet src/*.cpp src/backends/*.cpp tools/*.cpp
+	cd runtimes/cpp && clang-tidy -p ../../build/cpp/dev --quiet src/*.cpp src/backends/openvino.cpp src/backends/table.cpp src/tensorrt/options.cpp src/tensorrt/plans.cpp tools/*.cpp
 
 clean:
 	rm -rf out build dist *.egg-info runtimes/python/build runtimes/python/*.egg-info

@@ -28,8 +28,8 @@ NOT_INSTALLED = (
 class Probe:
     """The program `hamsa_probe`: functions of the runtime that it does not show, one question at a time."""
 
-    def __init__(self, program: Path) -> None:
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, *command: str | Path) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, *words: object) -> dict[str, Any]:
         """An empty dict, or the parts of the error."""

@@ -52,6 +52,21 @@ std::optional<Preprocessing> preprocessing_of(const Json& row) {
     return how;
 }
 
+std::optional<std::string> text_of(const Json& value) {
+    return value.is_null() ? std::nullopt : std::optional(value.get<std::string>());
+}
+
+std::optional<EngineBuild> engine_of(const Json& document) {
+    if (!document.contains("engine") || document["engine"].is_null()) {
+        return std::nullopt;
+    }
+    const Json& row = document["engine"];
+    EngineBuild engine{row["missing"], row["module"], row["version"], row["system"], {}, {}};
+    engine.gpu = text_of(row["gpu"]);
+    engine.compute_capability = text_of(row["compute_capability"]);
+    return engine;
+}
+
 Manifest manifest_of(const Json& document) {
     Manifest manifest;
     manifest.name = document["name"];
@@ -66,6 +81,8 @@ Manifest manifest_of(const Json& document) {
     for (const auto& item : document["files"].items()) {
         manifest.files[item.key()] = {item.value()["sha256"], item.value()["bytes"]};
     }
+    manifest.options = document["options"].dump();
+    manifest.engine = engine_of(document);
     const Json& plan = document["plan"];
     manifest.has_native_transforms =
         std::any_of(plan.begin(), plan.end(), [](const Json& row) { return row["kind"] == "native"; });

@@ -30,6 +30,12 @@ struct FileEntry {
     std::uint64_t bytes = 0;
 };
 
+// The TensorRT plan of a bundle, or in `missing` why there is none. No GPU where plans are compiled on the device.
+struct EngineBuild {
+    std::string missing, module, version, system;
+    std::optional<std::string> gpu, compute_capability;
+};
+
 // What running a bundle takes. Everything else in the file is checked and then left.
 struct Manifest {
     std::string name;
@@ -38,6 +44,9 @@ struct Manifest {
     std::optional<std::vector<std::string>> labels;
     std::string target, precision;
     std::map<std::string, FileEntry> files;
+    // A JSON object of scalars: which ones there are is the target's business.
+    std::string options;
+    std::optional<EngineBuild> engine;
     // Whether the graph holds transforms as operators, which not every engine computes.
     bool has_native_transforms = false;
 };

@@ -17,6 +17,7 @@
 #include "npy.hpp"
 #include "preprocess.hpp"
 #include "resample.hpp"
+#include "tensorrt/plans.hpp"
 
 namespace {
 
@@ -59,9 +60,20 @@ void prepare(const Words& words) {
     write_npy(words.at(3), hamsa::tensors_from_input(input, manifest).begin()->second);
 }
 
+// Under which name a plan of a bundle is kept, and the plan that would be loaded: written to two files.
+void plan(const Words& words) {
+    const auto text = [&](std::size_t i) { return words.at(i) == "-" ? std::nullopt : std::optional(words[i]); };
+    const hamsa::Bundle bundle = hamsa::open_bundle(words.at(1));
+    const hamsa::tensorrt::Machine machine{words.at(4), {words.at(5)}, text(6), text(7), words.at(8)};
+    std::ofstream(words.at(2)) << hamsa::tensorrt::key_of(bundle.manifest, machine, words[5]);
+    const auto found = hamsa::tensorrt::plan_for(bundle.manifest, hamsa::verified_files(bundle), machine);
+    std::ofstream(words.at(3)) << std::string(reinterpret_cast<const char*>(found.data.get()), found.size);
+}
+
 nlohmann::json answer(const Words& words) {
     static const std::map<std::string, void (*)(const Words&)> questions{
-        {"manifest", manifest}, {"open", open}, {"decode", decode}, {"resize", resize}, {"prepare", prepare}};
+        {"manifest", manifest}, {"open", open},       {"decode", decode},
+        {"resize", resize},     {"prepare", prepare}, {"plan", plan}};
     try {
         questions.at(words.at(0))(words);
         return nlohmann::json::object();

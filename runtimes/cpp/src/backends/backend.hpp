@@ -62,4 +62,8 @@ void check_port_names(const char* kind, const std::vector<TensorSpec>& declared,
 std::unique_ptr<Backend> make_openvino(Model model);
 #endif
 
+#if defined(HAMSA_WITH_TENSORRT) || defined(HAMSA_WITH_TENSORRT_RTX)
+std::unique_ptr<Backend> make_tensorrt(Model model);
+#endif
+
 }  // namespace hamsa

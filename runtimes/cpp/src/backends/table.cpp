@@ -21,11 +21,23 @@ constexpr MakeBackend openvino = make_openvino;
 constexpr MakeBackend openvino = nullptr;
 #endif
 
+#if defined(HAMSA_WITH_TENSORRT)
+constexpr MakeBackend tensorrt = make_tensorrt;
+#else
+constexpr MakeBackend tensorrt = nullptr;
+#endif
+
+#if defined(HAMSA_WITH_TENSORRT_RTX)
+constexpr MakeBackend tensorrt_rtx = make_tensorrt;
+#else
+constexpr MakeBackend tensorrt_rtx = nullptr;
+#endif
+
 // The first row that runs a target is its default.
 const std::vector<Row>& rows() {
     static const std::vector<Row> table{
-        {"tensorrt", "HAMSA_WITH_TENSORRT", {"tensorrt"}, nullptr},
-        {"tensorrt-rtx", "HAMSA_WITH_TENSORRT_RTX", {"tensorrt-rtx"}, nullptr},
+        {"tensorrt", "HAMSA_WITH_TENSORRT", {"tensorrt"}, tensorrt},
+        {"tensorrt-rtx", "HAMSA_WITH_TENSORRT_RTX", {"tensorrt-rtx"}, tensorrt_rtx},
         {"openvino", "HAMSA_WITH_OPENVINO", {"onnx", "openvino"}, openvino},
     };
     return table;
