@@ -79,7 +79,7 @@ test-cpp: cpp
 
 # The C++ runtime for 64-bit ARM, built here and run by an emulator. Packages, after dpkg --add-architecture arm64:
 #   apt install g++-aarch64-linux-gnu qemu-user nlohmann-json3-dev doctest-dev
-#   apt install libssl-dev:arm64 libjpeg62-turbo-dev:arm64 libpng-dev:arm64
+#   apt install libstdc++6:arm64 libssl-dev:arm64 libjpeg62-turbo-dev:arm64 libpng-dev:arm64
 ARM_PROGRAMS := aarch64-linux-gnu-g++ qemu-aarch64 cmake ninja
 ARM_OPENVINO_VERSION := $(shell sed -n 's/^openvino==//p' constraints.txt)
 ARM_OPENVINO := build/aarch64/openvino-$(ARM_OPENVINO_VERSION)

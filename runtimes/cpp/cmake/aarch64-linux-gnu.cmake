@@ -7,6 +7,5 @@ set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
 # FindOpenSSL and FindPNG believe pkg-config first, which would name the libraries of this machine.
 set(ENV{PKG_CONFIG_LIBDIR} /usr/lib/aarch64-linux-gnu/pkgconfig:/usr/share/pkgconfig)
 
-# What ctest runs the programs with. -L is for the loader and libc; the rest of the libraries is where Debian has it.
-set(CMAKE_CROSSCOMPILING_EMULATOR
-  qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH=/usr/lib/aarch64-linux-gnu)
+# What ctest runs the programs with: loader and libraries are those of Debian's arm64, all of one build.
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64)
