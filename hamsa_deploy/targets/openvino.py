@@ -36,7 +36,8 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
             import openvino
     except ImportError as error:
         raise MissingError(
-            "the package openvino is not installed", fix="pip install openvino, or export with --to onnx"
+            "the package openvino is not installed",
+            fix="pip install 'hamsa-runtime[openvino]', or export with --to onnx",
         ) from error
     try:
         model = openvino.Core().read_model(onnx_file)  # convert_model would send a usage report

@@ -101,7 +101,7 @@ def scaled(file: str, part: str, scale: float) -> ir.Model:
     weights = {
         value
         for node in model.graph
-        if not str(node.name).startswith("node_matmul")
+        if "/node_matmul" not in str(node.name)
         for value in node.inputs
         if value is not None and value.const_value is not None and value.dtype == ir.DataType.FLOAT
         and PARTS[part](node, value.const_value.numpy())

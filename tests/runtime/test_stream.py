@@ -24,6 +24,12 @@ from .tiny_bundles import MakeBundle, manifest_for, reference, write_files
 SECONDS = 20.0  # far more than anything here takes; what waits for ever fails
 
 
+def stream_threads() -> list[str]:
+    """Names of the threads that belong to streams; other parts of the toolkit have pools of their own."""
+    kinds = ("hamsa-read", "hamsa-prepare", "hamsa-dispatch", "hamsa-infer")
+    return [each.name for each in threading.enumerate() if each.name.startswith(kinds)]
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
@@ -151,7 +157,7 @@ def test_a_stream_that_is_dropped_ends_its_threads(make_bundle: MakeBundle, pixe
         assert threading.active_count() > 1
         del results
         gc.collect()
-        assert not [each for each in threading.enumerate() if each.name.startswith("hamsa")]
+        assert not stream_threads()
         engine.stream(itertools.cycle(pixels))  # never started
 
 
@@ -161,7 +167,7 @@ def test_closing_the_engine_ends_its_streams(make_bundle: MakeBundle, pixels: np
     results = engine.stream(itertools.cycle(pixels))
     next(results)
     engine.close()
-    assert not [each for each in threading.enumerate() if each.name.startswith("hamsa")]
+    assert not stream_threads()
     with pytest.raises(EngineClosedError, match="was closed"):
         list(results)
     with pytest.raises(EngineClosedError):
@@ -179,9 +185,9 @@ def test_a_source_that_hangs_does_not_keep_the_stream_from_closing(make_bundle: 
         results = engine.stream(hangs())
         next(results)
         results.close()  # type: ignore[attr-defined]
-    assert [each.name for each in threading.enumerate() if each.name.startswith("hamsa")] == ["hamsa-read"]
+    assert stream_threads() == ["hamsa-read"]
     released.set()
-    wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("hamsa")])
+    wait_until(lambda: not stream_threads())
 
 
 def test_many_threads_stream_at_once(make_bundle: MakeBundle, pixels: np.ndarray) -> None:

@@ -42,7 +42,7 @@ def test_a_missing_package_is_named():  # faults.md row 37
         "from pathlib import Path\nfrom hamsa_deploy.targets.openvino import ir_from_onnx\n"
         "from hamsa_runtime.errors import MissingError\n"
         "try: ir_from_onnx(Path('model.onnx'), Path('.'))\n"
-        "except MissingError as error: sys.exit(0 if 'pip install openvino' in str(error) else str(error))\n"
+        "except MissingError as error: sys.exit(0 if 'hamsa-runtime[openvino]' in str(error) else str(error))\n"
         "sys.exit('no error')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
