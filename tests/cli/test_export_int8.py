@@ -19,6 +19,7 @@ from hamsa_runtime.errors import InputError
 from .conftest import Finished
 
 
+@pytest.mark.slow
 def test_int8_by_a_folder_of_images_within_a_largest_drop(run_hamsa: Callable[..., Finished], workplace: Path) -> None:
     images, labels = digits()
     (workplace / "numbers").mkdir()

@@ -17,7 +17,7 @@ from hamsa_runtime.errors import MissingError
 from .building import ROOT, run
 
 PHOTO = ROOT / "hamsa_deploy/samples/photos/china_00.jpg"
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", pytest.param("fp16", marks=pytest.mark.slow), "int8")
 
 # Both call the same library with the same bytes, so that they differ by nothing; the issue allows this much.
 TOLERANCE = 1e-5

@@ -96,7 +96,7 @@ def report_of(model: nn.Module, bundles: Callable[[str], Path], tmp_path: Path) 
         pytest.param("onnx-fp16", marks=pytest.mark.slow),
         "onnx-int8",
         pytest.param("tensorrt-int8", marks=pytest.mark.slow),
-        "openvino-int8",
+        pytest.param("openvino-int8", marks=pytest.mark.slow),
     ],
 )
 def test_a_clean_bundle_has_no_divergence(variant, model, bundles):

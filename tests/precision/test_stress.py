@@ -138,7 +138,7 @@ def check_top1(found: np.ndarray, expected: np.ndarray) -> None:
     assert not wrong.any(), np.flatnonzero(wrong)
 
 
-@pytest.mark.parametrize("norm", ["ortho", "backward"])
+@pytest.mark.parametrize("norm", ["ortho", pytest.param("backward", marks=pytest.mark.slow)])
 def test_scaled_inputs_and_extreme_images_keep_their_top1(norm: str, request: pytest.FixtureRequest) -> None:
     model = ir.load(request.getfixturevalue(norm))
     half, islands = typed_on_digits(model)

@@ -245,7 +245,7 @@ def test_an_unknown_target_is_bad_input():
         to_real(Program(lambda x: x), (torch.randn(2, 2),), target="onxn")
 
 
-LARGE = ("hamsa_s", "hamsa_b", "hamsa_l")
+LARGE = ("hamsa_tiny", "hamsa_s", "hamsa_b", "hamsa_l")
 HAMSA_PRESETS = [
     pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in MODELS if name.startswith("hamsa")
 ]
