@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_runtime.cache_files import cache_folder, replace_file, sweep
+from hamsa_runtime.cache_files import cache_folder, sweep
+from hamsa_runtime.whole_files import replace_file
 
 FORMAT = 1  # to be raised with the meaning of any array that is stored
 PACKAGES = ("hamsa-deploy", "hamsa-runtime", "numpy", "onnxruntime", "openvino", "nncf")

@@ -50,7 +50,7 @@ def executed(operators: Iterable[Operator], int8_layers: Mapping[str, str]) -> E
     conversions = [each for each in by_kind if each.kind in CONVERSIONS]
     others = [each for each in by_kind if each.kind not in PRODUCTS | CONVERSIONS]
     in_int8 = {
-        node for each in products if _name(each.precision) == "i8" for name in each.names for node in nodes_of(name)
+        node for each in products if _name(each.precision) == "i8" for name in each.names for node in _nodes_of(name)
     }
     return Executed(
         products=dict(Counter(_name(each.precision) for each in products).most_common()),
@@ -69,7 +69,7 @@ def _name(precision: str) -> str:
     return ONE_NAME.get(precision, precision)
 
 
-def nodes_of(name: str) -> list[str]:
+def _nodes_of(name: str) -> list[str]:
     """The nodes that an engine's name may stand for: they add to it behind slashes, which nodes may have as well."""
     parts = name.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]

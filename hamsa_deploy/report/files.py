@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from hamsa_deploy.report.document import Document, title_of
 from hamsa_deploy.report.page import document_in, html_from_document
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.whole_files import replace_file
 
 HTML = ".html"
 # In the first lines of reports that hold no document: nothing else is ever replaced.
@@ -52,20 +52,12 @@ def write(path: Path, text: str) -> None:
     Raises:
         InputError: it cannot be written; an older file is then as it was.
     """
-    place = Path(os.path.realpath(path))
-    sibling = place.with_name(f".{place.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with sibling.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        sibling.replace(place)
+        replace_file(Path(os.path.realpath(path)), text.encode())
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror})", expected="a place with enough room"
         ) from error
-    finally:
-        sibling.unlink(missing_ok=True)
 
 
 def _text_of(path: Path) -> str:

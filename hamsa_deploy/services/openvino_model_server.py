@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hamsa_runtime.backends.openvino import PRECISIONS
-from hamsa_runtime.cache_files import replace_file
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.whole_files import replace_file
 
 CONFIG = "config.json"
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hamsa_runtime.cache_files import replace_file
 from hamsa_runtime.manifest import InputSpec, Manifest, OutputSpec
 from hamsa_runtime.tensorrt.options import options_from_manifest
+from hamsa_runtime.whole_files import replace_file
 
 CONFIG, LABELS = "config.pbtxt", "labels.txt"
 TYPES = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from hamsa_deploy.sweep.cells import Cell
 from hamsa_deploy.sweep.pareto import Point, agreement, front
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Parity
+from hamsa_runtime.whole_files import replace_file
 
 FILE, PLOT = "sweep.json", "pareto.svg"
 SCHEMA = 1
@@ -158,12 +158,7 @@ def write_files(folder: Path, contents: Mapping[str, str]) -> None:
     """Each in one step: a sweep that is killed leaves the file before or the file after, never half of one."""
     try:
         for name, text in contents.items():
-            temporary = folder / f".{name}.tmp-{os.getpid()}"
-            try:
-                temporary.write_text(text, encoding="utf-8")
-                temporary.replace(folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
+            replace_file(folder / name, text.encode())
     except OSError as error:
         raise InputError(
             f"{folder}: cannot be written ({error.strerror})",

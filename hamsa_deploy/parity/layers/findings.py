@@ -14,7 +14,6 @@ FLOAT16_LARGEST = 65504.0
 # A finding explains a difference if it leaves at most this share of it.
 EXPLAINED = 0.1
 LONGEST_ORDER = 4096
-MOST_SHOWN = 5
 
 
 def finding_about(found: np.ndarray, expected: np.ndarray) -> str:

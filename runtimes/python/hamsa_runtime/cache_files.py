@@ -1,13 +1,9 @@
-"""What every cache of ours needs of the file system: a place for this user, whole files, and no leftovers.
-
-A temporary file or folder beside ``name`` is ``.name.tmp-<process>-<random>``.
-"""
+"""What every cache of ours needs of the file system: a place for this user, and no leftovers of `whole_files`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import time
 from pathlib import Path
@@ -27,29 +23,6 @@ def cache_folder(*parts: str) -> Path:
     if not os.path.isabs(base):
         raise OSError("there is no home folder, and XDG_CACHE_HOME is not set")
     return Path(base, *parts)
-
-
-def temporary_beside(path: Path) -> Path:
-    """A name that nobody else uses, on the same file system as `path`."""
-    return path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-
-
-def write_through(path: Path, data: bytes) -> None:
-    """Write a file, and wait until the disk has it."""
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file by one rename, so that a reader sees the old content or the new one."""
-    temporary = temporary_beside(path)
-    try:
-        write_through(temporary, data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

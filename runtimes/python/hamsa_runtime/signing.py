@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 from hamsa_runtime.bundle import bundle_from, manifest_bytes, open_bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.signature import SIGNATURE, fingerprint, missing_package, read_key
+from hamsa_runtime.whole_files import replace_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -125,16 +124,9 @@ def _write_new(path: Path, data: bytes, *, mode: int) -> None:
 
 def _replace(path: Path, data: bytes) -> None:
     """Writes a file as a whole or not at all."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with beside.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
+        replace_file(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
         raise InputError(
             f"{path}: cannot be written ({error.strerror})", fix="sign a copy in a folder that may be written to"
         ) from error

@@ -27,11 +27,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hamsa_runtime.cache_files import cache_folder, replace_file, sweep, temporary_beside, write_through
+from hamsa_runtime.cache_files import cache_folder, sweep
 from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
 from hamsa_runtime.tensorrt.gpu import Gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.tensorrt.progress import TICK_SECONDS, Report, silent
+from hamsa_runtime.whole_files import replace_file, temporary_beside, write_through
 
 FORMAT = 1  # to be raised with the meaning of an entry
 PLAN, ENTRY = "model.plan", "entry.json"

@@ -12,8 +12,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from hamsa_runtime.cache_files import replace_file
 from hamsa_runtime.tensorrt.gpu import Gpu
+from hamsa_runtime.whole_files import replace_file
 
 DIGEST = 32
 

@@ -63,11 +63,6 @@ def load(target: str) -> ModuleType:
         ) from error
 
 
-def target_of(trt: Any) -> str:
-    """The target that a module is for."""
-    return next(target for target, name in MODULES.items() if name == trt.__name__)
-
-
 def version_of(trt: Any) -> tuple[int, ...]:
     """(10, 3, 0) for '10.3.0.post1'."""
     parts = str(trt.__version__).split(".")
