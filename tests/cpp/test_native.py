@@ -49,7 +49,7 @@ def test_an_installed_package_is_found_by_programs_in_cpp_and_c(build: Path, tmp
     printed = run(["out/app", bundle, "photo.png"], tmp_path)
     assert {line.split()[0] for line in printed.splitlines()} < {"ant", "bee", "cat", "dog"}
     assert len(printed.splitlines()) == 3
-    run(["out/in_c", bundle], tmp_path)
+    run(["out/in_c", bundle, SOURCE / "tests/data/signed", SOURCE / "tests/data/signed.pub.pem"], tmp_path)
     assert "ant" in run([prefix / "bin/hamsa-run", bundle, SOURCE / "tests/data/pixels.npy"], tmp_path)
 
 

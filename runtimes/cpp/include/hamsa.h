@@ -40,6 +40,8 @@ typedef struct hamsa_options {
     const char* backend;
     const char* device;
     int threads;
+    /* The path of a PEM file: refuse a bundle that hamsa-sign has not signed with the key that belongs to it. */
+    const char* public_key;
 } hamsa_options;
 
 /* A dense array in row-major order. `name` is that of a model's input or output; for the only input of a model it may

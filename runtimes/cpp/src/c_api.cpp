@@ -121,6 +121,9 @@ int hamsa_engine_load(const char* folder, const hamsa_options* options, hamsa_en
             chosen.backend = options->backend == nullptr ? std::nullopt : std::optional<std::string>(options->backend);
             chosen.device = options->device == nullptr ? std::nullopt : std::optional<std::string>(options->device);
             chosen.threads = options->threads == 0 ? std::nullopt : std::optional<int>(options->threads);
+            if (options->public_key != nullptr) {
+                chosen.public_key = std::filesystem::u8path(options->public_key);
+            }
         }
         *engine = new hamsa_engine{hamsa::Engine::load(std::filesystem::u8path(folder), chosen)};
     });

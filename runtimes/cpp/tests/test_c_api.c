@@ -1,4 +1,4 @@
-/* The C interface, from C11. Argument: the tiny bundle. */
+/* The C interface, from C11. Arguments: the tiny bundle, the signed one, and the public key of the latter. */
 #include <hamsa.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,11 +75,25 @@ static void test_bad_input(const hamsa_engine* engine) {
     CHECK(hamsa_engine_infer_file(engine, "no such.jpg", &outputs, NULL) == 2); /* nobody wants to know why */
 }
 
+static void test_signatures(const char* tiny, const char* is_signed, const char* public_key) {
+    hamsa_engine* engine = NULL;
+    hamsa_error* error = NULL;
+    hamsa_options options = {NULL, NULL, 1, public_key};
+    CHECK(hamsa_engine_load(is_signed, &options, &engine, &error) == 0);
+    hamsa_engine_free(engine);
+    int code = hamsa_engine_load(tiny, &options, &engine, &error);
+    CHECK(engine == NULL);
+    check_error(code, error, 2, "InputError", "not signed");
+    options.public_key = "no such key.pem";
+    code = hamsa_engine_load(is_signed, &options, &engine, &error);
+    check_error(code, error, 2, "InputError", "no such file");
+}
+
 int main(int count, char** arguments) {
     hamsa_engine* engine = NULL;
     hamsa_error* error = NULL;
-    hamsa_options options = {NULL, NULL, 1};
-    CHECK(count == 2);
+    hamsa_options options = {NULL, NULL, 1, NULL};
+    CHECK(count == 4);
     CHECK(hamsa_engine_load(arguments[1], &options, &engine, &error) == 0);
     test_metadata(engine);
     test_inference(engine);
@@ -94,5 +108,6 @@ int main(int count, char** arguments) {
     check_error(code, error, 2, "InputError", "unknown backend 'onnx'");
     code = hamsa_engine_load(NULL, NULL, &engine, &error);
     check_error(code, error, 2, "InputError", "folder is NULL");
+    test_signatures(arguments[1], arguments[2], arguments[3]);
     return 0;
 }
