@@ -13,14 +13,15 @@ SEED ?= $(shell date +%Y%m%d)
 
 # Of fuzzing, for each target.
 SECONDS ?= 60
-FUZZED ?= manifest recipe safetensors checkpoint onnx image cache
+FUZZED ?= manifest bundle recipe safetensors checkpoint onnx image cache
+FUZZED_CPP ?= manifest bundle image npy
 
 BIN := $(VENV)/bin
 # A stamp, so that the set-up is done once and again only when what it installs has changed.
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow nightly faults fuzz lint bench cpp test-cpp test-aarch64 sanitize tidy clean
+.PHONY: help demo test slow nightly faults fuzz fuzz-cpp lint bench cpp test-cpp test-aarch64 sanitize tidy clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
@@ -29,10 +30,11 @@ help:
 	@echo "make slow     the tests that take minutes each: large models, built for TensorRT"
 	@echo "make nightly  2,000 new random programs, compared with PyTorch"
 	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
-	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of seven targets"
+	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of eight targets"
 	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
 	@echo "make cpp      build the C++ runtime in build/cpp/dev; make test-cpp runs its tests"
 	@echo "make test-aarch64 builds it for 64-bit ARM and runs it in an emulator"
+	@echo "make fuzz-cpp the same for what the C++ runtime reads, four targets, with clang's libFuzzer (package clang)"
 	@echo "make sanitize the C++ tests with address, undefined behaviour and thread sanitizers; make tidy: clang-tidy"
 	@echo "make clean    remove outputs and caches (not $(VENV))"
 
@@ -54,6 +56,17 @@ faults: $(INSTALLED)
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[fuzz]"
 	for target in $(FUZZED); do $(BIN)/python tests/fuzz/run.py $$target --seconds $(SECONDS) || exit 1; done
+
+# What breaks the property is kept beside the seeds, where the tests of both languages find it.
+fuzz-cpp:
+	$(CPP) --preset fuzz
+	$(CPP) --build --preset fuzz
+	for target in $(FUZZED_CPP); do \
+	  mkdir -p build/cpp/fuzz/grown/$$target; \
+	  build/cpp/fuzz/tests/fuzz/hamsa_fuzz_$$target build/cpp/fuzz/grown/$$target tests/fuzz/corpus/$$target \
+	    -artifact_prefix=tests/fuzz/corpus/$$target/ -max_total_time=$(SECONDS) -max_len=8192 -timeout=20 \
+	    -rss_limit_mb=4096 -print_final_stats=1 || exit 1; \
+	done
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -72,14 +72,18 @@ def _write_typed(request: Request, form: RealForm, model: ir.Model, folder: Path
 
 def _write_plan(request: Request, folder: Path) -> dict[str, Any]:
     """The plan, where it can be built here; elsewhere the reason."""
-    engine = tensorrt_target.write_plan(request.to, folder, builder_of(request))
-    if engine["missing"] and request.require_plan:
-        raise MissingError(
-            f"no plan can be built here: {engine['missing']}",
-            expected="TensorRT and a GPU, because of --require-plan",
-            fix="leave --require-plan away: the plan is then built on the device",
-        )
-    return engine
+    try:
+        return tensorrt_target.write_plan(request.to, folder, builder_of(request))
+    except MissingError as error:
+        if request.require_plan:
+            instead = "leave --require-plan away: the plan is then built on the device"
+            raise MissingError(
+                f"no plan can be built here: {error.found}",
+                expected="TensorRT and a GPU, because of --require-plan",
+                cause=error.cause,
+                fix=f"{error.fix}; or {instead}" if error.fix else instead,
+            ) from error
+        return tensorrt_target.without_plan(error)
 
 
 def _write_int8(request: Request, form: RealForm, model: ir.Model, folder: Path, progress: Progress) -> Written:

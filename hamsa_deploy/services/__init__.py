@@ -57,7 +57,18 @@ def next_version(service: str, repository: Path, name: str) -> Path:
 
 
 def configure(service: str, repository: Path, bundle: Bundle) -> list[Path]:
-    """Tell the server about a version that was published in `repository`; returns the files that were written."""
+    """Tell the server about a version that was published in `repository`; returns the files that were written.
+
+    Raises:
+        InputError: they cannot be written.
+    """
     module = importlib.import_module(SERVICES[service].module)
-    files: list[Path] = module.configure(repository, bundle.folder.parent.name, bundle.manifest)
+    try:
+        files: list[Path] = module.configure(repository, bundle.folder.parent.name, bundle.manifest)
+    except OSError as error:
+        raise InputError(
+            f"{repository}: the server's files cannot be written ({error.strerror})",
+            expected="a place with enough room that may be written to",
+            fix=f"export once more when there is; {bundle.folder} is whole, but the server has not been told of it",
+        ) from error
     return files

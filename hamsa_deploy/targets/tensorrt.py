@@ -29,17 +29,15 @@ def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, An
         options: for the builder.
 
     Returns:
-        `hamsa_runtime.manifest.EngineBuild` as a dict: with the reason, where there is no plan.
+        `hamsa_runtime.manifest.EngineBuild` as a dict.
 
     Raises:
+        MissingError: nothing can be built here.
         InputError, BuildError: see `plan_from_onnx`.
     """
     source = Source(folder / ONNX, {path.name: sha256_of(path)[0] for path in folder.glob(f"{ONNX}*")}, options)
-    try:
-        trt = load(target)
-        found = cached_plan(trt, source, gpu_to_build_for(trt))
-    except MissingError as error:
-        return without_plan(error)
+    trt = load(target)
+    found = cached_plan(trt, source, gpu_to_build_for(trt))
     (folder / PLAN).write_bytes(found.plan)
     identity = found.entry["identity"]
     return {
@@ -50,6 +48,6 @@ def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, An
 
 
 def without_plan(error: MissingError) -> dict[str, Any]:
-    """The same, for a bundle without a plan."""
+    """What `write_plan` returns, for a bundle without a plan: with the reason."""
     nothing = {"module": "", "version": "", "system": "", "gpu": None, "compute_capability": None, "seconds": 0.0}
     return {"missing": error.found, **nothing, "asked": {}, "achieved": None}

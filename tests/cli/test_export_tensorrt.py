@@ -55,6 +55,7 @@ def test_require_plan_exits_4_and_writes_nothing(run_hamsa: Callable[..., Finish
     report = json.loads(done.out)
     assert "no plan can be built here: the package tensorrt cannot be imported" in report["error"]["found"]
     assert "--require-plan" in report["error"]["fix"]
+    assert "pip install" in report["error"]["fix"]
     assert not (workplace / "bundle").exists()
     assert not [path for path in workplace.iterdir() if path.name.startswith(".bundle")]
 

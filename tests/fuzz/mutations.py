@@ -71,6 +71,12 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+def _changed_manifest(data: bytes, rng: random.Random) -> bytes:
+    """Of a bundle; its file is left as it is."""
+    manifest, zero, file = data.partition(b"\0")
+    return _changed_json(manifest, rng) + zero + file
+
+
 def _changed_header(data: bytes, rng: random.Random) -> bytes:
     """safetensors: 8 bytes of length, JSON, data; the length is made to fit again."""
     length = int.from_bytes(data[:8], "little")
@@ -90,6 +96,7 @@ def _changed_lines(data: bytes, rng: random.Random) -> bytes:
 
 _STRUCTURED = {
     "manifest": _changed_json,
+    "bundle": _changed_manifest,
     "cache": _changed_json,
     "safetensors": _changed_header,
     "recipe": _changed_lines,

@@ -16,6 +16,7 @@ from torch import nn
 from hamsa_deploy.cli.export import _parser as export_parser
 from hamsa_deploy.models import load_weights
 from hamsa_deploy.onnx_entrance import load_onnx
+from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import HamsaError
 from hamsa_runtime.images import load_image
 from hamsa_runtime.manifest import manifest_from_json
@@ -30,6 +31,16 @@ Target = Callable[[bytes, Path], None]
 
 def _manifest(data: bytes, folder: Path) -> None:
     manifest_from_json(data)
+
+
+def _bundle(data: bytes, folder: Path) -> None:
+    """A manifest, a zero byte, and the bundle's file model.onnx."""
+    place = folder / "bundle"
+    place.mkdir(exist_ok=True)
+    manifest, _, model = data.partition(b"\0")
+    _written(manifest, place / "manifest.json")
+    _written(model, place / "model.onnx")
+    open_bundle(place).verify()
 
 
 def _recipe(data: bytes, folder: Path) -> None:
@@ -67,6 +78,7 @@ def _cache(data: bytes, folder: Path) -> None:
 
 TARGETS: dict[str, Target] = {
     "manifest": _manifest,
+    "bundle": _bundle,
     "recipe": _recipe,
     "safetensors": _safetensors,
     "checkpoint": _checkpoint,

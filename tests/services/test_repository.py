@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hamsa_deploy.services import next_version
+from hamsa_deploy.services import configure, next_version
+from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
+
+from ..runtime.tiny_bundles import MakeBundle
 
 SERVICE = "openvino-model-server"
 
@@ -45,3 +48,11 @@ def test_a_file_that_the_server_cannot_read_is_found_before_the_export(tmp_path:
     with pytest.raises(InputError, match="not a configuration of OpenVINO Model Server"):
         next_version(SERVICE, tmp_path, "net")
     assert next_version("triton", tmp_path, "net") == tmp_path / "net" / "1"
+
+
+def test_what_cannot_be_written_is_an_error_that_says_what_is_left(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    bundle = open_bundle(make_bundle("tensorrt", folder=tmp_path / "models" / "net" / "1"))
+    (bundle.folder.parent / "config.pbtxt").mkdir()
+    with pytest.raises(InputError, match="the server's files cannot be written") as caught:
+        configure("triton", tmp_path / "models", bundle)
+    assert str(bundle.folder) in caught.value.fix

@@ -129,10 +129,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_without_the_package_there_is_a_reason_and_no_plan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    found = tensorrt_target.write_plan("tensorrt", folder, BuildOptions())
-    assert "the package tensorrt cannot be imported" in found["missing"]
+    with pytest.raises(MissingError, match="the package tensorrt cannot be imported") as caught:
+        tensorrt_target.write_plan("tensorrt", folder, BuildOptions())
     assert not (folder / "model.plan").exists()
-    json.dumps(found)
+    without = tensorrt_target.without_plan(caught.value)
+    assert without["missing"] == caught.value.found
+    json.dumps(without)
 
 
 @pytest.mark.skipif(has_gpu(), reason="a GPU is here")
@@ -141,8 +143,8 @@ def test_without_a_gpu_there_is_a_reason_and_no_plan(folder: Path, monkeypatch: 
         __name__, __version__ = "tensorrt", "10.3.0"
 
     monkeypatch.setattr(tensorrt_target, "load", lambda target: Tensorrt())
-    found = tensorrt_target.write_plan("tensorrt", folder, BuildOptions())
-    assert found["missing"]
+    with pytest.raises(MissingError):
+        tensorrt_target.write_plan("tensorrt", folder, BuildOptions())
     assert not (folder / "model.plan").exists()
 
 

@@ -49,7 +49,7 @@ std::optional<int> orientation_from_exif(const std::uint8_t* data, std::size_t s
     const auto entries = directory ? tiff.number(*directory, 2) : std::nullopt;
     for (std::size_t i = 0; i < entries.value_or(0); ++i) {
         const std::size_t at = std::size_t{*directory} + 2 + i * entry_bytes;
-        const auto type = tiff.number(at + 2, 2);
+        const std::uint32_t type = tiff.number(at + 2, 2).value_or(0);
         const bool is_number = type == short_type || type == long_type;
         if (is_number && tiff.number(at, 2) == orientation_tag && tiff.number(at + 4, 4) == 1U) {
             const auto value = tiff.number(at + 8, type == short_type ? 2 : 4);

@@ -227,7 +227,9 @@ Check record(const std::vector<Field>& fields, const std::vector<Field>& optiona
         check_no_unknown(value, dot, names_of(all));
         for (const std::string& name : required) {
             if (!value.contains(name)) {
-                throw InputError("manifest.json: " + dot + name + " is missing", joined(required));
+                std::string found = "manifest.json: ";
+                found.append(dot).append(name).append(" is missing");
+                throw InputError(found, joined(required));
             }
         }
         for (const Field& field : all) {

@@ -13,6 +13,7 @@ namespace {
 using hamsa::DType;
 
 constexpr std::size_t before_header = 10;
+constexpr std::int64_t largest_size = std::int64_t{1} << 40;
 constexpr char magic[] = "\x93NUMPY\x01";
 
 struct Descr {
@@ -46,7 +47,10 @@ hamsa::Shape shape_of(const std::string& header, const std::filesystem::path& pa
     hamsa::Shape shape;
     std::int64_t size = -1;
     for (const char c : header.substr(start, end - start + 1)) {
-        if (c >= '0' && c <= '9' && size < (std::int64_t{1} << 40)) {
+        if (c >= '0' && c <= '9') {
+            if (size > largest_size) {
+                throw not_npy(path, "a size that no file holds");
+            }
             size = (size < 0 ? 0 : size) * 10 + (c - '0');
         } else if ((c == ',' || c == ')') && size >= 0) {
             shape.push_back(size);

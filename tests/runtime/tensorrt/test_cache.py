@@ -87,7 +87,9 @@ def test_what_this_device_can_spare_does_not_change_where_the_plan_is(rtx: Any, 
     assert cached_plan(rtx, source, None).path == built.path
 
 
-@pytest.mark.parametrize("damage", ["cut", "swapped", "entry", "no entry", "no plan", "other identity"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "swapped", "entry", "no entry", "no plan", "other identity", "no seconds", "odd seconds"]
+)
 def test_a_damaged_entry_is_discarded_reported_and_built_again(
     rtx: Any, source: Source, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -106,7 +108,12 @@ def test_a_damaged_entry_is_discarded_reported_and_built_again(
         built.path.unlink()
     else:
         document = json.loads(entry.read_text())
-        document["identity"]["version"] = "0.1"
+        if damage == "other identity":
+            document["identity"]["version"] = "0.1"
+        elif damage == "no seconds":
+            del document["seconds"]
+        else:
+            document["seconds"] = "long"
         entry.write_text(json.dumps(document))
     with caplog.at_level(logging.WARNING):
         again = cached_plan(rtx, source, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import EngineBuild
 from hamsa_runtime.tensorrt.cache import PLAN, cached_plan, identity_of
 from hamsa_runtime.tensorrt.plans import machine_text, plan_of_bundle, source_of
 
@@ -82,6 +84,24 @@ def test_a_plan_that_the_manifest_does_not_list_is_not_run(rtx_bundle: Path) -> 
     (rtx_bundle / PLAN).write_bytes(b"a plan")
     with pytest.raises(InputError, match=r"model\.plan: not listed"):
         Engine(rtx_bundle)
+
+
+def test_a_plan_that_the_manifest_tells_of_and_does_not_list_is_not_run(rtx: Any, rtx_bundle: Path) -> None:
+    bundle = open_bundle(rtx_bundle)
+    engine = EngineBuild(
+        "",
+        "tensorrt_rtx",
+        str(rtx.__version__),
+        identity_of(rtx, source_of(bundle), None)["system"],
+        None,
+        None,
+        9.0,
+        {},
+        None,
+    )
+    told = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, engine=engine))
+    with pytest.raises(InputError, match=r"lists no model\.plan"):
+        plan_of_bundle(rtx, told, None)
 
 
 def test_a_bundle_for_another_engine_has_no_plan(make_bundle: MakeBundle) -> None:

@@ -135,7 +135,7 @@ def _built(
     """Build it, and keep it with what was measured on the way, where there is a place for it."""
     machine = key_of({name: identity[name] for name in ("module", "version", "gpu", "system")})
     timing = None if place is None else place.with_name(f"timing-{machine}")
-    stored = timing.read_bytes() if timing is not None and timing.is_file() else None
+    stored = None if timing is None else _bytes_or_none(timing)
     built = plan_from_onnx(trt, source.onnx_file, source.options, gpu, timing_cache=stored, report=report)
     entry = _entry(identity, built)
     if place is None or timing is None:
@@ -151,6 +151,14 @@ def _built(
     return Cached(built.plan, place / PLAN, entry, built=True)
 
 
+def _bytes_or_none(path: Path) -> bytes | None:
+    """What cannot be read is measured again."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
 def _entry(identity: Mapping[str, Any], built: Built) -> dict[str, Any]:
     return {
         "identity": dict(identity),
@@ -162,6 +170,15 @@ def _entry(identity: Mapping[str, Any], built: Built) -> dict[str, Any]:
     }
 
 
+def _is_entry(entry: Any) -> bool:
+    """Whether it has what `_entry` writes."""
+    return (
+        isinstance(entry["seconds"], int | float)
+        and isinstance(entry["asked"], dict)
+        and isinstance(entry["achieved"], dict | None)
+    )
+
+
 def _read(place: Path, identity: Mapping[str, Any]) -> Cached | None:
     """The entry, or None; a damaged one is reported and removed."""
     if not place.exists():
@@ -169,9 +186,12 @@ def _read(place: Path, identity: Mapping[str, Any]) -> Cached | None:
     try:
         entry = json.loads((place / ENTRY).read_bytes())
         plan = (place / PLAN).read_bytes()
-        if entry["identity"] == identity and entry["sha256"] == hashlib.sha256(plan).hexdigest():
+        if not _is_entry(entry):
+            problem = "its entry is not whole"
+        elif entry["identity"] == identity and entry["sha256"] == hashlib.sha256(plan).hexdigest():
             return Cached(plan, place / PLAN, entry, built=False)
-        problem = "its hash is wrong"
+        else:
+            problem = "its hash is wrong"
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         problem = str(error)
     logger.warning("the plan in %s is damaged (%s): discarded, and built again", place, problem)

@@ -51,6 +51,12 @@ def plan_of_bundle(
         require(trt, "the operator DFT", "a bundle exported without --fft native")
     stored = bundle.manifest.engine
     if stored is not None and not stored.missing and not rebuild:
+        if PLAN not in bundle.manifest.files:
+            raise InputError(
+                f"{bundle.folder}: the manifest tells of a plan, and lists no {PLAN}",
+                expected="every file of the bundle with its hash",
+                fix="export the model again, or build the plan from the bundle's ONNX: hamsa-build --rebuild",
+            )
         here = identity_of(trt, source, gpu)
         if fits(stored, here):
             entry = {

@@ -1,0 +1,105 @@
+#include "targets.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <stdexcept>
+
+#include "bundle.hpp"
+#include "hamsa/error.hpp"
+#include "hamsa/image.hpp"
+#include "manifest.hpp"
+#include "npy.hpp"
+
+namespace hamsa::fuzz {
+namespace {
+
+namespace fs = std::filesystem;
+
+// One folder for the process, in memory where the system has such a place; gone at its end.
+class Folder {
+  public:
+    Folder() {
+        const fs::path memory = "/dev/shm";
+        path_ = (fs::is_directory(memory) ? memory : fs::temp_directory_path()) /
+                ("hamsa-fuzz-" + std::to_string(getpid()));
+        fs::create_directories(path_);
+    }
+    ~Folder() {
+        std::error_code ignored;
+        fs::remove_all(path_, ignored);
+    }
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+
+    fs::path written(const std::string& name, const std::string& data) const {
+        std::ofstream(path_ / name, std::ios::binary) << data;
+        return path_ / name;
+    }
+    const fs::path& path() const { return path_; }
+
+  private:
+    fs::path path_;
+};
+
+const Folder& folder() {
+    static const Folder one;
+    return one;
+}
+
+void manifest(const std::string& data) { manifest_from_json(data); }
+
+void bundle(const std::string& data) {
+    const std::size_t zero = std::min(data.find('\0'), data.size());
+    folder().written("manifest.json", data.substr(0, zero));
+    folder().written("model.onnx", data.substr(std::min(zero + 1, data.size())));
+    verified_files(open_bundle(folder().path()));
+}
+
+void image(const std::string& data) { load_image(folder().written("image.jpg", data)); }
+
+// Every value is read: memory that is not the file's would be found.
+void npy(const std::string& data) {
+    const Tensor tensor = read_npy(folder().written("array.npy", data));
+    const auto* bytes = static_cast<const std::uint8_t*>(tensor.data());
+    volatile unsigned sum = 0;
+    for (std::size_t i = 0; i < tensor.bytes(); ++i) {
+        sum = sum + bytes[i];
+    }
+}
+
+using Target = std::function<void(const std::string&)>;
+
+const std::map<std::string, Target>& table() {
+    static const std::map<std::string, Target> table{
+        {"manifest", manifest}, {"bundle", bundle}, {"image", image}, {"npy", npy}};
+    return table;
+}
+
+}  // namespace
+
+const std::vector<std::string>& targets() {
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> found;
+        for (const auto& row : table()) {
+            found.push_back(row.first);
+        }
+        return found;
+    }();
+    return names;
+}
+
+bool is_taken(const std::string& target, const std::uint8_t* data, std::size_t size) {
+    try {
+        table().at(target)({reinterpret_cast<const char*>(data), size});
+    } catch (const Error&) {
+        return false;
+    }
+    return true;
+}
+
+}  // namespace hamsa::fuzz
