@@ -1,0 +1,106 @@
+"""The rows that an application meets, in C++: cases of the runtime's own tests, by the names that they have there.
+
+`make sanitize` runs all of them with ASan and UBSan, and with TSan.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cpp.building import SOURCE, built
+
+from .conftest import Did
+
+TINY = SOURCE / "tests/data/tiny"
+
+
+@pytest.fixture(scope="module")
+def build() -> Path:
+    """The folder in which the C++ runtime is built."""
+    return built()
+
+
+def cases(build: Path, *names: str) -> str:
+    """Run these cases, which must all be there and pass; what to say of them."""
+    wanted = ",".join(name.replace(",", "*") for name in names)  # a comma would separate two
+    done = subprocess.run([build / "tests/hamsa_tests", f"--test-case={wanted}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    counts = re.search(rf"test cases: +{len(names)} \| +{len(names)} passed", done.stdout)
+    assert counts, done.stdout
+    return f"C++: {'; '.join(names)}"
+
+
+def test_row_12_cpp(build: Path, did: Did) -> None:
+    names = ("a damaged file is found, whatever was done to it", "a file that is not there, or not a file")
+    did(cases(build, *names, "a file whose hash is not the signed one is refused"))
+
+
+def test_row_13_cpp(build: Path, did: Did) -> None:
+    did(cases(build, "an engine file that is not listed is rejected, another is not", "what is no bundle"))
+
+
+def test_row_14_cpp(build: Path, did: Did) -> None:
+    names = (
+        "a newer schema is reported as such, and an unknown key with the nearest",
+        "limits of size and depth come before the parser",
+        "bytes that are no manifest are rejected",
+        "a huge manifest is not read beyond the limit",
+        "links out of the folder are rejected, links inside are not",
+    )
+    did(cases(build, *names))
+
+
+def test_row_20_cpp(build: Path, did: Did) -> None:
+    did(cases(build, "a precision that this device does not have, or a model that is not in it"))
+
+
+def test_row_22_cpp(build: Path, did: Did) -> None:
+    did(cases(build, "a model that the engine cannot read is reported with what the engine said"))
+
+
+def test_row_32_cpp(build: Path, did: Did) -> None:
+    names = ("anything else is rejected", "floats that are no pixels are rejected by a graph that normalises")
+    did(cases(build, *names, "inputs of a model that is not of images"))
+
+
+def test_row_33_cpp(build: Path, did: Did) -> None:
+    names = ("products stop at the largest array", "an image is checked when it is made")
+    did(
+        cases(
+            build,
+            *names,
+            "a shape that overflows, is negative or of another size is rejected",
+            "sizes above the limit are refused before memory is asked for",
+        )
+    )
+
+
+def test_row_34_cpp(build: Path, did: Did) -> None:
+    did(cases(build, "many threads get what one thread gets"))
+
+
+def test_row_35_cpp(build: Path, did: Did) -> None:
+    names = ("use after close, and of an engine that was moved from",)
+    did(cases(build, *names, "closing while others infer gives results or the error, nothing else"))
+
+
+def soaked(build: Path, loads: int, inferences: int) -> str:
+    """`hamsa_soak` fails where memory has grown by a tenth."""
+    done = subprocess.run(
+        [build / "tests/hamsa_soak", TINY, str(loads), str(inferences)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    return f"C++: {'; '.join(done.stdout.splitlines())}"
+
+
+def test_row_36_cpp(build: Path, did: Did) -> None:
+    did(soaked(build, 50, 2_000))
+
+
+@pytest.mark.slow
+def test_row_36_cpp_long_soak(build: Path, did: Did) -> None:
+    did(soaked(build, 200, 10_000))
