@@ -32,7 +32,10 @@ from hamsa_runtime.preprocess import inputs_from_images
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.modules import MODULES
 
-CHUNK = 8  # images at a time: bounds memory at 1248 pixels, and is still a batch for small models
+# Images at a time, and their pixels, which bound memory: two at least, so that they are a batch. Eight images through
+# HAMSA-S at 1248 pixels would take 12 GiB on ONNX Runtime.
+CHUNK, LEAST_CHUNK = 8, 2
+CHUNK_PIXELS = CHUNK * 448 * 448
 
 Arrays = dict[str, np.ndarray]
 
@@ -190,8 +193,10 @@ def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
     if manifest.preprocessing is None:
         yield data
         return
-    for start in range(0, len(data), CHUNK):
-        yield data[start : start + CHUNK]
+    height, width = manifest.preprocessing.size
+    size = min(CHUNK, max(LEAST_CHUNK, CHUNK_PIXELS // (height * width)))
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
 
 
 def _reference(model: nn.Module | OnnxFile) -> tuple[str, Callable[[Any, Manifest], Arrays]]:

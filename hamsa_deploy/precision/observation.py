@@ -6,8 +6,8 @@ would fuse nodes and lose values.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -16,9 +16,7 @@ import onnxruntime
 Arrays = Mapping[str, np.ndarray]
 
 # Values are fetched in groups: those of one image through HAMSA-S are 0.6 GB, at 1248 pixels 18 GB.
-GROUP_BYTES = 512 * 2**20
-# Each group has a session, with the weights in it, packed as well: of HAMSA-S at 1248 pixels they would take 20 GB.
-SESSIONS_BYTES = 2 * 2**30
+GROUP_BYTES = 2 * 2**30
 
 
 def observed(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> Iterator[dict[str, np.ndarray]]:
@@ -30,25 +28,23 @@ def observed(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> 
         feeds: graph inputs by name, one dict for each run.
 
     Yields:
-        For each run, one dict or several, which together hold every value once.
+        Some of the values of one run, so often that each value has come once for each run, in the order of the runs.
     """
-    groups: list[list[str]] | None = None
+    feeds = iter(feeds)
+    first = next(feeds, None)
+    if first is None:
+        return
+    groups = _groups(model, names, batch=len(next(iter(first.values()))))
+    runs = itertools.chain([first], feeds)
+    for group, same_runs in zip(groups, itertools.tee(runs, len(groups)), strict=True):
+        yield from _of_group(model, group, same_runs)
+
+
+def _of_group(model: ir.Model, group: list[str], feeds: Iterable[Arrays]) -> Iterator[dict[str, np.ndarray]]:
+    """One group after the other: a session holds the weights, packed as well, and two at once are one too many."""
+    session = _session(model, group)
     for feed in feeds:
-        if groups is None:
-            groups = _groups(model, names, batch=len(next(iter(feed.values()))))
-            session_of = _sessions(model, kept=len(groups) * _weight_bytes(model) <= SESSIONS_BYTES)
-        for group in groups:
-            yield dict(zip(group, session_of(tuple(group)).run(group, dict(feed)), strict=True))
-
-
-def _sessions(model: ir.Model, *, kept: bool) -> Callable[[tuple[str, ...]], onnxruntime.InferenceSession]:
-    """What opens the session of a group: once, or, where all of them take too much memory, each time anew."""
-    open_session = functools.partial(_session, model)
-    return functools.cache(open_session) if kept else open_session
-
-
-def _weight_bytes(model: ir.Model) -> int:
-    return sum(weight.const_value.nbytes for weight in model.graph.initializers.values() if weight.const_value)
+        yield dict(zip(group, session.run(group, dict(feed)), strict=True))
 
 
 def _groups(model: ir.Model, names: Sequence[str], batch: int) -> list[list[str]]:

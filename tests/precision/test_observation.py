@@ -1,6 +1,9 @@
-"""Values between nodes are the same, whether their sessions are kept or, to save memory, opened for each run."""
+"""Values between nodes are the same, whether they are fetched at once or, to save memory, in groups."""
 
 from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -15,31 +18,40 @@ NAMES = ["mixed", "positive", "pooled", "embedding"]
 RUNS = 3
 
 
-def values(opened: list[str], patch: pytest.MonkeyPatch) -> list[dict[str, np.ndarray]]:
+def values(group_bytes: int, opened: list[list[str]], patch: pytest.MonkeyPatch) -> dict[str, list[np.ndarray]]:
+    """Every value of every run, in the order in which the runs came; `opened` takes what each session computes."""
     make = observation._session
 
-    def counted(model: ir.Model, names: tuple[str, ...]) -> object:
-        opened.extend(names)
+    def counted(model: ir.Model, names: Sequence[str]) -> object:
+        opened.append(list(names))
         return make(model, names)
 
     patch.setattr(observation, "_session", counted)
-    patch.setattr(observation, "GROUP_BYTES", 0)  # a session for each value
+    patch.setattr(observation, "GROUP_BYTES", group_bytes)
     model = ir.from_proto(onnx.shape_inference.infer_shapes(image_model("runtime", "batch")))
-    feeds = [{"x": np.random.default_rng(seed).random((2, 3, 8, 12), np.float32)} for seed in range(RUNS)]
-    return list(observation.observed(model, NAMES, feeds))
+    feeds = ({"x": np.random.default_rng(seed).random((2, 3, 8, 12), np.float32)} for seed in range(RUNS))
+    found = defaultdict(list)
+    for arrays in observation.observed(model, NAMES, feeds):
+        for name, array in arrays.items():
+            found[name].append(array)
+    return found
 
 
-def test_sessions_that_would_take_too_much_memory_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[str] = []
-    anew: list[str] = []
+def test_groups_have_a_session_each_and_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole: list[list[str]] = []
+    parts: list[list[str]] = []
     with monkeypatch.context() as patch:
-        expected = values(kept, patch)
+        expected = values(2**20, whole, patch)
     with monkeypatch.context() as patch:
-        patch.setattr(observation, "SESSIONS_BYTES", 0)
-        found = values(anew, patch)
-    assert kept == NAMES
-    assert anew == NAMES * RUNS
-    for one, other in zip(expected, found, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name])
+        found = values(0, parts, patch)
+    assert whole == [NAMES]
+    assert parts == [[name] for name in NAMES]
+    assert found.keys() == expected.keys() == set(NAMES)
+    for name in NAMES:
+        assert len(expected[name]) == RUNS
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_without_runs_there_are_no_values() -> None:
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(image_model("runtime", "batch")))
+    assert list(observation.observed(model, NAMES, [])) == []
