@@ -8,7 +8,6 @@ it longer, so of several the shortest counts.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from hamsa_deploy.spectral.costs import nanoseconds
 from hamsa_deploy.spectral.plans import Plan, candidates
 from hamsa_runtime import Engine
+from hamsa_runtime.whole_files import scratch_folder
 
 # A plan is preferred to the model's choice if it takes at most this share of its time: medians of repeated
 # measurements differ by 1 to 3 % on a machine that does nothing else.
@@ -156,10 +156,10 @@ def engine_timer(build: Build, batch: int) -> Timer:
 
     def milliseconds(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
         x = np.random.default_rng(0).standard_normal((batch, n, columns), dtype=np.float32)
-        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        with scratch_folder() as folder, ExitStack() as stack:
             runs = []
             for number, plan in enumerate(plans):
-                bundle = Path(folder, str(number))
+                bundle = folder / str(number)
                 bundle.mkdir()
                 build(RoundTrip().eval(), torch.from_numpy(x), {n: plan}, bundle)
                 runs.append(_run(stack.enter_context(Engine(bundle)), x))

@@ -6,7 +6,6 @@ import argparse
 import functools
 import itertools
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from hamsa_deploy.cli.files import check_writable, import_from_here
 from hamsa_deploy.cli.parser import Parser, one_of, svg_file
 from hamsa_deploy.cli.reports import Reports, add_report, planned
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.whole_files import scratch_folder
 
 if TYPE_CHECKING:
     from hamsa_deploy.bench.benchmark import Table
@@ -103,8 +103,8 @@ def _bench(options: Any, terminal: Terminal, command: Sequence[str]) -> int:
             check_writable(path, option)
     reports = planned(options.report, options.bundles[0], command, terminal)
     candidates = candidates_of(options.bundles)
-    with tempfile.TemporaryDirectory() as folder:
-        candidates += _peers(options, Path(folder))
+    with scratch_folder() as folder:
+        candidates += _peers(options, folder)
         source, energy = source_or_reason({each.processor for each in candidates})
         tables = _tables(candidates, source, options, terminal)
     _write(tables, energy, options, terminal, reports)
@@ -144,12 +144,13 @@ def _write(tables: Sequence[Table], energy: str, options: Any, terminal: Termina
     from hamsa_deploy.bench.report import csv_text, document
     from hamsa_deploy.cli.bench_tables import noise_notes, show_tables
     from hamsa_deploy.report.document import BENCH
+    from hamsa_deploy.report.files import write
 
     notes = [*terminal.notes, *(note for table in tables for note in noise_notes(table))]
     if options.csv is not None:
-        options.csv.write_text(csv_text(tables), encoding="utf-8")
+        write(options.csv, csv_text(tables))
     if options.plot is not None:
-        options.plot.write_text(plot(tables), encoding="utf-8")
+        write(options.plot, plot(tables))
     found = document(tables, energy, notes)
     if reports is not None:
         reports.write(BENCH, {"measured": found})

@@ -127,11 +127,12 @@ def _write(reports: Reports, request: ParityRequest, report: ParityReport, layer
 def _layers(request: ParityRequest, plot: Path | None, stages: Stages) -> LayerReport:
     from hamsa_deploy.cli.parity_request import layers_compared
     from hamsa_deploy.parity.layers.plot import svg_from_report
+    from hamsa_deploy.report.files import write
 
     with stages("layers"):
         layers = layers_compared(request)
         if plot is not None:
-            plot.write_text(svg_from_report(layers), encoding="utf-8")
+            write(plot, svg_from_report(layers))
     return layers
 
 

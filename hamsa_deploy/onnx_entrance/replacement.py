@@ -10,9 +10,7 @@ a pattern would have to be repeated for every combination of the optional inputs
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -28,6 +26,7 @@ from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.whole_files import scratch_folder
 
 STANDARD = ("", "ai.onnx")
 Rows = list[dict[str, Any]]
@@ -131,8 +130,8 @@ class _Template:
         )
         _check_dynamic(program, sizes)
         names = [str(name) for name in program.graph_signature.user_inputs]
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, onnx_target.FILE)
+        with scratch_folder() as folder:
+            path = folder / onnx_target.FILE
             onnx_target.onnx_from_program(program, path, inputs=names, outputs=["output"])
             self._model = ir.external_data.load_to_model(ir.load(path))
         self._rows = program.graph_module.meta["transforms"]

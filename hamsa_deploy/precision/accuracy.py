@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from hamsa_deploy.precision.quantisation import Quantisation, ranking
 from hamsa_deploy.precision.search import fewest_kept
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.whole_files import scratch_folder
 
 logger = logging.getLogger("hamsa_deploy")
 
@@ -107,9 +107,9 @@ def layers_kept(
     def drop_with(number: int) -> float:
         name = str(number)
         if name not in known:
-            with tempfile.TemporaryDirectory() as folder:
-                build(Path(folder), nodes[:number])
-                known[name] = accuracy.drop(Path(folder))
+            with scratch_folder() as folder:
+                build(folder, nodes[:number])
+                known[name] = accuracy.drop(folder)
             known.save()
         logger.info("%d of %d layers in floating point: %.2f points lost", number, len(nodes), known[name])
         return known[name]

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_runtime.cache_files import cache_folder, sweep
-from hamsa_runtime.whole_files import replace_file
+from hamsa_runtime.cache_files import cache_folder
+from hamsa_runtime.whole_files import remove_leftovers, replace_file
 
 FORMAT = 1  # to be raised with the meaning of any array that is stored
 PACKAGES = ("hamsa-deploy", "hamsa-runtime", "numpy", "onnxruntime", "openvino", "nncf")
@@ -112,7 +112,7 @@ def store(key: str, arrays: Mapping[str, np.ndarray]) -> None:
     try:
         folder = _folder()
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        remove_leftovers(folder)
         replace_file(folder / key, _packed(key, arrays))
     except OSError as error:
         logger.warning("the calibration cache cannot be written (%s): the next run will measure again", error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from onnx_ir import DataType
 from hamsa_deploy.precision import cache
 from hamsa_deploy.precision.cache import PACKAGES, cache_key, load, store
 from hamsa_deploy.precision.histogram import Histogram, arrays_from_histograms, histograms_from_arrays
-from hamsa_runtime.cache_files import LEFTOVER_SECONDS
+from hamsa_runtime.whole_files import temporary_folder
 
 KEY, OTHER = "0" * 64, "1" * 64
 ARRAYS = {"/blocks.0/MatMul": np.arange(3.0), "file": np.array(["a", "Σ"]), "allow_pickle": np.zeros((0, 2), np.int8)}
@@ -163,14 +162,12 @@ def test_a_full_disk_is_a_warning_and_the_old_entry_stays(
     assert [path.name for path in folder.iterdir()] == [KEY]
 
 
-def test_what_a_killed_process_left_is_removed_once_it_is_old(folder: Path):
+def test_what_a_killed_process_left_is_removed(folder: Path):
     folder.mkdir(parents=True)
-    old, new = folder / f".{KEY}.tmp-1-aa", folder / f".{KEY}.tmp-2-bb"
-    for path in (old, new):
-        path.write_bytes(b"half")
-    os.utime(old, (0, time.time() - 2 * LEFTOVER_SECONDS))
-    store(KEY, ARRAYS)
-    assert {path.name for path in folder.iterdir()} == {KEY, new.name}
+    (folder / f".{OTHER}.tmp-1-deadbeef").write_bytes(b"half")
+    with temporary_folder(folder / OTHER) as at_work:
+        store(KEY, ARRAYS)
+        assert {path.name for path in folder.iterdir()} == {KEY, at_work.name}
 
 
 @pytest.mark.parametrize("base", ["", "relative/cache"])

@@ -6,9 +6,6 @@ itself is at fault.
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import onnx_ir as ir
 import torch
 from torch import nn
@@ -19,6 +16,7 @@ from hamsa_deploy.request import Request
 from hamsa_deploy.spectral.plans import Plan
 from hamsa_deploy.targets.onnx import FILE
 from hamsa_runtime.manifest import InputSpec, Manifest
+from hamsa_runtime.whole_files import scratch_folder
 
 
 def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
@@ -35,8 +33,8 @@ def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
         fft="native" if manifest.has_native_transforms else "real",
     )
     plans = {row.length: Plan(row.length, row.factors) for row in manifest.plan if row.kind != "native"}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / FILE
+    with scratch_folder() as folder:
+        path = folder / FILE
         form_of_request(request, plans).write(path)
         written = ir.load(path)
         ir.external_data.load_to_model(written)

@@ -1,18 +1,25 @@
-"""Files that a reader sees as they were or as they are to be, never half of one.
+"""Files that a reader sees as they were or as they are to be, never half of one; and folders for work in between.
 
-A temporary file or folder beside ``name`` is ``.name.tmp-<process>-<random>``.
+A temporary file or folder beside ``name`` is ``.name.tmp-<process>-<random>``; one that has no such place is
+``hamsa-scratch-<random>`` in the system's folder for temporary files. Whoever makes one holds a lock on it, which the
+system frees when that process ends, even by SIGKILL: one whose lock can be had is a leftover, and the next process that
+comes by removes it. Where the file system has no locks, nothing is removed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import re
 import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-
-def temporary_beside(path: Path) -> Path:
-    """A name that nobody else uses, on the same file system as `path`."""
-    return path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+SCRATCH = "hamsa-scratch-"
+BESIDE = re.compile(r"\.(.+)\.tmp-\d+-[0-9a-f]{8}")
 
 
 def write_through(path: Path, data: bytes) -> None:
@@ -25,9 +32,92 @@ def write_through(path: Path, data: bytes) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file by one rename, so that a reader sees the old content or the new one."""
-    temporary = temporary_beside(path)
-    try:
+    remove_leftovers(path.parent, path.name)
+    with _temporary(lambda: _beside(path), lambda new: new.touch(exist_ok=False)) as temporary:
         write_through(temporary, data)
         temporary.replace(path)
+
+
+@contextlib.contextmanager
+def temporary_folder(beside: Path) -> Iterator[Path]:
+    """A new folder on the same file system as a path, which it may be renamed to; removed afterwards if it was not."""
+    with _temporary(lambda: _beside(beside), Path.mkdir) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A new folder, which only this user can read, for files that nobody else needs; removed afterwards."""
+    place = Path(tempfile.gettempdir())
+    _remove(path for path in _entries(place) if path.name.startswith(SCRATCH))
+    with _temporary(lambda: place / f"{SCRATCH}{secrets.token_hex(8)}", lambda new: new.mkdir(0o700)) as folder:
+        yield folder
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes left beside a file of this name in the folder; None stands for any name."""
+    found = ((path, BESIDE.fullmatch(path.name)) for path in _entries(folder))
+    _remove(path for path, match in found if match and name in (None, match[1]))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def _entries(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):  # not there yet, or not to be listed
+        return list(folder.iterdir())
+    return []
+
+
+@contextlib.contextmanager
+def _temporary(name: Callable[[], Path], make: Callable[[Path], None]) -> Iterator[Path]:
+    """A new file or folder, locked; removed afterwards if it is still there."""
+    path, descriptor = _locked(name, make)
+    try:
+        yield path
     finally:
-        temporary.unlink(missing_ok=True)
+        _delete(path)
+        os.close(descriptor)
+
+
+def _locked(name: Callable[[], Path], make: Callable[[Path], None]) -> tuple[Path, int]:
+    """Another process may take what is not locked yet for a leftover: then there is a next one."""
+    while True:
+        path = name()
+        make(path)
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if _lock(descriptor) is not False and path.exists():
+                return path, descriptor
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Whether the lock could be had; None where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _remove(paths: Iterator[Path]) -> None:
+    """Those of this user that nobody holds."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # another process was faster
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                if os.fstat(descriptor).st_uid == os.geteuid() and _lock(descriptor):
+                    _delete(path)
+            finally:
+                os.close(descriptor)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hamsa_runtime.backends import Operator, Settings, Timed, check_names, no_cu
 from hamsa_runtime.batches import zeros
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.whole_files import scratch_folder
 
 PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
 ERRORS_ONLY = 3
@@ -110,8 +110,8 @@ class Runner:
         """The profiler's events of a second session: one for each operator in each run."""
         options = _options(self._threads)
         options.enable_profiling = True
-        with tempfile.TemporaryDirectory() as folder:
-            options.profile_file_prefix = str(Path(folder, "run"))
+        with scratch_folder() as folder:
+            options.profile_file_prefix = str(folder / "run")
             session = self._loaded(options)
             for _ in range(runs):
                 self._results(session, inputs)

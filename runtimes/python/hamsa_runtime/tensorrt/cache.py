@@ -27,12 +27,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hamsa_runtime.cache_files import cache_folder, sweep
+from hamsa_runtime.cache_files import cache_folder
 from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
 from hamsa_runtime.tensorrt.gpu import Gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.tensorrt.progress import TICK_SECONDS, Report, silent
-from hamsa_runtime.whole_files import replace_file, temporary_beside, write_through
+from hamsa_runtime.whole_files import remove_leftovers, replace_file, temporary_folder, write_through
 
 FORMAT = 1  # to be raised with the meaning of an entry
 PLAN, ENTRY = "model.plan", "entry.json"
@@ -141,7 +141,7 @@ def _built(
     if place is None or timing is None:
         return Cached(built.plan, None, entry, built=True)
     try:
-        sweep(place.parent)
+        remove_leftovers(place.parent)
         _write(place, built.plan, entry)
         if built.timing_cache is not None:
             replace_file(timing, built.timing_cache)
@@ -201,15 +201,11 @@ def _read(place: Path, identity: Mapping[str, Any]) -> Cached | None:
 
 def _write(place: Path, plan: bytes, entry: Mapping[str, Any]) -> None:
     """Both files in a folder beside, then one rename. The lock is held, so nobody else writes this entry."""
-    temporary = temporary_beside(place)
-    try:
-        temporary.mkdir()
+    with temporary_folder(place) as temporary:
         write_through(temporary / PLAN, plan)
         write_through(temporary / ENTRY, json.dumps(entry, indent=2).encode())
         shutil.rmtree(place, ignore_errors=True)
         temporary.rename(place)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def plans_folder() -> Path:
