@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,23 @@ def test_a_builder_is_told_to_stop_and_waited_for() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_builder(build, state, interrupt)
+    assert stopped.is_set()
+
+
+def test_a_signal_does_not_end_the_wait() -> None:
+    """Up to Python 3.12, a Thread.join that is interrupted takes a thread that runs for one that has ended."""
+    state, stopped = State(), threading.Event()
+
+    def build() -> None:
+        stopped.wait(0.2)  # until the other thread waits
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        while not state.cancelled:
+            stopped.wait(0.01)
+        stopped.wait(0.3)
+        stopped.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_builder(build, state)
     assert stopped.is_set()
 
 

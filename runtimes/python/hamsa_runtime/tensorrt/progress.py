@@ -16,6 +16,7 @@ T = TypeVar("T")
 Report = Callable[[str, float | None, float], None]
 
 TICK_SECONDS = 0.1
+STOPPING = "stopping at the builder's next step (Ctrl-\\ ends at once)"
 
 
 def silent(phase: str, done: float | None, seconds: float) -> None:
@@ -68,20 +69,25 @@ def run_builder(build: Callable[[], T], state: State, report: Report = silent) -
     """
     results: list[T] = []
     errors: list[BaseException] = []
+    # Not Thread.join: up to Python 3.12, one that is interrupted takes the thread for ended, and the process would end
+    # under the builder's feet.
+    ended = threading.Event()
 
     def work() -> None:
         try:
             results.append(build())
         except BaseException as error:  # noqa: BLE001  # raised again below
             errors.append(error)
+        finally:
+            ended.set()
 
     worker = threading.Thread(target=work, name="builder", daemon=True)
     start = time.monotonic()
     worker.start()
-    while worker.is_alive():
+    while not ended.is_set():
         try:
-            worker.join(TICK_SECONDS)
-            phase, done = ("stopping at the builder's next step", None) if state.cancelled else state.phase()
+            ended.wait(TICK_SECONDS)
+            phase, done = (STOPPING, None) if state.cancelled else state.phase()
             report(phase, done, time.monotonic() - start)
         except KeyboardInterrupt:
             state.cancelled = True
