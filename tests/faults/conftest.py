@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from hamsa_deploy.cli import export, parity
+from hamsa_deploy.parity import metrics
+from hamsa_deploy.sweep import timing
 from hamsa_runtime.cli import build
 from tests.cli.conftest import USER_CODE
 from tests.runtime.tiny_bundles import image_model, manifest_for, save_model, write_files
@@ -25,10 +28,16 @@ MODULE = "models_with_faults"
 # A second or less each to export.
 ARRAYS = ("--model", f"{MODULE}:Sharpening", "--input-shape", "2x12,2x3", "--to", "onnx")
 IMAGES = ("--model", f"{MODULE}:Classifier", "--input", "uint8", "--input-shape", "1x3x8x8", "--to", "onnx")
-LOUD = """
+# So small a model need not hold int8.
+ANY_AGREEMENT = metrics.Thresholds(max_relative_error=1e9, cosine=-1, top1=0)
+MORE_CODE = """
 class Loud(nn.Module):
     def forward(self, x):
         return (torch.fft.rfft(x * 1000, dim=1).abs() + 1).log()
+
+class Undefined(nn.Module):
+    def forward(self, x):
+        return torch.fft.rfft(x, dim=1).real.log()
 """
 
 Did = Callable[[str], None]
@@ -90,7 +99,7 @@ class Finished:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the user's models in it and nothing else."""
-    (tmp_path / f"{MODULE}.py").write_text(USER_CODE + LOUD)
+    (tmp_path / f"{MODULE}.py").write_text(USER_CODE + MORE_CODE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -99,8 +108,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hamsa(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+def hamsa(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Finished]:
     """`hamsa("export", ...)` calls the command in the workplace."""
+    monkeypatch.setattr(timing, "SECONDS", 0.05)  # of a sweep's benchmark
 
     def call(command: str, *arguments: str | Path) -> Finished:
         capsys.readouterr()
@@ -143,6 +155,16 @@ def bundle_at(folder: Path, target: str = "onnx", **changes: object) -> Path:
     """A bundle of the image model of tests/runtime, which takes uint8 (N, 8, 12, 3)."""
     save_model(image_model("graph", "batch"), folder, target)
     return write_files(folder, manifest_for(target=target, **changes))
+
+
+def pictures(folder: Path, count: int, constant: bool = False) -> Path:
+    """A folder of PNG files of 8 x 8 pixels."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        pixels = np.full((8, 8, 3), 7, np.uint8) if constant else rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+    return folder
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

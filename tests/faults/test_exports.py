@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 import struct
 import sys
+import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from PIL import Image
 
 from hamsa_deploy.bundle import Stage
+from hamsa_deploy.input_files import read_images
 from hamsa_deploy.parity import metrics
+from hamsa_deploy.services import next_version
+from hamsa_deploy.testing import assert_parity
 from hamsa_runtime import Engine, open_bundle
-from hamsa_runtime.errors import InputError, MissingError
+from hamsa_runtime.errors import InputError, MissingError, ParityError
 from hamsa_runtime.images import load_image
 
-from .conftest import ARRAYS, IMAGES, MODULE, PIXELS, Did, bundle_at, snapshot
+from .conftest import ANY_AGREEMENT, ARRAYS, IMAGES, MODULE, PIXELS, Did, bundle_at, pictures, snapshot
 
 
 def reference_of(folder: Path, edit, **keys: object) -> Path:
@@ -48,15 +54,6 @@ def with_weights(change):
                 weight.CopyFrom(numpy_helper.from_array(change(array), weight.name))
 
     return edit
-
-
-def pictures(folder: Path, count: int, constant: bool = False) -> Path:
-    folder.mkdir(exist_ok=True)
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        pixels = np.full((8, 8, 3), 7, np.uint8) if constant else rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i:02}.png")
-    return folder
 
 
 def test_row_15_no_rule(refused, older: Path, did: Did) -> None:
@@ -126,9 +123,27 @@ def test_row_18_no_agreement(hamsa, workplace: Path, did: Did) -> None:
 
     outputs = json.loads((folder / "manifest.json").read_text())["outputs"]
     outputs[0]["shape"][1] = 4
-    done = hamsa("parity", reference_of(folder, other_shape, outputs=outputs), *model)
-    assert done.code in (3, 5), done.err  # the engine may refuse the graph before anything can be compared
-    did(f"NaN under a limit of 1e300: exit 3; another shape: exit {done.code}; no images: exit 2; never passed")
+    other = hamsa("parity", reference_of(folder, other_shape, outputs=outputs), *model)
+    assert other.code in (3, 5), other.err  # the engine may refuse the graph before anything can be compared
+    did(f"NaN under a limit of 1e300: exit 3; another shape: exit {other.code}; no images: exit 2; never passed")
+
+
+def test_row_18_export_and_assertion(refused, older: Path, did: Did) -> None:
+    model = ("--model", f"{MODULE}:Undefined", "--input-shape", "2x16", "--to", "onnx", "-o", "older")
+    refused("export", *model, code=3, says=("output", "NaN or infinite"))
+    import torch
+
+    class Constant(torch.nn.Module):
+        def forward(self, x):
+            return {name: torch.full((len(x), *shape), self.value) for name, shape in self.shapes.items()}
+
+    model, shapes = Constant(), {spec.name: spec.shape[1:] for spec in open_bundle(older).manifest.outputs}
+    wrong = (({}, math.nan, "NaN"), ({"logits": (2,)}, 0.0, "shape"), ({"logits": (0,)}, 0.0, "shape"))
+    for change, model.value, said in wrong:
+        model.shapes = {**shapes, **change}
+        with pytest.raises(ParityError, match=said):
+            assert_parity(older, model, PIXELS)
+    did("export of a model whose outputs are NaN: exit 3; assert_parity of NaN, another shape, no numbers: ParityError")
 
 
 def test_row_19_float16_overflow(hamsa, workplace: Path, did: Did) -> None:
@@ -155,21 +170,22 @@ def calibrated(folder: Path | str) -> tuple[str, ...]:
     return (*IMAGES, "--int8", "--calibration-method", "min-max", "--calibration", str(folder), "-o", "older")
 
 
-def test_row_28_damaged_images(refused, hamsa, older: Path, workplace: Path, did: Did) -> None:
+def test_row_28_damaged_images(
+    refused, hamsa, older: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
+    monkeypatch.setitem(metrics.THRESHOLDS, "int8", ANY_AGREEMENT)
     photos = pictures(workplace / "photos", 20)
     whole = (photos / "00.png").read_bytes()
     (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
     done = hamsa("export", *calibrated(photos), "--json")
-    report = json.loads(done.out)
-    assert done.code in (0, 3), done.err  # so small a model need not hold int8
-    assert any("without 1 of 21 images" in note and "cut.png" in note for note in report.get("notes", [done.err]))
-    if done.code == 0:
-        inputs = report["calibration"]["inputs"]
-        assert (inputs["used"], list(inputs["skipped"])) == (20, ["cut.png"])
+    assert done.code == 0, done.err
+    assert any("without 1 of 21 images" in note and "cut.png" in note for note in json.loads(done.out)["notes"])
+    recorded = json.loads((older / "manifest.json").read_text())["calibration"]["inputs"]
+    assert (recorded["found"], recorded["used"], list(recorded["skipped"])) == (21, 20, ["cut.png"])
     for name, content in {"empty.png": b"", "text.png": b"no image", "half.png": whole[:40]}.items():
         (photos / name).write_bytes(content)
     refused("export", *calibrated(photos), says=("4 of 24 calibration images", "empty.png", "text.png", "half.png"))
-    did(f"1 of 21 damaged: listed, 20 used (exit {done.code}); 4 of 24: exit 2 with the list")
+    did("1 of 21 damaged: listed; manifest.json says 20 of 21 used, and which not; 4 of 24: exit 2 with the list")
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -242,6 +258,29 @@ def test_row_38_places(hamsa, workplace: Path, did: Did) -> None:
     assert "/proc/bundle" in done.err
     assert "cannot be written" in done.err
     did("spaces and Unicode in both paths; a read-only bundle runs; a place that takes no files: exit 2 and why")
+
+
+@pytest.fixture
+def unlisted() -> Iterator[Path]:
+    """A folder whose files may be read by name, but not listed, even when the tests run as root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, user = Path(name) / "folder", os.geteuid()
+        bundle_at(folder)
+        Path(name).chmod(0o755)
+        folder.chmod(0o311)
+        if user == 0:
+            os.seteuid(65534)
+        yield folder
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+def test_row_38_unlisted_folder(unlisted: Path, did: Did) -> None:
+    for use in (Engine, read_images, lambda folder: next_version("triton", folder.parent, folder.name)):
+        with pytest.raises(InputError, match=f"{unlisted}.* cannot be listed .Permission denied") as caught:
+            use(unlisted)
+        assert caught.value.expected
+    did("a folder that cannot be listed, as bundle, images or repository: an error that says so")
 
 
 def test_row_39_misspelt(refused, older: Path, did: Did) -> None:

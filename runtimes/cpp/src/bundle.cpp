@@ -95,8 +95,13 @@ VerifiedFile verified_file(const fs::path& folder, const std::string& name, cons
 
 void check_no_other_engine_file(const Bundle& bundle) {
     std::vector<fs::path> paths;
-    for (const fs::directory_entry& entry : fs::directory_iterator(bundle.folder)) {
-        paths.push_back(entry.path());
+    std::error_code error;
+    for (fs::directory_iterator entry(bundle.folder, error), end; !error && entry != end; entry.increment(error)) {
+        paths.push_back(entry->path());
+    }
+    if (error) {
+        throw InputError(bundle.folder.string() + ": the folder cannot be listed (" + error.message() + ")",
+                         "a folder that may be read: no file in it may be one that the manifest does not list");
     }
     std::sort(paths.begin(), paths.end());
     for (const fs::path& path : paths) {

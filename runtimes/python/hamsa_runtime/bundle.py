@@ -35,16 +35,26 @@ class Bundle:
 
         Raises:
             InputError: a file is missing, changed, cut, a link that leaves the folder, or an engine file that
-                the manifest does not list.
+                the manifest does not list; or the folder cannot be listed.
         """
         states = {}
         for name, entry in self.manifest.files.items():
             path = self.folder / name
             states[path] = _verify_file(self.folder, path, entry)
-        for path in sorted(self.folder.iterdir()):
+        for path in _listed(self.folder):
             if path.name.startswith(ENGINE_FILE_PREFIX) and path.name not in self.manifest.files:
                 raise InputError(f"{path}: not listed in {MANIFEST}", expected="only files with a known hash")
         return Verified(states)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"{folder}: the folder cannot be listed ({error.strerror})",
+            expected="a folder that may be read: no file in it may be one that the manifest does not list",
+        ) from error
 
 
 # Device, inode, size, and the times of the last change of content and of anything: the last one nobody can set.
