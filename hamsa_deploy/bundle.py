@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import json
 import os
@@ -30,13 +29,11 @@ from typing import Any
 from hamsa_runtime.bundle import Bundle, open_bundle, sha256_of
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import MANIFEST, manifest_from_json
+from hamsa_runtime.whole_files import DISK_ERRORS
 
 # linux/fs.h: swaps two paths in one step, so that there is no moment without a bundle
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
-
-# Whoever meets one of these while files are staged (an exporter, a converter) does not know whose disk it is.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 @contextlib.contextmanager
@@ -84,11 +81,9 @@ class Stage:
             raise InputError(
                 "the manifest already has the key 'files'", expected="all keys but 'files': it is computed"
             )
-        with _reported(self.destination):
-            document = {**manifest, "files": _hashed(self.folder)}
-            data = _json_from(document)
-            checked = manifest_from_json(data)
-            (self.folder / MANIFEST).write_bytes(data)
+        data = _json_from({**manifest, "files": _hashed(self.folder)})
+        checked = manifest_from_json(data)
+        (self.folder / MANIFEST).write_bytes(data)
         return Bundle(self.folder, checked)
 
     @contextlib.contextmanager

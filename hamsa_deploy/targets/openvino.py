@@ -7,6 +7,7 @@ before the first product, the normalisation of pixels, and the outputs stay floa
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
     Raises:
         MissingError: openvino is not installed.
         BuildError: OpenVINO cannot read the file; its own message is quoted.
+        OSError: see `save`.
     """
     try:
         with no_usage_reports():
@@ -44,13 +46,28 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
         if precision == "bf16":
             _type_as_bfloat16(model)
         name_outputs(model, onnx_file)
-        openvino.save_model(model, folder / FILES[0], compress_to_fp16=False)
     except Exception as error:
         raise BuildError(
             f"OpenVINO {openvino.__version__} cannot convert {onnx_file.name}: {error}",
             cause="an ONNX operator or type that this version does not read",
             fix="export with --to onnx, or try another OpenVINO version",
         ) from error
+    save(model, folder)
+
+
+def save(model: Any, folder: Path) -> None:
+    """Write model.xml and model.bin.
+
+    Raises:
+        OSError: they cannot be written. OpenVINO says "iostream error" for all reasons, a full disk among them, and
+            removes what it has written.
+    """
+    import openvino
+
+    try:
+        openvino.save_model(model, folder / FILES[0], compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(errno.EIO, f"OpenVINO: {error}") from error
 
 
 def name_outputs(model: Any, onnx_file: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hamsa_deploy.precision.sites import Site
-from hamsa_deploy.targets.openvino import FILES, name_outputs
+from hamsa_deploy.targets.openvino import name_outputs, save
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
 
@@ -46,6 +46,7 @@ def int8_ir_from_onnx(
     Raises:
         MissingError: nncf is not installed.
         BuildError: NNCF or OpenVINO cannot do it; its own message is quoted.
+        OSError: see `save`.
     """
     nncf, openvino = _packages()
     try:
@@ -64,13 +65,13 @@ def int8_ir_from_onnx(
         _set_ranges(quantised, thresholds)
         quantised.set_rt_info("all but the int8 layers", ["nncf", "quantization", "ignored_scope"])  # it is 60 kB long
         name_outputs(quantised, onnx_file)
-        openvino.save_model(quantised, folder / FILES[0], compress_to_fp16=False)
     except Exception as error:
         raise BuildError(
             f"NNCF {nncf.__version__} cannot quantise {onnx_file.name}: {error}",
             cause="an operator or shape that this version does not take",
             fix="export with --bf16 or --fp16, or try other versions of nncf and openvino",
         ) from error
+    save(quantised, folder)
 
 
 def _packages() -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ comes by removes it. Where the file system has no locks, nothing is removed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -18,7 +19,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hamsa_runtime.errors import InputError
+
 SCRATCH = "hamsa-scratch-"
+# Whoever meets one of these while writing (an exporter, a converter) does not know whose disk it is.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 BESIDE = re.compile(r"\.(.+)\.tmp-\d+-[0-9a-f]{8}")
 
 
@@ -47,11 +52,24 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A new folder, which only this user can read, for files that nobody else needs; removed afterwards."""
+    """A new folder, which only this user can read, for files that nobody else needs; removed afterwards.
+
+    Raises:
+        InputError: there is no room.
+    """
     place = Path(tempfile.gettempdir())
     _remove(path for path in _entries(place) if path.name.startswith(SCRATCH))
-    with _temporary(lambda: place / f"{SCRATCH}{secrets.token_hex(8)}", lambda new: new.mkdir(0o700)) as folder:
-        yield folder
+    try:
+        with _temporary(lambda: place / f"{SCRATCH}{secrets.token_hex(8)}", lambda new: new.mkdir(0o700)) as folder:
+            yield folder
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise InputError(
+            f"{place}: cannot be written ({error.strerror})",
+            expected="room for temporary files",
+            fix="free some space, or name another folder in the environment variable TMPDIR",
+        ) from error
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
