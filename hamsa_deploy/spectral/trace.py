@@ -7,6 +7,7 @@ needs; the second is traced by torch.export, with those constants as buffers.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +24,16 @@ T = TypeVar("T")
 
 # The dispatch modes that torch.export traces with belong to a thread. What is computed on this other thread is
 # computed at once, in plain eager PyTorch, and leaves no trace in the graph.
-_eager = ThreadPoolExecutor(1, thread_name_prefix="hamsa-constants")
+_eager: ThreadPoolExecutor
+
+
+def _other_thread() -> None:
+    global _eager
+    _eager = ThreadPoolExecutor(1, thread_name_prefix="hamsa-constants")
+
+
+_other_thread()
+os.register_at_fork(after_in_child=_other_thread)  # a forked child has the pool, but not its thread
 
 
 def eagerly(compute: Callable[[], T]) -> T:

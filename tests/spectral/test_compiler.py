@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -271,3 +272,26 @@ def test_every_hamsa_preset_becomes_real(name, tmp_path):
     )
     assert error < 2e-6
     assert written <= 1.15 * parameters + 1e6
+
+
+FORKED = """
+import os, signal, torch
+from hamsa_deploy import to_real
+
+class Spectrum(torch.nn.Module):
+    def forward(self, x):
+        return torch.fft.rfft(x).abs()
+
+torch.set_num_threads(1)
+to_real(Spectrum(), (torch.zeros(2, 6),))
+child = os.fork()
+signal.alarm(100)
+program = to_real(Spectrum(), (torch.zeros(2, 6),))
+if child:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os._exit(0)
+"""
+
+
+def test_a_forked_process_rewrites_as_its_parent_did() -> None:
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=200)
