@@ -135,6 +135,7 @@ def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(tmp_path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
+@pytest.mark.slow
 @needs_native
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_native_transforms_in_lower_precision(tmp_path, precision):
@@ -209,6 +210,7 @@ def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty_cache")
 def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path, monkeypatch):
     """A drop that three layers in floating point avoid: the bundle that is measured says how many there are."""

@@ -58,6 +58,7 @@ def test_a_damaged_bundle_fails_both_and_says_why(project: Path) -> None:
     assert "Traceback" not in text
 
 
+@pytest.mark.slow
 def test_outside_its_limits_the_worst_images_are_listed(project: Path) -> None:
     code, text = run_pytest(project, "--hamsa-bundle", "bundle", "--hamsa-against", "other", "-k", "::parity")
     assert code == 1

@@ -255,6 +255,7 @@ def test_the_table_has_a_row_for_each_layer_and_the_verdict(report_of):
     assert "64 of 64 numbers" in text
 
 
+@pytest.mark.slow
 def test_a_range_doubled_in_openvinos_ir(model, bundles, tmp_path):
     folder = tmp_path / "faulty"
     shutil.copytree(bundles("openvino-int8"), folder)

@@ -138,7 +138,8 @@ def check_top1(found: np.ndarray, expected: np.ndarray) -> None:
     assert not wrong.any(), np.flatnonzero(wrong)
 
 
-@pytest.mark.parametrize("norm", ["ortho", pytest.param("backward", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["ortho", "backward"])
 def test_scaled_inputs_and_extreme_images_keep_their_top1(norm: str, request: pytest.FixtureRequest) -> None:
     model = ir.load(request.getfixturevalue(norm))
     half, islands = typed_on_digits(model)
@@ -149,6 +150,7 @@ def test_scaled_inputs_and_extreme_images_keep_their_top1(norm: str, request: py
     assert infinite_values(half, {"images": SCALED[::8]}) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "FP16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="this CPU has no float16"
 )
