@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import listed
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 IMAGES_KEY, CLASSES_KEY = "images", "labels"
@@ -74,26 +75,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | np.ndarray:
 
 def _image_folders(path: Path) -> list[Path]:
     """The folder itself if it holds images, or else the folders in it."""
-    found = _listed(path)
+    found = listed(path)
     inner = [each for each in found if each.is_dir() and not each.name.startswith(".")]
     has_images = any(each.suffix.lower() in IMAGE_SUFFIXES for each in found)
     return [path] if has_images or not inner else inner
 
 
 def _images_in(folder: Path) -> list[Path]:
-    images = [path for path in _listed(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in listed(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise InputError(f"{folder}: no images in this folder", expected=f"files in {', '.join(IMAGE_SUFFIXES)}")
     return images
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the folder cannot be listed ({error.strerror})", expected="a folder that may be read"
-        ) from error
 
 
 def _read_arrays(path: Path, expected: str) -> dict[str, np.ndarray]:

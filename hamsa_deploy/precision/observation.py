@@ -6,7 +6,6 @@ would fuse nodes and lose values.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -30,14 +29,11 @@ def observed(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> 
     Yields:
         Some of the values of one run, so often that each value has come once for each run, in the order of the runs.
     """
-    feeds = iter(feeds)
-    first = next(feeds, None)
-    if first is None:
+    feeds = list(feeds)
+    if not feeds:
         return
-    groups = _groups(model, names, batch=len(next(iter(first.values()))))
-    runs = itertools.chain([first], feeds)
-    for group, same_runs in zip(groups, itertools.tee(runs, len(groups)), strict=True):
-        yield from _of_group(model, group, same_runs)
+    for group in _groups(model, names, batch=len(next(iter(feeds[0].values())))):
+        yield from _of_group(model, group, feeds)
 
 
 def _of_group(model: ir.Model, group: list[str], feeds: Iterable[Arrays]) -> Iterator[dict[str, np.ndarray]]:

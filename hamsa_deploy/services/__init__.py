@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import listed
 
 
 class Service(NamedTuple):
@@ -51,12 +52,7 @@ def next_version(service: str, repository: Path, name: str) -> Path:
     importlib.import_module(SERVICES[service].module).check(repository)
     folder = repository / name
     # The servers skip names that begin with 0, so that 01 is not version 1.
-    try:
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    except OSError as error:
-        raise InputError(
-            f"{folder}: its versions cannot be listed ({error.strerror})", expected="a folder that may be read"
-        ) from error
+    names = [path.name for path in listed(folder)] if folder.is_dir() else []
     versions = [int(each) for each in names if each.isdecimal() and not each.startswith("0")]
     return folder / str(max(versions, default=0) + 1)
 

@@ -27,7 +27,7 @@ from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.errors import InputError, MissingError, ParityError
 from hamsa_runtime.images import load_image
 
-from .conftest import ANY_AGREEMENT, ARRAYS, IMAGES, MODULE, PIXELS, Did, bundle_at, pictures, snapshot
+from .conftest import ANY_AGREEMENT, ARRAYS, IMAGES, INT8, MODULE, PIXELS, Did, bundle_at, pictures, snapshot
 
 
 def reference_of(folder: Path, edit, **keys: object) -> Path:
@@ -167,7 +167,7 @@ def test_row_20_not_to_be_had(refused, older: Path, workplace: Path, did: Did) -
 
 
 def calibrated(folder: Path | str) -> tuple[str, ...]:
-    return (*IMAGES, "--int8", "--calibration-method", "min-max", "--calibration", str(folder), "-o", "older")
+    return (*INT8, str(folder), "-o", "older")
 
 
 def test_row_28_damaged_images(

@@ -13,7 +13,7 @@ import pytest
 
 from hamsa_runtime import open_bundle
 
-from .conftest import ARRAYS, IMAGES, MODULE, Did, bundle_at, pictures, snapshot
+from .conftest import ARRAYS, IMAGES, INT8, MODULE, Did, bundle_at, pictures, snapshot
 
 ROOM = "400k"
 # What the stages before OpenVINO's need; its own files then find no room.
@@ -48,7 +48,7 @@ def fill(disk: Path, leave: int) -> None:
     [
         (ARRAYS, 4096),
         ((*ARRAYS[:-1], "openvino"), FOR_ONNX),
-        ((*IMAGES, "--int8", "--calibration-method", "min-max", "--calibration", "photos"), 4096),
+        ((*INT8, "photos"), 4096),
         ((*ARRAYS[:-1], "triton"), 4096),
     ],
     ids=["onnx", "openvino", "int8", "triton"],

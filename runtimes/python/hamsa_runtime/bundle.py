@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import listed
 from hamsa_runtime.manifest import MANIFEST, FileEntry, Manifest, manifest_from_json, read_at_most
 from hamsa_runtime.signature import Key, check_signature
 
@@ -41,20 +42,11 @@ class Bundle:
         for name, entry in self.manifest.files.items():
             path = self.folder / name
             states[path] = _verify_file(self.folder, path, entry)
-        for path in _listed(self.folder):
+        expected = "a folder that may be read: no file in it may be one that the manifest does not list"
+        for path in listed(self.folder, expected):
             if path.name.startswith(ENGINE_FILE_PREFIX) and path.name not in self.manifest.files:
                 raise InputError(f"{path}: not listed in {MANIFEST}", expected="only files with a known hash")
         return Verified(states)
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the folder cannot be listed ({error.strerror})",
-            expected="a folder that may be read: no file in it may be one that the manifest does not list",
-        ) from error
 
 
 # Device, inode, size, and the times of the last change of content and of anything: the last one nobody can set.
