@@ -25,6 +25,7 @@ from hamsa_deploy import bundle as writer
 from hamsa_deploy.bundle import Stage, staged_bundle
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.errors import InputError
+from tests.unprivileged import unprivileged
 
 TENSOR = {"dtype": "float32", "shape": ["batch", 2]}
 MANIFEST: dict[str, Any] = {
@@ -305,11 +306,8 @@ def read_only() -> Iterator[Path]:
     """A folder in which this process may not write, even when the tests run as root."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o555)
-        user = os.geteuid()
-        if user == 0:
-            os.seteuid(65534)
-        yield Path(name)
-        os.seteuid(user)
+        with unprivileged():
+            yield Path(name)
 
 
 def test_a_read_only_folder_is_named(read_only: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import struct
 import sys
@@ -26,6 +25,7 @@ from hamsa_deploy.testing import assert_parity
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.errors import InputError, MissingError, ParityError
 from hamsa_runtime.images import load_image
+from tests.unprivileged import unprivileged
 
 from .conftest import ANY_AGREEMENT, ARRAYS, IMAGES, INT8, MODULE, PIXELS, Did, bundle_at, pictures, snapshot
 
@@ -264,14 +264,12 @@ def test_row_38_places(hamsa, workplace: Path, did: Did) -> None:
 def unlisted() -> Iterator[Path]:
     """A folder whose files may be read by name, but not listed, even when the tests run as root."""
     with tempfile.TemporaryDirectory() as name:
-        folder, user = Path(name) / "folder", os.geteuid()
+        folder = Path(name) / "folder"
         bundle_at(folder)
         Path(name).chmod(0o755)
         folder.chmod(0o311)
-        if user == 0:
-            os.seteuid(65534)
-        yield folder
-        os.seteuid(user)
+        with unprivileged():
+            yield folder
         folder.chmod(0o755)
 
 
