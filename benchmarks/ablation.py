@@ -31,13 +31,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from precision import hamsa_s_on_crops, sqnr
 
 from hamsa_deploy import export
+from hamsa_deploy.graph.evaluation import Evaluator
+from hamsa_deploy.inputs.calibration_set import calibration_set
+from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.models import model_entry
-from hamsa_deploy.precision.calibrate import calibrated, feeds_of_inputs
-from hamsa_deploy.precision.calibration_set import calibration_set
-from hamsa_deploy.precision.evaluation import Evaluator
-from hamsa_deploy.precision.feeds import feeds_of
+from hamsa_deploy.pipeline.int8 import calibrated, feeds_of_inputs
+from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS
 from hamsa_deploy.precision.passes import PASSES
-from hamsa_deploy.precision.thresholds import AUTO, METHODS
 from hamsa_runtime import Bundle
 from hamsa_runtime.backends.quiet import no_usage_reports
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.costs import TARGETS, Work
-from hamsa_deploy.spectral.plans import Plan, candidates, plan_for
+from hamsa_deploy.spectral.factorisations import Plan, candidates, plan_for
 from hamsa_deploy.targets.onnx import onnx_from_program
 
 # length: for how many columns. Sizes of vision models (49 .. 24,336 = 156 x 156 tokens, 32 .. 512 channels), powers of
@@ -147,7 +147,7 @@ def samples() -> Iterator[Sample]:
 
 
 def _round_trip(plan: Plan, columns: int) -> Sample:
-    half = len(plan.lattice.half)
+    half = len(plan.half_spectrum.half)
     gate = Work(pointwise=GATE_OPERATORS * half, operators=GATE_OPERATORS)
     form = "x".join(map(str, plan.factors)) or "rader"
     group = f"{plan.n}-{columns}"

@@ -22,7 +22,7 @@ from cost_samples import Sample, samples
 from measure import Run, onnxruntime_run, openvino_run, say
 
 from hamsa_deploy.spectral.costs import TARGETS, Work, for_columns
-from hamsa_deploy.spectral.plans import best
+from hamsa_deploy.spectral.factorisations import best
 
 # Of the times of one sample: low, because what disturbs a measurement only ever makes it longer.
 PERCENTILE = 25

@@ -20,9 +20,9 @@ import torch
 from measure import say
 from torch import nn
 
-from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import apply, full
-from hamsa_deploy.spectral.plans import plan_for
+from hamsa_deploy.spectral.factorisations import plan_for
 from hamsa_deploy.spectral.values import Complex, as_complex
 
 SIGNALS = 8
@@ -65,7 +65,7 @@ def accuracy(n: int, target: str) -> Accuracy:
     im[0] = 0.0  # at k = 0, and at k = n/2, the spectrum of a real signal is real
     if n % 2 == 0:
         im[-1] = 0.0
-    with trace.tracing(trace.Trace(nn.Module(), target, {})), torch.no_grad():
+    with compilation.tracing(compilation.Compilation(nn.Module(), target, {})), torch.no_grad():
         found_spectrum = _forward(torch.from_numpy(x))
         found_signal = _inverse(torch.from_numpy(re), torch.from_numpy(im), n)
     spectrum = np.fft.rfft(x.astype(np.float64), axis=0, norm="ortho")

@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "load_model": "hamsa_deploy.models",
     "to_real": "hamsa_deploy.spectral",
-    "export": "hamsa_deploy.pipeline",
+    "export": "hamsa_deploy.pipeline.run",
     "check_parity": "hamsa_deploy.parity",
     "ParityReport": "hamsa_deploy.parity",
     "layer_report": "hamsa_deploy.parity.layers",

@@ -20,7 +20,7 @@ from hamsa_runtime.bundle import open_bundle
 if TYPE_CHECKING:
     from torch import nn
 
-    from hamsa_deploy.onnx_entrance import OnnxFile
+    from hamsa_deploy.onnx_import import OnnxFile
     from hamsa_deploy.parity import ParityReport
     from hamsa_deploy.parity.layers import LayerReport, LayerRow
     from hamsa_deploy.parity.metrics import Thresholds

@@ -12,7 +12,7 @@ from typing import Any
 
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.loading import Load, load_in_own_process, typical
-from hamsa_deploy.bench.statistics import Ratio, percentiles, ratio, verdict
+from hamsa_deploy.bench.percentiles import Ratio, percentiles, ratio, verdict
 from hamsa_deploy.bench.timing import TURN_SECONDS, Meter, Run, Turn, interleaved
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
 from hamsa_deploy.bench.benchmark import Row, Table, heading
-from hamsa_deploy.bench.statistics import FASTER, SLOWER, UNCLEAR
+from hamsa_deploy.bench.percentiles import FASTER, SLOWER, UNCLEAR
 
 WIDTH, LEFT, RIGHT, MARGIN = 760, 230, 150, 16  # pixels: names stand left of the bars, figures right of them
 ROW, BAR, TITLE = 28, 16, 34

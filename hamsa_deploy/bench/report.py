@@ -12,8 +12,8 @@ from typing import Any
 
 from hamsa_deploy.bench.benchmark import Row, Table
 from hamsa_deploy.bench.loading import Load
-from hamsa_deploy.bench.statistics import Ratio
-from hamsa_deploy.processor import processor_name
+from hamsa_deploy.bench.percentiles import Ratio
+from hamsa_deploy.measure.processor import processor_name
 
 PACKAGES = ("hamsa-deploy", "hamsa-runtime", "torch", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
 INPUTS = "graph inputs made beforehand: no preprocessing is timed"

@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hamsa_deploy.bench.benchmark import Row, Table, heading
-from hamsa_deploy.bench.statistics import FASTER, SLOWER, UNCLEAR, Ratio
+from hamsa_deploy.bench.percentiles import FASTER, SLOWER, UNCLEAR, Ratio
 from hamsa_deploy.cli.console import table
 
 STYLES = {FASTER: "green", SLOWER: "red", UNCLEAR: "yellow"}

@@ -28,7 +28,7 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY
 
 if TYPE_CHECKING:
-    from hamsa_deploy.request import Request
+    from hamsa_deploy.form.request import Request
 
 DESCRIPTION = (
     "Exports a PyTorch model, or an ONNX file with Fourier transforms, as a bundle that runs without PyTorch, and "
@@ -212,26 +212,26 @@ def _check_one_model(options: Any) -> None:
 
 def _planned(request: Request, stages: Stages) -> dict[str, Any]:
     """The manifest as far as it is known once the model is captured."""
-    from hamsa_deploy.capture import form_of_request
-    from hamsa_deploy.manifest import Written, manifest_of
-    from hamsa_deploy.request import check_request
+    from hamsa_deploy.form.from_request import real_model_of_request
+    from hamsa_deploy.pipeline.checks import check_request
+    from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 
     check_request(request)
     with stages("real form"):
-        form = form_of_request(request)
-    return manifest_of(request, form, Written())
+        form = real_model_of_request(request)
+    return manifest_of(request, form, ExportFacts())
 
 
 def _exported(request: Request, output: Path, stages: Stages) -> dict[str, Any]:
     """The manifest of the published bundle."""
-    from hamsa_deploy.pipeline import export
+    from hamsa_deploy.pipeline.run import export
 
     bundle = export(**vars(request), output=output, progress=stages)
     return dataclasses.asdict(bundle.manifest)
 
 
 def _show_plan(document: dict[str, Any], options: Any, output: Path, terminal: Terminal) -> None:
-    from hamsa_deploy.pipeline import stages_of
+    from hamsa_deploy.pipeline.run import stages_of
 
     search = options.max_drop is not None
     stages = stages_of(document["target"], document["precision"], tune=options.tune, search=search)

@@ -19,7 +19,7 @@ from hamsa_deploy.cli.nvidia import (
     this_jetson,
 )
 from hamsa_deploy.cli.packages import PACKAGES, Package
-from hamsa_deploy.processor import cpuinfo, processor_name, values
+from hamsa_deploy.measure.processor import cpuinfo, processor_name, values
 from hamsa_runtime.backends import TARGETS
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.manifest import PRECISIONS
@@ -132,7 +132,7 @@ def _answer(
     missing = [module for module in needed if packages[module].version is None]
     if missing:
         return Answer(False, f"{', '.join(missing)} missing")
-    from hamsa_deploy.request import PRECISIONS  # imports torch, which is here
+    from hamsa_deploy.form.request import PRECISIONS  # imports torch, which is here
 
     if precision not in PRECISIONS[target]:
         return Answer(False, f"{target} has no {precision}")

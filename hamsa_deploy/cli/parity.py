@@ -126,8 +126,8 @@ def _write(reports: Reports, request: ParityRequest, report: ParityReport, layer
 
 def _layers(request: ParityRequest, plot: Path | None, stages: Stages) -> LayerReport:
     from hamsa_deploy.cli.parity_request import layers_compared
-    from hamsa_deploy.parity.layers.plot import svg_from_report
     from hamsa_deploy.report.files import write
+    from hamsa_deploy.report.layers_plot import svg_from_report
 
     with stages("layers"):
         layers = layers_compared(request)

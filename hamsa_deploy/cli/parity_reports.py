@@ -8,10 +8,10 @@ from hamsa_deploy.cli.parity_request import ParityRequest
 from hamsa_deploy.cli.reports import Reports
 from hamsa_deploy.parity import ParityReport
 from hamsa_deploy.parity.layers import LayerReport
-from hamsa_deploy.parity.written import engine_text
 from hamsa_deploy.report.document import PARITY
 from hamsa_deploy.report.parity_section import section_from_error, section_from_report
 from hamsa_deploy.report.precision_map import precision_maps
+from hamsa_deploy.report.wording import engine_text
 from hamsa_runtime.errors import ParityError
 
 

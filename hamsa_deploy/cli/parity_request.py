@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from hamsa_deploy.cli.files import import_from_here, read_labels
-from hamsa_deploy.input_files import read_arrays, read_classes, read_images
-from hamsa_deploy.onnx_entrance import OnnxFile
+from hamsa_deploy.inputs.files import read_arrays, read_classes, read_images
+from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.parity import ParityReport, check_against, check_parity
 from hamsa_deploy.parity.agreement import LOGITS
 from hamsa_deploy.parity.comparison import usual_thresholds

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.parity.limits import limits_of, way_out
-from hamsa_deploy.parity.written import ROWS, agreement_sentence, engine_text, error_text, share_text
+from hamsa_deploy.report.wording import ROWS, agreement_sentence, engine_text, error_text, share_text
 
 if TYPE_CHECKING:
     from hamsa_deploy.cli.parity_request import ParityRequest

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from hamsa_deploy.cli.files import import_from_here, read_labels
-from hamsa_deploy.input_files import read_arrays, read_classes, read_images
+from hamsa_deploy.form.request import Request
+from hamsa_deploy.inputs.files import read_arrays, read_classes, read_images
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
 from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.models.registry import bundled_weights
-from hamsa_deploy.onnx_entrance import load_onnx
+from hamsa_deploy.onnx_import import load_onnx
 from hamsa_deploy.precision.passes import PASSES
-from hamsa_deploy.request import Request
 from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError

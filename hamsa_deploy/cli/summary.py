@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
-from hamsa_deploy.precision.executed import in_words
-from hamsa_deploy.precision.execution import pays, some_of
+from hamsa_deploy.measure.executed import in_words
+from hamsa_deploy.measure.execution import pays, some_of
 from hamsa_runtime.manifest import Execution
 from hamsa_runtime.tensorrt.achieved import fallen_text
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hamsa_deploy.bench.statistics import UNCLEAR
+from hamsa_deploy.bench.percentiles import UNCLEAR
 from hamsa_deploy.cli.console import INTERRUPTED, Stages, Terminal, table
 from hamsa_deploy.cli.packages import missing_package
 from hamsa_deploy.services import SERVICES
@@ -18,7 +18,7 @@ from hamsa_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from hamsa_deploy.bench.benchmark import Table as BenchTable
-    from hamsa_deploy.request import Request
+    from hamsa_deploy.form.request import Request
     from hamsa_deploy.sweep.cells import Cell
     from hamsa_deploy.sweep.record import Outcome, Sweep
 
@@ -85,7 +85,7 @@ def _swept(base: Request, cells: Sequence[Cell], folder: Path, terminal: Termina
     from hamsa_deploy.sweep.run import run_sweep
 
     def build(request: Request, output: Path) -> None:
-        from hamsa_deploy.pipeline import export
+        from hamsa_deploy.pipeline.run import export
 
         try:
             with Stages(terminal, stages) as shown:

@@ -25,7 +25,7 @@ from hamsa_deploy.parity.metrics import (
     value_errors,
 )
 from hamsa_deploy.parity.retrieval import recalls
-from hamsa_deploy.parity.statistics import paired_accuracy
+from hamsa_deploy.parity.significance import paired_accuracy
 
 LOGITS, EMBEDDING = "logits", "embedding"
 TOP = 5

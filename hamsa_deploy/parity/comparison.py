@@ -1,7 +1,7 @@
 """Runs a bundle and the model that it was made from on the same images and compares all outputs.
 
 The bundle runs through hamsa_runtime.Engine, just as on the device; a PyTorch model gets the same resized pixels, but
-is normalised here, independently of the exported graph. An ONNX file is run by `OnnxReferee`, in float64.
+is normalised here, independently of the exported graph. An ONNX file is run by `ReferenceSession`, in float64.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.onnx_entrance import OnnxFile, OnnxReferee
-from hamsa_deploy.outputs import names_of
+from hamsa_deploy.form.outputs import names_of
+from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of, has_classes
 from hamsa_deploy.parity.limits import failures_of
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds, check_comparable
-from hamsa_deploy.parity.native import wider_thresholds
+from hamsa_deploy.parity.native_limits import wider_thresholds
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
@@ -202,7 +202,7 @@ def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
 def _reference(model: nn.Module | OnnxFile) -> tuple[str, Callable[[Any, Manifest], Arrays]]:
     """What the original is called, and how it is run."""
     if isinstance(model, OnnxFile):
-        referee = OnnxReferee(model)
+        referee = ReferenceSession(model)
         return referee.name, lambda arrays, manifest: referee(inputs_from_images(arrays, manifest))
     return type(model).__name__, functools.partial(_reference_outputs, model)
 

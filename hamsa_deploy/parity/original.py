@@ -15,10 +15,10 @@ from pathlib import Path
 
 from torch import nn
 
+from hamsa_deploy.inputs.file_checks import check_received
 from hamsa_deploy.models import ModelEntry, load_model, model_entry
 from hamsa_deploy.models.registry import bundled_weights
-from hamsa_deploy.onnx_entrance import OnnxFile, load_onnx
-from hamsa_deploy.received import check_received
+from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
 from hamsa_runtime.manifest import Manifest, Model

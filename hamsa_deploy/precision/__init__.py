@@ -1,4 +1,4 @@
-"""Number types: float16 by measured ranges, int8 by calibration.
+"""Number types: `float16` by measured ranges, `int8` by calibration, after the exact rewritings of `passes`.
 
-Start with `float16` and `islands`, or with `calibrate`, which leads to the `passes`, the `thresholds`, and `int8`.
+`observers` say what is looked at on the calibration inputs, `measurements` keeps what was seen.
 """

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from hamsa_deploy.graph.evaluation import Arrays
 from hamsa_deploy.precision.cache import cache_key, load, store
-from hamsa_deploy.precision.evaluation import Arrays
 from hamsa_deploy.precision.histogram import Histogram, arrays_from_histograms, histograms_from_arrays
-from hamsa_deploy.precision.mean_split import gains_of_splitting
-from hamsa_deploy.precision.ranges import ranges_of
-from hamsa_deploy.precision.row_ranges import row_ranges
-from hamsa_deploy.precision.smoothing import ChannelRanges, channel_ranges
-from hamsa_deploy.precision.statistics import collect
+from hamsa_deploy.precision.observers import histograms_of, ranges_of, row_ranges
+from hamsa_deploy.precision.passes.mean_split import gains_of_splitting
+from hamsa_deploy.precision.passes.smoothing import ChannelRanges, channel_ranges
 
 # Measurements of a search are stored at most this often, and once more at its end.
 SECONDS_BETWEEN_STORES = 5.0
@@ -40,7 +38,7 @@ class Measurements:
         key = self._key(model, "histograms", names=list(names))
         arrays = load(key)
         if arrays is None:
-            arrays = arrays_from_histograms(collect(model, names, self.feeds))
+            arrays = arrays_from_histograms(histograms_of(model, names, self.feeds))
             store(key, arrays)
         return histograms_from_arrays(arrays)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hamsa_deploy.bench.benchmark import Row, Table, heading
+from hamsa_deploy.bench.percentiles import UNCLEAR, Ratio
 from hamsa_deploy.bench.plot import plot
 from hamsa_deploy.bench.report import tables_from
-from hamsa_deploy.bench.statistics import UNCLEAR, Ratio
 from hamsa_deploy.report.document import BENCH, Document
 from hamsa_deploy.report.figures import figure
 from hamsa_deploy.report.markup import Child, Markup, facts, table, tag

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hamsa_deploy.bench import plot as ratios
-from hamsa_deploy.parity.layers import plot as depth
+from hamsa_deploy.report import layers_plot as depth
 from hamsa_deploy.report.markup import Markup, joined, tag
 
 WIDTH, HEIGHT = 460, 230

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hamsa_deploy.parity.layers.plot import svg_from_report
 from hamsa_deploy.parity.layers.rows import HEADINGS, Divergence, LayerReport, LayerRow, table_rows
 from hamsa_deploy.report.figures import figure
+from hamsa_deploy.report.layers_plot import svg_from_report
 from hamsa_deploy.report.markup import Child, Markup, facts, table, tag
 
 TITLE = "Error along depth"

@@ -8,11 +8,11 @@ from typing import Any
 
 from hamsa_deploy.bench.benchmark import heading
 from hamsa_deploy.bench.report import tables_from
-from hamsa_deploy.parity.written import ROWS, error_text
 from hamsa_deploy.report.document import BENCH, PARITY, Document, title_of, verdict_of
 from hamsa_deploy.report.files import MARK
 from hamsa_deploy.report.markup import printable
 from hamsa_deploy.report.parity_html import FORMS, class_name
+from hamsa_deploy.report.wording import ROWS, error_text
 
 SYMBOLS = {"passed": "\N{WHITE HEAVY CHECK MARK} PASSED", "failed": "\N{CROSS MARK} FAILED"}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hamsa_deploy.parity.written import ROWS, error_text, share_text
 from hamsa_deploy.report.document import PARITY, Document
 from hamsa_deploy.report.figures import figure, histogram_svg, side_by_side
 from hamsa_deploy.report.layers_html import layers_part
 from hamsa_deploy.report.markup import Child, Markup, joined, table, tag
+from hamsa_deploy.report.wording import ROWS, error_text, share_text
 
 FORMS = {metric: form for metric, _, form in ROWS} | {"accuracy_change": "{:+.2f}".format}
 MISSING = "hamsa-parity BUNDLE --report FILE.html"

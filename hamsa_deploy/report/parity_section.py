@@ -8,9 +8,9 @@ from typing import Any
 from hamsa_deploy.parity.layers import LayerReport
 from hamsa_deploy.parity.limits import Limit, limits_of, way_out
 from hamsa_deploy.parity.verdict import ParityReport
-from hamsa_deploy.parity.written import agreement_sentence
 from hamsa_deploy.report.histograms import histograms_of
 from hamsa_deploy.report.pictures import pictures_of
+from hamsa_deploy.report.wording import agreement_sentence
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import onnx_ir as ir
 
+from hamsa_deploy.measure.executed import CONVERSIONS, ONE_NAME, PRODUCTS
 from hamsa_deploy.parity.comparison import stand_in
 from hamsa_deploy.parity.layers.matching import module_of
-from hamsa_deploy.precision.executed import CONVERSIONS, ONE_NAME, PRODUCTS
 from hamsa_deploy.targets.onnx import FILE
 from hamsa_runtime import Engine
 from hamsa_runtime.backends import Operator, module_of_node

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hamsa_deploy.bench.report import versions_here
-from hamsa_deploy.processor import processor_name
+from hamsa_deploy.measure.processor import processor_name
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:

@@ -23,10 +23,10 @@ from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
-from hamsa_deploy.spectral import composites, rules, trace
+from hamsa_deploy.spectral import compilation, composites, rules
 from hamsa_deploy.spectral.costs import TARGETS
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
-from hamsa_deploy.spectral.plans import Plan
+from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
 from hamsa_runtime.errors import HamsaError, InputError, unknown_name
@@ -137,12 +137,12 @@ def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> 
 def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, Plan], native: bool) -> nn.Module:
     """A module that interprets `graph` with the compiler's values; it has the user's signature."""
 
-    class RealForm(nn.Module):
+    class Interpreted(nn.Module):
         transforms: list[dict[str, Any]]
 
         def forward(self, *args: Any) -> Any:
-            state = trace.Trace(self, target, plans, native)
-            with trace.tracing(state), fx_traceback.preserve_node_meta():
+            state = compilation.Compilation(self, target, plans, native)
+            with compilation.tracing(state), fx_traceback.preserve_node_meta():
                 result = RealInterpreter(graph).run(*pytree.tree_leaves(args))
             self.transforms = state.transforms
             return result
@@ -151,10 +151,10 @@ def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, P
     signature = inspect.signature(original)
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(name, positional) for name in signature.parameters]
-    RealForm.forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    Interpreted.forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [inspect.Parameter("self", positional), *parameters]
     )
-    return RealForm().eval()
+    return Interpreted().eval()
 
 
 def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[dict[str, Any]]:
@@ -182,7 +182,7 @@ class RealInterpreter(torch.fx.Interpreter):
     """Runs a captured graph with the compiler's values in place of complex tensors."""
 
     def run_node(self, n: torch.fx.Node) -> Any:
-        trace.current().node = n
+        compilation.current().node = n
         try:
             return super().run_node(n)
         except UnsupportedOperatorError as error:
@@ -192,7 +192,7 @@ class RealInterpreter(torch.fx.Interpreter):
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = super().placeholder(target, args, kwargs)
-        node = trace.current().node
+        node = compilation.current().node
         assert node is not None
         if getattr(node.meta.get("val"), "is_complex", bool)():
             return Complex(value[..., 0], value[..., 1])

@@ -14,12 +14,12 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.costs import Work
-from hamsa_deploy.spectral.emission import multiply
+from hamsa_deploy.spectral.lazy_inverse import LazyInverse
 from hamsa_deploy.spectral.mirrored import Mirrored
 from hamsa_deploy.spectral.padded import Padded, linearly
-from hamsa_deploy.spectral.pending import Pending
+from hamsa_deploy.spectral.products import multiply
 from hamsa_deploy.spectral.spectrum import Spectrum
 from hamsa_deploy.spectral.transforms import at_times
 from hamsa_deploy.spectral.values import Constant, Lazy, Real, constant_from, settled
@@ -63,7 +63,7 @@ class Convolution:
         )
         inverse = np.fft.irfft(response, z.n, z.axis) if one_sided else np.fft.ifft(response, axis=z.axis)
         kernel = inverse.imag if imaginary else inverse.real
-        convolution = cls(settled(z.x, Pending), z.axis, times, kernel)
+        convolution = cls(settled(z.x, LazyInverse), z.axis, times, kernel)
         return convolution if convolution._is_possible() else None
 
     def _is_possible(self) -> bool:
@@ -173,4 +173,4 @@ def _assembled(x: Real, axis: int, positions: np.ndarray) -> Real:
 
 
 def _values(constant: Constant) -> np.ndarray:
-    return np.asarray(trace.eagerly(lambda: constant.wide().resolve_conj().numpy()))
+    return np.asarray(compilation.eagerly(lambda: constant.wide().resolve_conj().numpy()))

@@ -20,7 +20,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.errors import UnsupportedOperatorError
-from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.alternatives import alternative_to
 from hamsa_deploy.spectral.indexing import PICKING, takes_all
 from hamsa_deploy.spectral.separable import OneAxisAtATime
@@ -123,7 +123,7 @@ def _lazily(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any],
     for kind, rules in LAZY_RULES.items():
         if kind in present and name in rules and (result := rules[name](func, args, kwargs)) is not NotImplemented:
             if name in NON_NEGATIVE:
-                trace.current().mark_nonnegative(result)
+                compilation.current().mark_nonnegative(result)
             return result
     return NotImplemented
 
@@ -137,9 +137,9 @@ def _less_lazy(args: Any, kwargs: Any, leaves: list[Any]) -> Any:
 def _note_facts(name: str, args: tuple[Any, ...], result: Any) -> None:
     """Remember what is known of the values of an ordinary result."""
     if name in NON_NEGATIVE:
-        trace.current().mark_nonnegative(result)
+        compilation.current().mark_nonnegative(result)
     if name in ZEROS or (name == "full" and args[1] == 0) or (name in PICKING and is_zero(args[0])):
-        trace.current().mark_zero(result)
+        compilation.current().mark_zero(result)
 
 
 def operator_name(func: Any) -> str:
@@ -167,7 +167,7 @@ def fold(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return func(*wide_args, **wide_kwargs)
 
     narrow = _narrow_dtypes(args, kwargs)
-    result = trace.eagerly(compute)
+    result = compilation.eagerly(compute)
     return pytree.tree_map_only(torch.Tensor, lambda t: Constant(t, narrow.get(t.dtype, t.dtype)), result)
 
 
@@ -177,10 +177,10 @@ def emit(values: Any) -> Any:
 
 
 def _emit(constant: Constant) -> torch.Tensor:
-    state = trace.current()
+    state = compilation.current()
     if constant.name is not None:
         return state.parameter(constant.name, constant.value)
-    return state.buffer(trace.eagerly(lambda: constant.value.to(constant.dtype).contiguous()))
+    return state.buffer(compilation.eagerly(lambda: constant.value.to(constant.dtype).contiguous()))
 
 
 def _can_fold(func: Any, leaves: list[Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.values import Constant
 
 END = 2**62  # a slice without an end has a larger one in a captured graph
@@ -34,7 +34,7 @@ def picked(name: str, args: tuple[Any, ...]) -> tuple[int, np.ndarray] | None:
         return axis, np.roll(every, shift)
     if name == "index_select":
         index = rest[1]
-        return (axis, trace.eagerly(lambda: np.array(index.value))) if isinstance(index, Constant) else None
+        return (axis, compilation.eagerly(lambda: np.array(index.value))) if isinstance(index, Constant) else None
     if name == "narrow":
         start, length = rest[1], rest[2]
         return axis, every[start : start + length] if start >= 0 else every[start:][:length]

@@ -13,10 +13,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.convolution import Convolution
 from hamsa_deploy.spectral.costs import nanoseconds
-from hamsa_deploy.spectral.pending import Pending
+from hamsa_deploy.spectral.lazy_inverse import LazyInverse
 from hamsa_deploy.spectral.spectrum import Spectrum
 from hamsa_deploy.spectral.transforms import columns_of, inverse_weight, real_idft
 from hamsa_deploy.spectral.values import PART, Complex, Real, constant_from, is_complex
@@ -24,7 +24,7 @@ from hamsa_deploy.spectral.values import PART, Complex, Real, constant_from, is_
 
 def inverse_part(
     z: Complex, axis: int, n: int, scale: float, *, one_sided: bool = False, imaginary: bool = False
-) -> Pending:
+) -> LazyInverse:
     """One part of scale times the orthonormal inverse DFT of z, not computed yet.
 
     Args:
@@ -43,7 +43,7 @@ def inverse_part(
 
     shape = list(z.shape)
     shape[axis] = n
-    return Pending(compute, axis, np.arange(n), torch.Size(shape), PART[z.dtype])
+    return LazyInverse(compute, axis, np.arange(n), torch.Size(shape), PART[z.dtype])
 
 
 def _is_whole(z: Spectrum, axis: int, n: int, one_sided: bool) -> bool:
@@ -69,7 +69,7 @@ def _of_spectrum(
 
 
 def _is_cheaper(convolution: Convolution, n: int, columns: int) -> bool:
-    state = trace.current()
+    state = compilation.current()
     transforms = state.plan(n, columns).work
     return nanoseconds(convolution.work, state.target, columns) < nanoseconds(
         transforms + transforms, state.target, columns

@@ -16,9 +16,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import apply, lazy_rule, operator_name
-from hamsa_deploy.spectral.lattice import Lattice
+from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.values import Constant, Lazy, Real, Value, gather
 
 EVEN, ODD = 1, -1
@@ -45,15 +45,17 @@ class Mirrored(Lazy):
             it goes into becomes a difference, so no constant is stored with both signs.
     """
 
-    def __init__(self, plus: Real, minus: Real | None, parity: int, axis: int, lattice: Lattice, sign: int = 1) -> None:
+    def __init__(
+        self, plus: Real, minus: Real | None, parity: int, axis: int, half_spectrum: HalfSpectrum, sign: int = 1
+    ) -> None:
         self.plus, self._minus, self.parity = plus, minus, parity
-        self.axis, self.lattice = axis, lattice
+        self.axis, self.half_spectrum = axis, half_spectrum
         self.sign = sign if minus is not None else parity
 
     @property
     def shape(self) -> torch.Size:  # type: ignore[override]
         shape = list(self.plus.shape)
-        shape[self.axis] = self.lattice.n
+        shape[self.axis] = self.half_spectrum.n
         return torch.Size(shape)
 
     @property
@@ -71,20 +73,22 @@ class Mirrored(Lazy):
 
     def materialise(self) -> Real:
         """The full spectrum in natural order."""
-        return self._gathered(np.arange(self.lattice.n))
+        return self._gathered(np.arange(self.half_spectrum.n))
 
     def picked(self, index: np.ndarray) -> Real:
         """The values at some positions, in that order; still Mirrored where those are all, or in natural order."""
-        if np.array_equal(index, np.arange(self.lattice.n)):
-            return self.plus if np.array_equal(self.lattice.half, index) else self
-        if len(set(index)) == self.lattice.n == len(index):
-            return Mirrored(self.plus, self._minus, self.parity, self.axis, self.lattice.relabelled(index), self.sign)
+        if np.array_equal(index, np.arange(self.half_spectrum.n)):
+            return self.plus if np.array_equal(self.half_spectrum.half, index) else self
+        if len(set(index)) == self.half_spectrum.n == len(index):
+            return Mirrored(
+                self.plus, self._minus, self.parity, self.axis, self.half_spectrum.relabelled(index), self.sign
+            )
         return self._gathered(index)
 
     def _gathered(self, index: np.ndarray) -> Real:
-        order = self.lattice.order[index]
+        order = self.half_spectrum.order[index]
         stored = self.plus
-        if order.max() >= len(self.lattice.half):
+        if order.max() >= len(self.half_spectrum.half):
             stored = torch.cat([self.plus, self.minus], dim=self.axis)
         if np.array_equal(order, np.arange(stored.shape[self.axis])):
             return stored
@@ -92,37 +96,37 @@ class Mirrored(Lazy):
 
     def on_half(self, plus: Real, minus: Real | None, parity: int, sign: int = 1) -> Mirrored:
         """A value on the same axis and lattice."""
-        return Mirrored(plus, minus, parity, self.axis, self.lattice, sign)
+        return Mirrored(plus, minus, parity, self.axis, self.half_spectrum, sign)
 
 
-def mirror_constant(constant: Constant, axis: int, lattice: Lattice) -> Mirrored:
+def mirror_constant(constant: Constant, axis: int, half_spectrum: HalfSpectrum) -> Mirrored:
     """A constant along a frequency axis, permuted to the lattice's order; its parity is found from its values."""
 
     def halves() -> tuple[torch.Tensor, torch.Tensor, int]:
         value = constant.wide()
-        plus = value.index_select(axis, torch.from_numpy(lattice.half))
-        minus = value.index_select(axis, torch.from_numpy(lattice.mirror))
+        plus = value.index_select(axis, torch.from_numpy(half_spectrum.half))
+        minus = value.index_select(axis, torch.from_numpy(half_spectrum.mirror))
         if torch.equal(plus, minus):
             return plus, minus, EVEN
         if value.dtype == torch.bool:
             return plus, minus, 0
         return plus, minus, ODD if torch.equal(plus, -minus) else 0
 
-    plus, minus, parity = trace.eagerly(halves)
+    plus, minus, parity = compilation.eagerly(halves)
     other = None if parity else Constant(minus, constant.dtype)
-    return Mirrored(Constant(plus, constant.dtype), other, parity, axis, lattice)
+    return Mirrored(Constant(plus, constant.dtype), other, parity, axis, half_spectrum)
 
 
 def _aligned(value: Any, leader: Mirrored) -> Any:
     """`value` as a Mirrored on the leader's axis; as it is if it does not vary along that axis; or NotImplemented."""
     if isinstance(value, Mirrored) and value.axis == leader.axis:
-        return value if value.lattice.same_order(leader.lattice) else NotImplemented
+        return value if value.half_spectrum.same_order(leader.half_spectrum) else NotImplemented
     if not isinstance(value, (torch.Tensor, Value)):
         return value
     if value.ndim < -leader.axis or value.shape[leader.axis] == 1:
         return value
     if isinstance(value, Constant):
-        return mirror_constant(value, leader.axis, leader.lattice)
+        return mirror_constant(value, leader.axis, leader.half_spectrum)
     return NotImplemented
 
 
@@ -173,7 +177,7 @@ def linear(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return x.on_half(apply(func, (x.plus, *weights), kwargs), None, x.parity)
     # One product over both halves beats two of half the height on ONNX Runtime and OpenVINO (HAMSA-S, 5 %).
     both = apply(func, (torch.cat([x.plus, x.minus], dim=x.axis), *weights), kwargs)
-    h = len(x.lattice.half)
+    h = len(x.half_spectrum.half)
     return x.on_half(torch.narrow(both, x.axis, 0, h), torch.narrow(both, x.axis, h, h), 0)
 
 

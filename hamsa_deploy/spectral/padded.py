@@ -16,8 +16,8 @@ import torch
 
 from hamsa_deploy.spectral.dispatch import apply, emit, lazy_rule, operator_name
 from hamsa_deploy.spectral.indexing import picked
+from hamsa_deploy.spectral.lazy_inverse import LazyInverse
 from hamsa_deploy.spectral.mirrored import Mirrored
-from hamsa_deploy.spectral.pending import Pending
 from hamsa_deploy.spectral.values import Constant, Lazy, Real, Value, gather, is_zero, settled
 
 
@@ -92,7 +92,7 @@ def linearly(function: Callable[..., tuple[Real, ...]], axis: int, *parts: Real 
         axis: counted from the end.
         parts: real values; None for zero.
     """
-    parts = tuple(settled(part, Pending) for part in parts)
+    parts = tuple(settled(part, LazyInverse) for part in parts)
     there = [part for part in parts if part is not None]
     outer = next((part for part in there if isinstance(part, (Mirrored, Padded)) and part.axis != axis), None)
     if outer is None:
@@ -114,7 +114,7 @@ def linearly(function: Callable[..., tuple[Real, ...]], axis: int, *parts: Real 
 def _alike(outer: Mirrored | Padded, part: Real) -> bool:
     if isinstance(outer, Padded):
         return outer.same_positions(part)
-    return isinstance(part, Mirrored) and part.axis == outer.axis and part.lattice.same_order(outer.lattice)
+    return isinstance(part, Mirrored) and part.axis == outer.axis and part.half_spectrum.same_order(outer.half_spectrum)
 
 
 def _each(parts: Parts, take: Callable[[Real], Real]) -> Parts:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral.plans import Plan, primitive_root
+from hamsa_deploy.spectral.factorisations import Plan, primitive_root
 from hamsa_deploy.spectral.values import Complex, Real, constant_from, functions, gather
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import native, rader, trace
+from hamsa_deploy.spectral import compilation, dft_operator, rader
 from hamsa_deploy.spectral.costs import Work, nanoseconds
-from hamsa_deploy.spectral.emission import as_columns, multiply, multiply_each
-from hamsa_deploy.spectral.lattice import Lattice
+from hamsa_deploy.spectral.factorisations import Plan, rows_of_dft
+from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
 from hamsa_deploy.spectral.padded import Padded, linearly
-from hamsa_deploy.spectral.plans import Plan, rows_of_dft
+from hamsa_deploy.spectral.products import as_columns, multiply, multiply_each
 from hamsa_deploy.spectral.provenance import module_path
 from hamsa_deploy.spectral.values import Real, constant_from, gather, is_zero, settled
 
@@ -41,10 +41,10 @@ def real_dft(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
 def _dft_along(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
     n, columns = x.shape[axis], columns_of(x, axis)
     samples = x.index if isinstance(x, Padded) else np.arange(n)
-    plan = trace.current().plan(n, columns)
+    plan = compilation.current().plan(n, columns)
     if len(set(index)) == n:
         re, im = _planned_dft(x, axis, plan, one_sided=False)
-        spectrum = Mirrored(re, None, EVEN, axis, plan.lattice), Mirrored(im, None, ODD, axis, plan.lattice)
+        spectrum = Mirrored(re, None, EVEN, axis, plan.half_spectrum), Mirrored(im, None, ODD, axis, plan.half_spectrum)
         return spectrum[0].picked(index), spectrum[1].picked(index)
     needed = np.unique(np.minimum(index, n - index))
     if set(index) == set(range(n // 2 + 1)) or not _dense_is_cheaper(plan, len(needed), len(samples), columns):
@@ -64,8 +64,8 @@ def _with_mirror_images(
     position[index] = np.arange(len(index))
     half, mirror = position[needed], position[-needed % n]
     if len(set(index)) == len(index) and min(half.min(), mirror.min()) >= 0:
-        lattice = Lattice(len(index), half, mirror)
-        return Mirrored(re, None, EVEN, axis, lattice), Mirrored(im, None, ODD, axis, lattice)
+        half_spectrum = HalfSpectrum(len(index), half, mirror)
+        return Mirrored(re, None, EVEN, axis, half_spectrum), Mirrored(im, None, ODD, axis, half_spectrum)
     order = np.searchsorted(needed, np.minimum(index, n - index))
     signs = _along(np.where(index > n // 2, -1.0, 1.0), axis)
     return gather(re, axis, order), gather(im, axis, order) * constant_from(signs, im.dtype)
@@ -81,10 +81,10 @@ def _dense_dft(x: Real, axis: int, matrices: tuple[np.ndarray, np.ndarray]) -> t
 def _one_sided_dft(x: Real, axis: int, plan: Plan, index: np.ndarray) -> tuple[Real, Real]:
     """At frequencies of which none is above n/2; others come from their mirror images."""
     re, im = _planned_dft(x, axis, plan, one_sided=True)
-    lattice = plan.lattice.one_sided
+    half_spectrum = plan.half_spectrum.one_sided
     mirrored = index > plan.n // 2
     index = np.where(mirrored, plan.n - index, index)
-    re, im = (Mirrored(part, None, EVEN, axis, lattice).picked(index) for part in (re, im))
+    re, im = (Mirrored(part, None, EVEN, axis, half_spectrum).picked(index) for part in (re, im))
     if mirrored.any():
         im = im * constant_from(_along(np.where(mirrored, -1.0, 1.0), axis), im.dtype)
     return re, im
@@ -133,7 +133,7 @@ def real_idft(
 
 def inverse_weight(n: int, axis: int, columns: int, *, one_sided: bool) -> np.ndarray:
     """What multiplies the entries of a spectrum before the products of the inverse, in natural order."""
-    weight = trace.current().plan(n, columns).weight
+    weight = compilation.current().plan(n, columns).weight
     return _along(2 * weight[: n // 2 + 1] if one_sided else weight, axis)
 
 
@@ -158,13 +158,13 @@ class _Inverse:
         if not isinstance(part, Mirrored) or part.axis != self.axis or part.parity != -parity:
             return False
         # A spectrum that was rolled is symmetric about another frequency than 0.
-        return part.lattice.same_order(Lattice.hermitian(self.n, part.lattice.half))
+        return part.half_spectrum.same_order(HalfSpectrum.hermitian(self.n, part.half_spectrum.half))
 
     def along(self, even: Real | None, odd: Real | None) -> tuple[Real]:
         """The transform of parts that are lazy along this axis only, or whose other laziness is inside of that."""
         known = [part for part in (even, odd) if part is not None]
         columns = columns_of(known[0], self.axis)
-        plan = trace.current().plan(self.n, columns)
+        plan = compilation.current().plan(self.n, columns)
         if all(isinstance(part, Padded) for part in known):
             index = known[0].index
             alike = all(known[0].same_positions(part) for part in known)
@@ -190,9 +190,9 @@ class _Inverse:
 
     def _half(self, part: Real, plan: Plan, parity: int) -> Real:
         """weight (Z[k] + parity Z[-k]) on the half lattice; one-sided, weight 2 Z[k]."""
-        lattice = plan.lattice.one_sided if self.one_sided else plan.lattice
-        if not isinstance(part, Mirrored) or not part.lattice.same_order(lattice):
-            part = _on_lattice(settled(part, Mirrored), self.axis, lattice)
+        half_spectrum = plan.half_spectrum.one_sided if self.one_sided else plan.half_spectrum
+        if not isinstance(part, Mirrored) or not part.half_spectrum.same_order(half_spectrum):
+            part = _on_lattice(settled(part, Mirrored), self.axis, half_spectrum)
         if self.one_sided or part.parity == parity:
             half, factor = part.plus, 2.0
         else:
@@ -201,18 +201,18 @@ class _Inverse:
         if self.weighted:
             factor = factor / 2 if self.one_sided else factor
             return half if factor == 1.0 else half * factor
-        weight = factor * self.scale * plan.weight[plan.lattice.half]
+        weight = factor * self.scale * plan.weight[plan.half_spectrum.half]
         if (weight == weight[0]).all():
             return half if weight[0] == 1 else half * float(weight[0])
         return half * constant_from(_along(weight, self.axis), half.dtype)
 
 
-def _on_lattice(x: Real, axis: int, lattice: Lattice) -> Mirrored:
+def _on_lattice(x: Real, axis: int, half_spectrum: HalfSpectrum) -> Mirrored:
     """A full spectrum as a Mirrored; free where the order is natural."""
-    plus = x if np.array_equal(lattice.half, np.arange(x.shape[axis])) else gather(x, axis, lattice.half)
-    if lattice.mirror is lattice.half:
-        return Mirrored(plus, None, EVEN, axis, lattice)
-    return Mirrored(plus, gather(x, axis, lattice.mirror), 0, axis, lattice)
+    plus = x if np.array_equal(half_spectrum.half, np.arange(x.shape[axis])) else gather(x, axis, half_spectrum.half)
+    if half_spectrum.mirror is half_spectrum.half:
+        return Mirrored(plus, None, EVEN, axis, half_spectrum)
+    return Mirrored(plus, gather(x, axis, half_spectrum.mirror), 0, axis, half_spectrum)
 
 
 def _planned_dft(x: Real, axis: int, plan: Plan, one_sided: bool) -> tuple[Real, Real]:
@@ -220,17 +220,17 @@ def _planned_dft(x: Real, axis: int, plan: Plan, one_sided: bool) -> tuple[Real,
     _note(plan.n, plan.factors, plan.kind, columns_of(x, axis))
     if plan.is_dense:
         samples = x.index if isinstance(x, Padded) else np.arange(plan.n)
-        return _dense_dft(x, axis, rows_of_dft(plan.n, plan.lattice.half, samples))
+        return _dense_dft(x, axis, rows_of_dft(plan.n, plan.half_spectrum.half, samples))
     if plan.is_rader:
         re, im = rader.dft(settled(x, Padded), axis, plan)
         return re, _signed(im, axis, plan) if one_sided else im
     if plan.native:
-        return native.dft(settled(x, Padded), axis)
+        return dft_operator.dft(settled(x, Padded), axis)
     x, rows = _leading_rows(x, axis, plan)
     columns, restore = as_columns(x, axis)
     batch, width = list(columns.shape[:-2]), columns.shape[-1]
     re, im = _factored_dft(columns, plan, rows, one_sided)
-    shape = (*batch, len(plan.lattice.half), width)
+    shape = (*batch, len(plan.half_spectrum.half), width)
     return restore(torch.reshape(re, shape)), restore(torch.reshape(im, shape))
 
 
@@ -255,12 +255,12 @@ def _planned_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, in
     """The signal at some times, from weighted halves in the plan's order; None for zero."""
     times = inverse.times
     if plan.is_dense:
-        return _dense_idft(even, odd, axis, rows_of_dft(plan.n, plan.lattice.half, times))
+        return _dense_idft(even, odd, axis, rows_of_dft(plan.n, plan.half_spectrum.half, times))
     if plan.is_rader:
         odd = odd if odd is None or not inverse.one_sided else _signed(odd, axis, plan)
         return rader.idft(even, odd, axis, plan, times)
     if plan.native:
-        return at_times(native.idft(even, odd, axis, plan.n), axis, times)
+        return at_times(dft_operator.idft(even, odd, axis, plan.n), axis, times)
     return _factored_idft(even, odd, axis, plan, inverse)
 
 
@@ -305,7 +305,7 @@ def _last_matrices(plan: Plan, one_sided: bool) -> tuple[np.ndarray, np.ndarray]
 
 
 def _signs(plan: Plan) -> np.ndarray:
-    return np.where(plan.lattice.half > plan.n // 2, -1.0, 1.0)
+    return np.where(plan.half_spectrum.half > plan.n // 2, -1.0, 1.0)
 
 
 def _signed(im: Real, axis: int, plan: Plan) -> Real:
@@ -336,7 +336,7 @@ def _dense_is_cheaper(plan: Plan, frequencies: int, samples: int, columns: int) 
         return True
     macs = 2 * frequencies * samples
     few = Work(plain=macs, moved=2 * frequencies, stored=macs, operators=2)
-    target = trace.current().target
+    target = compilation.current().target
     return nanoseconds(few, target, columns) < nanoseconds(plan.work, target, columns)
 
 
@@ -359,7 +359,7 @@ def _zeros(like: Real, axis: int, length: int) -> Real:
 
 
 def _note(n: int, factors: tuple[int, ...], kind: str, columns: int) -> None:
-    state = trace.current()
+    state = compilation.current()
     module = module_path(state.node) if state.node is not None else ""
     row = {"module": module, "length": n, "factors": list(factors), "kind": kind, "columns": columns}
     state.transforms.append(row)

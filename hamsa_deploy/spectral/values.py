@@ -5,11 +5,11 @@
     RealView(z)                  view_as_real(z), not stacked before somebody needs the stacked form
     Mirrored(plus, minus)        a real tensor along a frequency axis, on half of the frequencies (mirrored.py)
     Padded(value, index)         a real tensor that is zero elsewhere along an axis (padded.py)
-    Pending(compute)             the result of an inverse transform, not computed yet (pending.py)
+    LazyInverse(compute)         the result of an inverse transform, not computed yet (pending.py)
     Spectrum, Filtered           a Complex: the transform of a value, times a constant; not computed yet (spectrum.py)
 
-`re`, `im`, `plus` and `minus` are *real values*: a torch.Tensor, a Constant, Mirrored, Padded or Pending. All classes
-take part in ordinary PyTorch expressions: `a.re * b.re` or `torch.sigmoid(m)` reach `dispatch.apply` through
+`re`, `im`, `plus` and `minus` are *real values*: a torch.Tensor, a Constant, Mirrored, Padded or LazyInverse. All
+classes take part in ordinary PyTorch expressions: `a.re * b.re` or `torch.sigmoid(m)` reach `dispatch.apply` through
 `__torch_function__`, so a rule reads like the mathematics it states.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral import compilation
 
 # torch.Tensor, Constant or a Lazy. PyTorch's annotations admit no tensor-like classes, so a checker sees Any.
 Real: TypeAlias = Any
@@ -100,14 +100,14 @@ def settled(value: Any, kind: type[Lazy]) -> Any:
 def is_zero(value: Any) -> bool:
     """Whether a value is known to be zero everywhere."""
     if isinstance(value, Constant):
-        return not trace.eagerly(lambda: bool(value.value.any()))
-    return trace.current().is_zero(value)
+        return not compilation.eagerly(lambda: bool(value.value.any()))
+    return compilation.current().is_zero(value)
 
 
 def zeros_like(value: Any) -> Any:
     """Zeros that are known to be zeros."""
     zeros: Any = torch.zeros_like(value)
-    trace.current().mark_zero(zeros)
+    compilation.current().mark_zero(zeros)
     return zeros
 
 
@@ -131,7 +131,7 @@ class Constant(Value):
 
 def constant_from(array: np.ndarray, dtype: torch.dtype) -> Any:
     """A Constant of our own making: a matrix, weights, an order of frequencies."""
-    return Constant(trace.eagerly(lambda: torch.from_numpy(np.array(array, order="C"))), dtype)
+    return Constant(compilation.eagerly(lambda: torch.from_numpy(np.array(array, order="C"))), dtype)
 
 
 def gather(x: Real, axis: int, order: np.ndarray) -> Real:
@@ -149,9 +149,9 @@ class Complex(Value):
     """
 
     def __init__(self, re: Deferred, im: Deferred, magnitude: Callable[[], Real] | None = None) -> None:
-        self._re, self._im = trace.deferred(re), trace.deferred(im)
+        self._re, self._im = compilation.deferred(re), compilation.deferred(im)
         self.conjugate: Complex | None = None  # of which this is the conjugate: their product is real
-        self._magnitude = trace.deferred(magnitude) if magnitude else None
+        self._magnitude = compilation.deferred(magnitude) if magnitude else None
 
     @property
     def re(self) -> Real:
@@ -179,7 +179,7 @@ class Complex(Value):
         """|z|; the square root is taken once per value, however often |z| is used."""
         if self._magnitude is None:
             root: Real = torch.sqrt(self.re * self.re + self.im * self.im)
-            trace.current().mark_nonnegative(root)
+            compilation.current().mark_nonnegative(root)
         else:
             root = self._magnitude()
         self._magnitude = lambda: root

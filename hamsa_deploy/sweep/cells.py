@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hamsa_deploy.precision.thresholds import AUTO
-from hamsa_deploy.request import MEASURED, Request
+from hamsa_deploy.form.request import MEASURED, Request
+from hamsa_deploy.precision.int8.thresholds import AUTO
 from hamsa_deploy.targets.tensorrt import TARGETS as BUILT_BY_TENSORRT
 from hamsa_runtime.errors import InputError
 

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from hamsa_deploy.manifest import tool_versions
-from hamsa_deploy.onnx_entrance import OnnxFile
-from hamsa_deploy.request import Request
+from hamsa_deploy.form.request import Request
+from hamsa_deploy.onnx_import import OnnxFile
+from hamsa_deploy.pipeline.manifest import tool_versions
 from hamsa_runtime.bundle import sha256_of
 
 OWN_PACKAGES = ("hamsa_deploy", "hamsa_runtime")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hamsa_deploy.bench.benchmark import Progress
-from hamsa_deploy.request import Request
+from hamsa_deploy.form.request import Request
 from hamsa_deploy.sweep.cells import Cell, requests_for
 from hamsa_deploy.sweep.digest import cell_digest, shared_digest
 from hamsa_deploy.sweep.plot import svg_from_sweep

@@ -10,7 +10,7 @@ import pytest
 from hamsa_deploy.bench.benchmark import CONTROL, Table, benchmark, bytes_of, table_of
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.loading import Load
-from hamsa_deploy.bench.statistics import FASTER, UNCLEAR
+from hamsa_deploy.bench.percentiles import FASTER, UNCLEAR
 from hamsa_deploy.bench.timing import FEWEST_ROUNDS, Run, Turn
 
 from ..runtime.tiny_bundles import MakeBundle

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from hamsa_deploy.bench.benchmark import Row, Table
+from hamsa_deploy.bench.percentiles import FASTER, SLOWER, UNCLEAR, Ratio
 from hamsa_deploy.bench.plot import COLOURS, INK, LEFT, LONGEST, PAPER, plot
-from hamsa_deploy.bench.statistics import FASTER, SLOWER, UNCLEAR, Ratio
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -7,8 +7,8 @@ import json
 
 from hamsa_deploy.bench.benchmark import Row, Table
 from hamsa_deploy.bench.loading import Load
+from hamsa_deploy.bench.percentiles import FASTER, Ratio
 from hamsa_deploy.bench.report import csv_text, document, tables_from
-from hamsa_deploy.bench.statistics import FASTER, Ratio
 
 LATENCY = {"p50": 1.5, "p90": 2.5, "p99": None}
 TABLE = Table(

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from hamsa_deploy.bench.benchmark import Row, Table
 from hamsa_deploy.bench.loading import Load
-from hamsa_deploy.bench.statistics import FASTER, UNCLEAR, Ratio
+from hamsa_deploy.bench.percentiles import FASTER, UNCLEAR, Ratio
 from hamsa_deploy.cli.bench_tables import noise_notes, show_tables
 
 

@@ -14,8 +14,8 @@ from hamsa_deploy.cli.jetpack import jetson_from
 from hamsa_deploy.cli.machine import Device, Found, Machine, answers
 from hamsa_deploy.cli.nvidia import Gpu
 from hamsa_deploy.cli.packages import PACKAGES, missing_package
-from hamsa_deploy.processor import processor_from
-from hamsa_deploy.request import PRECISIONS
+from hamsa_deploy.form.request import PRECISIONS
+from hamsa_deploy.measure.processor import processor_from
 from hamsa_runtime.tensorrt.modules import MODULES
 
 ALL_HERE = {package.module: Found("1.0") for package in PACKAGES}

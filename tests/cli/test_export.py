@@ -14,17 +14,17 @@ import numpy as np
 import onnx
 import pytest
 
-from hamsa_deploy import manifest, pipeline, writing
 from hamsa_deploy.cli import export as command
 from hamsa_deploy.cli import request
 from hamsa_deploy.cli.export import main
+from hamsa_deploy.form.request import PRECISIONS
 from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
-from hamsa_deploy.precision.thresholds import AUTO, METHODS
-from hamsa_deploy.request import PRECISIONS
+from hamsa_deploy.pipeline import files, manifest, run
+from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS
 from hamsa_deploy.samples import digits
 from hamsa_deploy.spectral import FFTS
-from hamsa_deploy.spectral.plans import Plan
+from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.bundle import sha256_of
@@ -38,7 +38,7 @@ def test_json_of_the_default_export_holds_stages_files_parity_and_verdict(export
     assert exported.finished.code == 0, exported.finished.err
     report = json.loads(exported.finished.out)
     assert report["verdict"] == "passed"
-    assert [stage["name"] for stage in report["stages"]] == ["load", *pipeline.stages_of("openvino", "fp32")]
+    assert [stage["name"] for stage in report["stages"]] == ["load", *run.stages_of("openvino", "fp32")]
     assert all(stage["seconds"] >= 0 for stage in report["stages"])
     assert set(report["files"]) == {"model.xml", "model.bin"}
     for name, entry in report["files"].items():
@@ -98,7 +98,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(workplace: Path, user_model: 
     before = sorted(workplace.rglob("*"))
     assert main(["--model", user_model("Sharpening"), *SHAPES, "--fp16", "--dry-run"]) == 0
     text = capsys.readouterr().out
-    assert ", ".join(pipeline.stages_of("onnx", "fp16")) in text
+    assert ", ".join(run.stages_of("onnx", "fp16")) in text
     assert "16" in text
     assert "dense" in text
     assert str(Path("out") / "Sharpening-onnx-fp16") in text
@@ -108,9 +108,9 @@ def test_dry_run_shows_the_plan_and_writes_nothing(workplace: Path, user_model: 
 def test_tuning_is_a_stage_that_a_dry_run_names(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
     assert main(["--model", user_model("Sharpening"), *SHAPES, "--tune", "--dry-run", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert [stage["name"] for stage in report["stages"]] == pipeline.stages_of("onnx", "fp32", tune=True)
-    assert "tune" in pipeline.stages_of("onnx", "fp32", tune=True)
-    assert "tune" not in pipeline.stages_of("onnx", "fp32")
+    assert [stage["name"] for stage in report["stages"]] == run.stages_of("onnx", "fp32", tune=True)
+    assert "tune" in run.stages_of("onnx", "fp32", tune=True)
+    assert "tune" not in run.stages_of("onnx", "fp32")
 
 
 def test_tune_reaches_the_bundle(
@@ -119,11 +119,11 @@ def test_tune_reaches_the_bundle(
     def timer(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
         return [1.0 + len(plan.factors) for plan in plans]
 
-    monkeypatch.setattr(writing, "engine_timer", lambda build, batch: timer)
+    monkeypatch.setattr(files, "engine_timer", lambda build, batch: timer)
     arguments = ["--model", user_model("Spectrum"), "--input-shape", "1x64x3", "--to", "onnx", "-o", "b"]
     assert main([*arguments, "--tune", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert [stage["name"] for stage in report["stages"]] == ["load", *pipeline.stages_of("onnx", "fp32", tune=True)]
+    assert [stage["name"] for stage in report["stages"]] == ["load", *run.stages_of("onnx", "fp32", tune=True)]
     (row,) = report["plan"]
     assert row["measured"][0] == {"factors": [64], "milliseconds": 2.0}
     assert open_bundle(workplace / "b").manifest.plan[0].measured[1].milliseconds == 3.0
@@ -135,7 +135,7 @@ def test_stages_of_a_float16_export_are_those_that_the_plan_names(
     assert main(["--model", user_model("Classifier"), "--input-shape", "1x3x8x8", "--input", "uint8",
                  "--fp16", "--to", "onnx", "--json"]) == 0  # fmt: skip
     report = json.loads(capsys.readouterr().out)
-    assert [stage["name"] for stage in report["stages"]] == ["load", *pipeline.stages_of("onnx", "fp16")]
+    assert [stage["name"] for stage in report["stages"]] == ["load", *run.stages_of("onnx", "fp16")]
     assert report["execution"]["products"] == {"f32": 3}  # ONNX Runtime's CPU: two transforms' and the head's
     assert any("do not run in fp16" in note for note in report["notes"])
     assert report["preprocessing"]["mean"] == [0.485, 0.456, 0.406]  # a user's model of images: ImageNet's
@@ -359,5 +359,5 @@ def test_the_commands_targets_and_precisions_are_those_of_the_pipeline() -> None
     assert set(command.PRECISIONS) == {p for precisions in PRECISIONS.values() for p in precisions}
     assert (*METHODS, AUTO) == command.CALIBRATION_METHODS
     assert command.FFTS == FFTS
-    stages = {s for to, ps in PRECISIONS.items() for p in ps for s in pipeline.stages_of(to, p, tune=True, search=True)}
+    stages = {s for to, ps in PRECISIONS.items() for p in ps for s in run.stages_of(to, p, tune=True, search=True)}
     assert set(command.STAGES) == {"load"} | stages

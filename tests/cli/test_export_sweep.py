@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from hamsa_deploy import pipeline
 from hamsa_deploy.cli.export import main
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
+from hamsa_deploy.pipeline import run
 from hamsa_deploy.sweep import timing
 from hamsa_runtime import open_bundle
 from hamsa_runtime.tensorrt.gpu import has_gpu
@@ -38,13 +38,13 @@ def model(workplace: Path, user_model: UserModel) -> list[str]:
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The cells that are exported, as they are."""
-    export, names = pipeline.export, []
+    export, names = run.export, []
 
     def counted(*arguments: Any, **options: Any) -> Any:
         names.append(f"{options['to']} {options['precision']}")
         return export(*arguments, **options)
 
-    monkeypatch.setattr(pipeline, "export", counted)
+    monkeypatch.setattr(run, "export", counted)
     return names
 
 

@@ -15,10 +15,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from hamsa_deploy.bundle import Stage
 from hamsa_deploy.cli.export import main as export
 from hamsa_deploy.cli.parity import main
 from hamsa_deploy.models.registry import MODELS
+from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.samples import FOLDER, digits
 from hamsa_runtime.bundle import sha256_of
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hamsa_deploy.bundle import Stage
 from hamsa_deploy.models import load_model
+from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.samples import sample_images
 from hamsa_deploy.testing import assert_parity
 

@@ -13,7 +13,7 @@ from hamsa_deploy.cli import export as command
 from hamsa_deploy.cli.export import main
 from hamsa_deploy.cli.recipe import RecipeParser, keys_of
 from hamsa_deploy.cli.request import request_from_options
-from hamsa_deploy.request import check_request
+from hamsa_deploy.pipeline.checks import check_request
 from hamsa_runtime.errors import InputError
 
 if sys.version_info >= (3, 11):

@@ -17,9 +17,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from hamsa_deploy.bundle import Stage
-from hamsa_deploy.input_files import read_images
+from hamsa_deploy.inputs.files import read_images
 from hamsa_deploy.parity import metrics
+from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.services import next_version
 from hamsa_deploy.testing import assert_parity
 from hamsa_runtime import Engine, open_bundle

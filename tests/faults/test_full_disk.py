@@ -1,4 +1,4 @@
-"""Row 24: disks that are full, at each place that is written to; tests/test_bundle.py has every single write."""
+"""Row 24: disks that are full, at each place that is written to; pipeline/test_staging.py has every single write."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def disk(workplace: Path) -> Iterator[Path]:
     place.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "none", place], capture_output=True)
     if mounted.returncode:
-        pytest.skip("a small tmpfs needs root; tests/test_bundle.py injects the error at every write")
+        pytest.skip("a small tmpfs needs root; tests/pipeline/test_staging.py injects the error at every write")
     try:
         yield place
     finally:

@@ -52,7 +52,7 @@ def test_row_08_garbage(refused, older: Path, data: None, did: Did) -> None:
 
 def refused_large(refused) -> None:
     """Without a snapshot of 2 GiB."""
-    from hamsa_deploy.onnx_entrance import load_onnx
+    from hamsa_deploy.onnx_import import load_onnx
     from hamsa_runtime.errors import InputError
 
     with pytest.raises(InputError, match=r"large\.onnx has 2147483653 bytes") as caught:

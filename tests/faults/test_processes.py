@@ -19,7 +19,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from hamsa_deploy.bundle import staged_bundle
+from hamsa_deploy.pipeline.staging import staged_bundle
 from hamsa_runtime import open_bundle
 from hamsa_runtime.tensorrt.cache import PLAN, plans_folder
 from hamsa_runtime.whole_files import SCRATCH, scratch_folder
@@ -32,10 +32,10 @@ FORKED = """
 import contextlib, os, sys
 sys.path.insert(0, ".")
 import torch
-from hamsa_deploy.capture import form_of_request
+from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.parity import metrics
-from hamsa_deploy.pipeline import export
-from hamsa_deploy.request import Request
+from hamsa_deploy.pipeline.run import export
+from hamsa_deploy.form.request import Request
 from hamsa_runtime.whole_files import scratch_folder
 from models_with_faults import Classifier, Sharpening
 
@@ -57,7 +57,7 @@ KINDS = {
 # What PyTorch loads late, it loads once.
 torch.set_num_threads(1)
 with scratch_folder() as folder:
-    form_of_request(Request(Sharpening(), "onnx", "fp32", example_inputs=SIGNAL)).write(folder / "model.onnx")
+    real_model_of_request(Request(Sharpening(), "onnx", "fp32", example_inputs=SIGNAL)).write(folder / "model.onnx")
 
 @contextlib.contextmanager
 def stage(name):

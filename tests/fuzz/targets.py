@@ -15,7 +15,7 @@ from torch import nn
 
 from hamsa_deploy.cli.export import _parser as export_parser
 from hamsa_deploy.models import load_weights
-from hamsa_deploy.onnx_entrance import load_onnx
+from hamsa_deploy.onnx_import import load_onnx
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import HamsaError
 from hamsa_runtime.images import load_image

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.bundle import Stage
+from hamsa_deploy.pipeline.staging import Stage
 
 Fault = Callable[[ir.Model], None]
 

@@ -23,7 +23,7 @@ from hamsa_deploy.parity.layers import LayerReport, divergence, layer_report
 from hamsa_deploy.parity.layers import report as report_module
 from hamsa_deploy.parity.layers.bands import BANDS
 from hamsa_deploy.parity.layers.float32_form import float32_form
-from hamsa_deploy.parity.layers.plot import svg_from_report
+from hamsa_deploy.report.layers_plot import svg_from_report
 from hamsa_deploy.samples import digits
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle

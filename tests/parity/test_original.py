@@ -16,7 +16,7 @@ from torch import nn
 
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.models.registry import MODELS
-from hamsa_deploy.onnx_entrance import OnnxFile
+from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.parity.original import declared_faults, original_of
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import InputError

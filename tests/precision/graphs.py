@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.capture import form_of_request
+from hamsa_deploy.form.from_request import real_model_of_request
+from hamsa_deploy.form.request import Request
 from hamsa_deploy.models import load_model
 from hamsa_deploy.models.hamsa import HAMSA
-from hamsa_deploy.request import Request
 
 Feed = Mapping[str, np.ndarray]
 
 
 def real_graph(model: nn.Module, example: Tensor, folder: Path, to: str = "onnx", batch: int | None = None) -> ir.Model:
     """The real-valued ONNX graph that the pipeline writes."""
-    form = form_of_request(Request(model.eval(), to, example_inputs=(example,), batch=batch))
+    form = real_model_of_request(Request(model.eval(), to, example_inputs=(example,), batch=batch))
     return form.write(folder / "model.onnx")
 
 

@@ -9,10 +9,10 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.precision.int8 import quantise
-from hamsa_deploy.precision.sites import Site, sites_of
-from hamsa_deploy.precision.statistics import collect
-from hamsa_deploy.precision.thresholds import threshold
+from hamsa_deploy.precision.int8.int8_sites import Site, sites_of
+from hamsa_deploy.precision.int8.qdq import quantise
+from hamsa_deploy.precision.int8.thresholds import threshold
+from hamsa_deploy.precision.observers import histograms_of
 
 from .graphs import Feed, real_graph
 
@@ -48,7 +48,7 @@ def feeds(count: int = 8, seed: int = 0) -> list[Feed]:
 
 
 def thresholds_of(model: ir.Model, sites: list[Site], method: str = "min-max") -> dict[str, float]:
-    histograms = collect(model, sorted({site.activation for site in sites}), feeds())
+    histograms = histograms_of(model, sorted({site.activation for site in sites}), feeds())
     return {name: threshold(histogram, method) for name, histogram in histograms.items()}
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hamsa_deploy.precision import measurements, sensitivity
+from hamsa_deploy.precision import measurements
+from hamsa_deploy.precision.int8 import sensitivity
+from hamsa_deploy.precision.int8.int8_sites import sites_of
+from hamsa_deploy.precision.int8.quantisation import quantisation_of, ranking
 from hamsa_deploy.precision.measurements import Measurements
-from hamsa_deploy.precision.quantisation import quantisation_of, ranking
-from hamsa_deploy.precision.sites import sites_of
 
 from .products import classifier_graph, feeds
 

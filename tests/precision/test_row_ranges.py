@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hamsa_deploy.precision.row_ranges import row_ranges
+from hamsa_deploy.precision.observers import row_ranges
 
 from .drawing import linear_between_transforms
 

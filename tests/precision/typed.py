@@ -11,9 +11,9 @@ import onnx.shape_inference
 import onnx_ir as ir
 import onnxruntime
 
-from hamsa_deploy.precision.float16 import float16_from_float32
-from hamsa_deploy.precision.observation import Arrays, observed, values_by_name
-from hamsa_deploy.precision.ranges import ranges_of
+from hamsa_deploy.graph.observing import Arrays, observed, values_by_name
+from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
+from hamsa_deploy.precision.observers import ranges_of
 
 
 def graph(body: str, inputs: str, outputs: str = "float[batch, 2] out", **weights: np.ndarray) -> ir.Model:

@@ -6,8 +6,8 @@ import dataclasses
 import json
 
 from hamsa_deploy.bench.benchmark import Row, Table
+from hamsa_deploy.bench.percentiles import FASTER, UNCLEAR, Ratio
 from hamsa_deploy.bench.report import document as measured
-from hamsa_deploy.bench.statistics import FASTER, UNCLEAR, Ratio
 from hamsa_deploy.report.document import document_of
 from hamsa_deploy.report.markdown import markdown_from_document
 from hamsa_deploy.report.page import document_in, html_from_document

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hamsa_deploy.models import SASS
 from hamsa_deploy.spectral.costs import RATES, Work
-from hamsa_deploy.spectral.plans import Plan, plan_for
+from hamsa_deploy.spectral.factorisations import Plan, plan_for
 
 from .programs import Program, check_exact, operators
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hamsa_deploy.spectral import to_real
-from hamsa_deploy.spectral.plans import plan_for
+from hamsa_deploy.spectral.factorisations import plan_for
 
 from .programs import Program, as_real, check_exact, operators, relative_error
 

@@ -16,7 +16,7 @@ from torch import Tensor, fft, nn
 
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.costs import RATES
-from hamsa_deploy.spectral.plans import Plan
+from hamsa_deploy.spectral.factorisations import Plan
 
 from .programs import FLOAT32_LIMIT, FLOAT64_LIMIT, Program, as_real, assert_real, check_exact, relative_error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hamsa_deploy.bench.benchmark import Row, Table
-from hamsa_deploy.bench.statistics import FASTER, Ratio
+from hamsa_deploy.bench.percentiles import FASTER, Ratio
 from hamsa_deploy.sweep.cells import Cell
 from hamsa_deploy.sweep.record import BUILT, FAILED, Outcome, Sweep
 from hamsa_runtime.manifest import Parity

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from hamsa_deploy.request import Request
+from hamsa_deploy.form.request import Request
 from hamsa_deploy.sweep import digest
 from hamsa_deploy.sweep.digest import cell_digest, shared_digest
 from hamsa_runtime.tensorrt.options import BuildOptions

@@ -12,10 +12,10 @@ import openvino
 import pytest
 import torch
 
-from hamsa_deploy.capture import form_of_request
+from hamsa_deploy.form.from_request import real_model_of_request
+from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.hamsa import HAMSA
-from hamsa_deploy.precision.sites import Site, sites_of
-from hamsa_deploy.request import Request
+from hamsa_deploy.precision.int8.int8_sites import Site, sites_of
 from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import MissingError
@@ -29,7 +29,9 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = HAMSA([WIDTH] * 4, [1] * 4, [1] * 4, image_size=IMAGE, num_classes=3).eval()
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    form_of_request(Request(model, "openvino", example_inputs=(torch.zeros(1, 3, IMAGE, IMAGE),), batch=1)).write(path)
+    real_model_of_request(Request(model, "openvino", example_inputs=(torch.zeros(1, 3, IMAGE, IMAGE),), batch=1)).write(
+        path
+    )
     return path
 
 

@@ -14,14 +14,15 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from hamsa_deploy.capture import form_of_request
+from hamsa_deploy.form.from_request import real_model_of_request
+from hamsa_deploy.form.request import Request
 from hamsa_deploy.models import load_model, model_entry
-from hamsa_deploy.pipeline import stages_of
-from hamsa_deploy.precision.float16 import float16_from_float32
-from hamsa_deploy.precision.int8_float16 import int8_float16_from_float32
-from hamsa_deploy.precision.ranges import ranges_of
-from hamsa_deploy.precision.sites import sites_of
-from hamsa_deploy.request import Request, check_request
+from hamsa_deploy.pipeline.checks import check_request
+from hamsa_deploy.pipeline.run import stages_of
+from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
+from hamsa_deploy.precision.int8.int8_sites import sites_of
+from hamsa_deploy.precision.int8.qdq_float16 import int8_float16_from_float32
+from hamsa_deploy.precision.observers import ranges_of
 from hamsa_deploy.targets import onnx as onnx_target
 from hamsa_deploy.targets import tensorrt as tensorrt_target
 from hamsa_runtime.errors import InputError, MissingError
@@ -64,7 +65,7 @@ class Exported:
 def exported(name: str, batch: int | None, folder: Path) -> Exported:
     how = model_entry(name).preprocessing
     request = Request(load_model(name), "tensorrt", preprocessing=how, batch=batch)
-    model = form_of_request(request).write(folder / "model.onnx")
+    model = real_model_of_request(request).write(folder / "model.onnx")
     pixels = np.random.default_rng(0).integers(0, 256, (batch or 2, *how.size, how.channels), dtype=np.uint8)
     return Exported(name, model, pixels, logits_of(model, pixels))
 

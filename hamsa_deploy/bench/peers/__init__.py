@@ -9,7 +9,7 @@ from pathlib import Path
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.peers.dft import dft_peer
 from hamsa_deploy.bench.peers.eager import eager_peer
-from hamsa_deploy.bench.peers.original import Original, original_of
+from hamsa_deploy.bench.peers.from_pixels import Original, original_of
 from hamsa_deploy.bench.peers.vision_transformer import deit_peer
 from hamsa_runtime.manifest import Manifest
 

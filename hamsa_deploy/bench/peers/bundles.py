@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hamsa_deploy.bundle import Stage
+from hamsa_deploy.pipeline.staging import Stage
 from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest
 
 

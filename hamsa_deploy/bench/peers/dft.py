@@ -15,10 +15,10 @@ from hamsa_deploy.bench.candidates import ENGINES, ON_GPU, Candidate, opened_bun
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.dft_files import dft_file
-from hamsa_deploy.bench.peers.original import FromPixels, Original
+from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
 from hamsa_deploy.bench.timing import Run
 from hamsa_deploy.parity.metrics import relative_errors
-from hamsa_deploy.parity.native import BELOW_ANY_FAULT
+from hamsa_deploy.parity.native_limits import BELOW_ANY_FAULT
 from hamsa_deploy.targets.onnx import FILE
 from hamsa_deploy.targets.openvino import ir_from_onnx
 from hamsa_runtime.errors import BuildError, InputError

@@ -17,7 +17,7 @@ from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.deit import PATCH, deit_s, fused
 from hamsa_deploy.bench.peers.deit_files import multi_head_attention, onnx_file, openvino_file
-from hamsa_deploy.bench.peers.original import FromPixels, Original
+from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
 
@@ -85,7 +85,7 @@ def _written(first: Manifest, size: int, precision: str, batch: int, folder: Pat
 def _exported(first: Manifest, size: int, precision: str, batch: int, folder: Path) -> Path:
     """As this project exports any model: TensorRT finds the attention in its parts."""
     from hamsa_deploy.models.preprocessing import IMAGENET
-    from hamsa_deploy.pipeline import export
+    from hamsa_deploy.pipeline.run import export
     from hamsa_deploy.samples import photos
 
     how = first.preprocessing

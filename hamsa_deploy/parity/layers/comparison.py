@@ -16,6 +16,7 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
+from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.parity.comparison import reference_inputs
 from hamsa_deploy.parity.layers.bands import band_of
 from hamsa_deploy.parity.layers.distance import relative_error
@@ -25,7 +26,6 @@ from hamsa_deploy.parity.layers.module_values import ModuleValue, ReferenceModel
 from hamsa_deploy.parity.layers.rescaled import channel_scales, may_be_rescaled
 from hamsa_deploy.parity.layers.rounding import BAND, pairs_of
 from hamsa_deploy.parity.layers.rows import LayerRow
-from hamsa_deploy.precision.feeds import feeds_of
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
+from hamsa_deploy.graph.constants import constant_of
 from hamsa_deploy.parity.layers.distance import relative_error
-from hamsa_deploy.precision.constants import constant_of
 
 FLOAT16_LARGEST = 65504.0
 # A finding explains a difference if it leaves at most this share of it.

@@ -10,10 +10,10 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from hamsa_deploy.capture import form_of_request
+from hamsa_deploy.form.from_request import real_model_of_request
+from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.preprocessing import Preprocessing
-from hamsa_deploy.request import Request
-from hamsa_deploy.spectral.plans import Plan
+from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.onnx import FILE
 from hamsa_runtime.manifest import InputSpec, Manifest
 from hamsa_runtime.whole_files import scratch_folder
@@ -35,7 +35,7 @@ def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
     plans = {row.length: Plan(row.length, row.factors) for row in manifest.plan if row.kind != "native"}
     with scratch_folder() as folder:
         path = folder / FILE
-        form_of_request(request, plans).write(path)
+        real_model_of_request(request, plans).write(path)
         written = ir.load(path)
         ir.external_data.load_to_model(written)
     return written

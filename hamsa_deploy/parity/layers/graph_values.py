@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
-from hamsa_deploy.onnx_entrance.loading import copy_of
+from hamsa_deploy.onnx_import.loading import copy_of
 
 Arrays = dict[str, np.ndarray]
 GIVEN = "given_"  # in front of the name of a value that is an input of its own

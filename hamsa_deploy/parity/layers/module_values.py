@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.outputs import names_of
+from hamsa_deploy.form.outputs import names_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.precision.constants import constant_of
+from hamsa_deploy.graph.constants import constant_of
 
 BAND = 0.4
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 
-from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import entry_rule, rule
 from hamsa_deploy.spectral.values import Complex, Constant, Real, as_complex, functions, is_complex, split, zeros_like
 
@@ -63,7 +63,7 @@ def _absolute(value: Any) -> Real:
         return value.magnitude()
     if isinstance(value, (int, float, complex)):
         return abs(value)
-    if value.dtype == torch.bool or trace.current().is_nonnegative(value):
+    if value.dtype == torch.bool or compilation.current().is_nonnegative(value):
         return value
     return torch.abs(value)
 

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import trace
+from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import apply, entry_rule
-from hamsa_deploy.spectral.lattice import Lattice
+from hamsa_deploy.spectral.factorisations import plan_for
+from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
-from hamsa_deploy.spectral.plans import plan_for
 from hamsa_deploy.spectral.provenance import module_path
 from hamsa_deploy.spectral.rules.fourier import fft, ifft, irfft, rfft
 from hamsa_deploy.spectral.values import (
@@ -126,8 +126,8 @@ def _convolved(x: Real, framing: Framing, two_sided: bool) -> Complex:
     re, im = (torch.narrow(both, 1, start, len(half)) for start in (0, len(half)))
     if not two_sided:
         return Complex(re, im)
-    lattice = Lattice.hermitian(framing.n, half)
-    return Complex(Mirrored(re, None, EVEN, -2, lattice), Mirrored(im, None, ODD, -2, lattice))
+    half_spectrum = HalfSpectrum.hermitian(framing.n, half)
+    return Complex(Mirrored(re, None, EVEN, -2, half_spectrum), Mirrored(im, None, ODD, -2, half_spectrum))
 
 
 @entry_rule("istft")
@@ -168,7 +168,7 @@ def _synthesised(z: Any, framing: Framing, complex_signal: bool) -> Any:
     _note(framing)
     # Of a real signal's frequencies all but 0 and n/2 stand for two.
     half = np.arange(framing.n // 2 + 1)
-    weight = 2 * Lattice.hermitian(framing.n, half).weight[half]
+    weight = 2 * HalfSpectrum.hermitian(framing.n, half).weight[half]
     weights = constant_from(np.tile(weight, 2).reshape(-1, 1, 1), framing.window.dtype)
     both = torch.cat([z.re, z.im], 1)
     return torch.squeeze(torch.conv_transpose1d(both, framing.kernel() * weights, stride=framing.hop), 1)
@@ -190,7 +190,7 @@ def _envelope(framing: Framing, frames: int) -> Any:
 
 
 def _note(framing: Framing) -> None:
-    state = trace.current()
+    state = compilation.current()
     module = module_path(state.node) if state.node is not None else ""
     row = {"module": module, "length": framing.n, "factors": [framing.n], "kind": "convolution of frames"}
     state.transforms.append(row)

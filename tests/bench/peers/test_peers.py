@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from hamsa_deploy import pipeline
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers import PEERS, dft, peers_of
@@ -19,6 +18,7 @@ from hamsa_deploy.bench.peers.deit import deit_s
 from hamsa_deploy.cli import bench as command
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.parity.metrics import THRESHOLDS, relative_errors
+from hamsa_deploy.pipeline import run
 from hamsa_runtime import BuildError, InputError, MissingError, open_bundle
 from hamsa_runtime.manifest import Manifest, manifest_from_json
 
@@ -139,7 +139,7 @@ def test_deit_s_for_tensorrt_is_exported_as_any_model_is(tmp_path: Path, monkeyp
         asked.update(options)
         raise MissingError("no GPU in this test")
 
-    monkeypatch.setattr(pipeline, "export", export)
+    monkeypatch.setattr(run, "export", export)
     candidate = peer("deit_s", nano(target="tensorrt", precision="fp16"), tmp_path)
     with pytest.raises(MissingError, match="no GPU in this test"):
         outputs_of(candidate)

@@ -1,0 +1,88 @@
+"""The request's model made real, and what it is fed with while that is done and checked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hamsa_deploy.form.from_onnx import real_model_of_file
+from hamsa_deploy.form.real_model import RealModel, real_model_of_program
+from hamsa_deploy.form.request import Request
+from hamsa_deploy.models.normalisation import normalised, scale_and_offset
+from hamsa_deploy.onnx_import import OnnxFile
+from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_runtime.errors import InputError
+
+EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
+
+NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
+
+
+def real_model_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS) -> RealModel:
+    """Make the model real: capture a module, with its normalisation where the graph has it; or replace the transforms
+    of an ONNX file. `plans` are for some lengths; the cost model chooses the others.
+    """
+    model = request.model
+    if isinstance(model, OnnxFile):
+        shapes = [tuple(example.shape) for example in request.example_inputs or ()]
+        return real_model_of_file(model, target=request.to, shapes=shapes, batch=request.batch, plans=plans)
+    inputs = _example_inputs(request)
+    dynamic_shapes: dict[str, Any] | None = None if request.batch is None else {}
+    with _normalising(request, model):
+        program = to_real(model, inputs, dynamic_shapes=dynamic_shapes, target=request.to, plans=plans, fft=request.fft)
+    return real_model_of_program(program, model)
+
+
+def _example_inputs(request: Request) -> tuple[Any, ...]:
+    batch = request.batch or EXAMPLE_BATCH
+    how = request.preprocessing
+    if how is None:
+        return tuple(request.example_inputs or ())
+    if request.input_dtype == "uint8":
+        return (torch.zeros(batch, *how.size, how.channels, dtype=torch.uint8),)
+    return (torch.zeros(batch, how.channels, *how.size),)
+
+
+@contextlib.contextmanager
+def _normalising(request: Request, model: nn.Module) -> Iterator[None]:
+    """While it lasts, the model takes uint8 NHWC pixels. A hook, so that the names of its parameters stay theirs."""
+    how = request.preprocessing
+    if how is None or request.input_dtype != "uint8":
+        yield
+        return
+    scale, offset = scale_and_offset(how.mean, how.std)
+
+    def normalise(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (normalised(args[0], scale, offset), *args[1:])
+
+    hook = model.register_forward_pre_hook(normalise)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def parity_data(request: Request, form: RealModel) -> Any:
+    """What the bundle is compared on: the request's, or random arrays for a model that does not take images."""
+    if request.data is not None:
+        return request.data
+    if request.preprocessing is not None:
+        raise InputError("no images for the parity check", expected="data=, a list of images")
+    generator = torch.Generator().manual_seed(0)
+    return {spec["name"]: _random(spec, generator) for spec in form.inputs}
+
+
+def _random(spec: Mapping[str, Any], generator: torch.Generator) -> np.ndarray:
+    """Normal numbers; for a type of whole numbers 0 and 1, which every index and mask may be."""
+    dtype: torch.dtype = getattr(torch, spec["dtype"])
+    shape = [EXAMPLE_BATCH if size == "batch" else size for size in spec["shape"]]
+    if dtype.is_floating_point:
+        return torch.randn(shape, generator=generator).to(dtype).numpy()
+    return torch.randint(0, 2, shape, generator=generator).to(dtype).numpy()

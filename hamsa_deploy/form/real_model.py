@@ -1,0 +1,80 @@
+"""A model in real arithmetic, wherever it came from: what the manifest says of it, and how it becomes ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from hamsa_deploy.form.outputs import names_of
+from hamsa_deploy.targets.onnx import onnx_from_program
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class RealModel:
+    """What a pipeline needs to know between the compiler and the ONNX file.
+
+    Attributes:
+        reference: what the model is called where nobody gave it a name.
+        parameters: how many numbers its weights have.
+        inputs, outputs: name, dtype and shape of each, `batch` for the dynamic dimension.
+        transforms: each once: module, length, factors, kind.
+        write: writes the ONNX file to a path, and returns the model as written.
+    """
+
+    reference: str
+    parameters: int
+    inputs: Rows
+    outputs: Rows
+    transforms: Rows
+    write: Callable[[Path], ir.Model]
+
+
+def real_model_of_program(program: ExportedProgram, model: torch.nn.Module) -> RealModel:
+    """The form of a program that `to_real` has made of a module."""
+    inputs, outputs = [str(name) for name in program.graph_signature.user_inputs], output_names(program)
+    return RealModel(
+        reference=f"{type(model).__module__}:{type(model).__qualname__}",
+        parameters=sum(p.numel() for p in model.parameters()),
+        inputs=_specs(program, program.graph_signature.user_inputs, inputs),
+        outputs=_specs(program, program.graph_signature.user_outputs, outputs),
+        transforms=each_once(program.graph_module.meta["transforms"]),
+        write=lambda path: onnx_from_program(program, path, inputs=inputs, outputs=outputs),
+    )
+
+
+def output_names(program: ExportedProgram) -> list[str]:
+    """Names of the program's outputs, from the container that the model returns."""
+    spec = program.call_spec.out_spec
+    assert spec is not None
+    return names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec))
+
+
+def each_once(rows: Rows) -> Rows:
+    """Rows without repetitions, in order."""
+    found: Rows = []
+    for row in rows:
+        if row not in found:
+            found.append(row)
+    return found
+
+
+def _specs(program: ExportedProgram, graph_names: Any, names: list[str]) -> Rows:
+    nodes = {node.name: node for node in program.graph.nodes}
+    values = [nodes[str(name)].meta["val"] for name in graph_names]
+    return [
+        {
+            "name": name,
+            "dtype": str(value.dtype).removeprefix("torch."),
+            "shape": ["batch" if isinstance(size, torch.SymInt) else size for size in value.shape],
+        }
+        for name, value in zip(names, values, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Measurements on this machine: what an engine executes, how fast, and on which processor."""

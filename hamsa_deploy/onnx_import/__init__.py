@@ -1,0 +1,12 @@
+"""A file that somebody else exported, its DFT and STFT operators replaced by real products.
+
+    path ──load_onnx──▶ OnnxFile ──real_onnx──▶ ONNX in real arithmetic, from where on it goes as for any export
+
+`ReferenceSession` says what the file computes.
+"""
+
+from hamsa_deploy.onnx_import.loading import OnnxFile, load_onnx
+from hamsa_deploy.onnx_import.reference_session import ReferenceSession
+from hamsa_deploy.onnx_import.replacement import real_onnx
+
+__all__ = ["OnnxFile", "ReferenceSession", "load_onnx", "real_onnx"]

@@ -1,0 +1,147 @@
+"""What is refused before anything is built."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from hamsa_deploy.form.real_model import RealModel
+from hamsa_deploy.form.request import MEASURED, NO_NATIVE_FFT, PRECISIONS, Request
+from hamsa_deploy.onnx_import import OnnxFile
+from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS
+from hamsa_deploy.precision.passes import PASSES
+from hamsa_deploy.spectral import FFTS
+from hamsa_deploy.targets import tensorrt as tensorrt_target
+from hamsa_runtime.backends import backend_for
+from hamsa_runtime.errors import InputError, MissingError, unknown_name
+from hamsa_runtime.tensorrt.gpu import has_gpu
+from hamsa_runtime.tensorrt.options import BuildOptions
+
+
+def check_request(request: Request) -> None:
+    """Refuse what cannot be exported before anything is built."""
+    if request.to not in PRECISIONS:
+        raise unknown_name("target", request.to, PRECISIONS)
+    if request.precision not in PRECISIONS[request.to]:
+        raise InputError(
+            f"precision {request.precision} for {request.to}",
+            expected=f"one of {', '.join(PRECISIONS[request.to])}",
+            cause="ONNX Runtime's CPU has no products in bfloat16" if request.precision == "bf16" else "",
+            fix="--to openvino --bf16" if request.precision == "bf16" else "",
+        )
+    if request.input_dtype not in ("uint8", "float32"):
+        raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
+    _check_calibration(request)
+    _check_fft(request)
+    if request.batch is not None and request.batch < 1:
+        raise InputError(f"a batch of {request.batch}", expected="at least 1")
+    if isinstance(request.model, nn.Module):
+        _check_module(request, request.model)
+    elif request.preprocessing is not None:
+        raise InputError(
+            f"preprocessing for {request.model.path}", expected="arrays, which an ONNX file takes as it is"
+        )
+    _check_builder(request)
+    # Parity runs the bundle: without its engine, fail now. What TensorRT lacks is left to the device.
+    backend_for(request.to, "onnxruntime" if request.to in tensorrt_target.TARGETS else None)
+
+
+def _check_builder(request: Request) -> None:
+    if request.to in tensorrt_target.TARGETS:
+        options = request.builder or BuildOptions()
+        options.check()
+        if request.batch is not None and options.profile not in (BuildOptions().profile, (request.batch,) * 3):
+            raise InputError(
+                f"a batch of {request.batch} with the batch profile {', '.join(map(str, options.profile))}",
+                expected="a fixed batch, or a profile for a dynamic one",
+                fix="leave one of --batch and --batch-profile away",
+            )
+        if request.tune and not has_gpu():
+            raise MissingError(
+                f"no GPU to measure plans on for {request.to}", fix="leave --tune away: the cost model then chooses"
+            )
+        return
+    if request.builder is not None or request.require_plan:
+        raise InputError(
+            f"options of TensorRT's builder for the target {request.to}",
+            expected=f"them only for {' and '.join(tensorrt_target.TARGETS)}",
+            fix="leave them away, or choose another target",
+        )
+
+
+def _check_calibration(request: Request) -> None:
+    if request.calibration_method not in (*METHODS, AUTO):
+        raise unknown_name("calibration method", request.calibration_method, (*METHODS, AUTO))
+    if request.calibration is not None and request.precision not in MEASURED:
+        raise InputError(
+            f"calibration inputs for precision {request.precision}",
+            expected=f"calibration only for {' and '.join(MEASURED)}, which depend on measured ranges",
+            fix="leave --calibration away, or choose another precision",
+        )
+    if request.calibration_method != AUTO and request.precision != "int8":
+        raise InputError(
+            f"calibration method {request.calibration_method} for precision {request.precision}",
+            expected="a method only for int8, whose scales it chooses",
+            fix="leave --calibration-method away, or choose another precision",
+        )
+    if request.max_drop is not None and request.precision != "int8":
+        raise InputError(
+            f"a largest loss of {request.max_drop:g} points for precision {request.precision}",
+            expected="--max-drop only for int8, some of whose layers can stay in floating point",
+            fix="leave --max-drop away: parity has limits for every precision",
+        )
+    for name in request.passes:
+        if name not in PASSES:
+            raise unknown_name("pass", name, PASSES)
+
+
+def _check_fft(request: Request) -> None:
+    if request.fft not in FFTS:
+        raise unknown_name("form of transforms", request.fft, FFTS)
+    if request.fft == "real":
+        return
+    if request.to in NO_NATIVE_FFT:
+        able = [target for target in PRECISIONS if target not in NO_NATIVE_FFT]
+        raise InputError(
+            f"native transforms for {request.to}",
+            expected=f"them only for {' and '.join(able)}, whose engines have an FFT that works",
+            cause=NO_NATIVE_FFT[request.to],
+            fix="leave --fft native away: products are what this engine is good at",
+        )
+    if isinstance(request.model, OnnxFile):
+        raise InputError(
+            f"native transforms for {request.model.path}",
+            expected="a PyTorch model: an ONNX file is there to have its DFT operators replaced",
+            fix="leave --fft native away; or give the file to the engine as it is",
+        )
+    if request.tune:
+        raise InputError(
+            "tuning with native transforms",
+            expected="one of them: a native transform has no plan to choose",
+            fix="leave --tune away, or --fft native",
+        )
+
+
+def _check_module(request: Request, model: nn.Module) -> None:
+    if request.preprocessing is None and request.example_inputs is None:
+        raise InputError(
+            "no example inputs",
+            expected="example_inputs, or preprocessing for a model of images",
+            fix="--input-shape 1x3x224x224",
+        )
+    bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise InputError(
+            f"the model holds NaN or Inf in {', '.join(bad)}", expected="finite weights", fix="another checkpoint"
+        )
+
+
+def check_labels(request: Request, form: RealModel) -> None:
+    """One label for every class, wherever the number of classes is known."""
+    outputs = {spec["name"]: spec["shape"] for spec in form.outputs}
+    shape = outputs.get("logits", next(iter(outputs.values()), []) if len(outputs) == 1 else [])
+    if request.labels is not None and len(shape) == 2 and len(request.labels) != shape[1]:
+        raise InputError(
+            f"{len(request.labels)} labels for a model with {shape[1]} classes",
+            expected=f"{shape[1]} labels, in order of the logits",
+        )

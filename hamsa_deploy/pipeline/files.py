@@ -1,0 +1,144 @@
+"""The files of a bundle, all but its manifest: ONNX, typed or quantised, converted or built."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from hamsa_deploy.form.from_request import parity_data, real_model_of_request
+from hamsa_deploy.form.real_model import RealModel
+from hamsa_deploy.form.request import Request, builder_of
+from hamsa_deploy.graph.evaluation import Arrays
+from hamsa_deploy.inputs.calibration_set import calibration_set
+from hamsa_deploy.inputs.feeds import feeds_of
+from hamsa_deploy.pipeline.int8 import RANGE_IMAGES, Calibrated, calibrated, feeds_of_inputs
+from hamsa_deploy.pipeline.manifest import ExportFacts, draft_of, manifest_of
+from hamsa_deploy.pipeline.max_drop import layers_kept
+from hamsa_deploy.pipeline.staging import Stage
+from hamsa_deploy.pipeline.tuning import choices, engine_timer, with_measurements
+from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
+from hamsa_deploy.precision.observers import ranges_of
+from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.targets import onnx as onnx_target
+from hamsa_deploy.targets import openvino as openvino_target
+from hamsa_deploy.targets import tensorrt as tensorrt_target
+from hamsa_runtime.errors import MissingError
+
+Progress = Callable[[str], AbstractContextManager[Any]]
+
+
+def no_progress(stage: str) -> AbstractContextManager[None]:
+    """Says nothing."""
+    return nullcontext()
+
+
+def write_files(
+    request: Request, form: RealModel, folder: Path, progress: Progress, float32_bundle: Path | None = None
+) -> ExportFacts:
+    """Everything a bundle holds but its manifest; the float32 ONNX file also goes to `float32_bundle`."""
+    with progress("onnx"):
+        onnx_model = form.write(folder / onnx_target.FILE)
+        if float32_bundle:
+            shutil.copytree(folder, float32_bundle, dirs_exist_ok=True)
+    written = _write_typed(request, form, onnx_model, folder, progress)
+    if request.to == "openvino" and request.precision != "int8":
+        with progress("openvino"):
+            replace_onnx_by_ir(folder, request.precision)
+    if request.to in tensorrt_target.TARGETS:
+        with progress("plan"):
+            return replace(written, engine=_write_plan(request, folder))
+    return written
+
+
+def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
+    """The float32 ONNX file in the precision asked for."""
+    if request.precision == "int8":
+        return _write_int8(request, form, model, folder, progress)
+    islands: dict[str, str] = {}
+    if request.precision == "fp16":
+        with progress("float16"):
+            islands = float16_from_float32(model, ranges_of(model, _range_feeds(request, form)))
+            onnx_target.save(model, folder / onnx_target.FILE)
+    return ExportFacts(islands)
+
+
+def _write_plan(request: Request, folder: Path) -> dict[str, Any]:
+    """The plan, where it can be built here; elsewhere the reason."""
+    try:
+        return tensorrt_target.write_plan(request.to, folder, builder_of(request))
+    except MissingError as error:
+        if request.require_plan:
+            instead = "leave --require-plan away: the plan is then built on the device"
+            raise MissingError(
+                f"no plan can be built here: {error.found}",
+                expected="TensorRT and a GPU, because of --require-plan",
+                cause=error.cause,
+                fix=f"{error.fix}; or {instead}" if error.fix else instead,
+            ) from error
+        return tensorrt_target.without_plan(error)
+
+
+def _write_int8(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
+    with progress("calibrate"):
+        ready = calibrated(
+            model, draft_of(request, form), request.calibration, request.calibration_method, request.passes
+        )
+    kept: list[str] = []
+    if request.max_drop is not None:
+        with progress("search"):
+            kept = _layers_kept(request, form, ready, request.max_drop)
+    with progress("int8"):
+        islands = ready.write(request.to, folder, kept)
+    layers = {site.node: site.layer for site in ready.quantisation.without(kept)}
+    return ExportFacts(islands, calibration=ready.as_manifest(kept), ready=ready, int8_layers=layers)
+
+
+def _layers_kept(request: Request, form: RealModel, ready: Calibrated, max_drop: float) -> list[str]:
+    """Nodes that have to stay in floating point for the accuracy to hold."""
+    data = parity_data(request, form)
+
+    def build(folder: Path, kept: Sequence[str]) -> None:
+        ready.write(request.to, folder, kept)
+        Stage(folder, folder).write_manifest(manifest_of(request, form, ExportFacts()))
+
+    return layers_kept(ready, draft_of(request, form), build, request.model, data, request.classes, max_drop)
+
+
+def _range_feeds(request: Request, form: RealModel) -> Iterable[Arrays]:
+    """What the ranges of float16 are measured on: calibration inputs if given, or else the data of the parity check."""
+    manifest = draft_of(request, form)
+    if request.calibration is not None:
+        return feeds_of_inputs(calibration_set(request.calibration, manifest, RANGE_IMAGES).inputs, manifest)
+    return feeds_of(parity_data(request, form), manifest, limit=RANGE_IMAGES)
+
+
+def replace_onnx_by_ir(folder: Path, precision: str) -> None:
+    onnx_file = folder / onnx_target.FILE
+    openvino_target.ir_from_onnx(onnx_file, folder, precision)
+    for path in folder.glob(f"{onnx_target.FILE}*"):
+        path.unlink()
+
+
+def tuned_form(request: Request, form: RealModel) -> RealModel:
+    """The form with the plans that are fastest here, and with what was measured in its transforms."""
+    precision = "fp32" if request.precision == "int8" else request.precision  # int8 leaves transforms as they are
+
+    def build(model: nn.Module, example: torch.Tensor, plans: Mapping[int, Plan], folder: Path) -> None:
+        trial = Request(model, request.to, precision, example_inputs=(example,), batch=len(example))
+        real = real_model_of_request(trial, plans)
+        written = write_files(trial, real, folder, no_progress)
+        Stage(folder, folder).write_manifest(manifest_of(trial, real, written))
+
+    chosen = choices(form.transforms, request.to, engine_timer(build, request.batch or 1))
+    plans = {n: choice.plan for n, choice in chosen.items()}
+    if any(choice.plan != choice.default for choice in chosen.values()):
+        form = real_model_of_request(request, plans)
+    return replace(form, transforms=with_measurements(form.transforms, chosen))

@@ -1,0 +1,105 @@
+"""int8 for a bundle: calibration inputs through the bundle's own preprocessing, and the files of each target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from hamsa_deploy.graph.evaluation import Arrays
+from hamsa_deploy.inputs.calibration_set import CalibrationSet, calibration_set
+from hamsa_deploy.inputs.feeds import feeds_of
+from hamsa_deploy.precision.int8.quantisation import Quantisation, quantisation_of
+from hamsa_deploy.precision.int8.thresholds import AUTO
+from hamsa_deploy.precision.measurements import Measurements
+from hamsa_deploy.targets import onnx as onnx_target
+from hamsa_deploy.targets import tensorrt as tensorrt_target
+from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
+from hamsa_runtime.manifest import Manifest
+
+# Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
+# range beyond the headroom that is kept anyway.
+RANGE_IMAGES = 64
+# For the correction of biases, which needs means only.
+CORRECTION_FEEDS = 64
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A model that is ready to be written in int8.
+
+    Attributes:
+        quantisation: sites, thresholds and the graph that they belong to.
+        inputs: what it was calibrated with.
+        measurements: on these inputs.
+    """
+
+    quantisation: Quantisation
+    inputs: CalibrationSet
+    measurements: Measurements
+
+    def write(self, target: str, folder: Path, kept: Sequence[str] = ()) -> Mapping[str, str]:
+        """Write the files of a target; the nodes in `kept` stay in floating point.
+
+        Returns:
+            Where floating point is float16, the islands that stay in float32.
+        """
+        path = folder / onnx_target.FILE
+        if target in tensorrt_target.TARGETS:
+            ranges = self.measurements.ranges(self.quantisation.model, RANGE_IMAGES)
+            model, islands = self.quantisation.onnx_for_tensorrt(ranges, kept)
+            onnx_target.save(model, path)
+            return islands
+        if target == "onnx":
+            onnx_target.save(self.quantisation.onnx(kept), path)
+        else:
+            self._write_ir(path, folder, kept)
+        return {}
+
+    def _write_ir(self, path: Path, folder: Path, kept: Sequence[str]) -> None:
+        onnx_target.save(self.quantisation.compact(), path)
+        sites, feeds = self.quantisation.without(kept), self.measurements.feeds[:CORRECTION_FEEDS]
+        int8_ir_from_onnx(path, folder, sites, self.quantisation.thresholds, feeds)
+        for left in folder.glob(f"{path.name}*"):
+            left.unlink()
+
+    def as_manifest(self, kept: Sequence[str]) -> dict[str, Any]:
+        """What the bundle's manifest says about it."""
+        found = self.quantisation
+        layers = {site.node: site.layer for site in found.sites}
+        return {
+            "inputs": self.inputs.as_manifest(),
+            "method": found.method,
+            "signal_to_noise_db": {name: round(score, 2) for name, score in found.scores.items()},
+            "passes": dict(found.passes),
+            "int8_layers": len(found.sites) - len(kept),
+            "kept_layers": [layers[node] for node in kept],
+        }
+
+
+def calibrated(model: ir.Model, manifest: Manifest, source: Any, method: str, passes: Sequence[str]) -> Calibrated:
+    """Calibrate a float32 graph.
+
+    Args:
+        model: float32, as the bundle would hold it; the passes rewrite it in place.
+        manifest: of the bundle, for its target, inputs and preprocessing.
+        source: calibration inputs, see `calibration_set`.
+        method: one of `thresholds.METHODS`, or "auto".
+        passes: which of `passes.PASSES` to apply.
+    """
+    inputs = calibration_set(source, manifest)
+    fitted, held_out = (inputs.fitted, inputs.held_out) if method == AUTO else (inputs.inputs, ())
+    measurements = Measurements(feeds_of_inputs(fitted, manifest), inputs.sha256)
+    others = feeds_of_inputs(held_out, manifest)
+    found = quantisation_of(model, manifest.target, measurements, others, method, passes)
+    return Calibrated(found, inputs, measurements)
+
+
+def feeds_of_inputs(inputs: Sequence[Any], manifest: Manifest) -> list[Arrays]:
+    """Graph inputs, one image at a time; arrays are runs of the graph already."""
+    if manifest.preprocessing is None:
+        return list(inputs)
+    return list(feeds_of(list(inputs), manifest))

@@ -1,0 +1,265 @@
+"""Writes bundles so that a reader sees the old one or the new one, never half of either.
+
+    with staged_bundle("out/hamsa") as stage:
+        ...                             # write stage.folder / "model.xml", ...
+        stage.write_manifest(manifest)  # hashes the files; may be called again, e.g. once parity is known
+        stage.publish()                 # fsync, then one rename
+
+Files are built in a hidden sibling of the destination, so the rename never crosses a file system. Leaving
+the block without `publish()`, for whatever reason, removes the sibling and touches nothing else. A killed
+process leaves the sibling behind; the next writer of the same bundle removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hamsa_runtime.bundle import Bundle, open_bundle, sha256_of
+from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import MANIFEST, manifest_from_json
+from hamsa_runtime.whole_files import DISK_ERRORS
+
+# linux/fs.h: swaps two paths in one step, so that there is no moment without a bundle
+RENAME_EXCHANGE = 2
+AT_FDCWD = -100
+
+
+@contextlib.contextmanager
+def staged_bundle(folder: str | Path) -> Iterator[Stage]:
+    """A staging folder that `Stage.publish` turns into the bundle `folder`; discarded if it is not published.
+
+    Holds a lock for the destination: a second writer waits until the first one has left its block.
+
+    Raises:
+        InputError: the destination is neither free, nor empty, nor a bundle; or it cannot be written there.
+    """
+    # A link to a bundle is followed: renaming over the link would leave the old bundle where it was.
+    destination = Path(os.path.realpath(folder))
+    with _new_parents(destination), _lock(destination):
+        _sweep(destination)
+        _check_replaceable(destination)
+        stage = Stage(_sibling(destination, "tmp"), destination)
+        with _reported(destination):
+            stage.folder.mkdir()
+        try:
+            with _reported(destination, only=DISK_ERRORS):
+                yield stage
+        finally:
+            shutil.rmtree(stage.folder, ignore_errors=True)
+
+
+@dataclass
+class Stage:
+    """A bundle being written: files go into `folder`, and once it has a manifest, an `Engine` can run it."""
+
+    folder: Path
+    destination: Path
+    published: bool = field(default=False, init=False)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> Bundle:
+        """Hashes every file in the folder and writes the manifest, replacing an earlier one.
+
+        Args:
+            manifest: every key of the schema except ``files``, which is computed.
+
+        Raises:
+            InputError: the manifest is not valid, or a file in the folder is a link.
+        """
+        if "files" in manifest:
+            raise InputError(
+                "the manifest already has the key 'files'", expected="all keys but 'files': it is computed"
+            )
+        data = _json_from({**manifest, "files": _hashed(self.folder)})
+        checked = manifest_from_json(data)
+        (self.folder / MANIFEST).write_bytes(data)
+        return Bundle(self.folder, checked)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for what the bundle will not hold. After a kill it is swept like the staging folder."""
+        folder = _sibling(self.destination, "tmp")
+        with _reported(self.destination):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self) -> Bundle:
+        """Makes the staged files the bundle at the destination, durably and in one step.
+
+        Raises:
+            InputError: there is no manifest yet, a file changed after it was written, the destination is not
+                replaceable, or the disk is full; the destination is then as it was.
+        """
+        if self.published:
+            raise InputError(f"{self.destination}: published already", expected="one publish() for each stage")
+        open_bundle(self.folder).verify()
+        _check_replaceable(self.destination)
+        with _reported(self.destination):
+            for path in (*self.folder.rglob("*"), self.folder):
+                _fsync(path)
+            _swap(self.folder, self.destination)
+        self.published = True
+        # If the rename is not durable yet, a power cut leaves the old bundle whole: nothing to undo.
+        with contextlib.suppress(OSError):
+            _fsync(self.destination.parent)
+        return open_bundle(self.destination)
+
+
+def _hashed(folder: Path) -> dict[str, dict[str, str | int]]:
+    entries: dict[str, dict[str, str | int]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise InputError(f"{path.name}: a link in the staging folder", expected="a copy of the file")
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != MANIFEST:
+            digest, size = sha256_of(path)
+            entries[name] = {"sha256": digest, "bytes": size}
+    return entries
+
+
+def _json_from(document: Mapping[str, Any]) -> bytes:
+    try:
+        text = json.dumps(document, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
+        return (text + "\n").encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"the manifest cannot be written as JSON: {error}", expected="plain finite values") from error
+
+
+def _check_replaceable(destination: Path) -> None:
+    """Only a bundle or an empty folder is ever replaced: `-o ~` must not delete a home directory."""
+    if not destination.exists():
+        return
+    with _reported(destination):
+        is_free = destination.is_dir() and ((destination / MANIFEST).is_file() or not any(destination.iterdir()))
+    if not is_free:
+        raise InputError(
+            f"{destination}: not a bundle; refusing to replace it",
+            expected="a new folder, an empty one, or a bundle",
+            fix=f"choose another output folder, such as {destination / 'bundle'}",
+        )
+
+
+def _swap(stage: Path, destination: Path) -> None:
+    """Puts the staged folder in the destination's place; afterwards `stage` is the old bundle, or gone."""
+    if not destination.exists():
+        stage.rename(destination)
+    elif not _exchange(stage, destination):
+        aside = _sibling(destination, "old")
+        destination.rename(aside)
+        try:
+            stage.rename(destination)
+        except BaseException:
+            aside.rename(destination)
+            raise
+        aside.rename(stage)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swaps two paths in one step; False where the system or the file system cannot."""
+    libc = ctypes.CDLL(None)
+    if sys.platform != "linux" or not hasattr(libc, "renameat2"):
+        return False
+    code: int = libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+    return code == 0
+
+
+def _sibling(destination: Path, kind: str) -> Path:
+    return destination.with_name(f".{destination.name}.{kind}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def _sweep(destination: Path) -> None:
+    """Removes what killed writers left. The lock is held, so nobody alive is using any of it."""
+    pattern = re.compile(rf"\.{re.escape(destination.name)}\.(tmp|old)-\d+-[0-9a-f]{{8}}")
+    with _reported(destination):
+        leftovers = [path for path in destination.parent.iterdir() if pattern.fullmatch(path.name)]
+    for path in leftovers:
+        # A kill between the two renames of the slow path: the old bundle is the only one there is.
+        if ".old-" in path.name and not destination.exists():
+            path.rename(destination)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _new_parents(destination: Path) -> Iterator[None]:
+    """Creates missing parents, and removes those again in which nothing was published."""
+    missing = [parent for parent in destination.parents if not parent.exists()]
+    with _reported(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for parent in missing:
+            with contextlib.suppress(OSError):  # not empty: something was published
+                parent.rmdir()
+
+
+@contextlib.contextmanager
+def _lock(destination: Path) -> Iterator[None]:
+    """An exclusive lock on `.name.lock` beside the destination; the file is removed with the lock."""
+    path = destination.with_name(f".{destination.name}.lock")
+    with _reported(destination):
+        descriptor = _locked(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Its last owner may have removed the file while we waited: then what we hold locks nothing.
+            if _same_file(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _reported(destination: Path, only: Collection[int] = ()) -> Iterator[None]:
+    """Turns the system's refusal to write (of all reasons, or `only` some) into an error that names the destination."""
+    try:
+        yield
+    except OSError as error:
+        if only and error.errno not in only:
+            raise
+        raise InputError(
+            f"{destination}: cannot be written ({error.strerror})",
+            expected="a place with enough room that may be written to",
+            fix="free some space, or choose another output folder; what was there before is unchanged",
+        ) from error

@@ -1,0 +1,190 @@
+"""`--tune`: of each transform length the few plans with the smallest estimates, measured where the model will run.
+
+What is measured is a forward transform, a gate and an inverse transform, exported and run as the model itself will be:
+by the target's engine, in the precision asked for. The cost model's choice stays unless another plan is clearly faster,
+and is so again when the two are measured once more: noise shall not decide. What disturbs a measurement only ever makes
+it longer, so of several the shortest counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hamsa_deploy.spectral.costs import nanoseconds
+from hamsa_deploy.spectral.factorisations import Plan, candidates
+from hamsa_runtime import Engine
+from hamsa_runtime.whole_files import scratch_folder
+
+# A plan is preferred to the model's choice if it takes at most this share of its time: medians of repeated
+# measurements differ by 1 to 3 % on a machine that does nothing else.
+CLEARLY_FASTER = 0.95
+MOST_CANDIDATES = 4
+# What is estimated to take longer than this many times the smallest estimate is not measured.
+HOPELESS = 2.0
+
+ROUNDS = 15
+PERCENTILE = 25
+# A run that is shorter is repeated this long within one round.
+SHORTEST_MS = 2.0
+
+Rows = Sequence[Mapping[str, Any]]
+# From a length, a number of columns and plans to the milliseconds of each.
+Timer = Callable[[int, int, Sequence[Plan]], Sequence[float]]
+# Exports a module with an example input and the plans of some lengths to a bundle in an empty folder.
+Build = Callable[[nn.Module, Tensor, Mapping[int, Plan], Path], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was measured for one length.
+
+    Args:
+        measured: (plan, milliseconds for all columns that the model has), the cost model's choice first.
+    """
+
+    measured: tuple[tuple[Plan, float], ...]
+
+    @property
+    def default(self) -> Plan:
+        """The cost model's choice."""
+        return self.measured[0][0]
+
+    @property
+    def plan(self) -> Plan:
+        """The fastest plan, if it is clearly faster than the default."""
+        fastest, milliseconds = min(self.measured, key=lambda pair: pair[1])
+        return fastest if milliseconds <= CLEARLY_FASTER * self.measured[0][1] else self.default
+
+    def as_manifest(self) -> list[dict[str, Any]]:
+        """For the manifest's `measured`."""
+        return [
+            {"factors": list(plan.factors), "milliseconds": float(f"{milliseconds:.4g}")}
+            for plan, milliseconds in self.measured
+        ]
+
+
+def choices(transforms: Rows, target: str, timer: Timer) -> dict[int, Choice]:
+    """Measure the plans of every length that leaves a choice.
+
+    Args:
+        transforms: as a first compilation lists them, with their columns.
+        target: the engine that the estimates are for.
+        timer: measures.
+
+    Returns:
+        By length; lengths of which only one plan is worth trying are not in it.
+    """
+    found = {}
+    for default, columns in _defaults(transforms).items():
+        plans = _worth_measuring(default, target, columns)
+        if len(plans) > 1:
+            found[default.n] = _confirmed(plans, columns, timer)
+    return found
+
+
+def _confirmed(plans: Sequence[Plan], columns: Iterable[int], timer: Timer) -> Choice:
+    """Measure all, and once more the first together with whatever seems to be clearly faster."""
+
+    def measured(some: Sequence[Plan]) -> dict[Plan, float]:
+        times = np.sum([timer(some[0].n, each, some) for each in columns], axis=0)
+        return dict(zip(some, times.tolist(), strict=True))
+
+    times, compared = measured(plans), {plans[0]}
+    while (choice := Choice(tuple(times.items()))).plan not in compared:
+        again = measured([choice.default, choice.plan])
+        times |= {plan: min(milliseconds, times[plan]) for plan, milliseconds in again.items()}
+        compared.add(choice.plan)
+    return choice
+
+
+def with_measurements(transforms: Rows, chosen: Mapping[int, Choice]) -> list[dict[str, Any]]:
+    """The rows, with what was measured for their lengths."""
+    rows = []
+    for row in transforms:
+        was_measured = _has_plan(row) and row["length"] in chosen
+        rows.append({**row, "measured": chosen[row["length"]].as_manifest()} if was_measured else {**row})
+    return rows
+
+
+def _has_plan(row: Mapping[str, Any]) -> bool:
+    """Whether the row is a whole transform; parts of one are products with one matrix."""
+    return row.get("columns") is not None and row["kind"] == Plan(row["length"], tuple(row["factors"])).kind
+
+
+def _defaults(transforms: Rows) -> dict[Plan, list[int]]:
+    """The plan of each length, and the numbers of columns that it is used for, each once."""
+    found: dict[Plan, list[int]] = {}
+    for row in filter(_has_plan, transforms):
+        columns = found.setdefault(Plan(row["length"], tuple(row["factors"])), [])
+        if row["columns"] not in columns:
+            columns.append(row["columns"])
+    return found
+
+
+def _worth_measuring(default: Plan, target: str, columns: Iterable[int]) -> list[Plan]:
+    """The default, and the others from the smallest estimate on."""
+    estimates = {plan: sum(nanoseconds(plan.work, target, each) for each in columns) for plan in candidates(default.n)}
+    limit = HOPELESS * min(estimates.values())
+    others = [plan for plan in sorted(estimates, key=estimates.__getitem__) if plan != default]
+    return [default, *(plan for plan in others[: MOST_CANDIDATES - 1] if estimates[plan] <= limit)]
+
+
+class RoundTrip(nn.Module):
+    """Forward transform, gate by the power, inverse transform, along the second dimension."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.fft.fft(x, dim=1, norm="ortho")
+        return torch.fft.ifft(z * (z.real * z.real + z.imag * z.imag), dim=1, norm="ortho").real
+
+
+def engine_timer(build: Build, batch: int) -> Timer:
+    """A timer that exports and runs.
+
+    Args:
+        build: makes bundles for the target and the precision wanted.
+        batch: of every run.
+    """
+
+    def milliseconds(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
+        x = np.random.default_rng(0).standard_normal((batch, n, columns), dtype=np.float32)
+        with scratch_folder() as folder, ExitStack() as stack:
+            runs = []
+            for number, plan in enumerate(plans):
+                bundle = folder / str(number)
+                bundle.mkdir()
+                build(RoundTrip().eval(), torch.from_numpy(x), {n: plan}, bundle)
+                runs.append(_run(stack.enter_context(Engine(bundle)), x))
+            return _interleaved(runs)
+
+    return milliseconds
+
+
+def _run(engine: Engine, x: np.ndarray) -> Callable[[], object]:
+    return lambda: engine(x)
+
+
+def _interleaved(runs: Sequence[Callable[[], object]]) -> list[float]:
+    """The milliseconds of each, at a low percentile; a slow moment of the machine hits all of them."""
+    repeats = [max(1, round(SHORTEST_MS / _milliseconds(run, 2))) for run in runs]
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(ROUNDS):
+        for run, count, found in zip(runs, repeats, times, strict=True):
+            run()  # nobody pays for the caches that the one before left behind
+            found.append(_milliseconds(run, count))
+    return [float(np.percentile(found, PERCENTILE)) for found in times]
+
+
+def _milliseconds(run: Callable[[], object], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    return 1e3 * (time.perf_counter() - start) / repeats

@@ -1,0 +1,1 @@
+"""float16 by measured ranges: explicit types, with islands that stay in float32."""

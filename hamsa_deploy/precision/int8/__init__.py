@@ -1,0 +1,1 @@
+"""int8 by calibration: which products, with which thresholds, written as QuantizeLinear and DequantizeLinear."""

@@ -1,0 +1,113 @@
+"""Images and arrays from files, good and bad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hamsa_deploy.inputs.files import read_arrays, read_classes, read_images
+from hamsa_runtime.errors import InputError
+
+PIXELS = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+
+
+def test_images_of_a_folder_are_sorted_and_other_files_left_aside(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [Path(path).name for path in read_images(tmp_path)] == ["a.JPG", "b.png"]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "images.npz"])
+def test_images_of_an_array_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith("npy"):
+        np.save(path, PIXELS)
+    else:
+        np.savez(path, images=PIXELS, labels=np.array([1, 2]))
+    np.testing.assert_array_equal(np.stack(read_images(path)), PIXELS)
+
+
+def test_of_several_image_arrays_the_one_called_images_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "both.npz"
+    np.savez(path, train=PIXELS, images=PIXELS[:1])
+    assert len(read_images(path)) == 1
+
+
+@pytest.mark.parametrize("array", [PIXELS.astype(np.float32), PIXELS[:0], np.zeros(3, np.uint8)])
+def test_arrays_that_are_no_images_are_refused_by_dtype_and_shape(tmp_path: Path, array: np.ndarray) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, pictures=array)
+    with pytest.raises(InputError, match=f"pictures {array.dtype}"):
+        read_images(path)
+
+
+def test_pickled_objects_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "objects.npz"
+    np.savez(path, images=np.array([{}], dtype=object))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_images(path)
+
+
+@pytest.mark.parametrize("name", ["cut.npz", "cut.npy"])
+def test_damaged_files_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_images(path)
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no images in this folder"):
+        read_images(tmp_path)
+
+
+def test_a_single_picture_is_answered_with_what_is_expected(tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    Image.fromarray(PIXELS[0]).save(path)
+    with pytest.raises(InputError, match="expected: a folder of images"):
+        read_images(path)
+
+
+def test_arrays_keep_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "arrays.npz"
+    np.savez(path, signal=np.ones(3), offset=np.zeros(2))
+    arrays = read_arrays(path)
+    assert isinstance(arrays, dict)
+    assert {name: a.shape for name, a in arrays.items()} == {"signal": (3,), "offset": (2,)}
+
+
+def test_the_one_array_of_an_npy_needs_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "array.npy"
+    np.save(path, PIXELS)
+    np.testing.assert_array_equal(read_arrays(path), PIXELS)
+
+
+def class_folders(path: Path) -> Path:
+    for name in ("cat/b.png", "cat/a.jpg", "dog/c.png"):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).touch()
+    return path
+
+
+def test_a_folder_of_folders_holds_the_images_of_its_classes(tmp_path: Path) -> None:
+    assert [path.name for path in read_images(class_folders(tmp_path))] == ["a.jpg", "b.png", "c.png"]
+    assert read_classes(tmp_path, None) == [0, 0, 1]
+    assert read_classes(tmp_path, ["dog", "bird", "cat"]) == [2, 2, 0]
+
+
+def test_a_folder_that_is_no_class_of_the_model_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dog are no classes"):
+        read_classes(class_folders(tmp_path), ["cat", "bird"])
+
+
+def test_true_classes_of_an_array_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "with.npz", images=PIXELS, labels=np.array([3, 1]))
+    np.savez(tmp_path / "without.npz", images=PIXELS)
+    np.savez(tmp_path / "wrong.npz", images=PIXELS, labels=np.array([0.5, 1]))
+    assert read_classes(tmp_path / "with.npz", None) == [3, 1]
+    assert read_classes(tmp_path / "without.npz", None) is None
+    with pytest.raises(InputError, match="float64"):
+        read_classes(tmp_path / "wrong.npz", None)

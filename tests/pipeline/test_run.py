@@ -1,0 +1,258 @@
+"""export(): from a model to a published bundle, or to nothing at all."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hamsa_deploy
+from hamsa_deploy.models import load_model, model_entry
+from hamsa_deploy.parity import check_parity, metrics
+from hamsa_deploy.pipeline.max_drop import Accuracy
+from hamsa_deploy.samples import digits
+from hamsa_runtime import Engine
+from hamsa_runtime.backends.onnxruntime import has_native_transforms
+from hamsa_runtime.errors import InputError, ParityError
+
+IMAGES, LABELS = digits()
+needs_native = pytest.mark.skipif(not has_native_transforms(), reason="this ONNX Runtime has no inverse real DFT")
+
+
+def nano(output, to: str, precision: str = "fp32", **options):
+    entry = model_entry("hamsa_nano")
+    return hamsa_deploy.export(
+        load_model("hamsa_nano"), to=to, precision=precision, output=output, name="hamsa_nano",
+        preprocessing=entry.preprocessing, labels=entry.labels, data=IMAGES[:40], **options,
+    )  # fmt: skip
+
+
+EXPORTS = "onnx-fp32 onnx-fp16 onnx-int8 openvino-fp32 openvino-fp16 openvino-bf16 openvino-int8"
+
+
+@pytest.fixture(scope="module", params=EXPORTS.split())
+def bundle(request, tmp_path_factory):
+    to, precision = request.param.split("-")
+    if to == "openvino":
+        import openvino
+
+        capability = {"fp32": "FP32", "fp16": "FP16", "bf16": "BF16", "int8": "INT8"}[precision]
+        if capability not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            pytest.skip(f"this CPU cannot run {precision}: the export refuses it, see the runtime's tests")
+    options = {"calibration": list(IMAGES[40:140]), "calibration_method": "percentile"} if precision == "int8" else {}
+    return nano(tmp_path_factory.mktemp("bundles") / request.param, to, precision, **options)
+
+
+def test_every_target_and_precision_classifies_the_held_out_digits(bundle):
+    with Engine(bundle.folder) as engine:
+        best = [int(rows[0][0]) for rows in engine.classify(list(IMAGES), top=1)]
+    assert np.mean(np.array(best) == LABELS) >= 0.97
+
+
+def test_the_manifest_holds_the_proof(bundle):
+    manifest = json.loads((bundle.folder / "manifest.json").read_text())
+    assert manifest["parity"]["passed"]
+    assert manifest["parity"]["images"] == 40
+    assert set(manifest["parity"]["metrics"]) == {"logits", "embedding"}
+    assert {row["length"] for row in manifest["plan"]} == {256, 64, 16, 4}
+    assert all(row["module"].endswith("hss.sass") for row in manifest["plan"])
+    assert manifest["inputs"][0]["shape"] == ["batch", 32, 32, 3]
+    assert (manifest["inputs"][0]["dtype"], manifest["inputs"][0]["layout"]) == ("uint8", "NHWC")
+
+
+def test_the_manifest_says_what_runs_in_which_precision(bundle):
+    manifest, products = bundle.manifest, 73  # 4 convolutions, 50 linears, 1 head, 18 with Fourier matrices
+    if manifest.precision == "fp32":
+        assert manifest.execution is None
+        return
+    counts = {
+        "onnx-fp16": {"f32": products},  # ONNX Runtime's CPU has no products in float16
+        "onnx-int8": {"i8": 50, "f32": products - 50},  # linears
+        "openvino-fp16": {"f16": products},
+        "openvino-bf16": {"bf16": products},
+        "openvino-int8": {"i8": 55, "f32": products - 55},  # linears, convolutions, head
+    }
+    assert manifest.execution.products == counts[f"{manifest.target}-{manifest.precision}"]
+    assert manifest.execution.not_int8 == ()
+    assert manifest.execution.milliseconds > 0
+
+
+def test_a_precision_that_is_not_what_runs_is_warned_of(tmp_path, caplog):
+    hamsa_deploy.export(Filter().eval(), (torch.randn(2, 32, 4),), to="onnx", precision="fp16", output=tmp_path / "b")
+    assert any("products do not run in fp16, although it was asked for" in text for text in caplog.messages)
+
+
+def test_lower_precisions_shrink_the_weights(bundle):
+    manifest = bundle.manifest
+    weights = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith((".bin", ".onnx")))
+    parameters = 4 * manifest.model.parameters
+    share = {"int8": 0.9}.get(manifest.precision, 0.8)  # the filters K, and the graph itself, which is not small here
+    assert (weights < parameters * share) == (manifest.precision != "fp32")
+
+
+def test_a_float_input_and_a_fixed_batch(tmp_path):
+    bundle = nano(tmp_path / "b", "onnx", input_dtype="float32", batch=4)
+    spec = bundle.manifest.inputs[0]
+    assert (spec.shape, spec.dtype, spec.layout) == ((4, 3, 32, 32), "float32", "NCHW")
+    report = check_parity(bundle.folder, load_model("hamsa_nano"), IMAGES[:7])
+    assert report.passed
+    assert report.images == 7
+
+
+class Filter(nn.Module):
+    """A learned filter between two transforms, with its own outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(17, 4, 2, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+        spectrum = torch.fft.rfft(signal, dim=1) * torch.view_as_complex(self.kernel)
+        return torch.fft.irfft(spectrum, n=32, dim=1), spectrum.abs().mean(dim=(1, 2))
+
+
+def test_any_module_with_arrays_for_inputs(tmp_path):
+    bundle = hamsa_deploy.export(Filter().eval(), (torch.randn(2, 32, 4),), to="openvino", output=tmp_path / "b")
+    assert [spec.name for spec in bundle.manifest.inputs] == ["signal"]
+    assert [spec.name for spec in bundle.manifest.outputs] == ["output_0", "output_1"]
+    x = torch.randn(5, 32, 4, generator=torch.Generator().manual_seed(1))
+    with Engine(bundle.folder) as engine, torch.inference_mode():
+        np.testing.assert_allclose(engine(x.numpy())["output_0"], Filter()(x)[0].numpy(), atol=1e-5)
+
+
+def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(tmp_path, monkeypatch):
+    nano(tmp_path / "b", "onnx")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    impossible = metrics.Thresholds(max_relative_error=-1, cosine=2, top1=2)
+    monkeypatch.setitem(metrics.THRESHOLDS, "fp32", impossible)
+    with pytest.raises(ParityError):
+        nano(tmp_path / "b", "onnx")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.slow
+@needs_native
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_native_transforms_in_lower_precision(tmp_path, precision):
+    options = {"calibration": list(IMAGES[40:100]), "calibration_method": "percentile"} if precision == "int8" else {}
+    manifest = nano(tmp_path / "b", "onnx", precision, fft="native", **options).manifest
+    assert manifest.parity.passed
+    assert manifest.has_native_transforms
+    nodes = onnx.load(tmp_path / "b" / "model.onnx").graph.node
+    assert sum(node.op_type == "DFT" for node in nodes) == 10
+    if precision == "int8":
+        assert manifest.calibration["passes"]["mean-split"] == "0 of 0 transforms without the mean"
+        assert manifest.execution.products == {"i8": 50, "f32": 5}  # linears; 4 convolutions and the head
+    else:
+        assert not any(reason.startswith("length") for reason in manifest.islands.values())  # 256, 64, 16 and 4
+
+
+def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use_for_them(tmp_path):
+    with pytest.raises(InputError, match="native transforms for openvino") as raised:
+        nano(tmp_path / "b", "openvino", fft="native")
+    assert "reads the operator DFT wrongly" in raised.value.cause
+    with pytest.raises(InputError, match="native transforms for tensorrt-rtx") as raised:
+        nano(tmp_path / "b", "tensorrt-rtx", fft="native")
+    assert raised.value.expected.startswith("them only for onnx and tensorrt,")
+    with pytest.raises(InputError, match="tuning with native transforms"):
+        nano(tmp_path / "b", "onnx", fft="native", tune=True)
+    with pytest.raises(InputError, match="'nativ'") as raised:
+        nano(tmp_path / "b", "onnx", fft="nativ")
+    assert raised.value.fix == "did you mean 'native'?"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": "tensorflow"}, "target"),
+        ({"to": "onnx", "precision": "bf16"}, "bf16"),
+        ({"to": "onnx", "input_dtype": "int4"}, "input type"),
+        ({"to": "onnx", "batch": 0}, "batch"),
+    ],
+)
+def test_bad_requests_fail_before_anything_is_written(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        nano(tmp_path / "b", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_with_nan_in_its_weights_is_refused(tmp_path):  # faults.md row 6
+    model = Filter().eval()
+    with torch.no_grad():
+        model.kernel[0, 0, 0] = float("nan")
+    with pytest.raises(InputError, match="kernel"):
+        hamsa_deploy.export(model, (torch.randn(2, 32, 4),), to="onnx", output=tmp_path / "b")
+
+
+INT8 = {"calibration": list(IMAGES[40:100]), "calibration_method": "mse"}
+
+
+def test_the_manifest_says_how_int8_was_calibrated(bundle):
+    record = bundle.manifest.calibration
+    if bundle.manifest.precision != "int8":
+        assert record is None
+        return
+    assert (record["method"], record["kept_layers"]) == ("percentile", [])
+    assert (record["inputs"]["used"], record["inputs"]["source"]) == (100, "a Python list")
+    assert set(record["passes"]) == {"mean-split", "equalise", "smooth"}
+    assert record["int8_layers"] == bundle.manifest.execution.products["i8"]
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """Drops are cached: another test's would be taken for ours."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("empty_cache")
+def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path, monkeypatch):
+    """A drop that three layers in floating point avoid: the bundle that is measured says how many there are."""
+
+    def drop(self, folder):
+        graph = onnx.load(folder / "model.onnx").graph
+        return 0.0 if sum(node.op_type == "QuantizeLinear" for node in graph.node) <= 47 else 1.0
+
+    monkeypatch.setattr(Accuracy, "drop", drop)
+    bundle = nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
+    record = bundle.manifest.calibration
+    assert (len(record["kept_layers"]), record["int8_layers"]) == (3, 47)
+    assert all(layer.startswith(("stages.", "head")) for layer in record["kept_layers"])
+    assert bundle.manifest.execution.products["i8"] == record["int8_layers"]
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_a_drop_that_cannot_be_had_is_a_parity_failure_with_the_ranking(tmp_path, monkeypatch):
+    monkeypatch.setattr(Accuracy, "drop", lambda self, folder: 1.0)
+    with pytest.raises(ParityError, match="even with one layer of 50 in int8") as raised:
+        nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
+    assert raised.value.exit_code == 3
+    assert raised.value.cause.count(" dB") == 10
+    assert not (tmp_path / "b").exists()
+
+
+def test_int8_outside_its_limits_names_the_layers_that_cost_most(tmp_path, monkeypatch):
+    impossible = metrics.Thresholds(max_relative_error=0, cosine=1, top1=1)
+    monkeypatch.setitem(metrics.THRESHOLDS, "int8", impossible)
+    with pytest.raises(ParityError, match="int8 is outside its limits") as raised:
+        nano(tmp_path / "b", "onnx", "int8", passes=(), **INT8)
+    assert "stages." in raised.value.cause
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"precision": "fp32", "max_drop": 0.5}, "a largest loss of 0.5 points for precision fp32"),
+        ({"precision": "int8", "passes": ["smoth"]}, "smoth"),
+    ],
+)
+def test_options_of_int8_are_checked_before_anything_is_built(tmp_path, options, found):
+    with pytest.raises(InputError, match=found):
+        nano(tmp_path / "b", "onnx", **options)

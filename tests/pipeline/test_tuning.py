@@ -1,0 +1,145 @@
+"""Tuning: which plans are measured, which one is taken, and what the bundle says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hamsa_deploy
+from hamsa_deploy.pipeline import files
+from hamsa_deploy.pipeline.tuning import Choice, choices, with_measurements
+from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.factorisations import Plan
+
+DENSE, TWO = Plan(64, (64,)), Plan(64, (8, 8))
+
+
+def row(plan: Plan, columns: int = 8, kind: str = "", module: str = "block") -> dict[str, object]:
+    factors = list(plan.factors)
+    return {"module": module, "length": plan.n, "factors": factors, "kind": kind or plan.kind, "columns": columns}
+
+
+class Stopwatch:
+    """A timer: a millisecond for each column; times `share` for the plan at one place. Remembers what it was asked."""
+
+    def __init__(self, place: int, share: float) -> None:
+        self.place, self.share = place, share
+        self.asked: list[tuple[int, int, tuple[Plan, ...]]] = []
+
+    def __call__(self, n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
+        self.asked.append((n, columns, tuple(plans)))
+        return [columns * (self.share if i == self.place else 1.0) for i in range(len(plans))]
+
+
+@pytest.mark.parametrize(("share", "taken"), [(0.90, TWO), (0.95, TWO), (0.96, DENSE), (1.0, DENSE), (1.5, DENSE)])
+def test_another_plan_is_taken_only_if_it_is_clearly_faster(share, taken):
+    assert Choice(((DENSE, 2.0), (Plan(64, (4, 16)), 1.99), (TWO, 2.0 * share))).plan == taken
+
+
+def test_every_number_of_columns_is_measured_once_and_the_times_are_added():
+    timer = Stopwatch(1, 0.5)
+    rows = [row(DENSE, 8), row(DENSE, 8, module="other"), row(DENSE, 24)]
+    choice = choices(rows, "onnx", timer)[64]
+    assert [(n, columns) for n, columns, _ in timer.asked[:2]] == [(64, 8), (64, 24)]
+    assert choice.measured[:2] == ((DENSE, 32.0), (choice.plan, 16.0))
+    assert {plan for plan, _ in choice.measured} == set(timer.asked[0][2])
+
+
+def test_what_seems_faster_is_compared_with_the_default_once_more():
+    timer = Stopwatch(1, 0.5)
+    choice = choices([row(DENSE)], "onnx", timer)[64]
+    assert [plans for _, _, plans in timer.asked[1:]] == [(DENSE, choice.plan)]
+    timer = Stopwatch(1, 0.97)
+    assert choices([row(DENSE)], "onnx", timer)[64].plan == DENSE
+    assert len(timer.asked) == 1
+
+
+def test_a_default_that_was_disturbed_is_not_replaced():
+    calls = []
+
+    def timer(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
+        calls.append(plans)
+        return [3.0 if len(calls) == 1 and plan == DENSE else 1.0 for plan in plans]
+
+    choice = choices([row(DENSE)], "onnx", timer)[64]
+    assert choice.plan == DENSE
+    assert choice.measured[0] == (DENSE, 1.0)
+    assert len(calls) == 2
+
+
+def test_the_default_is_measured_first_even_where_its_estimate_is_bad():
+    odd = Plan(64, (2, 2, 2, 8))
+    timer = Stopwatch(0, 2.0)
+    choice = choices([row(odd)], "onnx", timer)[64]
+    assert choice.default == odd
+    assert choice.plan != odd
+    assert len(choice.measured) == len({plan for plan, _ in choice.measured}) <= 4
+
+
+def test_what_leaves_no_choice_is_not_measured():
+    timer = Stopwatch(0, 1.0)
+    partial = row(DENSE, kind="dense, 5 frequencies")
+    framed = {"module": "", "length": 16, "factors": [16], "kind": "convolution of frames"}
+    assert choices([row(Plan(3, (3,))), partial, framed], "onnx", timer) == {}
+    assert timer.asked == []
+
+
+def test_measurements_are_added_to_whole_transforms_of_their_length():
+    choice = Choice(((DENSE, 2.00049), (Plan(64, ()), 1e-5 / 3)))
+    rows = [row(DENSE), row(DENSE, kind="dense, 5 frequencies"), row(Plan(32, (32,)))]
+    found = with_measurements(rows, {64: choice})
+    assert found[0]["measured"] == [
+        {"factors": [64], "milliseconds": 2.0},
+        {"factors": [], "milliseconds": 3.333e-06},
+    ]
+    assert found[1:] == rows[1:]
+
+
+def test_rows_of_a_program_say_how_many_columns_they_have():
+    program = to_real(Power(), (torch.zeros(2, 64, 3, 5),))
+    assert [each["columns"] for each in program.graph_module.meta["transforms"]] == [15]
+
+
+class Power(nn.Module):
+    """The power spectrum along the second dimension."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.rfft(x, dim=1).abs()
+
+
+def exported(folder, **options):
+    return hamsa_deploy.export(Power(), (torch.zeros(1, 64, 8),), to="onnx", output=folder, **options)
+
+
+def test_the_bundle_is_built_with_the_plan_that_was_fastest(tmp_path, monkeypatch):
+    def made(name: str, share: float):
+        monkeypatch.setattr(files, "engine_timer", lambda build, batch: Stopwatch(1, share))
+        return exported(tmp_path / name, tune=True)
+
+    tuned, again, kept, default = made("a", 0.5), made("b", 0.5), made("c", 0.97), exported(tmp_path / "d")
+    usual, other = tuned.manifest.plan[0].measured[:2]
+    assert (usual.milliseconds, other.milliseconds) == (8.0, 4.0)
+    assert [each.factors for each in tuned.manifest.plan] == [other.factors]
+    assert [each.factors for each in default.manifest.plan] == [usual.factors]
+    assert (tmp_path / "a/manifest.json").read_bytes() == (tmp_path / "b/manifest.json").read_bytes()
+    assert again.manifest == tuned.manifest
+    assert [each.factors for each in kept.manifest.plan] == [usual.factors]
+    assert kept.manifest.files == default.manifest.files
+    assert default.manifest.plan[0].measured == ()
+
+
+@pytest.mark.parametrize(("to", "precision"), [("onnx", "fp16"), ("openvino", "fp32")])
+def test_a_real_measurement_follows_the_rule(tmp_path, monkeypatch, to, precision):
+    monkeypatch.setattr("hamsa_deploy.pipeline.tuning.MOST_CANDIDATES", 2)
+    bundle = hamsa_deploy.export(
+        Power(), (torch.zeros(1, 64, 8),), to=to, precision=precision, output=tmp_path / "b", tune=True
+    )
+    (made,) = bundle.manifest.plan
+    assert len(made.measured) == 2
+    assert all(each.milliseconds > 0 for each in made.measured)
+    pairs = tuple((Plan(64, each.factors), each.milliseconds) for each in made.measured)
+    assert Choice(pairs).plan.factors == made.factors
+    assert bundle.manifest.parity.passed

@@ -1,0 +1,128 @@
+"""Equalised graphs compute what they did, bit for bit, and int8 rounds them better."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from hamsa_deploy.graph.observing import observed
+from hamsa_deploy.precision.observers import row_ranges
+from hamsa_deploy.precision.passes.equalisation import LEAST_GAIN, MOST_LIFT, Equalisation, equalisable, equalise
+
+from ..drawing import linear_between_transforms
+from ..graphs import MODELS, copy_of, outputs_of, real_graph, smooth_feeds
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("nano", "onnx"),
+        ("nano", "openvino"),
+        pytest.param(("tiny_at_224", "onnx"), marks=pytest.mark.slow),
+        ("general", "onnx"),
+    ],
+    ids="-".join,
+)
+def graph(request, tmp_path_factory):
+    name, to = request.param
+    model, example = MODELS[name]()
+    return name, real_graph(model, example, tmp_path_factory.mktemp(name), to)
+
+
+def equalised(model: ir.Model, **options: bool) -> tuple[ir.Model, Equalisation]:
+    """A copy, with ranges of smooth signals."""
+    copy = copy_of(model)
+    ranges = row_ranges(model, smooth_feeds(model, 3), equalisable(model))
+    return copy, equalise(copy, ranges, **options)
+
+
+@pytest.mark.parametrize("into_transforms", [True, False])
+def test_every_output_stays_the_same_bit_for_bit(graph, into_transforms):
+    _, model = graph
+    copy, done = equalised(model, into_transforms=into_transforms)
+    assert done.scales
+    feeds = smooth_feeds(model, 2, seed=7)
+    for optimised in (False, True):
+        expected, found = (outputs_of(m, feeds, optimised=optimised) for m in (model, copy))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_hamsa_gets_two_products_for_five_linears_of_a_block(graph):
+    name, model = graph
+    copy, done = equalised(model)
+    blocks = {node.metadata_props["module"] for node in copy.graph if node.name in done.undone}
+    linears, products = (5, 2) if name != "general" else (1, 1)
+    assert len(done.undone) == products * len(blocks)
+    assert len(done.scales) == linears * len(blocks)
+    assert len(copy.graph) == len(model.graph) + len(done.undone)
+
+
+def test_rows_come_closer_and_none_outgrows_the_largest(graph):
+    _, model = graph
+    copy, done = equalised(model)
+    feeds = smooth_feeds(model, 3)
+    before, after = (row_ranges(m, feeds, list(done.scales)) for m in (model, copy))
+    for name, scale in done.scales.items():
+        np.testing.assert_array_equal(after[name] * scale, before[name])
+        np.testing.assert_array_equal(np.exp2(np.round(np.log2(scale))), scale)
+        assert scale.max() == 1
+        assert scale.min() >= 1 / MOST_LIFT
+        assert after[name].max() <= before[name].max()
+
+
+def test_what_is_almost_flat_stays_as_it_is(graph):
+    _, model = graph
+    names = equalisable(model)
+    rows = {name: np.ones_like(size) for name, size in row_ranges(model, smooth_feeds(model, 1), names).items()}
+    for size in rows.values():
+        size.flat[0] = LEAST_GAIN  # the others lower the ratio to their geometric mean
+    assert_unchanged(model, rows)
+
+
+def test_without_ranges_nothing_happens(graph):
+    assert_unchanged(graph[1], {})
+
+
+def assert_unchanged(model: ir.Model, ranges: dict[str, np.ndarray]) -> None:
+    copy = copy_of(model)
+    assert equalise(copy, ranges) == Equalisation()
+    assert ir.to_proto(copy) == ir.to_proto(model)
+
+
+def test_the_inverse_transform_stays_flat_if_asked(tmp_path):
+    """U W, back: the scale is undone in the columns of the inverse, or by a product."""
+    model = linear_between_transforms()
+    folded, _ = equalised(model)
+    apart, done = equalised(model, into_transforms=False)
+    assert [node.op_type for node in folded.graph] == ["MatMul", "MatMul", "MatMul"]
+    assert [node.op_type for node in apart.graph] == ["MatMul", "MatMul", "Mul", "MatMul"]
+    assert done.undone == ["v1_unscaled"]
+    feeds = smooth_feeds(model, 2, seed=3)
+    for copy in (folded, apart):
+        np.testing.assert_array_equal(outputs_of(copy, feeds), outputs_of(model, feeds))
+
+
+def signal_to_noise(x: np.ndarray, scale: np.ndarray, first_row: int = 0) -> float:
+    """dB, the mean over rows, of x / scale in int8 with one step for all rows from the first on."""
+    x = (x.astype(np.float64) / scale)[:, first_row:]
+    step = np.abs(x).max() / 127
+    noise = np.round(x / step) * step - x
+    signal, error = (np.square(part).mean(axis=(0, -1)) for part in (x, noise))
+    return float(10 * np.log10(signal / error).mean())
+
+
+def test_int8_keeps_the_small_frequencies():
+    """1/f spectra of 784 points: per tensor, per tensor but with k = 0 kept apart, per frequency."""
+    model = linear_between_transforms(784, 8)
+    feeds = smooth_feeds(model, 8)
+    _, done = equalised(model)
+    x = np.concatenate([values["v0"] for values in observed(model, ["v0"], feeds)])
+    flat = signal_to_noise(x, np.ones(1))
+    mean_apart = signal_to_noise(x, np.ones(1), first_row=1)
+    scaled = signal_to_noise(x, done.scales["v0"])
+    # 6 dB are one bit. The average row of unscaled spectra is rounded to zero, which is 0 dB.
+    assert flat < mean_apart < scaled
+    assert flat < 1
+    assert scaled > 35

@@ -1,0 +1,165 @@
+"""Smoothed graphs compute what they did, bit for bit, and int8 makes less noise in their linears."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from hamsa_deploy.precision.observers import row_ranges
+from hamsa_deploy.precision.passes.equalisation import equalisable, equalise
+from hamsa_deploy.precision.passes.smoothing import ChannelRanges, channel_ranges, smooth, smoothable
+
+from ..drawing import Drawing
+from ..graphs import MODELS, TINY, copy_of, outputs_of, real_graph, smooth_feeds
+from ..random_graphs import ROWS, SIZE, WEIGHT, WIDTH, RandomGraph, spectrum_of
+
+
+@pytest.fixture(scope="module", params=["nano", TINY])
+def graph(request, tmp_path_factory):
+    model, example = MODELS[request.param]()
+    return real_graph(model, example, tmp_path_factory.mktemp(request.param))
+
+
+def measured(model: ir.Model, runs: int = 2) -> dict[str, ChannelRanges]:
+    return channel_ranges(model, smooth_feeds(model, runs), smoothable(model))
+
+
+@pytest.mark.parametrize("equalised", [False, True])
+def test_every_output_stays_the_same_bit_for_bit_without_a_new_node(graph, equalised):
+    copy = copy_of(graph)
+    if equalised:
+        equalise(copy, row_ranges(copy, smooth_feeds(copy, 2), equalisable(copy)))
+    nodes = len(copy.graph)
+    assert len(smooth(copy, measured(copy))) >= 4
+    assert len(copy.graph) == nodes
+    feeds = smooth_feeds(graph, 2, seed=7)
+    for optimised in (False, True):
+        expected, found = (outputs_of(m, feeds, optimised=optimised) for m in (graph, copy))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_what_enters_the_linears_is_divided(graph):
+    copy = copy_of(graph)
+    before = measured(graph)
+    for name, scale in smooth(copy, before).items():
+        after = channel_ranges(copy, smooth_feeds(copy, 2), [name])[name]
+        np.testing.assert_array_equal(after.largest * scale, before[name].largest)
+        np.testing.assert_allclose(after.mean_square * scale**2, before[name].mean_square, rtol=1e-12)
+
+
+def filtered(gain: np.ndarray) -> tuple[ir.Model, ir.Value]:
+    """(K * C x) W, with the channels of K as uneven as the gain."""
+    drawing = Drawing(ROWS, WIDTH)
+    kernel = np.random.default_rng(2).uniform(0.5, 1, (ROWS, WIDTH)) * gain
+    y = drawing.add("Mul", kernel, spectrum_of(drawing), **SIZE)
+    return drawing.model(drawing.add("MatMul", y, WEIGHT, **SIZE)), y
+
+
+def int8_noise(model: ir.Model, name: str) -> float:
+    """dB below the signal, of a linear whose input and weights are rounded to int8."""
+    linear = next(node for node in model.graph if node.inputs[0] is not None and node.inputs[0].name == name)
+    weight = linear.inputs[1]
+    assert weight is not None
+    assert weight.const_value is not None
+    copy = copy_of(model)
+    copy.graph.outputs.append(next(node.outputs[0] for node in copy.graph if node.outputs[0].name == name))
+    result, x = outputs_of(copy, smooth_feeds(model, 1))
+    matrix = weight.const_value.numpy()
+    rounded = _rounded(x, np.abs(x).max()) @ _rounded(matrix, np.abs(matrix).max(axis=0))
+    return float(10 * np.log10(np.square(result).sum() / np.square(rounded - result).sum()))
+
+
+def _rounded(x: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    step = largest / 127
+    return np.round(x / step) * step
+
+
+UNEVEN = ChannelRanges(np.array([1, 1e-2, 1e-3]), np.array([1, 1e-4, 1e-6]))
+
+
+def check(model: ir.Model, *linear_inputs: ir.Value) -> list[str]:
+    """Smooth for uneven channels, compare outputs bit for bit; names of what was divided."""
+    copy = copy_of(model)
+    smoothed = smooth(copy, {str(value.name): UNEVEN for value in linear_inputs})
+    feeds = smooth_feeds(model, 1)
+    for found, expected in zip(outputs_of(copy, feeds), outputs_of(model, feeds), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    return list(smoothed)
+
+
+def test_small_channels_with_large_weights_are_heard():
+    """Channels of size 1, 1/8 and 1/64. The weights of all are of one size, so smoothing shares the unevenness."""
+    model, y = filtered(np.array([1, 1 / 8, 1 / 64]))
+    copy = copy_of(model)
+    smooth(copy, measured(model))
+    assert int8_noise(copy, str(y.name)) > int8_noise(model, str(y.name)) + 1
+
+
+def test_even_channels_stay_as_they_are():
+    model, _ = filtered(np.ones(WIDTH))
+    copy = copy_of(model)
+    even = ChannelRanges(np.ones(WIDTH), np.full(WIDTH, 0.1))
+    assert smooth(copy, {"v1": even}) == {}
+    assert ir.to_proto(copy) == ir.to_proto(model)
+
+
+def test_a_scale_that_would_cost_a_product_is_not_worth_it():
+    drawing = Drawing(ROWS, WIDTH)
+    normed = drawing.add("LayerNormalization", drawing.x, np.ones(WIDTH), **SIZE)
+    bent = drawing.add("Tanh", normed, **SIZE)
+    model = drawing.model(drawing.add("MatMul", normed, WEIGHT, **SIZE), bent)
+    assert check(model, normed) == []
+
+
+def test_rows_that_a_linear_reads_are_scaled_alike_wherever_they_come_from():
+    drawing = Drawing(ROWS, WIDTH)
+    size = {"rows": 2 * ROWS, "width": WIDTH}
+    kernels = np.random.default_rng(0).uniform(1, 2, (2, ROWS, WIDTH))
+    filtered = [drawing.add("Mul", kernel, drawing.x, **SIZE) for kernel in kernels]
+    joined = drawing.add("Concat", *filtered, axis=1, **size)
+    mixed = drawing.add("MatMul", joined, WEIGHT, **size)
+    alone = drawing.add("MatMul", filtered[0], WEIGHT[::-1].copy(), **SIZE)
+    assert check(drawing.model(mixed, alone), joined, filtered[0]) == ["v0", "v2"]
+
+
+def test_two_scales_that_meet_in_a_product_are_both_left_out():
+    drawing = Drawing(ROWS, WIDTH)
+    normed = [drawing.add("LayerNormalization", drawing.x, np.ones(WIDTH), **SIZE) for _ in range(2)]
+    mixed = [drawing.add("MatMul", value, WEIGHT, **SIZE) for value in normed]
+    bent = [drawing.add("Relu", value, **SIZE) for value in normed]
+    model = drawing.model(drawing.add("Mul", *bent, **SIZE), *mixed)
+    assert check(model, *normed) == []
+
+
+def test_a_gate_that_cannot_be_scaled_does_not_stop_what_it_is_applied_to():
+    """a SiLU(b), both linears: a scale of b would stop at the sigmoid, and that of a at the product with it."""
+    drawing = Drawing(ROWS, WIDTH)
+    a, b = (drawing.add("MatMul", drawing.x, WEIGHT, **SIZE) for _ in range(2))
+    silu = drawing.add("Mul", b, drawing.add("Sigmoid", b, **SIZE), **SIZE)
+    gated = drawing.add("Mul", a, silu, **SIZE)
+    assert check(drawing.model(drawing.add("MatMul", gated, WEIGHT, **SIZE)), gated) == [gated.name]
+
+
+def test_layer_normalization_takes_the_scale():
+    drawing = Drawing(ROWS, WIDTH)
+    normed = drawing.add("LayerNormalization", drawing.x, np.array([1, 1e-2, 1e-3]), np.ones(WIDTH), **SIZE)
+    assert check(drawing.model(drawing.add("MatMul", normed, WEIGHT, **SIZE)), normed) == [normed.name]
+
+
+def test_random_graphs_compute_the_same_bit_for_bit():
+    smoothed = 0
+    for seed in range(250):
+        drawn = RandomGraph(seed)
+        model = drawn.model(length=2 + seed % 12)
+        ranges = {}
+        for value in drawn.linear_inputs:  # any ranges must do, so make them uneven
+            sizes = np.exp2(drawn.random.integers(-6, 7, WIDTH).astype(float))
+            ranges[str(value.name)] = ChannelRanges(sizes, sizes**2 / 9)
+        copy = copy_of(model)
+        smoothed += len(smooth(copy, ranges)) > 0
+        feeds = smooth_feeds(model, 1, seed)
+        for found, expected in zip(outputs_of(copy, feeds), outputs_of(model, feeds), strict=True):
+            np.testing.assert_array_equal(found, expected, err_msg=f"seed {seed}")
+    assert smoothed > 40
