@@ -9,14 +9,11 @@ from pathlib import Path
 
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import listed
-from hamsa_runtime.manifest import MANIFEST, FileEntry, Manifest, manifest_from_json, read_at_most
+from hamsa_runtime.manifest import FileEntry, Manifest, manifest_from_json, read_at_most
 from hamsa_runtime.signature import Key, check_signature
+from hamsa_runtime.vocabulary import ENGINE_FILE_PREFIX, MANIFEST
 
 CHUNK = 2**20
-
-# Engines open files by themselves, next to the one they are given (model.bin, model.onnx.data): whatever
-# starts like this must be listed, or it would be read without having been checked.
-ENGINE_FILE_PREFIX = "model."
 
 WHY_A_MANIFEST = "engine files alone are not run: nothing says what they are, or that they are whole"
 

@@ -1,43 +1,50 @@
 """manifest.json, schema version 1: what a bundle holds, what goes in and out, and the proof that it is right.
 
-`manifest_from_json` is the only way in. Every key is listed once, in the tables below, with the check that it
-must pass; nothing else is accepted, so a misspelt or newer key is an error and never silently ignored.
+manifest.schema.json says what each key may hold; the classes here give it types, and a test keeps the two the same.
+`manifest_from_json` is the only way in: what the schema does not list is refused, so that a misspelt or newer key is
+an error and never silently ignored. `Manifest.to_json` is the only way out, and writes nothing that is not read.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hamsa_runtime.backends import TARGETS
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.schema import (
-    Check,
-    boolean,
-    dict_of,
-    either,
-    integer,
-    json_object,
-    list_of,
-    nullable,
-    number,
-    one_of,
-    record,
-    reject,
-    scalar,
-    text,
-)
+from hamsa_runtime.json_document import MAX_BYTES, MAX_DEPTH, json_document
+from hamsa_runtime.records import SINCE, document_from, record_from
+from hamsa_runtime.schema import Schema, reject
+from hamsa_runtime.vocabulary import DTYPES, MANIFEST, PRECISIONS, SCHEMA, SCHEMA_VERSION
 
-MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-DTYPES = ("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "float64")
-MAX_BYTES = 4 * 2**20
-MAX_DEPTH = 32
+__all__ = [
+    "DTYPES",
+    "MANIFEST",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "PRECISIONS",
+    "SCHEMA_VERSION",
+    "AchievedTypes",
+    "EngineBuild",
+    "Execution",
+    "FileEntry",
+    "InputSpec",
+    "Manifest",
+    "Measurement",
+    "Model",
+    "OutputSpec",
+    "Parity",
+    "Preprocessing",
+    "Transform",
+    "WeightsFile",
+    "manifest_from_json",
+    "read_at_most",
+    "read_manifest",
+]
+
+_SCHEMA = Schema(SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,18 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes the input: resize, centre crop, then ``(p / 255 - mean) / std`` per channel.
+    """How a decoded 8-bit image becomes the input.
 
-    `normalise` says where the last step happens: "graph" takes uint8 NHWC pixels, "runtime" float32 NCHW.
+    It is scaled, aspect kept, until it covers size / crop_fraction (if square: its shorter side is that long), the
+    centre is cropped to `size`, and each channel becomes ``(p / 255 - mean) / std``.
+
+    Attributes:
+        size: (H, W) of the input, in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        resize: interpolation, as Pillow names it.
+        crop_fraction: side of the crop over side of the resized image, in (0, 1].
+        mean, std: one value per channel, of pixels scaled to 0..1.
+        normalise: where the last step happens: "graph" takes uint8 NHWC pixels, "runtime" float32 NCHW.
     """
 
     size: tuple[int, int]
@@ -90,7 +106,18 @@ class Preprocessing:
     crop_fraction: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    normalise: Literal["graph", "runtime"]
+    normalise: Literal["graph", "runtime"] = "graph"
+
+    def resized_to(self, size: tuple[int, int]) -> Preprocessing:
+        """The same for another input size (H, W)."""
+        return replace(self, size=size)
+
+    def with_channels(self, channels: int) -> Preprocessing:
+        """The same for grey (1) or RGB (3) input; grey takes the averages of mean and std."""
+        if channels == self.channels:
+            return self
+        mean, std = sum(self.mean) / self.channels, sum(self.std) / self.channels
+        return replace(self, channels=channels, mean=(mean,) * channels, std=(std,) * channels)
 
 
 @dataclass(frozen=True)
@@ -115,8 +142,8 @@ class Transform:
     length: int
     factors: tuple[int, ...]
     kind: str
-    columns: int | None = None
-    measured: tuple[Measurement, ...] = ()
+    columns: int | None = field(default=None, metadata=SINCE)
+    measured: tuple[Measurement, ...] = field(default=(), metadata=SINCE)
 
 
 @dataclass(frozen=True)
@@ -197,7 +224,7 @@ class Execution:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole manifest; see the module's tables for what each key may hold.
+    """A whole manifest; see manifest.schema.json for what each key may hold.
 
     `islands` are the layers of a float16 model that stay in float32, each with its reason, "kind: what was found".
     Older bundles do not list them. `execution` is of bundles in a lower precision than float32, and not of older ones.
@@ -220,122 +247,34 @@ class Manifest:
     calibration: Mapping[str, Any] | None
     parity: Parity | None
     islands: Mapping[str, str] = field(default_factory=dict)
-    execution: Execution | None = None
-    engine: EngineBuild | None = None
+    execution: Execution | None = field(default=None, metadata=SINCE)
+    engine: EngineBuild | None = field(default=None, metadata=SINCE)
+
+    def as_document(self) -> dict[str, Any]:
+        """What manifest.json holds, unchecked: `files` may still be missing."""
+        document: dict[str, Any] = document_from(self)
+        return document
+
+    def to_json(self) -> bytes:
+        """The bytes of manifest.json: the same for the same manifest.
+
+        Raises:
+            InputError: it is not valid; `manifest_from_json` would refuse it.
+        """
+        try:
+            text = json.dumps(self.as_document(), sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
+            data = (text + "\n").encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"the manifest cannot be written as JSON: {error}", expected="plain finite values"
+            ) from error
+        manifest_from_json(data)
+        return data
 
     @property
     def has_native_transforms(self) -> bool:
         """Whether the graph holds transforms as operators, which not every engine computes."""
         return any(transform.kind == "native" for transform in self.plan)
-
-
-def _sha256(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise reject(value, where, "a sha256 as 64 lower-case hexadecimal digits")
-    return value
-
-
-def _file_name(value: Any, where: str) -> str:
-    """A relative path with forward slashes that can't leave the folder on any system; not the manifest."""
-    parts = text(value, where).split("/")
-    if any(part in ("", ".", "..") for part in parts) or re.search(r'[\\:*?"<>|\x00-\x1f]', value):
-        raise reject(value, where, "a relative path inside the bundle's folder, with forward slashes")
-    if value == MANIFEST:
-        raise reject(value, where, "a file other than the manifest: it cannot hold its own hash")
-    return value
-
-
-_positive = integer(1)
-_dtype = one_of(*DTYPES)
-_shape = list_of(either('a positive whole number or "batch"', _positive, one_of("batch")))
-
-_WEIGHTS = {"file": text, "sha256": _sha256}
-_MODEL: dict[str, Check[Any]] = {
-    "reference": text,
-    "config": json_object,
-    "weights": nullable(record(WeightsFile, _WEIGHTS)),
-    "parameters": integer(0),
-}
-_OUTPUT: dict[str, Check[Any]] = {"name": text, "dtype": _dtype, "shape": _shape}
-_INPUT: dict[str, Check[Any]] = {**_OUTPUT, "layout": nullable(one_of("NHWC", "NCHW"))}
-_PREPROCESSING: dict[str, Check[Any]] = {
-    "size": list_of(_positive, length=2),
-    "channels": one_of(1, 3),
-    "resize": one_of("bicubic", "bilinear"),
-    "crop_fraction": number,
-    "mean": list_of(number),
-    "std": list_of(number),
-    "normalise": one_of("graph", "runtime"),
-}
-_TRANSFORM: dict[str, Check[Any]] = {
-    "module": text,
-    "length": _positive,
-    "factors": list_of(_positive),
-    "kind": text,
-}
-_MEASUREMENT: dict[str, Check[Any]] = {"factors": list_of(_positive), "milliseconds": number}
-_TRANSFORM_SINCE: dict[str, Check[Any]] = {
-    "columns": nullable(_positive),
-    "measured": list_of(record(Measurement, _MEASUREMENT)),
-}
-_FILE: dict[str, Check[Any]] = {"sha256": _sha256, "bytes": integer(0)}
-_PARITY: dict[str, Check[Any]] = {
-    "reference": text,
-    "images": integer(0),
-    "metrics": json_object,
-    "thresholds": json_object,
-    "passed": boolean,
-}
-_PARITY_SINCE: dict[str, Check[Any]] = {"engine": nullable(text), "note": text}
-_ACHIEVED: dict[str, Check[Any]] = {
-    "layers": dict_of(_positive),
-    "fused": integer(0),
-    "fell_back": list_of(text),
-}
-_ENGINE: dict[str, Check[Any]] = {
-    "missing": text,
-    "module": text,
-    "version": text,
-    "system": text,
-    "gpu": nullable(text),
-    "compute_capability": nullable(text),
-    "seconds": number,
-    "asked": dict_of(_positive),
-    "achieved": nullable(record(AchievedTypes, _ACHIEVED)),
-}
-_EXECUTION: dict[str, Check[Any]] = {
-    "device": text,
-    "batch": _positive,
-    "products": dict_of(_positive),
-    "others": dict_of(_positive),
-    "conversions": integer(0),
-    "not_int8": list_of(text),
-    "milliseconds": number,
-    "float32_milliseconds": number,
-    "ratio": number,
-}
-_MANIFEST: dict[str, Check[Any]] = {
-    "schema": one_of(SCHEMA_VERSION),
-    "name": text,
-    "model": record(Model, _MODEL),
-    "inputs": list_of(record(InputSpec, _INPUT)),
-    "outputs": list_of(record(OutputSpec, _OUTPUT)),
-    "preprocessing": nullable(record(Preprocessing, _PREPROCESSING)),
-    "labels": nullable(list_of(text)),
-    "target": one_of(*TARGETS),
-    "precision": one_of(*PRECISIONS),
-    "options": dict_of(scalar),
-    "plan": list_of(record(Transform, _TRANSFORM, _TRANSFORM_SINCE)),
-    "files": dict_of(record(FileEntry, _FILE), key=_file_name),
-    "versions": dict_of(text),
-    "calibration": nullable(json_object),
-    "parity": nullable(record(Parity, _PARITY, _PARITY_SINCE)),
-}
-_MANIFEST_SINCE: dict[str, Check[Any]] = {
-    "islands": dict_of(text),
-    "execution": nullable(record(Execution, _EXECUTION)),
-    "engine": nullable(record(EngineBuild, _ENGINE)),
-}
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -351,68 +290,34 @@ def read_at_most(path: Path) -> bytes:
 
 def manifest_from_json(data: bytes) -> Manifest:
     """Checks the bytes of a manifest; InputError says what was found where, and what was expected."""
-    document = _parsed(data)
-    # A newer schema may have other keys: say that it is newer, not that its keys are unknown.
-    if isinstance(document, dict) and "schema" in document:
-        _MANIFEST["schema"](document["schema"], "schema")
-    manifest = record(Manifest, _MANIFEST, _MANIFEST_SINCE)(document, "")
-    _check_names(manifest)
+    document = json_document(data)
+    _check_version(document)
+    _SCHEMA.check(document)
+    manifest = record_from(Manifest, document)
+    _check_names("inputs", manifest.inputs)
+    _check_names("outputs", manifest.outputs)
     if manifest.preprocessing is not None:
         _check_preprocessing(manifest.preprocessing, manifest.inputs)
     return manifest
 
 
-def _parsed(data: bytes) -> Any:
-    """JSON within limits of size and depth, without duplicate names, NaN or infinity."""
-    if len(data) > MAX_BYTES:
-        raise InputError(f"manifest.json: more than {MAX_BYTES} bytes", expected=f"at most {MAX_BYTES} bytes")
-    if (depth := _depth(data)) > MAX_DEPTH:
-        raise InputError(f"manifest.json: nested {depth} levels deep", expected=f"at most {MAX_DEPTH} levels")
-    try:
-        return json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise InputError(
-            f"manifest.json: not JSON ({error})",
-            expected="a UTF-8 JSON object",
-            cause="the file is cut or was edited by hand",
-            fix="copy or export the bundle again",
-        ) from error
+def _check_version(document: Any) -> None:
+    """A newer schema may have other keys: say that it is newer, not that its keys are unknown."""
+    version = document.get("schema") if isinstance(document, dict) else None
+    if type(version) is int and version > SCHEMA_VERSION:
+        raise reject(version, "schema", f"one of {SCHEMA_VERSION}", "a newer hamsa-runtime", "a newer hamsa-deploy")
 
 
-def _depth(data: bytes) -> int:
-    """How deep brackets nest outside strings. Counted before parsing: the parser itself recurses."""
-    deepest = depth = 0
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
-        first = data[token.start()]
-        depth += 1 if first in b"[{" else -1 if first in b"]}" else 0
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("the same name twice in one object")
-    return result
-
-
-def _check_names(manifest: Manifest) -> None:
-    for where, specs in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
-        names = [spec.name for spec in specs]
-        if not names or len(set(names)) != len(names):
-            raise reject(names, f"{where}: names", "at least one, each of them once")
+def _check_names(where: str, specs: tuple[InputSpec, ...] | tuple[OutputSpec, ...]) -> None:
+    names = [spec.name for spec in specs]
+    if len(set(names)) != len(names):
+        raise reject(names, f"{where}: names", "each of them once")
 
 
 def _check_preprocessing(how: Preprocessing, inputs: tuple[InputSpec, ...]) -> None:
     """The image input must be what the preprocessing produces."""
-    if not 0 < how.crop_fraction <= 1:
-        raise reject(how.crop_fraction, "preprocessing.crop_fraction", "above 0 and at most 1")
-    if len(how.mean) != how.channels or len(how.std) != how.channels or min(how.std) <= 0:
-        raise reject((how.mean, how.std), "preprocessing: mean and std", "one per channel, each std above 0")
+    if len(how.mean) != how.channels or len(how.std) != how.channels:
+        raise reject((how.mean, how.std), "preprocessing: mean and std", "one per channel")
     if how.normalise == "graph":
         dtype, layout, shape = "uint8", "NHWC", (*how.size, how.channels)
     else:

@@ -1,162 +1,229 @@
-"""Small checks that turn parsed JSON into typed values, to be put together into a table.
+"""Checks parsed JSON against a JSON Schema: the subset of draft 2020-12 that manifest.schema.json is written in.
 
-A check takes a value and where it stands (such as ``inputs[0].dtype``) and returns the typed value, or raises
-InputError saying what was found there and what was expected. Nothing is coerced: ``"1"`` is not 1.
+Applied are ``type``, ``enum``, ``minimum``, ``maximum``, ``exclusiveMinimum``, ``pattern`` (anchored: ``^...$``),
+``minItems``, ``maxItems``, ``items``, ``properties``, ``required``, ``additionalProperties``, ``propertyNames``,
+``anyOf``, ``not`` and ``$ref`` (to ``#/$defs/...``). A schema with any other keyword is refused when it is loaded, for
+ignoring one would accept what it forbids. ``x-expected`` is what errors say was expected, where that does not follow
+from the rest. The C++ runtime's schema.cpp does the same, in the same words.
+
+Nothing is coerced: ``"1"`` is not 1 and, stricter than JSON Schema, neither is ``1.0`` where ``integer`` is asked for.
+Never accepted are numbers that are not finite as a double and texts that are not Unicode.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from hamsa_runtime.errors import InputError, nearest
 
-T = TypeVar("T")
-Check = Callable[[Any, str], T]
+Node = Mapping[str, Any]
 
-# Whole numbers beyond this are not exact in every JSON reader (the C++ runtime parses them as int64).
-MAX_INTEGER = 2**53
+ANNOTATIONS = ("$schema", "$id", "$comment", "title", "description", "examples", "x-expected")
+BOUNDS = {
+    "minimum": "of at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "minItems": "of at least",
+    "maxItems": "at most",
+}
+APPLIED = (
+    "type", "enum", *BOUNDS, "pattern", "items", "properties", "required", "additionalProperties", "propertyNames",
+    "anyOf", "not", "$ref", "$defs",
+)  # fmt: skip
+NULL = {"type": "null"}
+DEFINITIONS = "#/$defs/"
+
+TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "null": ("null", lambda value: value is None),
+    "boolean": ("true or false", lambda value: type(value) is bool),
+    "integer": ("a whole number", lambda value: type(value) is int),
+    "number": ("a finite number", lambda value: type(value) in (int, float)),
+    "string": ("a text", lambda value: isinstance(value, str)),
+    "array": ("a list", lambda value: isinstance(value, list)),
+    "object": ("an object", lambda value: isinstance(value, dict)),
+}
 
 
-def reject(value: object, where: str, expected: str, fix: str = "") -> InputError:
+class Schema:
+    """A schema that can check values.
+
+    Args:
+        document: the parsed schema.
+
+    Raises:
+        ValueError: it uses what this module does not apply. That is a mistake in the schema, never in a value.
+    """
+
+    def __init__(self, document: Node) -> None:
+        self.document = document
+        for node in subschemas(document):
+            _check_known(node)
+            if "$ref" in node:
+                self._definition(node["$ref"])
+
+    def check(self, value: Any) -> None:
+        """Raise InputError, saying what was found where and what was expected, for a value that does not fit."""
+        self._check(self.document, value, "")
+
+    def _check(self, node: Node, value: Any, where: str) -> None:
+        if "$ref" in node:
+            self._check(self._definition(node["$ref"]), value, where)
+        if "anyOf" in node:
+            self._check_any_of(node, value, where)
+        if not _fits(node, value):
+            raise reject(value, where, _expected(node), _hint(node, value))
+        if "not" in node and self._accepts(node["not"], value):
+            raise reject(value, where, node["not"]["x-expected"])
+        if isinstance(value, dict):
+            self._check_object(node, value, where)
+        if isinstance(value, list) and "items" in node:
+            for i, each in enumerate(value):
+                self._check(node["items"], each, f"{where}[{i}]")
+
+    def _definition(self, reference: str) -> Node:
+        name = reference.removeprefix(DEFINITIONS)
+        if name == reference or name not in self.document.get("$defs", {}):
+            raise ValueError(f"$ref {reference!r} is none of {DEFINITIONS}...")
+        found: Node = self.document["$defs"][name]
+        return found
+
+    def _accepts(self, node: Node, value: Any) -> bool:
+        try:
+            self._check(node, value, "")
+        except InputError:
+            return False
+        return True
+
+    def _check_any_of(self, node: Node, value: Any, where: str) -> None:
+        """null, or what the other says, with its words; or one of several, with this node's."""
+        others = [each for each in node["anyOf"] if each != NULL]
+        if value is None and len(others) < len(node["anyOf"]):
+            return
+        if len(others) == 1:
+            self._check(others[0], value, where)
+        elif not any(self._accepts(each, value) for each in others):
+            raise reject(value, where, _expected(node))
+
+    def _check_object(self, node: Node, value: Mapping[str, Any], where: str) -> None:
+        properties, rest = node.get("properties", {}), node.get("additionalProperties", {})
+        dot = f"{where}." if where else ""
+        others = [name for name in value if name not in properties]
+        if rest is False and others:
+            raise _unknown_key(dot, others[0], properties)
+        if missing := [name for name in node.get("required", ()) if name not in value]:
+            raise InputError(f"manifest.json: {dot + missing[0]} is missing", expected=", ".join(node["required"]))
+        for name, inner in properties.items():
+            if name in value:
+                self._check(inner, value[name], dot + name)
+        for name in value:
+            self._check(node.get("propertyNames", {}), name, f"{where}: the name")
+        for name in others:
+            self._check(rest, value[name], f"{where}.{name}")
+
+
+def reject(value: object, where: str, expected: str, fix: str = "", cause: str = "") -> InputError:
     """The error for a value that is not what it should be; the value is shown cut to 80 characters."""
     shown = repr(value)
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return InputError(f"manifest.json: {where or 'the whole file'} is {shown}", expected=expected, fix=fix)
+    found = f"manifest.json: {where or 'the whole file'} is {shown}"
+    return InputError(found, expected=expected, cause=cause, fix=fix)
 
 
-def text(value: Any, where: str) -> str:
-    """A string that can be encoded as UTF-8 (JSON lets lone surrogates through) and holds no NUL."""
-    if not isinstance(value, str) or "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-        raise reject(value, where, "a text")
-    return value
+def subschemas(node: Node) -> Iterator[Node]:
+    """A schema and all in it."""
+    yield node
+    inner = [*node.get("properties", {}).values(), *node.get("$defs", {}).values(), *node.get("anyOf", ())]
+    inner += [node[name] for name in ("items", "propertyNames", "not") if name in node]
+    inner += [node["additionalProperties"]] if isinstance(node.get("additionalProperties"), Mapping) else []
+    for each in inner:
+        yield from subschemas(each)
 
 
-def integer(low: int) -> Check[int]:
-    """A whole number of at least `low`."""
-
-    def check(value: Any, where: str) -> int:
-        if type(value) is not int or not low <= value <= MAX_INTEGER:
-            raise reject(value, where, f"a whole number of at least {low}")
-        return value
-
-    return check
-
-
-def number(value: Any, where: str) -> float:
-    """A finite number."""
-    try:
-        if type(value) in (int, float) and math.isfinite(value):
-            return float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        pass
-    raise reject(value, where, "a finite number")
+def _check_known(node: Node) -> None:
+    """Raise ValueError for what is not applied, or leaves errors without words."""
+    if unknown := [name for name in node if name not in (*ANNOTATIONS, *APPLIED)]:
+        raise ValueError(f"the keyword {unknown[0]!r} is not applied to manifests")
+    types = _types(node)
+    if unknown := [name for name in types if name not in TYPES]:
+        raise ValueError(f"the type {unknown[0]!r} is not known")
+    pattern = node.get("pattern", "^$")
+    if not (pattern.startswith("^") and pattern.endswith("$")):
+        raise ValueError(f"the pattern {pattern!r} is not anchored at both ends")
+    several = len(types) > 1 or len([each for each in node.get("anyOf", ()) if each != NULL]) > 1
+    if (several or "pattern" in node) and "x-expected" not in node:
+        raise ValueError(f"x-expected has to say what {sorted(node)} expect")
+    if "not" in node and "x-expected" not in node["not"]:
+        raise ValueError("x-expected has to say what is expected instead of what not forbids")
 
 
-def boolean(value: Any, where: str) -> bool:
-    """True or false."""
-    if type(value) is not bool:
-        raise reject(value, where, "true or false")
-    return value
+def _types(node: Node) -> list[str]:
+    found = node.get("type", [])
+    return [found] if isinstance(found, str) else list(found)
 
 
-def one_of(*names: object) -> Check[Any]:
-    """One of a few values; the error names the nearest of them."""
-
-    def check(value: Any, where: str) -> Any:
-        for name in names:
-            if type(value) is type(name) and value == name:
-                return value
-        hint = nearest(value, map(str, names)) if isinstance(value, str) else ""
-        raise reject(value, where, "one of " + ", ".join(map(repr, names)), hint)
-
-    return check
-
-
-def either(expected: str, *checks: Check[Any]) -> Check[Any]:
-    """The first of several checks that accepts the value."""
-
-    def check(value: Any, where: str) -> Any:
-        for each in checks:
-            try:
-                return each(value, where)
-            except InputError:
-                continue
-        raise reject(value, where, expected)
-
-    return check
-
-
-def nullable(inner: Check[T]) -> Check[T | None]:
-    """null, or what `inner` accepts."""
-
-    def check(value: Any, where: str) -> T | None:
-        return None if value is None else inner(value, where)
-
-    return check
-
-
-def list_of(inner: Check[T], length: int | None = None) -> Check[tuple[T, ...]]:
-    """A list, of `length` elements where given, as a tuple."""
-
-    def check(value: Any, where: str) -> tuple[T, ...]:
-        if not isinstance(value, list) or length not in (None, len(value)):
-            raise reject(value, where, "a list" if length is None else f"a list of {length}")
-        return tuple(inner(each, f"{where}[{i}]") for i, each in enumerate(value))
-
-    return check
-
-
-def dict_of(inner: Check[T], key: Check[str] = text) -> Check[dict[str, T]]:
-    """An object with free names and values of one kind."""
-
-    def check(value: Any, where: str) -> dict[str, T]:
-        if not isinstance(value, dict):
-            raise reject(value, where, "an object")
-        return {key(name, f"{where}: the name"): inner(each, f"{where}.{name}") for name, each in value.items()}
-
-    return check
-
-
-def record(
-    make: Callable[..., T], fields: Mapping[str, Check[Any]], optional: Mapping[str, Check[Any]] = MappingProxyType({})
-) -> Check[T]:
-    """An object with exactly the given names, and perhaps optional ones; `make` builds the typed value from them."""
-    known = {**fields, **optional}
-
-    def check(value: Any, where: str) -> T:
-        if not isinstance(value, dict):
-            raise reject(value, where, "an object with " + ", ".join(fields))
-        dot = f"{where}." if where else ""
-        for name in value:
-            if name not in known:
-                raise InputError(
-                    f"manifest.json: unknown key {(dot + str(name))[:80]!r}",
-                    expected="only " + ", ".join(known),
-                    cause="a misspelling, or a bundle written by a newer version",
-                    fix=nearest(name, known),
-                )
-        if missing := [name for name in fields if name not in value]:
-            raise InputError(f"manifest.json: {dot + missing[0]} is missing", expected=", ".join(fields))
-        return make(**{name: inner(value[name], dot + name) for name, inner in known.items() if name in value})
-
-    return check
-
-
-scalar: Check[str | int | float | bool | None] = nullable(
-    either("a text, a number, true, false or null", text, boolean, integer(-MAX_INTEGER), number)
-)
-
-
-def json_value(value: Any, where: str) -> Any:
-    """Any JSON value without NaN, infinity or text that is not UTF-8; for provenance nothing depends on."""
-    if isinstance(value, dict):
-        return dict_of(json_value)(value, where)
+def _fits(node: Node, value: Any) -> bool:
+    """Whether a value is what the node says of it, leaving aside what is in it."""
+    types = _types(node)
+    if types and not any(TYPES[name][1](value) for name in types):
+        return False
+    if "enum" in node and not any(type(each) is type(value) and each == value for each in node["enum"]):
+        return False
+    if isinstance(value, str):
+        return _is_unicode(value) and ("pattern" not in node or _matches(node["pattern"], value))
     if isinstance(value, list):
-        return [json_value(each, f"{where}[{i}]") for i, each in enumerate(value)]
-    return scalar(value, where)
+        return node.get("minItems", 0) <= len(value) <= node.get("maxItems", len(value))
+    return type(value) not in (int, float) or _is_within(node, value)
 
 
-json_object: Check[dict[str, Any]] = dict_of(json_value)
+def _matches(pattern: str, value: str) -> bool:
+    """As ECMAScript has it: Python's $ would also match before a line break at the end."""
+    return re.fullmatch(pattern[1:-1], value) is not None
+
+
+def _is_unicode(value: str) -> bool:
+    """JSON lets lone surrogates through."""
+    return not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _is_within(node: Node, value: float) -> bool:
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        finite = False
+    return (
+        finite
+        and value >= node.get("minimum", -math.inf)
+        and value > node.get("exclusiveMinimum", -math.inf)
+        and value <= node.get("maximum", math.inf)
+    )
+
+
+def _expected(node: Node) -> str:
+    """What errors say was expected."""
+    if "x-expected" in node:
+        return str(node["x-expected"])
+    if "enum" in node:
+        return "one of " + ", ".join(map(repr, node["enum"]))
+    found = "".join(TYPES[name][0] for name in _types(node))
+    if node.get("required"):
+        return f"{found} with {', '.join(node['required'])}"
+    if "minItems" in node and node["minItems"] == node.get("maxItems"):
+        return f"{found} of {node['minItems']}"
+    bounds = " and ".join(f"{words} {node[name]}" for name, words in BOUNDS.items() if name in node)
+    return f"{found} {bounds}" if bounds else found
+
+
+def _hint(node: Node, value: Any) -> str:
+    return nearest(value, map(str, node["enum"])) if "enum" in node and isinstance(value, str) else ""
+
+
+def _unknown_key(dot: str, name: str, known: Mapping[str, Any]) -> InputError:
+    return InputError(
+        f"manifest.json: unknown key {(dot + name)[:80]!r}",
+        expected="only " + ", ".join(known),
+        cause="a misspelling, or a bundle written by a newer version",
+        fix=nearest(name, known),
+    )

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hamsa_runtime.errors import InputError, MissingError
+from hamsa_runtime.vocabulary import SIGNATURE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-SIGNATURE = "manifest.sig"
 SIGNATURE_BYTES = 64
 MAX_KEY_BYTES = 2**16  # a PEM file has 113 bytes; more is something else
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hamsa_runtime.bundle import bundle_from, manifest_bytes, open_bundle
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.signature import SIGNATURE, fingerprint, missing_package, read_key
+from hamsa_runtime.signature import fingerprint, missing_package, read_key
+from hamsa_runtime.vocabulary import SIGNATURE
 from hamsa_runtime.whole_files import replace_file
 
 if TYPE_CHECKING:

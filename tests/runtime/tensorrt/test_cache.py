@@ -19,7 +19,7 @@ import pytest
 from hamsa_runtime.errors import BuildError
 from hamsa_runtime.tensorrt import cache
 from hamsa_runtime.tensorrt.cache import ENTRY, PLAN, Source, cached_plan, identity_of, key_of
-from hamsa_runtime.tensorrt.gpu import Gpu
+from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.whole_files import temporary_folder
 

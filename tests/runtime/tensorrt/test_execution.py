@@ -17,9 +17,9 @@ import pytest
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError
 from hamsa_runtime.manifest import Manifest, manifest_from_json
 from hamsa_runtime.tensorrt import cuda
+from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.dlpack import CUDA
 from hamsa_runtime.tensorrt.execution import Execution, _recorder
-from hamsa_runtime.tensorrt.gpu import Gpu
 
 from .simulated import FACTOR, Code, Cuda, tensorrt
 

@@ -8,7 +8,7 @@ import pytest
 
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.building import MIB, workspace_of
-from hamsa_runtime.tensorrt.gpu import Gpu
+from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.options import BuildOptions, options_from_manifest
 
 ODD = BuildOptions(

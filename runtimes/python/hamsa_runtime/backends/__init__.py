@@ -1,7 +1,7 @@
-"""The engines that can run a bundle: one file each, one line each in `BACKENDS`, imported when asked for.
+"""The engines that can run a bundle: one file each, imported when asked for.
 
-Adding one: a module with a class `Runner` that fits the `Backend` protocol, and a line in the table. From it
-follow `TARGETS`, the values that a manifest's ``target`` may have.
+Adding one: a module with a class `Runner` that fits the `Backend` protocol, named like the target that it runs; one
+that is called otherwise, or runs others as well, has a line in `vocabulary.ENGINES`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from hamsa_runtime.errors import BuildError, InputError, MissingError, unknown_name
+from hamsa_runtime.vocabulary import ENGINES, TARGETS, EngineName
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
 
     from hamsa_runtime.manifest import Manifest
     from hamsa_runtime.tensorrt.dlpack import DeviceArray
+
+__all__ = [
+    "BACKENDS",
+    "TARGETS",
+    "Backend",
+    "OnDevice",
+    "Operator",
+    "Settings",
+    "Timed",
+    "backend_for",
+    "check_names",
+    "module_of_node",
+    "no_cuda_graph",
+    "no_throughput",
+]
 
 
 @dataclass(frozen=True)
@@ -109,23 +125,8 @@ class OnDevice(Protocol):
         ...
 
 
-class Entry(NamedTuple):
-    """Where a backend's `Runner` is, the extra that installs its engine, and the targets that it runs."""
-
-    module: str
-    extra: str
-    runs: tuple[str, ...]
-
-
-# The first entry that runs a target is that target's default. A TensorRT bundle holds typed ONNX, which ONNX Runtime
-# runs as well, if asked to.
-BACKENDS: dict[str, Entry] = {
-    "tensorrt": Entry("hamsa_runtime.backends.tensorrt", "tensorrt", ("tensorrt",)),
-    "tensorrt-rtx": Entry("hamsa_runtime.backends.tensorrt", "tensorrt-rtx", ("tensorrt-rtx",)),
-    "onnxruntime": Entry("hamsa_runtime.backends.onnxruntime", "onnxruntime", ("onnx", "tensorrt", "tensorrt-rtx")),
-    "openvino": Entry("hamsa_runtime.backends.openvino", "openvino", ("openvino", "onnx")),
-}
-TARGETS: tuple[str, ...] = tuple(dict.fromkeys(target for entry in BACKENDS.values() for target in entry.runs))
+# By name; the first that runs a target is that target's default.
+BACKENDS = ENGINES
 
 
 def backend_for(target: str, name: str | None) -> type[Backend]:
@@ -183,7 +184,7 @@ def no_throughput(name: str, settings: Settings) -> None:
         )
 
 
-def _imported(name: str, entry: Entry) -> type[Backend]:
+def _imported(name: str, entry: EngineName) -> type[Backend]:
     try:
         runner: type[Backend] = importlib.import_module(entry.module).Runner
     except ImportError as error:

@@ -15,6 +15,7 @@ from hamsa_runtime.backends import Operator, Settings, Timed, check_names, no_cu
 from hamsa_runtime.batches import zeros
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.vocabulary import ONNX_FILE
 from hamsa_runtime.whole_files import scratch_folder
 
 PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
@@ -64,7 +65,7 @@ class Runner:
         self._device = device
         self._inputs = [spec.name for spec in manifest.inputs]
         self._outputs = [spec.name for spec in manifest.outputs]
-        self._path = folder / "model.onnx"
+        self._path = folder / ONNX_FILE
         self._session = self._loaded(_options(threads))
         # On a failure to start a GPU provider the session falls back to the CPU with a log line only.
         if self._session.get_providers()[:1] != self._providers:

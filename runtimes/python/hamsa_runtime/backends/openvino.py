@@ -23,6 +23,7 @@ from hamsa_runtime.backends import Operator, Settings, Timed, check_names, no_cu
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, EngineClosedError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
 
 with no_usage_reports():
     import openvino
@@ -36,7 +37,7 @@ PRECISIONS = {
     "bf16": ("bf16", "bf16", "BF16"),
     "int8": ("f32", "f32", "INT8"),
 }
-FILES = {"openvino": "model.xml", "onnx": "model.onnx"}
+FILES = {"openvino": IR_FILES[0], "onnx": ONNX_FILE}
 
 
 class Runner:

@@ -15,8 +15,8 @@ from typing import Any
 
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 from hamsa_runtime.tensorrt.achieved import Achieved, achieved, asked_types
+from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.differences import can, require
-from hamsa_runtime.tensorrt.gpu import Gpu
 from hamsa_runtime.tensorrt.inspection import BITS, Layer, layers_of
 from hamsa_runtime.tensorrt.messages import MOST_NODES, build_error, nodes_in
 from hamsa_runtime.tensorrt.modules import Lines, log_of

@@ -29,13 +29,14 @@ from typing import Any
 
 from hamsa_runtime.cache_files import cache_folder
 from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
-from hamsa_runtime.tensorrt.gpu import Gpu
+from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.tensorrt.progress import TICK_SECONDS, Report, silent
+from hamsa_runtime.vocabulary import PLAN_FILE
 from hamsa_runtime.whole_files import remove_leftovers, replace_file, temporary_folder, write_through
 
 FORMAT = 1  # to be raised with the meaning of an entry
-PLAN, ENTRY = "model.plan", "entry.json"
+PLAN, ENTRY = PLAN_FILE, "entry.json"
 
 logger = logging.getLogger("hamsa_runtime")
 

@@ -11,12 +11,30 @@ import ctypes
 import functools
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hamsa_runtime.errors import BuildError, HamsaError, MissingError, nearest
-from hamsa_runtime.tensorrt.gpu import Gpu
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA GPU.
+
+    Attributes:
+        index: as CUDA counts them.
+        name: such as "Orin" or "NVIDIA GeForce RTX 4090".
+        compute_capability: such as "8.7".
+        free_bytes, total_bytes: of its memory; on a Jetson the memory is the CPU's as well.
+    """
+
+    index: int
+    name: str
+    compute_capability: str
+    free_bytes: int
+    total_bytes: int
 
 
 class Advice(NamedTuple):

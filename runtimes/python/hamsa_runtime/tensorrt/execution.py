@@ -22,9 +22,9 @@ import numpy as np
 from hamsa_runtime.errors import BuildError, EngineClosedError, HamsaError, InputError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.tensorrt import cuda
+from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.differences import can
 from hamsa_runtime.tensorrt.dlpack import DeviceArray
-from hamsa_runtime.tensorrt.gpu import Gpu
 from hamsa_runtime.tensorrt.kernels import Kernels
 from hamsa_runtime.tensorrt.lanes import Arrays, Lane
 from hamsa_runtime.tensorrt.messages import build_error, nodes_in

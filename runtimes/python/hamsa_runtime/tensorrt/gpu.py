@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from hamsa_runtime.errors import MissingError
+from hamsa_runtime.tensorrt.cuda import Gpu, gpu_at
 from hamsa_runtime.tensorrt.differences import can
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One NVIDIA GPU.
-
-    Attributes:
-        index: as CUDA counts them.
-        name: such as "Orin" or "NVIDIA GeForce RTX 4090".
-        compute_capability: such as "8.7".
-        free_bytes, total_bytes: of its memory; on a Jetson the memory is the CPU's as well.
-    """
-
-    index: int
-    name: str
-    compute_capability: str
-    free_bytes: int
-    total_bytes: int
 
 
 def first_gpu(index: int = 0) -> Gpu:
@@ -33,8 +15,6 @@ def first_gpu(index: int = 0) -> Gpu:
     Raises:
         MissingError: there is none, or its driver or the package cuda-python is missing.
     """
-    from hamsa_runtime.tensorrt.cuda import gpu_at  # needs cuda-python
-
     return gpu_at(index)
 
 

@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from hamsa_runtime.tensorrt.gpu import Gpu
+from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.whole_files import replace_file
 
 DIGEST = 32

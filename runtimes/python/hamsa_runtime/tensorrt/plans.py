@@ -10,13 +10,14 @@ from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import EngineBuild
 from hamsa_runtime.tensorrt.cache import PLAN, Cached, Source, cached_plan, identity_of
+from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.differences import require
-from hamsa_runtime.tensorrt.gpu import Gpu
 from hamsa_runtime.tensorrt.modules import MODULES
 from hamsa_runtime.tensorrt.options import options_from_manifest
 from hamsa_runtime.tensorrt.progress import Report, silent
+from hamsa_runtime.vocabulary import ONNX_FILE
 
-ONNX = "model.onnx"
+ONNX = ONNX_FILE
 # What has to be the same for a plan to be loaded: module, version, GPU, its compute capability, and the system.
 MACHINE = ("module", "version", "gpu", "compute_capability", "system")
 

@@ -1,0 +1,50 @@
+"""JSON from somebody else: within limits of size and depth, without duplicate names, NaN or infinity."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from hamsa_runtime.errors import InputError
+
+MAX_BYTES = 4 * 2**20
+MAX_DEPTH = 32
+
+
+def json_document(data: bytes) -> Any:
+    """The parsed bytes of a manifest; InputError if they are not such JSON."""
+    if len(data) > MAX_BYTES:
+        raise InputError(f"manifest.json: more than {MAX_BYTES} bytes", expected=f"at most {MAX_BYTES} bytes")
+    if (depth := _depth(data)) > MAX_DEPTH:
+        raise InputError(f"manifest.json: nested {depth} levels deep", expected=f"at most {MAX_DEPTH} levels")
+    try:
+        return json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise InputError(
+            f"manifest.json: not JSON ({error})",
+            expected="a UTF-8 JSON object",
+            cause="the file is cut or was edited by hand",
+            fix="copy or export the bundle again",
+        ) from error
+
+
+def _depth(data: bytes) -> int:
+    """How deep brackets nest outside strings. Counted before parsing: the parser itself recurses."""
+    deepest = depth = 0
+    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
+        first = data[token.start()]
+        depth += 1 if first in b"[{" else -1 if first in b"]}" else 0
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("the same name twice in one object")
+    return result

@@ -1,0 +1,59 @@
+"""Frozen dataclasses from JSON that has been checked, and back: by their type hints, so that no field is said twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+# Of a field that not every document has: where it has its default, it is not written.
+SINCE = {"since": True}
+
+
+def record_from(record: type[T], document: Mapping[str, Any]) -> T:
+    """The dataclass `record` of an object that has been checked: its names are the fields'."""
+    hints = _hints(typing.cast(Any, record))
+    return record(**{name: _typed(hints[name], value) for name, value in document.items()})
+
+
+def document_from(value: Any) -> Any:
+    """A dataclass as JSON can say it: objects, lists and plain values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            each.name: document_from(getattr(value, each.name))
+            for each in dataclasses.fields(value)
+            if not _is_absent(each, getattr(value, each.name))
+        }
+    if isinstance(value, Mapping):
+        return {name: document_from(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [document_from(each) for each in value]
+    return value
+
+
+@functools.cache
+def _hints(record: Any) -> dict[str, Any]:
+    return typing.get_type_hints(record)
+
+
+def _is_absent(each: dataclasses.Field[Any], value: Any) -> bool:
+    return "since" in each.metadata and value == each.default
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """Lists become tuples and objects what their hint says; JSON writes whole floats without a point."""
+    kind, inner = typing.get_origin(hint), typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        others = [each for each in inner if each is not type(None)]
+        return value if value is None or len(others) > 1 else _typed(others[0], value)
+    if dataclasses.is_dataclass(hint):
+        return record_from(typing.cast("type[Any]", hint), value)
+    if kind is tuple:
+        return tuple(_typed(inner[0], each) for each in value)
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return {name: _typed(inner[1], each) for name, each in value.items()}
+    return float(value) if hint is float else value
