@@ -8,7 +8,7 @@
 #include "arrays.hpp"
 #include "hamsa/error.hpp"
 #include "json_document.hpp"
-#include "manifest_tables.hpp"
+#include "manifest_schema.hpp"
 #include "names.hpp"
 #include "schema.hpp"
 
@@ -96,9 +96,8 @@ void check_names(const char* where, const std::vector<TensorSpec>& specs) {
         once.insert(spec.name);
         shown.push_back(repr(spec.name));
     }
-    if (specs.empty() || once.size() != specs.size()) {
-        throw schema::rejected_text("[" + joined(shown) + "]", std::string(where) + ": names",
-                                    "at least one, each of them once");
+    if (once.size() != specs.size()) {
+        throw schema::rejected_text("[" + joined(shown) + "]", std::string(where) + ": names", "each of them once");
     }
 }
 
@@ -137,32 +136,38 @@ void check_input(const Preprocessing& how, const std::vector<TensorSpec>& inputs
                                     ", [\"batch\" or a number, " + joined(sizes) + "]");
 }
 
-void check_numbers(const Preprocessing& how) {
-    if (!(how.crop_fraction > 0 && how.crop_fraction <= 1)) {
-        throw schema::rejected_text(repr(how.crop_fraction), "preprocessing.crop_fraction", "above 0 and at most 1");
-    }
+void check_channels(const Preprocessing& how) {
     const auto channels = static_cast<std::size_t>(how.channels);
-    const bool one_each = how.mean.size() == channels && how.std.size() == channels;
-    if (!one_each || *std::min_element(how.std.begin(), how.std.end()) <= 0) {
+    if (how.mean.size() != channels || how.std.size() != channels) {
         throw schema::rejected_text("(" + repr(how.mean) + ", " + repr(how.std) + ")", "preprocessing: mean and std",
-                                    "one per channel, each std above 0");
+                                    "one per channel");
+    }
+}
+
+// A newer schema may have other keys: say that it is newer, not that its keys are unknown.
+void check_version(const Json& document) {
+    if (!document.is_object() || !document.contains("schema")) {
+        return;
+    }
+    const Json& found = document["schema"];
+    if (found.is_number_integer() && found.dump().front() != '-' && found.get<std::uint64_t>() > schema_version) {
+        throw schema::rejected_text(found.dump(), "schema", "one of " + std::to_string(schema_version),
+                                    "a newer hamsa-runtime", "a newer hamsa-deploy");
     }
 }
 
 }  // namespace
 
 Manifest manifest_from_json(const std::string& data) {
+    static const schema::Schema known(manifest_schema);
     const Json document = json_document(data);
-    // A newer schema may have other keys: say that it is newer, not that its keys are unknown.
-    if (document.is_object() && document.contains("schema")) {
-        schema::one_of(std::vector<std::int64_t>{1})(document["schema"], "schema");
-    }
-    manifest_check()(document, "");
+    check_version(document);
+    known.check(document);
     Manifest manifest = manifest_of(document);
     check_names("inputs", manifest.inputs);
     check_names("outputs", manifest.outputs);
     if (manifest.preprocessing) {
-        check_numbers(*manifest.preprocessing);
+        check_channels(*manifest.preprocessing);
         check_input(*manifest.preprocessing, manifest.inputs);
     }
     return manifest;

@@ -1,5 +1,4 @@
-// manifest.json, schema version 1. The Python runtime's manifest.py is the definition; what is accepted here is the
-// same.
+// manifest.json, schema version 1. manifest.schema.json is the definition, for both runtimes.
 #pragma once
 
 #include <array>
@@ -15,6 +14,7 @@
 namespace hamsa {
 
 inline constexpr const char* manifest_name = "manifest.json";
+inline constexpr std::uint64_t schema_version = 1;
 
 // How an image becomes the input: resize, centre crop, then (p / 255 - mean) / std per channel, in the graph or here.
 struct Preprocessing {

@@ -46,9 +46,6 @@ struct Model {
 
 using MakeBackend = std::unique_ptr<Backend> (*)(Model model);
 
-// The values that a manifest's "target" may have, compiled in here or not.
-std::vector<std::string> all_targets();
-
 // What makes the backend called `name`, or the default one of a target.
 // InputError: no backend has that name, or it does not run this target. MissingError: it was not compiled in.
 MakeBackend backend_for(const std::string& target, const std::optional<std::string>& name);

@@ -74,14 +74,6 @@ const Row& row_for(const std::string& target, const std::optional<std::string>& 
 
 }  // namespace
 
-std::vector<std::string> all_targets() {
-    std::vector<std::string> targets;
-    for (const Row& row : rows()) {
-        targets.insert(targets.end(), row.runs.begin(), row.runs.end());
-    }
-    return targets;
-}
-
 MakeBackend backend_for(const std::string& target, const std::optional<std::string>& name) {
     const Row& row = row_for(target, name);
     if (row.make == nullptr) {
