@@ -14,9 +14,9 @@ from hamsa_runtime.backends import Settings, backend_for
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.tensorrt.gpu import has_gpu
+from hamsa_runtime.vocabulary import ENGINES
 
 ON_GPU = ("tensorrt", "tensorrt-rtx")
-ENGINES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,12 @@ class Candidate:
     @property
     def processor(self) -> str:
         """Whose energy counts: "CPU" or "GPU"."""
-        return "GPU" if self.engine in {ENGINES[target] for target in ON_GPU} else "CPU"
+        return "GPU" if self.engine in {engine_title(target) for target in ON_GPU} else "CPU"
+
+
+def engine_title(target: str) -> str:
+    """What people call the engine that runs a target's bundles by default."""
+    return next(engine.title for engine in ENGINES.values() if target in engine.runs)
 
 
 def candidates_of(folders: Sequence[Path]) -> list[Candidate]:
@@ -63,7 +68,7 @@ def check_engine(bundle: Bundle) -> None:
     target = bundle.manifest.target
     if target in ON_GPU and not has_gpu():
         raise MissingError(
-            f"{bundle.folder}: made for {ENGINES[target]}, and there is no NVIDIA GPU here",
+            f"{bundle.folder}: made for {engine_title(target)}, and there is no NVIDIA GPU here",
             expected="the engine that the bundle was made for; how fast another one runs its file says nothing",
             fix="measure it on the device, or a bundle for openvino or onnx here",
         )
@@ -98,7 +103,7 @@ def _candidate(bundle: Bundle, name: str) -> Candidate:
     manifest = bundle.manifest
     return Candidate(
         name,
-        ENGINES[manifest.target],
+        engine_title(manifest.target),
         manifest.precision,
         lambda batch, threads: opened_bundle(bundle.folder, batch, threads),
         lambda batch: bundle.folder,

@@ -16,11 +16,11 @@ from hamsa_deploy.measure.executed import in_words
 from hamsa_deploy.measure.execution import pays, some_of
 from hamsa_runtime.manifest import Execution
 from hamsa_runtime.tensorrt.achieved import fallen_text
+from hamsa_runtime.vocabulary import ENGINES
 
 Document = Mapping[str, Any]
 # target -> the extra of hamsa-runtime that runs it
 EXTRAS = {"onnx": "onnxruntime"}
-ENGINES = {"onnxruntime": "ONNX Runtime"}
 BUILT_LATER = (
     "It is built on the device by the command hamsa-build BUNDLE, or when it is first loaded, which takes minutes. "
     "The bundle is complete, and fits any GPU."
@@ -244,8 +244,8 @@ def _parity_table(document: Document) -> RenderableType:
     rows.add_section()
     limit = f"at most {limits['max_relative_error']:.0e}"
     rows.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
-    engine = ENGINES.get(parity.get("engine"), "")
-    by = f", its ONNX file run by {engine}: no GPU here runs the plan" if engine else ""
+    engine = parity.get("engine")
+    by = f", its ONNX file run by {ENGINES[engine].title}: no GPU here runs the plan" if engine else ""
     note = [Text(f"\n{parity['note']}", "yellow")] if parity.get("note") else []
     return Group(Text(f"Compared with {original} on {parity['images']} inputs{by}\n", "bold"), rows, *note)
 

@@ -68,16 +68,6 @@ class ParityReport:
         """The report as JSON text."""
         return json.dumps(self.as_dict(), indent=2, allow_nan=False)
 
-    def to_html(self, data: Any = None) -> str:
-        """The report as one HTML file that needs nothing else.
-
-        Args:
-            data: the images that were compared, to show the worst of them.
-        """
-        from hamsa_deploy.report import html_from_parity
-
-        return html_from_parity(self, data)
-
     def as_dict(self) -> dict[str, Any]:
         """The report as plain values: what the manifest has, the failures, and the worst images of each output."""
         worst = {name: [self._image(name, i) for i in each.worst(WORST)] for name, each in self.agreements.items()}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hamsa_deploy.parity.verdict import ParityReport
+from hamsa_deploy.bench.candidates import engine_title
+from hamsa_deploy.parity.verdict import ParityReport
+from hamsa_runtime.vocabulary import ENGINES
 
 Form = Callable[[float], str]
-
-ENGINES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
-BACKENDS = ENGINES | {"onnxruntime": "ONNX Runtime"}
 
 
 def error_text(value: float) -> str:
@@ -50,11 +47,11 @@ ROWS: tuple[tuple[str, str, Form], ...] = (
 
 def engine_text(report: ParityReport, target: str) -> str:
     """The engine and what it really computes in: "OpenVINO 2026.4.1 on CPU; layers: 153 f32, 55 i8"."""
-    facts, own = report.ran_on, ENGINES[target]
+    facts, own = report.ran_on, engine_title(target)
     layers = f"; layers: {facts['layers']}" if "layers" in facts else ""
     instead = f", from the ONNX file: no GPU here for {own}" if report.engine else ""
     version = facts["version"].split("-")[0]  # OpenVINO's goes on with its commit
-    return f"{BACKENDS[facts['backend']]} {version} on {facts['device']}{layers}{instead}"
+    return f"{ENGINES[facts['backend']].title} {version} on {facts['device']}{layers}{instead}"
 
 
 def agreement_sentence(precision: str) -> str:

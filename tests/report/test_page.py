@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hamsa_deploy.report import html_from_parity
 from hamsa_deploy.report.document import document_of
 from hamsa_deploy.report.page import document_in, html_from_document
 from hamsa_runtime.errors import ParityError
@@ -118,7 +119,7 @@ def test_other_pages_are_no_reports(text: str) -> None:
 
 def test_python_has_the_same_report() -> None:
     failed = report(STRICT)
-    page = Elements(failed.to_html())
+    page = Elements(html_from_parity(failed))
     assert "FAILED" in page.text
     with pytest.raises(ParityError) as error:
         failed.require()

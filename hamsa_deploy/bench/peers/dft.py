@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hamsa_deploy.bench.candidates import ENGINES, ON_GPU, Candidate, opened_bundle
+from hamsa_deploy.bench.candidates import ON_GPU, Candidate, engine_title, opened_bundle
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.dft_files import dft_file
@@ -29,7 +29,7 @@ def dft_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     """Exported for each batch when it is needed; see `peers_of`."""
     if first.target in ON_GPU:
         raise InputError(
-            f"--peer dft with a bundle for {ENGINES[first.target]}",
+            f"--peer dft with a bundle for {engine_title(first.target)}",
             expected="a first bundle for openvino or onnx",
             cause="TensorRT before 11.2 has no DFT, and TensorRT-RTX does not parse it",
             fix="leave --peer dft away; --fft native makes a TensorRT bundle that keeps its transforms",
@@ -38,7 +38,7 @@ def dft_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     written = functools.cache(lambda batch: _written(model, first, batch, folder / str(batch)))
     return Candidate(
         "peer dft",
-        ENGINES[first.target],
+        engine_title(first.target),
         "fp32",
         lambda batch, threads: _opened(model, first, written(batch), batch, threads),
         written,
@@ -81,7 +81,7 @@ def _check_same(model: FromPixels, first: Manifest, batch: int, found: object) -
     error = max(_error(found[spec.name], array) for spec, array in zip(first.outputs, expected, strict=True))
     if not error <= BELOW_ANY_FAULT:
         raise BuildError(
-            f"{ENGINES[first.target]} computes something else from the operator DFT: relative error {error:.1e}",
+            f"{engine_title(first.target)} computes something else from the operator DFT: relative error {error:.1e}",
             expected=f"what PyTorch computes, at most {BELOW_ANY_FAULT:g} from it",
             fix="leave --peer dft away: its time would mean nothing",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.bench.candidates import ENGINES, ON_GPU, Candidate, opened_bundle
+from hamsa_deploy.bench.candidates import ON_GPU, Candidate, engine_title, opened_bundle
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.deit import PATCH, deit_s, fused
@@ -40,7 +40,7 @@ def deit_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     written = functools.cache(lambda batch: _written(first, size, precision, batch, folder / str(batch)))
     return Candidate(
         "peer deit_s",
-        ENGINES[first.target],
+        engine_title(first.target),
         precision,
         lambda batch, threads: opened_bundle(written(batch), batch, threads),
         written,
