@@ -14,7 +14,6 @@ from hamsa_deploy.cli.files import import_from_here, read_labels
 from hamsa_deploy.inputs.files import read_arrays, read_classes, read_images
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.parity import ParityReport, check_against, check_parity
-from hamsa_deploy.parity.agreement import LOGITS
 from hamsa_deploy.parity.comparison import usual_thresholds
 from hamsa_deploy.parity.metrics import Thresholds
 from hamsa_deploy.parity.original import declared_faults, is_onnx_file, order_faults, original_of
@@ -22,6 +21,7 @@ from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.outputs import LOGITS, classes_in
 
 if TYPE_CHECKING:
     from hamsa_deploy.parity.layers import LayerReport
@@ -200,8 +200,7 @@ def _check_decisions(options: Any, manifest: Manifest, classes: Sequence[int] | 
 
 def _number_of_classes(manifest: Manifest) -> int | None:
     shapes = {spec.name: spec.shape for spec in manifest.outputs}
-    shape = shapes.get(LOGITS, ())
-    return int(shape[1]) if len(shape) == 2 and shape[1] != "batch" and int(shape[1]) > 1 else None
+    return classes_in(shapes.get(LOGITS, ()))
 
 
 def _thresholds(options: Any, manifest: Manifest, other: Manifest | None) -> Thresholds | None:

@@ -15,6 +15,7 @@ from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.measure.executed import in_words
 from hamsa_deploy.measure.execution import pays, some_of
 from hamsa_runtime.manifest import Execution
+from hamsa_runtime.outputs import LOGITS
 from hamsa_runtime.tensorrt.achieved import fallen_text
 from hamsa_runtime.vocabulary import ENGINES
 
@@ -293,7 +294,7 @@ def _verdict(document: Document) -> Text:
 def _next_steps(document: Document, folder: Path) -> Text:
     extra = EXTRAS.get(document["target"], document["target"])
     method = ".classify('photo.jpg')" if document["preprocessing"] else "(arrays)"
-    if document["preprocessing"] and not any(spec["name"] == "logits" for spec in document["outputs"]):
+    if document["preprocessing"] and not any(spec["name"] == LOGITS for spec in document["outputs"]):
         method = "('photo.jpg')"
     return Text.assemble(
         ("Next    ", "bold"),

@@ -26,8 +26,8 @@ from hamsa_deploy.parity.metrics import (
 )
 from hamsa_deploy.parity.retrieval import recalls
 from hamsa_deploy.parity.significance import paired_accuracy
+from hamsa_runtime.outputs import EMBEDDING, LOGITS, classes_in
 
-LOGITS, EMBEDDING = "logits", "embedding"
 TOP = 5
 LEADING = 3  # classes that are kept of each image, for people to look at
 
@@ -104,8 +104,8 @@ def agreement_of(
 
 
 def has_classes(name: str, output: np.ndarray) -> bool:
-    """Whether an output is one number for each of at least two classes."""
-    return name == LOGITS and output.ndim == 2 and output.shape[1] > 1
+    """Whether an output is one number for each of at least two classes; by name, for it decides on the verdict."""
+    return name == LOGITS and classes_in(output.shape) is not None
 
 
 def _search_metrics(name: str, found: np.ndarray, expected: np.ndarray) -> dict[str, float]:

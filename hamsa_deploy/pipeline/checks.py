@@ -14,6 +14,7 @@ from hamsa_deploy.spectral import FFTS
 from hamsa_deploy.targets import tensorrt as tensorrt_target
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.errors import InputError, MissingError, unknown_name
+from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 
@@ -139,7 +140,8 @@ def _check_module(request: Request, model: nn.Module) -> None:
 def check_labels(request: Request, form: RealModel) -> None:
     """One label for every class, wherever the number of classes is known."""
     outputs = {spec["name"]: spec["shape"] for spec in form.outputs}
-    shape = outputs.get("logits", next(iter(outputs.values()), []) if len(outputs) == 1 else [])
+    name = named_or_only(LOGITS, outputs)
+    shape = [] if name is None else outputs[name]
     if request.labels is not None and len(shape) == 2 and len(request.labels) != shape[1]:
         raise InputError(
             f"{len(request.labels)} labels for a model with {shape[1]} classes",

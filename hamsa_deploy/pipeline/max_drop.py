@@ -18,6 +18,7 @@ from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.precision.int8.quantisation import Quantisation, ranking
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.outputs import LOGITS, classes_in, named_or_only
 from hamsa_runtime.whole_files import scratch_folder
 
 logger = logging.getLogger("hamsa_deploy")
@@ -25,8 +26,6 @@ logger = logging.getLogger("hamsa_deploy")
 SHOWN = 10  # layers of a ranking in an error
 
 Build = Callable[[Path, Sequence[str]], object]
-
-LOGITS = "logits"
 
 
 class Accuracy:
@@ -39,8 +38,8 @@ class Accuracy:
     """
 
     def __init__(self, data: Any, expected: dict[str, np.ndarray], classes: Sequence[int] | None = None) -> None:
-        name = LOGITS if LOGITS in expected else next(iter(expected))
-        if expected[name].ndim != 2 or expected[name].shape[1] < 2:
+        name = named_or_only(LOGITS, expected) or next(iter(expected))  # of several, people mean the first
+        if classes_in(expected[name].shape) is None:
             raise InputError(
                 f"the output '{name}' has shape {expected[name].shape}",
                 expected="logits (inputs, classes), to measure accuracy by",

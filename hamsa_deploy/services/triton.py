@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hamsa_runtime.manifest import InputSpec, Manifest, OutputSpec
+from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.options import options_from_manifest
 from hamsa_runtime.whole_files import replace_file
 
@@ -87,8 +88,8 @@ def _sizes(spec: InputSpec | OutputSpec, largest: int) -> list[int]:
 
 def _label_file(spec: OutputSpec, manifest: Manifest) -> dict[str, Any]:
     """Labels belong to the output that `Engine.classify` reads."""
-    classified = spec.name == "logits" or len(manifest.outputs) == 1
-    return {"label_filename": LABELS} if manifest.labels and classified else {}
+    classified = named_or_only(LOGITS, [each.name for each in manifest.outputs])
+    return {"label_filename": LABELS} if manifest.labels and spec.name == classified else {}
 
 
 def _warm_up(inputs: Iterable[InputSpec], largest: int) -> dict[str, Any]:

@@ -126,3 +126,10 @@ def test_permuted_labels_fail_the_verdict_although_both_models_agree() -> None:
     assert report.metrics["logits"]["top1"] == 1
     [failure] = report.failures
     assert "another order than the logits: even the reference takes class 0 for 3" in failure
+
+
+@pytest.mark.parametrize(("name", "width"), [("output", 3), ("logits", 1)])
+def test_no_class_is_read_into_what_is_not_called_logits_or_has_one_number(name: str, width: int) -> None:
+    found = agreement_of(name, FOUND[:, :width], EXPECTED[:, :width], ANYTHING)
+    assert found.same_top1 is None
+    assert "top1" not in found.metrics

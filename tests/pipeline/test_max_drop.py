@@ -46,3 +46,10 @@ def test_a_class_for_each_input_is_needed() -> None:
 def test_a_model_without_classes_has_no_accuracy() -> None:
     with pytest.raises(InputError, match="output 'y' has shape"):
         Accuracy(None, {"y": np.zeros((4, 2, 2))})
+
+
+def test_of_several_outputs_of_other_names_it_is_of_the_first() -> None:
+    first, other = np.eye(4), -np.eye(4)
+    assert Accuracy(None, {"a": first, "b": other}).sha256 == Accuracy(None, {"logits": first}).sha256
+    assert Accuracy(None, {"a": other, "logits": first}).sha256 == Accuracy(None, {"logits": first}).sha256
+    assert Accuracy(None, {"logits": other}).sha256 != Accuracy(None, {"logits": first}).sha256

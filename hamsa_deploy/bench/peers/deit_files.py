@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hamsa_deploy.bench.peers.deit import HEADS
 from hamsa_deploy.bench.peers.quiet import quietly
 from hamsa_runtime.backends.quiet import no_usage_reports
+from hamsa_runtime.outputs import LOGITS
 
 MHA_OPSET = 20  # GELU is one operator from here on
 
@@ -22,21 +23,21 @@ def multi_head_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def onnx_file(model: nn.Module, example: Tensor, path: Path, name: str = "images", opset: int = MHA_OPSET) -> None:
-    """What torch.onnx.export makes of a model of images; the input gets a name, the output "logits"; shapes fixed."""
+    """What torch.onnx.export makes of a model of images; the input gets a name, the output is LOGITS; shapes fixed."""
     with quietly():
         torch.onnx.export(
             model, (example,), path, dynamo=True, opset_version=opset, verbose=False, external_data=False,
-            input_names=[name], output_names=["logits"],
+            input_names=[name], output_names=[LOGITS],
         )  # fmt: skip
 
 
 def openvino_file(model: nn.Module, example: Tensor, path: Path, name: str = "images") -> None:
-    """IR from OpenVINO's own PyTorch front end; the input gets a name, the output "logits"; weights stay float32."""
+    """IR from OpenVINO's own PyTorch front end; the input gets a name, the output is LOGITS; weights stay float32."""
     with no_usage_reports():
         import openvino
     with quietly():
         program = torch.export.export(model, (example,))
         converted = openvino.convert_model(program)
         converted.inputs[0].get_tensor().set_names({name})
-        converted.outputs[0].get_tensor().set_names({"logits"})
+        converted.outputs[0].get_tensor().set_names({LOGITS})
         openvino.save_model(converted, path, compress_to_fp16=False)

@@ -20,6 +20,7 @@ from hamsa_deploy.bench.peers.deit_files import multi_head_attention, onnx_file,
 from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.outputs import LOGITS
 
 
 class _Logits(nn.Module):
@@ -78,7 +79,7 @@ def _written(first: Manifest, size: int, precision: str, batch: int, folder: Pat
     else:
         openvino_file(model, example, folder / "model.xml", first.inputs[0].name)
     logits = torch.empty(batch, deit_s(size).head.out_features)
-    write_manifest(folder, first, "deit_s", model, precision, {"logits": logits}, batch)
+    write_manifest(folder, first, "deit_s", model, precision, {LOGITS: logits}, batch)
     return folder
 
 

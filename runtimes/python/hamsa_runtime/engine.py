@@ -19,6 +19,7 @@ from hamsa_runtime.batches import chunks, together, zeros
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError, unknown_name
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.outputs import EMBEDDING, LOGITS, named_or_only
 from hamsa_runtime.preprocess import Images, inputs_from_images
 from hamsa_runtime.profiling import Profile, operator_times, stages_and_inputs
 from hamsa_runtime.signature import Key
@@ -211,7 +212,7 @@ class Engine:
         Reads the output "logits", or the only output. Without labels in the manifest, a label is its index.
         """
         _check_whole("top", top)
-        logits = self._output(self(images), "logits").astype(np.float64)
+        logits = self._output(self(images), LOGITS).astype(np.float64)
         labels = self.manifest.labels or tuple(map(str, range(logits.shape[-1])))
         if logits.ndim != 2 or len(labels) != logits.shape[1]:
             raise InputError(
@@ -225,7 +226,7 @@ class Engine:
 
     def embed(self, images: Images) -> np.ndarray:
         """One feature vector for every image, (images, width): the output "embedding", or the only output."""
-        return self._output(self(images), "embedding")
+        return self._output(self(images), EMBEDDING)
 
     def describe(self) -> dict[str, str]:
         """What runs: backend, version, device, precision."""
@@ -294,11 +295,10 @@ class Engine:
         return outputs if keep is None else {name: array[:keep] for name, array in outputs.items()}
 
     def _output(self, outputs: Outputs, name: str) -> np.ndarray:
-        if name in outputs:
-            return outputs[name]
-        if len(outputs) > 1:
+        found = named_or_only(name, outputs)
+        if found is None:
             raise InputError(f"{self.folder}: no output is called {name!r}, only {', '.join(outputs)}", expected=name)
-        return next(iter(outputs.values()))
+        return outputs[found]
 
 
 def _check_whole(name: str, value: object) -> None:
