@@ -55,6 +55,10 @@ class Finished:
     err: str
 
 
+Run = Callable[..., Finished]
+UserModel = Callable[[str], str]
+
+
 def run_command(command: str, *arguments: str, cwd: Path, before: str = "") -> Finished:
     """Run `hamsa-<command>` as a process of its own; `before` is Python that runs first in it."""
     program = f"import sys\n{before}\nfrom hamsa_deploy.cli.{command} import main\nsys.exit(main())"
@@ -78,13 +82,13 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run_hamsa(workplace: Path) -> Callable[..., Finished]:
+def run_hamsa(workplace: Path) -> Run:
     """`run_command` in the workplace."""
     return functools.partial(run_command, cwd=workplace)
 
 
 @pytest.fixture
-def user_model() -> Callable[[str], str]:
+def user_model() -> UserModel:
     """'Sharpening' -> the value of --model that names it."""
     return lambda name: f"{USER_MODULE}:{name}"
 

@@ -19,7 +19,7 @@ from hamsa_runtime.tensorrt.gpu import has_gpu
 
 from ..bench.conftest import tiny_bundle
 from ..runtime.tiny_bundles import MakeBundle
-from .conftest import USER_MODULE
+from .conftest import USER_MODULE, Export, UserModel
 
 __all__ = ["tiny_bundle"]
 
@@ -55,7 +55,7 @@ def test_two_bundles_beside_each_other(tiny_bundle: MakeBundle, tmp_path: Path, 
     assert float(lines[1]["ratio"]) == pytest.approx(report["tables"][0]["rows"][1]["ratio"]["median"], rel=1e-5)
 
 
-def test_peers_stand_beside_the_bundle(exported, capsys: Captured) -> None:
+def test_peers_stand_beside_the_bundle(exported: Export, capsys: Captured) -> None:
     peers = [option for name in ("deit_s", "dft", "eager") for option in ("--peer", name)]
     assert main([str(exported.bundle), *peers, "--seconds", "0.1", "--threads", "1", "--json"]) == 0
     (table,) = json.loads(capsys.readouterr().out)["tables"]
@@ -65,7 +65,9 @@ def test_peers_stand_beside_the_bundle(exported, capsys: Captured) -> None:
     assert [row["load"] is None for row in table["rows"]] == [False, False, False, True]
 
 
-def test_a_users_own_model_is_a_peer_once_the_user_names_it(workplace: Path, user_model, capsys: Captured) -> None:
+def test_a_users_own_model_is_a_peer_once_the_user_names_it(
+    workplace: Path, user_model: UserModel, capsys: Captured
+) -> None:
     name = user_model("Spectrum")
     assert export(["--model", name, "--input-shape", "2x16x3", "--to", "onnx", "-o", "b", "--quiet"]) == 0
     options = ["b", "--peer", "eager", "--seconds", "0.1", "--threads", "1", "--json"]

@@ -18,6 +18,8 @@ from hamsa_deploy.form.request import PRECISIONS
 from hamsa_deploy.measure.processor import processor_from
 from hamsa_runtime.tensorrt.modules import MODULES
 
+from .conftest import Run
+
 ALL_HERE = {package.module: Found("1.0") for package in PACKAGES}
 CPU = Device("openvino", "CPU", "a processor", ("FP32", "BF16", "INT8"))
 
@@ -37,14 +39,14 @@ def test_a_machine_with_everything_needed_exits_0_and_shows_the_table(
         assert expected in text
 
 
-def test_missing_torch_exits_4_and_names_the_command(run_hamsa) -> None:
+def test_missing_torch_exits_4_and_names_the_command(run_hamsa: Run) -> None:
     done = run_hamsa("doctor", before="sys.modules['torch'] = None")
     assert done.code == 4
     assert "pip install torch" in done.out
     assert "Nothing can be exported: torch missing" in done.out
 
 
-def test_missing_openvino_is_a_no_for_its_target_only(run_hamsa) -> None:
+def test_missing_openvino_is_a_no_for_its_target_only(run_hamsa: Run) -> None:
     done = run_hamsa("doctor", "--json", before="sys.modules['openvino'] = None")
     assert done.code == 0, done.err
     report = json.loads(done.out)

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -29,12 +29,14 @@ from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.bundle import sha256_of
 
-UserModel = Callable[[str], str]
+from .conftest import Export, Run, UserModel
+
+UserModel = UserModel
 Captured = pytest.CaptureFixture[str]
 SHAPES = ("--input-shape", "2x16,2x3", "--to", "onnx")
 
 
-def test_json_of_the_default_export_holds_stages_files_parity_and_verdict(exported) -> None:
+def test_json_of_the_default_export_holds_stages_files_parity_and_verdict(exported: Export) -> None:
     assert exported.finished.code == 0, exported.finished.err
     report = json.loads(exported.finished.out)
     assert report["verdict"] == "passed"
@@ -48,13 +50,13 @@ def test_json_of_the_default_export_holds_stages_files_parity_and_verdict(export
     assert report["parity"]["metrics"]["logits"]["top1_decided"] == 1.0
 
 
-def test_default_export_shows_its_stages_on_stderr_and_no_warnings(exported) -> None:
+def test_default_export_shows_its_stages_on_stderr_and_no_warnings(exported: Export) -> None:
     assert "✓ real form" in exported.finished.err
     assert "warning" not in exported.finished.err.lower()
     assert "note" not in exported.finished.err  # nothing random about the trained model
 
 
-def test_default_bundle_classifies_the_digits_that_the_model_never_saw(exported) -> None:
+def test_default_bundle_classifies_the_digits_that_the_model_never_saw(exported: Export) -> None:
     images, labels = digits()
     with Engine(exported.bundle) as engine:
         names = [best[0][0] for best in engine.classify(list(images), top=1)]
@@ -62,7 +64,7 @@ def test_default_bundle_classifies_the_digits_that_the_model_never_saw(exported)
     assert accuracy > 0.95  # the trained weights reach more; chance is 0.1
 
 
-def test_manifest_of_the_default_export_says_where_the_model_came_from(exported) -> None:
+def test_manifest_of_the_default_export_says_where_the_model_came_from(exported: Export) -> None:
     model = open_bundle(exported.bundle).manifest.model
     weights = MODELS["hamsa_nano"].weights
     assert weights is not None
@@ -71,7 +73,7 @@ def test_manifest_of_the_default_export_says_where_the_model_came_from(exported)
     assert (model.weights.file, model.weights.sha256) == (weights.name, sha256_of(weights)[0])
 
 
-def test_export_leaves_nothing_beside_its_bundle(exported) -> None:
+def test_export_leaves_nothing_beside_its_bundle(exported: Export) -> None:
     assert [path.name for path in exported.bundle.parent.iterdir()] == [exported.bundle.name]
 
 
@@ -268,7 +270,7 @@ def test_failed_parity_exits_3_and_leaves_the_older_bundle_untouched(
     assert {path.name for path in workplace.iterdir() if path.suffix != ".py"} == {"bundle"}
 
 
-def test_missing_openvino_exits_4_before_anything_is_built(workplace: Path, run_hamsa) -> None:
+def test_missing_openvino_exits_4_before_anything_is_built(workplace: Path, run_hamsa: Run) -> None:
     done = run_hamsa("export", before="sys.modules['openvino'] = None")
     assert done.code == 4
     assert "hamsa-runtime[openvino]" in done.err
@@ -276,7 +278,9 @@ def test_missing_openvino_exits_4_before_anything_is_built(workplace: Path, run_
     assert not (workplace / "out").exists()
 
 
-def test_missing_needed_package_exits_4_and_names_the_command_that_installs_it(run_hamsa) -> None:
+def test_missing_needed_package_exits_4_and_names_the_command_that_installs_it(
+    run_hamsa: Run,
+) -> None:
     done = run_hamsa("export", before="sys.modules['onnx_ir'] = None")
     assert (done.code, done.out) == (4, "")
     assert "pip install onnx-ir" in done.err

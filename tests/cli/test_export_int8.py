@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,11 @@ from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.samples import digits
 from hamsa_runtime.errors import InputError
 
-from .conftest import Finished
+from .conftest import Run
 
 
 @pytest.mark.slow
-def test_int8_by_a_folder_of_images_within_a_largest_drop(run_hamsa: Callable[..., Finished], workplace: Path) -> None:
+def test_int8_by_a_folder_of_images_within_a_largest_drop(run_hamsa: Run, workplace: Path) -> None:
     images, labels = digits()
     (workplace / "numbers").mkdir()
     for number, image in enumerate(images[:20]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,12 @@ import pytest
 from hamsa_runtime import Engine
 
 from ..services.schemas import triton_config
-from .conftest import Finished
+from .conftest import Run, UserModel
 
-Run = Callable[..., Finished]
 IMAGES = ("--input", "uint8", "--input-shape", "1x3x8x8")
 
 
-def test_each_export_to_triton_is_the_next_version(run_hamsa: Run, workplace: Path, user_model) -> None:
+def test_each_export_to_triton_is_the_next_version(run_hamsa: Run, workplace: Path, user_model: UserModel) -> None:
     arguments = ("--model", user_model("Classifier"), *IMAGES, "--to", "triton", "-o", "models")
     first = run_hamsa("export", *arguments)
     assert first.code == 0, first.err
@@ -39,7 +37,7 @@ def test_each_export_to_triton_is_the_next_version(run_hamsa: Run, workplace: Pa
     assert logits[0].shape == logits[1].shape == (1, 5)
 
 
-def test_the_model_servers_default_repository(run_hamsa: Run, workplace: Path, user_model) -> None:
+def test_the_model_servers_default_repository(run_hamsa: Run, workplace: Path, user_model: UserModel) -> None:
     done = run_hamsa("export", "--model", user_model("Classifier"), *IMAGES, "--to", "openvino-model-server")
     assert done.code == 0, done.err
     repository = workplace / "out" / "Classifier-openvino-model-server-fp32"
@@ -57,7 +55,9 @@ def test_the_model_servers_default_repository(run_hamsa: Run, workplace: Path, u
         (("--to", "triton", "--bf16"), "bf16"),
     ],
 )
-def test_bad_usage_writes_nothing(run_hamsa: Run, workplace: Path, user_model, arguments, said: str) -> None:
+def test_bad_usage_writes_nothing(
+    run_hamsa: Run, workplace: Path, user_model: UserModel, arguments: tuple[str, ...], said: str
+) -> None:
     (workplace / "bundle").mkdir()
     (workplace / "bundle" / "manifest.json").write_text("{}")
     done = run_hamsa("export", "--model", user_model("Classifier"), *IMAGES, *arguments)
@@ -65,7 +65,7 @@ def test_bad_usage_writes_nothing(run_hamsa: Run, workplace: Path, user_model, a
     assert sorted(path.name for path in workplace.iterdir()) == ["bundle", "models_of_a_cli_user.py"]
 
 
-def test_a_dry_run_names_the_version_and_writes_nothing(run_hamsa: Run, workplace: Path, user_model) -> None:
+def test_a_dry_run_names_the_version_and_writes_nothing(run_hamsa: Run, workplace: Path, user_model: UserModel) -> None:
     done = run_hamsa("export", "--model", user_model("Classifier"), *IMAGES, "--to", "triton", "--dry-run", "--json")
     assert json.loads(done.out)["bundle"] == "out/Classifier-triton-fp32/Classifier/1"
     assert not (workplace / "out").exists()

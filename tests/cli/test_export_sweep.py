@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,9 @@ from hamsa_deploy.sweep import timing
 from hamsa_runtime import open_bundle
 from hamsa_runtime.tensorrt.gpu import has_gpu
 
-UserModel = Callable[[str], str]
+from .conftest import Run, UserModel
+
+UserModel = UserModel
 Captured = pytest.CaptureFixture[str]
 SHAPE = ("--input-shape", "2x16x3")
 ONNX = ("--sweep", "precisions=fp32,fp16", "targets=onnx")
@@ -123,7 +124,7 @@ def test_a_cell_outside_its_limits_exits_3_and_stops_nobody(
     assert not (workplace / "s" / "Spectrum-onnx-fp32").exists()
 
 
-def test_a_missing_package_fails_its_cells_only(model: list[str], run_hamsa, workplace: Path) -> None:
+def test_a_missing_package_fails_its_cells_only(model: list[str], run_hamsa: Run, workplace: Path) -> None:
     before = "sys.modules['openvino'] = None\nfrom hamsa_deploy.sweep import timing\ntiming.SECONDS = 0.05"
     before = f"import sys\n{before}"
     done = run_hamsa("export", *model, "--sweep", "targets=openvino,onnx", "-o", "s", before=before)

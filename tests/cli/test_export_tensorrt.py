@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,14 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 
-from .conftest import USER_MODULE, Finished
+from .conftest import USER_MODULE, Run
 
 # A model that takes a second, for what does not depend on the model.
 SMALL = ["--model", f"{USER_MODULE}:Classifier", "--input", "uint8", "--input-shape", "1x3x8x8"]
 NO_TENSORRT = "sys.modules['tensorrt'] = None"
 
 
-def test_without_tensorrt_the_bundle_is_whole_and_says_what_comes_next(
-    run_hamsa: Callable[..., Finished], workplace: Path
-) -> None:
+def test_without_tensorrt_the_bundle_is_whole_and_says_what_comes_next(run_hamsa: Run, workplace: Path) -> None:
     done = run_hamsa("export", "--to", "tensorrt", "--fp16", "--workspace", "512", before=NO_TENSORRT)
     assert done.code == 0, done.err
     text = " ".join(done.out.split())
@@ -47,7 +44,7 @@ def test_without_tensorrt_the_bundle_is_whole_and_says_what_comes_next(
     assert manifest.islands
 
 
-def test_require_plan_exits_4_and_writes_nothing(run_hamsa: Callable[..., Finished], workplace: Path) -> None:
+def test_require_plan_exits_4_and_writes_nothing(run_hamsa: Run, workplace: Path) -> None:
     done = run_hamsa(
         "export", *SMALL, "--to", "tensorrt", "--require-plan", "-o", "bundle", "--json", before=NO_TENSORRT
     )

@@ -22,7 +22,7 @@ from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.samples import FOLDER, digits
 from hamsa_runtime.bundle import sha256_of
 
-from .conftest import Export
+from .conftest import Export, UserModel
 
 Captured = pytest.CaptureFixture[str]
 PHOTOS = FOLDER / "photos"
@@ -271,9 +271,7 @@ def test_a_checkpoint_must_be_the_one_that_was_exported(bundle: Path, tmp_path: 
     assert (sha256_of(other)[0] in error["found"], error["expected"]) == (True, sha256_of(weights)[0])
 
 
-def test_a_model_of_arrays_from_the_user_s_module(
-    workplace: Path, user_model: Callable[[str], str], capsys: Captured
-) -> None:
+def test_a_model_of_arrays_from_the_user_s_module(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
     name = user_model("Spectrum")
     assert export(["--model", name, "--input-shape", "1x16x3", "--to", "onnx", "-o", "own", "--quiet"]) == 0
     np.savez("arrays.npz", x=np.random.default_rng(0).standard_normal((5, 16, 3)).astype(np.float32))
@@ -327,9 +325,7 @@ def test_bad_usage_exits_with_2(
     assert found in capsys.readouterr().err
 
 
-def test_layers_are_shown_drawn_and_part_of_the_verdict(
-    exported: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_layers_are_shown_drawn_and_part_of_the_verdict(exported: Export, tmp_path: Path, capsys: Captured) -> None:
     drawing = tmp_path / "depth.svg"
     assert main([str(exported.bundle), "--layers", "--plot", str(drawing), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -349,7 +345,7 @@ def test_layers_are_shown_drawn_and_part_of_the_verdict(
     ],
 )
 def test_options_of_layers_that_do_not_fit(
-    exported: Export, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    exported: Export, arguments: list[str], message: str, capsys: Captured
 ) -> None:
     assert main([str(exported.bundle), *(each.format(bundle=exported.bundle) for each in arguments)]) == 2
     assert message in capsys.readouterr().err

@@ -16,6 +16,8 @@ from hamsa_deploy.cli.request import request_from_options
 from hamsa_deploy.pipeline.checks import check_request
 from hamsa_runtime.errors import InputError
 
+from .conftest import UserModel
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -170,7 +172,9 @@ def test_lists_of_numbers_become_text_with_commas(recipe) -> None:
     assert made("capability = [8.6, 12.0]").capability == ["8.6", "12.0"]
 
 
-def test_a_dry_run_of_a_recipe_shows_what_results(workplace: Path, user_model, recipe, capsys: Captured) -> None:
+def test_a_dry_run_of_a_recipe_shows_what_results(
+    workplace: Path, user_model: UserModel, recipe, capsys: Captured
+) -> None:
     text = f'model = "{user_model("Sharpening")}"\ninput-shape = "2x16,2x3"\nto = "onnx"\noutput = "out/from recipe"'
     assert main(["--recipe", str(recipe(text)), "--fp16", "--dry-run", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
