@@ -97,6 +97,10 @@ class Finished:
     err: str
 
 
+Hamsa = Callable[..., Finished]
+Refused = Callable[..., str]
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the user's models in it and nothing else."""
@@ -109,9 +113,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hamsa(
-    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Finished]:
+def hamsa(workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Hamsa:
     """`hamsa("export", ...)` calls the command in the workplace."""
     monkeypatch.setattr(timing, "SECONDS", 0.05)  # of a sweep's benchmark
 
@@ -124,7 +126,7 @@ def hamsa(
 
 
 @pytest.fixture
-def refused(hamsa: Callable[..., Finished], workplace: Path) -> Callable[..., str]:
+def refused(hamsa: Hamsa, workplace: Path) -> Refused:
     """Calls a command that must refuse: with this exit code, all of these words, a way out, and no file changed."""
 
     def check(command: str, *arguments: str | Path, code: int = 2, says: tuple[str, ...] = ()) -> str:

@@ -16,7 +16,7 @@ import pytest
 from hamsa_runtime import Engine
 from hamsa_runtime.errors import EngineClosedError, HamsaError, InputError
 
-from .conftest import PIXELS, Did, bundle_at
+from .conftest import PIXELS, Did, Hamsa, bundle_at
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FLIPS = 40  # of each file, of which the first and the last byte are two
@@ -29,7 +29,9 @@ def flipped(data: bytes, rng: random.Random) -> list[bytes]:
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
-def test_row_12_bit_flips(workplace: Path, hamsa, monkeypatch: pytest.MonkeyPatch, target: str, did: Did) -> None:
+def test_row_12_bit_flips(
+    workplace: Path, hamsa: Hamsa, monkeypatch: pytest.MonkeyPatch, target: str, did: Did
+) -> None:
     folder, rng = bundle_at(workplace / "bundle", target), random.Random(12)
     files = sorted(path for path in folder.iterdir() if path.name != "manifest.json")
     monkeypatch.setattr("hamsa_runtime.engine.backend_for", lambda *_: pytest.fail("an engine was asked for"))

@@ -16,7 +16,7 @@ from hamsa_runtime.tensorrt.cache import PLAN, Source, identity_of, key_of, plan
 from hamsa_runtime.tensorrt.options import BuildOptions
 from tests.runtime.tiny_bundles import write_files
 
-from .conftest import ANY_AGREEMENT, ARRAYS, IMAGES, Did, bundle_at, pictures
+from .conftest import ANY_AGREEMENT, ARRAYS, IMAGES, Did, Hamsa, bundle_at, pictures
 
 Export = Callable[..., list[str]]
 
@@ -34,7 +34,7 @@ def save_weights(scale: float = 1.0) -> None:
 
 
 @pytest.fixture
-def int8(hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Export:
+def int8(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Export:
     """An int8 export, always from the same; its notes."""
     monkeypatch.setitem(metrics.THRESHOLDS, "int8", ANY_AGREEMENT)
     pictures(workplace / "photos", 20)
@@ -50,7 +50,7 @@ def int8(hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Export:
     return call
 
 
-def test_row_21_another_machine(hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_21_another_machine(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
     theirs = {"missing": "", "module": "tensorrt_rtx", "version": "0.1", "system": "Linux riscv64", "gpu": None}
     theirs |= {"compute_capability": None, "seconds": 1.0, "asked": {}, "achieved": None}
     rtx = bundle_at(workplace / "rtx", "tensorrt-rtx", engine=theirs)
@@ -63,7 +63,7 @@ def test_row_21_another_machine(hamsa, workplace: Path, monkeypatch: pytest.Monk
     did("a plan of tensorrt_rtx 0.1 on riscv64: both machines shown, built again from the bundle's ONNX file")
 
 
-def test_row_22_no_plan(hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_22_no_plan(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
     monkeypatch.setattr("hamsa_runtime.tensorrt.building.run_builder", lambda *_: None)
     done = hamsa("build", bundle_at(workplace / "rtx", "tensorrt-rtx"))
     assert (done.code, "could not build a plan" in done.err) == (5, True), done
@@ -71,7 +71,7 @@ def test_row_22_no_plan(hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch,
     did("a builder that returns nothing: exit 5, nothing in the cache")
 
 
-def test_row_23_damaged_plan(hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_23_damaged_plan(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
     rtx = bundle_at(workplace / "rtx", "tensorrt-rtx")
     assert hamsa("build", rtx, "--quiet").code == 0
     plan = next(plans_folder().glob(f"*/{PLAN}"))
@@ -81,7 +81,7 @@ def test_row_23_damaged_plan(hamsa, workplace: Path, monkeypatch: pytest.MonkeyP
     did("a byte of a cached plan changed: discarded, reported, built again")
 
 
-def test_row_23_damaged_calibration(hamsa, workplace: Path, cache: Path, int8: Export, did: Did) -> None:
+def test_row_23_damaged_calibration(hamsa: Hamsa, workplace: Path, cache: Path, int8: Export, did: Did) -> None:
     int8()
     entries = sorted(cache.rglob("calibration/*"))
     for path in entries:
@@ -93,7 +93,7 @@ def test_row_23_damaged_calibration(hamsa, workplace: Path, cache: Path, int8: E
     did(f"{len(entries)} entries of the calibration cache changed by a byte: each discarded, reported, measured again")
 
 
-def test_row_23_damaged_sweep(hamsa, workplace: Path, did: Did) -> None:
+def test_row_23_damaged_sweep(hamsa: Hamsa, workplace: Path, did: Did) -> None:
     sweep = ("export", *ARRAYS[:-2], "--sweep", "targets=onnx", "-o", "sweep", "--json")
     status = [json.loads(hamsa(*sweep).out)["cells"][0]["status"] for _ in range(2)]
     record = workplace / "sweep" / "sweep.json"
@@ -119,7 +119,12 @@ def test_row_27_plans(did: Did) -> None:
 
 
 def test_row_27_calibration(
-    hamsa, workplace: Path, cache: Path, int8: Export, monkeypatch: pytest.MonkeyPatch, did: Did
+    hamsa: Hamsa,
+    workplace: Path,
+    cache: Path,
+    int8: Export,
+    monkeypatch: pytest.MonkeyPatch,
+    did: Did,
 ) -> None:
     def entries() -> int:
         return len(list(cache.rglob("calibration/*")))

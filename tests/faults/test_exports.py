@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
 from hamsa_deploy.inputs.files import read_images
@@ -27,7 +28,20 @@ from hamsa_runtime.errors import InputError, MissingError, ParityError
 from hamsa_runtime.images import load_image
 from tests.unprivileged import unprivileged
 
-from .conftest import ANY_AGREEMENT, ARRAYS, IMAGES, INT8, MODULE, PIXELS, Did, bundle_at, pictures, snapshot
+from .conftest import (
+    ANY_AGREEMENT,
+    ARRAYS,
+    IMAGES,
+    INT8,
+    MODULE,
+    PIXELS,
+    Did,
+    Hamsa,
+    Refused,
+    bundle_at,
+    pictures,
+    snapshot,
+)
 
 
 def reference_of(folder: Path, edit, **keys: object) -> Path:
@@ -56,7 +70,7 @@ def with_weights(change):
     return edit
 
 
-def test_row_15_no_rule(refused, older: Path, did: Did) -> None:
+def test_row_15_no_rule(refused: Refused, older: Path, did: Did) -> None:
     line = next(i for i, text in enumerate(Path(f"{MODULE}.py").read_text().splitlines(), 1) if "linalg.inv" in text)
     said = ("linalg_inv", f"{MODULE}.py:{line}", "README's table")
     model = ("--model", f"{MODULE}:Inverting", "--input-shape", "2x4x4", "--to", "onnx", "-o", "older")
@@ -64,7 +78,7 @@ def test_row_15_no_rule(refused, older: Path, did: Did) -> None:
     did(f"torch.linalg.inv of a spectrum: exit 2, names linalg_inv and line {line} of the user's file")
 
 
-def test_row_16_transforms(refused, older: Path, did: Did) -> None:
+def test_row_16_transforms(refused: Refused, older: Path, did: Did) -> None:
     model = ("--model", f"{MODULE}:AcrossTheBatch", "--input-shape", "2x4", "--to", "onnx", "-o", "older")
     refused("export", *model, says=("AcrossTheBatch", "batch"))
     from torch import fft, nn, zeros
@@ -76,7 +90,7 @@ def test_row_16_transforms(refused, older: Path, did: Did) -> None:
             super().__init__()
             self.call = call
 
-        def forward(self, x):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.call(x).abs()
 
     calls = (
@@ -91,7 +105,7 @@ def test_row_16_transforms(refused, older: Path, did: Did) -> None:
     did("a transform across the batch; n=0, norm='unit', dim=7, s=(0, 4): exit 2 before anything is built")
 
 
-def test_row_17_wrong_form(hamsa, workplace: Path, did: Did) -> None:
+def test_row_17_wrong_form(hamsa: Hamsa, workplace: Path, did: Did) -> None:
     assert hamsa("export", *IMAGES, "-o", "right", "--quiet").code == 0
     wrong = reference_of(workplace / "right", with_weights(lambda weight: weight * np.float32(1.5)))
     model = ("--model", f"{MODULE}:Classifier", "--layers")
@@ -103,7 +117,7 @@ def test_row_17_wrong_form(hamsa, workplace: Path, did: Did) -> None:
     did("a bundle whose weights are 1.5 times the model's: hamsa-parity --layers exit 3, names head, error and limit")
 
 
-def test_row_18_no_agreement(hamsa, workplace: Path, did: Did) -> None:
+def test_row_18_no_agreement(hamsa: Hamsa, workplace: Path, did: Did) -> None:
     assert hamsa("export", *IMAGES, "-o", "right", "--quiet").code == 0
     folder, model = workplace / "right", ("--model", f"{MODULE}:Classifier")
     nan = reference_of(folder, with_weights(lambda weight: np.full_like(weight, np.nan)))
@@ -128,13 +142,13 @@ def test_row_18_no_agreement(hamsa, workplace: Path, did: Did) -> None:
     did(f"NaN under a limit of 1e300: exit 3; another shape: exit {other.code}; no images: exit 2; never passed")
 
 
-def test_row_18_export_and_assertion(refused, older: Path, did: Did) -> None:
+def test_row_18_export_and_assertion(refused: Refused, older: Path, did: Did) -> None:
     model = ("--model", f"{MODULE}:Undefined", "--input-shape", "2x16", "--to", "onnx", "-o", "older")
     refused("export", *model, code=3, says=("output", "NaN or infinite"))
     import torch
 
     class Constant(torch.nn.Module):
-        def forward(self, x):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             return {name: torch.full((len(x), *shape), self.value) for name, shape in self.shapes.items()}
 
     model, shapes = Constant(), {spec.name: spec.shape[1:] for spec in open_bundle(older).manifest.outputs}
@@ -146,7 +160,7 @@ def test_row_18_export_and_assertion(refused, older: Path, did: Did) -> None:
     did("export of a model whose outputs are NaN: exit 3; assert_parity of NaN, another shape, no numbers: ParityError")
 
 
-def test_row_19_float16_overflow(hamsa, workplace: Path, did: Did) -> None:
+def test_row_19_float16_overflow(hamsa: Hamsa, workplace: Path, did: Did) -> None:
     model = ("--model", f"{MODULE}:Loud", "--input-shape", "2x256", "--to", "onnx", "--fp16", "-o", "b", "--json")
     done = hamsa("export", *model)
     assert done.code == 0, done.err
@@ -156,7 +170,7 @@ def test_row_19_float16_overflow(hamsa, workplace: Path, did: Did) -> None:
     did(f"a spectrum beyond 65504: {len(kept)} nodes kept in float32 and listed with the range, parity passed")
 
 
-def test_row_20_not_to_be_had(refused, older: Path, workplace: Path, did: Did) -> None:
+def test_row_20_not_to_be_had(refused: Refused, older: Path, workplace: Path, did: Did) -> None:
     refused("export", *ARRAYS, "--bf16", "-o", "older", says=("bf16",))
     with pytest.raises(MissingError, match="TPU") as caught:
         Engine(older, device="TPU")
@@ -171,7 +185,12 @@ def calibrated(folder: Path | str) -> tuple[str, ...]:
 
 
 def test_row_28_damaged_images(
-    refused, hamsa, older: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+    refused: Refused,
+    hamsa: Hamsa,
+    older: Path,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    did: Did,
 ) -> None:
     monkeypatch.setitem(metrics.THRESHOLDS, "int8", ANY_AGREEMENT)
     photos = pictures(workplace / "photos", 20)
@@ -210,7 +229,7 @@ def test_row_29_image_types(workplace: Path, did: Did) -> None:
     did("a PNG of 100,000 x 100,000 pixels; FITS, EPS and GIF as .jpg: refused by their first bytes")
 
 
-def test_row_30_calibration_sets(refused, older: Path, workplace: Path, did: Did) -> None:
+def test_row_30_calibration_sets(refused: Refused, older: Path, workplace: Path, did: Did) -> None:
     (workplace / "empty").mkdir()
     sets = {
         workplace / "empty": "no images",
@@ -222,7 +241,9 @@ def test_row_30_calibration_sets(refused, older: Path, workplace: Path, did: Did
     did("none, 3, and 12 equal images: exit 2, no scale was written")
 
 
-def test_row_31_int8_outside(refused, older: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_31_int8_outside(
+    refused: Refused, older: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     photos = pictures(workplace / "photos", 20)
     impossible = metrics.Thresholds(max_relative_error=0, cosine=1, top1=1)
     monkeypatch.setitem(metrics.THRESHOLDS, "int8", impossible)
@@ -230,7 +251,7 @@ def test_row_31_int8_outside(refused, older: Path, workplace: Path, monkeypatch:
     did("int8 under a limit of no error: exit 3, layers listed with what each costs in dB")
 
 
-def test_row_37_missing_packages(refused, older: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_37_missing_packages(refused: Refused, older: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("something was started"))
     rtx = bundle_at(older.with_name("rtx"), "tensorrt-rtx")
     export = ("export", *ARRAYS[:-1], "openvino", "-o", "older")
@@ -241,7 +262,7 @@ def test_row_37_missing_packages(refused, older: Path, monkeypatch: pytest.Monke
     did("openvino, tensorrt-rtx missing: exit 4 with their extras; no process was started")
 
 
-def test_row_38_places(hamsa, workplace: Path, did: Did) -> None:
+def test_row_38_places(hamsa: Hamsa, workplace: Path, did: Did) -> None:
     place = workplace / "mein Modell 模型" / "bundle №1"
     assert hamsa("export", *ARRAYS, "--quiet", "-o", place).code == 0
     assert [path.name for path in place.parent.iterdir()] == [place.name]
@@ -281,7 +302,7 @@ def test_row_38_unlisted_folder(unlisted: Path, did: Did) -> None:
     did("a folder that cannot be listed, as bundle, images or repository: an error that says so")
 
 
-def test_row_39_misspelt(refused, older: Path, did: Did) -> None:
+def test_row_39_misspelt(refused: Refused, older: Path, did: Did) -> None:
     Path("recipe.toml").write_text('precison = "fp16"\n')
     wrong = {
         ("--outputt", "x"): "did you mean '--output'?",

@@ -13,7 +13,7 @@ import pytest
 
 from hamsa_runtime import open_bundle
 
-from .conftest import ARRAYS, IMAGES, INT8, MODULE, Did, bundle_at, pictures, snapshot
+from .conftest import ARRAYS, IMAGES, INT8, MODULE, Did, Hamsa, bundle_at, pictures, snapshot
 
 ROOM = "400k"
 # What the stages before OpenVINO's need; its own files then find no room.
@@ -53,7 +53,9 @@ def fill(disk: Path, leave: int) -> None:
     ],
     ids=["onnx", "openvino", "int8", "triton"],
 )
-def test_row_24_export(hamsa, workplace: Path, disk: Path, arguments: tuple[str, ...], leave: int, did: Did) -> None:
+def test_row_24_export(
+    hamsa: Hamsa, workplace: Path, disk: Path, arguments: tuple[str, ...], leave: int, did: Did
+) -> None:
     pictures(workplace / "photos", 20)
     target = arguments[arguments.index("--to") + 1]
     output = disk / "repository" if target == "triton" else bundle_at(disk / "bundle")
@@ -67,7 +69,7 @@ def test_row_24_export(hamsa, workplace: Path, disk: Path, arguments: tuple[str,
     did(f"export to a full tmpfs, {target}{' int8' * ('--int8' in arguments)}: exit 2, all as it was, nothing left")
 
 
-def test_row_24_temporary_files(hamsa, disk: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_24_temporary_files(hamsa: Hamsa, disk: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
     fill(disk, 4096)
     before = snapshot(disk)
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
@@ -80,7 +82,7 @@ def test_row_24_temporary_files(hamsa, disk: Path, monkeypatch: pytest.MonkeyPat
     did("a full folder for temporary files: exit 2, names TMPDIR")
 
 
-def test_row_24_sweep(hamsa, disk: Path, did: Did) -> None:
+def test_row_24_sweep(hamsa: Hamsa, disk: Path, did: Did) -> None:
     fill(disk, 4096)
     sweep = ("export", *ARRAYS[:-2], "--sweep", "targets=onnx", "-o", disk / "sweep")
     done = hamsa(*sweep)
@@ -93,7 +95,7 @@ def test_row_24_sweep(hamsa, disk: Path, did: Did) -> None:
     did("a sweep: exit 2, no half bundle; the same command goes on once there is room")
 
 
-def test_row_24_report(hamsa, workplace: Path, disk: Path, did: Did) -> None:
+def test_row_24_report(hamsa: Hamsa, workplace: Path, disk: Path, did: Did) -> None:
     assert hamsa("export", *IMAGES, "-o", "right", "--quiet").code == 0
     parity = ("parity", "right", "--model", f"{MODULE}:Classifier", "--report", disk / "report.html")
     assert hamsa(*parity).code == 0
@@ -106,7 +108,7 @@ def test_row_24_report(hamsa, workplace: Path, disk: Path, did: Did) -> None:
     did("hamsa-parity --report: exit 2, the old report as it was")
 
 
-def test_row_24_caches(hamsa, workplace: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_24_caches(hamsa: Hamsa, workplace: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(disk))
     fill(disk, 4096)
     done = hamsa("build", bundle_at(workplace / "rtx", "tensorrt-rtx"), "--json")

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from .conftest import Did
+from .conftest import Did, Refused
 
 EXPORT = ("--to", "onnx", "-o", "older", "--onnx", "model.onnx")
 
@@ -34,7 +34,7 @@ def data(workplace: Path) -> None:
     (workplace / "weights.bin").write_bytes(bytes(16))
 
 
-def test_row_08_garbage(refused, older: Path, data: None, did: Did) -> None:
+def test_row_08_garbage(refused: Refused, older: Path, data: None, did: Did) -> None:
     saved()
     good = Path("model.onnx").read_bytes()
     onnx.checker.check_model("model.onnx")
@@ -61,7 +61,7 @@ def refused_large(refused) -> None:
 
 
 @pytest.mark.parametrize("secret", ["secret.bin"])
-def test_row_09_paths(refused, older: Path, data: None, workplace: Path, secret: str, did: Did) -> None:
+def test_row_09_paths(refused: Refused, older: Path, data: None, workplace: Path, secret: str, did: Did) -> None:
     outside = workplace.parent / secret
     outside.write_bytes(bytes(16))
     os.utime(outside, (0, 0))
@@ -74,7 +74,7 @@ def test_row_09_paths(refused, older: Path, data: None, workplace: Path, secret:
     did(f"{len(places)} paths with '..', absolute, with a drive: exit 2; the file outside was not read")
 
 
-def test_row_10_links(refused, older: Path, data: None, workplace: Path, did: Did) -> None:
+def test_row_10_links(refused: Refused, older: Path, data: None, workplace: Path, did: Did) -> None:
     Path("symbolic.bin").symlink_to("weights.bin")
     (workplace / "real").mkdir()
     (workplace / "real" / "w.bin").write_bytes(bytes(16))
@@ -90,7 +90,7 @@ def test_row_10_links(refused, older: Path, data: None, workplace: Path, did: Di
     did("a symbolic link, a linked folder, a hard link: exit 2")
 
 
-def test_row_11_extents(refused, older: Path, data: None, did: Did) -> None:
+def test_row_11_extents(refused: Refused, older: Path, data: None, did: Did) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lies = ({"offset": "-1"}, {"offset": "1"}, {"offset": str(2**62)}, {"length": str(2**60)}, {"length": "9" * 4000})
     for lie in lies:
