@@ -39,7 +39,7 @@ SETTLED = {
 
 
 @pytest.mark.parametrize(("shape", "options", "expected"), SETTLED.values(), ids=SETTLED.keys())
-def test_sizes_are_those_of_the_file_or_of_the_options(tmp_path, shape, options, expected):
+def test_sizes_are_those_of_the_file_or_of_the_options(tmp_path: Path, shape, options, expected) -> None:
     found = form(doubling(shape), tmp_path, **options)
     assert found.inputs == [{"name": "x", "dtype": "float32", "shape": expected}]
     assert found.outputs == [{"name": "y", "dtype": "float32", "shape": expected}]
@@ -57,14 +57,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("proto", "options", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_no_bundle_can_hold_is_refused_and_the_file_named(tmp_path, proto, options, message):
+def test_what_no_bundle_can_hold_is_refused_and_the_file_named(tmp_path: Path, proto, options, message) -> None:
     with pytest.raises(InputError) as caught:
         form(proto, tmp_path, **options)
     assert message in str(caught.value)
     assert "model.onnx" in str(caught.value)
 
 
-def test_a_nan_is_refused_and_a_mask_of_minus_infinity_is_not(tmp_path):
+def test_a_nan_is_refused_and_a_mask_of_minus_infinity_is_not(tmp_path: Path) -> None:
     def with_weight(value: float) -> Model:
         weight = numpy_helper.from_array(np.float32([value]), "mask")
         return graph_model([helper.make_node("Add", ["x", "mask"], ["y"])], ["N"], 1, constants=[weight], dtype=FLOAT)
@@ -74,7 +74,7 @@ def test_a_nan_is_refused_and_a_mask_of_minus_infinity_is_not(tmp_path):
         form(with_weight(np.nan), tmp_path)
 
 
-def test_a_size_that_only_the_options_settle_lets_the_transform_be_replaced(tmp_path):
+def test_a_size_that_only_the_options_settle_lets_the_transform_be_replaced(tmp_path: Path) -> None:
     found = form(dft_model(["N", "L", 1], axis=1, onesided=1, dtype=FLOAT), tmp_path, shapes=[(1, 6, 1)])
     assert found.outputs[0]["shape"] == ["batch", 4, 2]
     assert found.transforms == [{"module": "spectrum", "length": 6, "factors": [6], "kind": "dense", "columns": 1}]
@@ -82,7 +82,7 @@ def test_a_size_that_only_the_options_settle_lets_the_transform_be_replaced(tmp_
     onnx.checker.check_model(str(tmp_path / "real.onnx"), full_check=True)
 
 
-def test_an_input_with_a_default_is_a_weight(tmp_path):
+def test_an_input_with_a_default_is_a_weight(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(np.float32([1, 2, 3]), "weight")
     proto = graph_model([helper.make_node("Add", ["x", "weight"], ["y"])], ["N", 3], 2, constants=[weight], dtype=FLOAT)
     proto.graph.input.append(helper.make_tensor_value_info("weight", FLOAT, [3]))
