@@ -64,7 +64,9 @@ def sources(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("crop_fraction", [0.875, 1.0])
 @pytest.mark.parametrize("normalise", ["graph", "runtime"])
-def test_every_source_gives_the_pixels_that_the_bundle_would_make(tmp_path: Path, crop_fraction: float, normalise):
+def test_every_source_gives_the_pixels_that_the_bundle_would_make(
+    tmp_path: Path, crop_fraction: float, normalise: str
+) -> None:
     how = replace(HOW, crop_fraction=crop_fraction, normalise=normalise)
     manifest = manifest_of(how, PIXEL_INPUT if normalise == "graph" else FLOAT_INPUT)
     expected = inputs_from_images(PIXELS, manifest)["images"]
@@ -79,21 +81,23 @@ def test_every_source_gives_the_pixels_that_the_bundle_would_make(tmp_path: Path
 
 @pytest.mark.parametrize("size", [(16, 16), (20, 9)])
 @pytest.mark.parametrize("shape", [(20, 30), (31, 17), (400, 9), (9, 400), (16, 16), (18, 18)])
-def test_scaling_before_and_cropping_later_is_what_the_bundle_does_at_once(shape: tuple[int, int], size):
+def test_scaling_before_and_cropping_later_is_what_the_bundle_does_at_once(
+    shape: tuple[int, int], size: tuple[int, int]
+) -> None:
     manifest = manifest_of(replace(HOW, size=size), replace(PIXEL_INPUT, shape=("batch", *size, 3)))
     pixels = RNG.integers(0, 256, (8, *shape, 3), dtype=np.uint8)
     expected = inputs_from_images(pixels, manifest)["images"]
     np.testing.assert_array_equal(fed(calibration_set(pixels, manifest), manifest), expected)
 
 
-def test_grey_models_get_grey_images(tmp_path: Path):
+def test_grey_models_get_grey_images(tmp_path: Path) -> None:
     how = replace(HOW, channels=1, mean=(0.5,), std=(0.5,))
     manifest = manifest_of(how, replace(PIXEL_INPUT, shape=("batch", 16, 16, 1)))
     found = calibration_set(saved(tmp_path), manifest)
     np.testing.assert_array_equal(fed(found, manifest), inputs_from_images(PIXELS, manifest)["images"])
 
 
-def test_normalised_floats_pass_as_they_are_and_others_are_refused():
+def test_normalised_floats_pass_as_they_are_and_others_are_refused() -> None:
     manifest = manifest_of(replace(HOW, normalise="runtime"), FLOAT_INPUT)
     floats = RNG.standard_normal((8, 3, 16, 16)).astype(np.float32)
     np.testing.assert_array_equal(fed(calibration_set(floats, manifest), manifest), floats)
@@ -102,12 +106,12 @@ def test_normalised_floats_pass_as_they_are_and_others_are_refused():
 
 
 @pytest.mark.parametrize(("name", "number"), [("hamsa_nano", LIMIT), ("hamsa_s", 12)])
-def test_without_a_source_the_samples_of_the_model_are_taken(name: str, number: int):
+def test_without_a_source_the_samples_of_the_model_are_taken(name: str, number: int) -> None:
     found = calibration_set(None, manifest_of(HOW, PIXEL_INPUT, name=name))
     assert (len(found.inputs), found.source) == (number, BUILT_IN)
 
 
-def test_of_many_images_some_are_taken_evenly(tmp_path: Path):
+def test_of_many_images_some_are_taken_evenly(tmp_path: Path) -> None:
     numbered = np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None, None, None], (100, 16, 16, 3)).copy()
     numbered[:, 0, 0] = 255
     manifest = manifest_of(replace(HOW, crop_fraction=1.0), PIXEL_INPUT)
@@ -116,7 +120,7 @@ def test_of_many_images_some_are_taken_evenly(tmp_path: Path):
     assert found.found == 100
 
 
-def test_an_endless_iterator_is_left_after_the_limit():
+def test_an_endless_iterator_is_left_after_the_limit() -> None:
     def endless() -> Iterator[np.ndarray]:
         while True:
             yield from PIXELS
@@ -124,7 +128,7 @@ def test_an_endless_iterator_is_left_after_the_limit():
     assert len(calibration_set(endless(), IMAGES, limit=20).inputs) == 20
 
 
-def test_every_fourth_input_is_held_out():
+def test_every_fourth_input_is_held_out() -> None:
     found = calibration_set(PIXELS, manifest_of(replace(HOW, crop_fraction=1.0), PIXEL_INPUT))
     assert len(found.held_out) == 3
     assert len(found.fitted) == 9
@@ -132,7 +136,7 @@ def test_every_fourth_input_is_held_out():
     assert {id(image) for image in (*found.fitted, *found.held_out)} == {id(image) for image in found.inputs}
 
 
-def test_the_manifest_says_what_was_used_and_holds_no_path(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_the_manifest_says_what_was_used_and_holds_no_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = saved(tmp_path / "photos")
     (folder / "0003.png").write_bytes((folder / "0003.png").read_bytes()[:300])
     with caplog.at_level(logging.WARNING, "hamsa_deploy"):
@@ -154,7 +158,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("content", BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_files_that_are_no_images_are_skipped_up_to_a_tenth_and_named_beyond(tmp_path: Path, content: bytes):
+def test_files_that_are_no_images_are_skipped_up_to_a_tenth_and_named_beyond(tmp_path: Path, content: bytes) -> None:
     folder = saved(tmp_path)
     (folder / "0005.png").rename(folder / "bad1.jpg")
     (folder / "bad1.jpg").write_bytes(content)
@@ -164,7 +168,7 @@ def test_files_that_are_no_images_are_skipped_up_to_a_tenth_and_named_beyond(tmp
         calibration_set(folder, IMAGES)
 
 
-def test_a_pixel_bomb_is_skipped_before_it_is_decoded(tmp_path: Path):
+def test_a_pixel_bomb_is_skipped_before_it_is_decoded(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     bomb = bytearray((folder / "0000.png").read_bytes())
     bomb[16:24] = (60000).to_bytes(4, "big") * 2  # its header says 3.6 billion pixels
@@ -173,18 +177,18 @@ def test_a_pixel_bomb_is_skipped_before_it_is_decoded(tmp_path: Path):
     assert "too large to decode" in calibration_set(folder, IMAGES).skipped["0000.png"]
 
 
-def test_seven_images_are_too_few():
+def test_seven_images_are_too_few() -> None:
     with pytest.raises(InputError, match="7 calibration inputs in a Python ndarray"):
         calibration_set(PIXELS[:7], IMAGES)
 
 
 @pytest.mark.parametrize("images", [np.repeat(PIXELS[:1], 10, axis=0), [PIXELS[0]] * 8])
-def test_the_same_image_many_times_is_refused(images: Any):
+def test_the_same_image_many_times_is_refused(images: Any) -> None:
     with pytest.raises(InputError, match="are the same"):
         calibration_set(images, IMAGES)
 
 
-def test_images_of_one_colour_each_are_refused():
+def test_images_of_one_colour_each_are_refused() -> None:
     colours = np.broadcast_to(RNG.integers(0, 256, (10, 1, 1, 3), dtype=np.uint8), (10, 20, 20, 3))
     with pytest.raises(InputError, match="of a single value each"):
         calibration_set(colours, IMAGES)
@@ -204,12 +208,12 @@ def test_images_of_one_colour_each_are_refused():
         ([], "0 calibration inputs in a Python list"),
     ],
 )
-def test_a_source_that_holds_no_images_is_refused(source: Any, message: str):
+def test_a_source_that_holds_no_images_is_refused(source: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         calibration_set(source, IMAGES)
 
 
-def test_arrays_from_a_file_a_dict_or_many_dicts_are_the_same_runs(tmp_path: Path):
+def test_arrays_from_a_file_a_dict_or_many_dicts_are_the_same_runs(tmp_path: Path) -> None:
     arrays = {"signal": SIGNALS, "offset": OFFSETS}
     np.savez(tmp_path / "arrays.npz", **arrays)
     reused = {"signal": np.empty((1, 5), np.float32), "offset": np.empty((1, 2), np.float32)}
@@ -228,13 +232,13 @@ def test_arrays_from_a_file_a_dict_or_many_dicts_are_the_same_runs(tmp_path: Pat
     assert len(hashes) == 1
 
 
-def test_the_one_input_needs_no_name(tmp_path: Path):
+def test_the_one_input_needs_no_name(tmp_path: Path) -> None:
     np.save(tmp_path / "signal.npy", SIGNALS)
     found = calibration_set(tmp_path / "signal.npy", manifest_of(None, SIGNAL))
     np.testing.assert_array_equal(np.concatenate([run["signal"] for run in found.inputs]), SIGNALS)
 
 
-def test_a_fixed_batch_cuts_arrays_into_runs_of_that_batch():
+def test_a_fixed_batch_cuts_arrays_into_runs_of_that_batch() -> None:
     arrays = {"signal": np.tile(SIGNALS, (2, 1)) + np.arange(24, dtype=np.float32)[:, None]}
     found = calibration_set(arrays, manifest_of(None, replace(SIGNAL, shape=(3, 5))))
     assert [run["signal"].shape for run in found.inputs] == [(3, 5)] * 8
@@ -256,12 +260,12 @@ BAD_ARRAYS = {
 
 
 @pytest.mark.parametrize(("source", "message"), BAD_ARRAYS.values(), ids=BAD_ARRAYS.keys())
-def test_arrays_that_do_not_fit_or_say_nothing_are_refused(source: Any, message: str):
+def test_arrays_that_do_not_fit_or_say_nothing_are_refused(source: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         calibration_set(source, ARRAYS)
 
 
-def test_the_hash_changes_with_any_pixel_the_order_and_the_preprocessing():
+def test_the_hash_changes_with_any_pixel_the_order_and_the_preprocessing() -> None:
     def digest(pixels: np.ndarray = PIXELS, how: Preprocessing = HOW) -> str:
         return calibration_set(pixels, manifest_of(how, PIXEL_INPUT)).sha256
 

@@ -27,26 +27,26 @@ def of_arrays(*shapes: list[int | str]) -> Manifest:
 
 
 @pytest.mark.parametrize(("batch", "limit", "sizes"), [(1, None, [1] * 5), (2, None, [2, 2, 1]), (2, 3, [2, 1])])
-def test_images_come_in_batches_and_each_once(batch, limit, sizes):
+def test_images_come_in_batches_and_each_once(batch: int, limit: int | None, sizes) -> None:
     feeds = [feed["image"] for feed in feeds_of(list(PIXELS), manifest(), batch, limit)]
     assert [len(feed) for feed in feeds] == sizes
     np.testing.assert_array_equal(np.concatenate(feeds), PIXELS[:limit])
 
 
-def test_images_are_preprocessed_as_on_the_device():
+def test_images_are_preprocessed_as_on_the_device() -> None:
     larger = np.repeat(PIXELS[:1], 3, axis=2)
     (feed,) = feeds_of(larger, manifest())
     np.testing.assert_array_equal(feed["image"], inputs_from_images(larger, manifest())["image"])
 
 
-def test_a_fixed_batch_is_filled_up_with_the_last_image():
+def test_a_fixed_batch_is_filled_up_with_the_last_image() -> None:
     image = {"name": "image", "dtype": "uint8", "shape": [4, *SIZE, CHANNELS], "layout": "NHWC"}
     first, last = feeds_of(PIXELS, manifest(inputs=[image]))
     np.testing.assert_array_equal(first["image"], PIXELS[:4])
     np.testing.assert_array_equal(last["image"], PIXELS[[4, 4, 4, 4]])
 
 
-def test_arrays_are_cut_along_their_batch():
+def test_arrays_are_cut_along_their_batch() -> None:
     x0, x1 = np.ones((5, 2), np.float32), np.ones((5, 3), np.float32)
     feeds = list(feeds_of({"x0": x0, "x1": x1}, of_arrays(["batch", 2], ["batch", 3]), batch=2, limit=3))
     assert [{name: array.shape for name, array in feed.items()} for feed in feeds] == [
@@ -55,12 +55,12 @@ def test_arrays_are_cut_along_their_batch():
     ]
 
 
-def test_arrays_without_a_common_batch_go_in_as_they_are():
+def test_arrays_without_a_common_batch_go_in_as_they_are() -> None:
     x0, x1 = np.ones((5, 2), np.float32), np.ones((3,), np.float32)
     (feed,) = feeds_of({"x0": x0, "x1": x1}, of_arrays(["batch", 2], [3]), batch=2, limit=1)
     assert {name: array.shape for name, array in feed.items()} == {"x0": (5, 2), "x1": (3,)}
 
 
-def test_data_that_do_not_fit_are_refused():
+def test_data_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="x0"):
         list(feeds_of(np.ones((5, 3), np.float32), of_arrays(["batch", 2])))
