@@ -66,7 +66,7 @@ CASES: dict[str, tuple[list[int | str], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize(("shape", "options"), CASES.values(), ids=CASES.keys())
-def test_a_replaced_dft_is_the_transform_that_the_standard_defines(shape, options):
+def test_a_replaced_dft_is_the_transform_that_the_standard_defines(shape, options) -> None:
     found = replaced(dft_model(shape, **options))
     x = signal(*(3 if isinstance(size, str) else size for size in shape))
     default = 1 if options.get("opset", 20) < 20 else -2
@@ -81,7 +81,7 @@ def test_a_replaced_dft_is_the_transform_that_the_standard_defines(shape, option
     [(FLOAT, 1e-6), (onnx.TensorProto.FLOAT16, 2e-3)],  # sums of 24 terms: 6e-8 and 5e-4 for one rounding
     ids=["float32", "float16"],
 )
-def test_narrower_types_stay_what_they_are(dtype, tolerance):
+def test_narrower_types_stay_what_they_are(dtype, tolerance: float) -> None:
     numpy_type = helper.tensor_dtype_to_np_dtype(dtype)
     found = replaced(dft_model(["N", 24, 1], axis=1, onesided=1, dtype=dtype))
     x = signal(2, 24, 1).astype(numpy_type)
@@ -90,7 +90,7 @@ def test_narrower_types_stay_what_they_are(dtype, tolerance):
     assert relative_error(y.astype(np.float64), numpy_dft(x, 1, None, 0, 1)) < tolerance
 
 
-def test_equal_nodes_share_their_constants_and_names_stay_apart():
+def test_equal_nodes_share_their_constants_and_names_stay_apart() -> None:
     nodes = [
         helper.make_node("DFT", ["x", "", "axis"], ["a"], name="first"),
         helper.make_node("DFT", ["a", "", "axis"], ["b"], name="second", inverse=1),
@@ -108,7 +108,7 @@ def test_equal_nodes_share_their_constants_and_names_stay_apart():
     assert {node.metadata_props.get("module") for node in model.graph} >= {"first", "second", "third"}
 
 
-def test_a_dft_in_a_branch_is_replaced_there():
+def test_a_dft_in_a_branch_is_replaced_there() -> None:
     def branch(inverse: int) -> onnx.GraphProto:
         node = helper.make_node("DFT", ["x", "", "axis"], ["inner"], name=f"branch_{inverse}", inverse=inverse)
         return helper.make_graph([node], "branch", [], [helper.make_tensor_value_info("inner", DOUBLE, [2, 6, 2])])
@@ -125,7 +125,7 @@ def test_a_dft_in_a_branch_is_replaced_there():
     assert relative_error(run(found, x=-x), numpy_dft(-x, 1, None, 1, 0)) < ROUNDING
 
 
-def test_a_dft_in_a_function_of_the_file_is_replaced():
+def test_a_dft_in_a_function_of_the_file_is_replaced() -> None:
     constant = helper.make_node("Constant", [], ["axis"], value_int=1)
     node = helper.make_node("DFT", ["s", "", "axis"], ["t"], name="inside")
     opsets = [helper.make_opsetid("", 20)]
@@ -145,7 +145,7 @@ STFT_CASES = {
 
 
 @pytest.mark.parametrize("case", STFT_CASES.values(), ids=STFT_CASES.keys())
-def test_a_replaced_stft_is_framing_window_and_transform(case):
+def test_a_replaced_stft_is_framing_window_and_transform(case) -> None:
     window = np.hanning(16) if case["window"] else np.ones(16)
     constants = [scalar("step", 5), scalar("length", 16), onnx.numpy_helper.from_array(window, "window")]
     inputs = ["x", "step", "window" if case["window"] else "", "length"]
@@ -163,7 +163,7 @@ class Spectra(torch.nn.Module):
         return filtered + spectrum.abs() + torch.fft.ifft(spectrum * 1j, dim=-1, norm="ortho").imag
 
 
-def test_what_pytorch_itself_exports_is_replaced():
+def test_what_pytorch_itself_exports_is_replaced() -> None:
     example, batch = torch.zeros(2, 12, 5), torch.export.Dim("batch")
     exported = torch.onnx.export(Spectra().eval(), (example,), dynamic_shapes=({0: batch},), dynamo=True, verbose=False)
     assert exported is not None
@@ -175,7 +175,7 @@ def test_what_pytorch_itself_exports_is_replaced():
     assert relative_error(run(found, x=x.float().numpy()).astype(np.float64), expected) < 2e-6
 
 
-def test_a_model_without_transforms_comes_back_as_it_was():
+def test_a_model_without_transforms_comes_back_as_it_was() -> None:
     proto = graph_model([helper.make_node("Relu", ["x"], ["y"])], ["N", 4], ["N", 4], opset=13)
     model, rows = real_onnx(ir.from_proto(proto))
     assert rows == []
@@ -183,7 +183,7 @@ def test_a_model_without_transforms_comes_back_as_it_was():
     assert [node.op_type for node in model.graph] == ["Relu"]
 
 
-def test_the_original_stays_as_it_is():
+def test_the_original_stays_as_it_is() -> None:
     model = ir.from_proto(dft_model(["N", 6, 1], axis=1, opset=17))
     before = ir.to_proto(model).SerializeToString(deterministic=True)
     real_onnx(model)
@@ -204,13 +204,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("proto", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_replaced_names_the_node(proto, message):
+def test_what_cannot_be_replaced_names_the_node(proto, message) -> None:
     with pytest.raises(UnsupportedTransformError, match="'spectrum'") as caught:
         real_onnx(ir.from_proto(proto))
     assert message in str(caught.value)
 
 
-def test_a_length_that_the_graph_computes_names_the_node_and_the_way_out():
+def test_a_length_that_the_graph_computes_names_the_node_and_the_way_out() -> None:
     nodes = [
         helper.make_node("Size", ["x"], ["length"]),
         helper.make_node("DFT", ["x", "length", "axis"], ["y"], name="spectrum"),
@@ -220,7 +220,7 @@ def test_a_length_that_the_graph_computes_names_the_node_and_the_way_out():
     assert "onnxscript.optimizer" in str(caught.value)
 
 
-def test_a_frame_longer_than_the_signal_names_the_node():
+def test_a_frame_longer_than_the_signal_names_the_node() -> None:
     constants = [scalar("step", 4), helper.make_tensor("length", INT64, [], [60])]
     node = helper.make_node("STFT", ["x", "step", "", "length"], ["y"], name="frames")
     with pytest.raises(InputError, match=r"'frames'.*frames of 60"):
