@@ -99,7 +99,7 @@ def report_of(model: nn.Module, bundles: Callable[[str], Path], tmp_path: Path) 
         pytest.param("openvino-int8", marks=pytest.mark.slow),
     ],
 )
-def test_a_clean_bundle_has_no_divergence(variant, model, bundles):
+def test_a_clean_bundle_has_no_divergence(variant: str, model: nn.Module, bundles: Callable[[str], Path]) -> None:
     report = layer_report(bundles(variant), model, IMAGES)
     assert report.passed, report.sentence()
     assert report.images == 4
@@ -112,8 +112,8 @@ def test_a_clean_bundle_has_no_divergence(variant, model, bundles):
     assert all(row.own_error <= row.band / 2 for row in report.rows)  # the bands are no tight fit
 
 
-def test_one_weight(report_of):
-    def perturb(onnx):
+def test_one_weight(report_of: Callable[..., LayerReport]) -> None:
+    def perturb(onnx) -> None:
         def change(weight):
             weight[3, 5] += 0.1
             return weight
@@ -129,8 +129,8 @@ def test_one_weight(report_of):
     assert "1 of 4096 numbers, by up to 0.1" in found.finding
 
 
-def test_a_transform_with_a_wrong_norm(report_of):
-    def rescale(onnx):
+def test_a_transform_with_a_wrong_norm(report_of: Callable[..., LayerReport]) -> None:
+    def rescale(onnx) -> None:
         first = next(n for n in nodes(onnx, f"{BLOCK}.hss.sass", "MatMul") if n.inputs[0].const_value is not None)
         change_constant(onnx, first, 0, lambda matrix: matrix * np.float32(8))
 
@@ -148,8 +148,8 @@ def test_a_transform_with_a_wrong_norm(report_of):
         ("tensorrt-int8", f"{BLOCK}.hss.linear_out"),
     ],
 )
-def test_a_scale_doubled_in_the_int8_file(variant, module, report_of):
-    def double(onnx):
+def test_a_scale_doubled_in_the_int8_file(variant: str, module: str, report_of: Callable[..., LayerReport]) -> None:
+    def double(onnx) -> None:
         pair = next(n for n in nodes(onnx, module, "DequantizeLinear") if n.inputs[0].producer() is not None)
         change_constant(onnx, pair, 1, lambda scale: scale * 2)
 
@@ -161,8 +161,8 @@ def test_a_scale_doubled_in_the_int8_file(variant, module, report_of):
     assert {row.module for row in report.rows if row.outside and not row.module.startswith("engine: ")} == {module}
 
 
-def test_weight_scales_doubled_in_the_int8_file(report_of):
-    def double(onnx):
+def test_weight_scales_doubled_in_the_int8_file(report_of: Callable[..., LayerReport]) -> None:
+    def double(onnx) -> None:
         weights = next(
             n for n in nodes(onnx, f"{BLOCK}.ffn.reduce", "DequantizeLinear") if n.inputs[0].producer() is None
         )
@@ -173,10 +173,10 @@ def test_weight_scales_doubled_in_the_int8_file(report_of):
     assert found.before < BANDS["int8"]
 
 
-def test_labels_permuted_are_the_last_layer_in_another_order(report_of):
+def test_labels_permuted_are_the_last_layer_in_another_order(report_of: Callable[..., LayerReport]) -> None:
     order = [1, 0, 2, 3, 4, 5, 6, 7, 9, 8]
 
-    def permute(onnx):
+    def permute(onnx) -> None:
         head = nodes(onnx, "head", "Gemm")[0]
         for index in (1, 2):
             change_constant(onnx, head, index, lambda array: array[order])
@@ -187,8 +187,8 @@ def test_labels_permuted_are_the_last_layer_in_another_order(report_of):
     assert [row.module for row in report.rows if row.outside] == ["head"]
 
 
-def test_swapped_channels_are_a_difference_of_the_input(report_of):
-    def swap(onnx):
+def test_swapped_channels_are_a_difference_of_the_input(report_of: Callable[..., LayerReport]) -> None:
+    def swap(onnx) -> None:
         pixels = nodes(onnx, "", "Transpose")[0].outputs[0]
         insert_behind(onnx, pixels, "Gather", np.array([2, 1, 0]), axis=1)
 
@@ -198,8 +198,8 @@ def test_swapped_channels_are_a_difference_of_the_input(report_of):
     assert [row.module for row in report.rows if row.outside] == ["input"]
 
 
-def test_float16_overflow(report_of):
-    def overflow(onnx):
+def test_float16_overflow(report_of: Callable[..., LayerReport]) -> None:
+    def overflow(onnx) -> None:
         product = nodes(onnx, f"{BLOCK}.ffn.expand", "MatMul")[0]
         change_constant(onnx, product, 1, lambda weight: weight * np.float16(3e4))
 
@@ -209,8 +209,8 @@ def test_float16_overflow(report_of):
     assert found.own_error == np.inf
 
 
-def test_the_report_as_json_is_finite(report_of):
-    def overflow(onnx):
+def test_the_report_as_json_is_finite(report_of: Callable[..., LayerReport]) -> None:
+    def overflow(onnx) -> None:
         change_constant(onnx, nodes(onnx, "head", "Gemm")[0], 1, lambda weight: weight * np.float32(np.inf))
 
     document = json.loads(report_of("onnx-fp32", overflow).to_json())
@@ -219,13 +219,13 @@ def test_the_report_as_json_is_finite(report_of):
     assert not document["passed"]
 
 
-def test_no_images_are_no_agreement(model, bundles):
+def test_no_images_are_no_agreement(model: nn.Module, bundles: Callable[[str], Path]) -> None:
     with pytest.raises(ParityError, match="no images"):
         layer_report(bundles("onnx-fp32"), model, [])
 
 
-def test_the_drawing_names_the_first_layer_outside(report_of):
-    def perturb(onnx):
+def test_the_drawing_names_the_first_layer_outside(report_of: Callable[..., LayerReport]) -> None:
+    def perturb(onnx) -> None:
         change_constant(onnx, nodes(onnx, "head", "Gemm")[0], 1, lambda weight: weight * np.float32(1.5))
 
     report = report_of("onnx-fp32", perturb)
@@ -239,8 +239,8 @@ def test_the_drawing_names_the_first_layer_outside(report_of):
     assert "http" not in svg_from_report(report).replace("http://www.w3.org/2000/svg", "")
 
 
-def test_the_table_has_a_row_for_each_layer_and_the_verdict(report_of):
-    def perturb(onnx):
+def test_the_table_has_a_row_for_each_layer_and_the_verdict(report_of: Callable[..., LayerReport]) -> None:
+    def perturb(onnx) -> None:
         change_constant(onnx, nodes(onnx, "norm", "LayerNormalization")[0], 1, lambda gain: gain * np.float32(2))
 
     report = report_of("onnx-fp32", perturb)
@@ -256,7 +256,7 @@ def test_the_table_has_a_row_for_each_layer_and_the_verdict(report_of):
 
 
 @pytest.mark.slow
-def test_a_range_doubled_in_openvinos_ir(model, bundles, tmp_path):
+def test_a_range_doubled_in_openvinos_ir(model: nn.Module, bundles: Callable[[str], Path], tmp_path: Path) -> None:
     folder = tmp_path / "faulty"
     shutil.copytree(bundles("openvino-int8"), folder)
     ir_model = openvino.Core().read_model(folder / "model.xml")
@@ -288,8 +288,10 @@ def fake_quantize_before(model: openvino.Model, value: str) -> openvino.Node:
     return node
 
 
-def test_an_error_of_the_real_form_is_told_from_one_of_the_file(model, bundles, tmp_path, monkeypatch):
-    def perturb(onnx):
+def test_an_error_of_the_real_form_is_told_from_one_of_the_file(
+    model: nn.Module, bundles: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def perturb(onnx) -> None:
         change_constant(onnx, nodes(onnx, HIDDEN, "MatMul")[0], 1, lambda weight: weight * np.float32(1.5))
 
     folder = with_fault(bundles("onnx-fp32"), tmp_path / "faulty", perturb)
@@ -298,7 +300,9 @@ def test_an_error_of_the_real_form_is_told_from_one_of_the_file(model, bundles, 
     assert (found.module, found.stage) == (HIDDEN, "real form")
 
 
-def test_an_error_of_the_engine_is_told_from_one_of_the_graph(model, bundles, monkeypatch):
+def test_an_error_of_the_engine_is_told_from_one_of_the_graph(
+    model: nn.Module, bundles: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class WrongEngine(Engine):
         def __call__(self, images):
             return {name: array * np.float32(1.01) for name, array in super().__call__(images).items()}
@@ -308,6 +312,6 @@ def test_an_error_of_the_engine_is_told_from_one_of_the_graph(model, bundles, mo
     assert (found.module, found.node, found.stage) == ("engine: logits", "onnxruntime", "engine")
 
 
-def test_an_output_of_another_shape_is_no_agreement(bundles):
+def test_an_output_of_another_shape_is_no_agreement(bundles: Callable[[str], Path]) -> None:
     with pytest.raises(ParityError, match=r"output 'logits': \[1, 7\] in PyTorch, \[1, 10\] in the graph"):
         layer_report(bundles("onnx-fp32"), load_model("hamsa_nano", num_classes=7), IMAGES, images=1)

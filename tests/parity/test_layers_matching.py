@@ -45,7 +45,7 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def bundle(model, tmp_path_factory):
+def bundle(model, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("bundle") / "toy"
     return hamsa_deploy.export(model, [torch.from_numpy(TOKENS)], to="onnx", output=folder, data=TOKENS)
 
@@ -55,13 +55,13 @@ def report(model, bundle):
     return layer_report(bundle.folder, model, TOKENS, images=3)
 
 
-def test_what_the_graph_does_not_hold_is_listed_with_its_shape(report):
+def test_what_the_graph_does_not_hold_is_listed_with_its_shape(report) -> None:
     assert set(report.not_comparable) == {"spectrum", "gate"}
     assert report.not_comparable["spectrum"] == "[1, 6, 8, 2] in PyTorch, [1, 4, 8] in the graph"
     assert report.not_comparable["gate"] == "[1, 6, 8] in PyTorch, [1, 4, 8] in the graph"
 
 
-def test_calls_of_one_module_are_paired_in_order(report):
+def test_calls_of_one_module_are_paired_in_order(report) -> None:
     assert report.passed, report.sentence()
     assert [row.module for row in report.rows if "engine" not in row.module] == [
         "twice", "norm", "twice#2", "norm#2", "gates",
@@ -82,11 +82,11 @@ def test_calls_of_one_module_are_paired_in_order(report):
         ((2, 6, 4), (2, 8, 3), []),
     ],
 )
-def test_orders_of_axes(shape, other, orders):
+def test_orders_of_axes(shape: tuple[int, ...], other: tuple[int, ...], orders) -> None:
     assert orders_of_axes(shape, other) == orders
 
 
-def test_the_form_exported_anew_has_the_names_of_the_bundle(model, bundle):
+def test_the_form_exported_anew_has_the_names_of_the_bundle(model, bundle) -> None:
     anew, graph = float32_form(model, bundle.manifest).graph, ir.load(bundle.folder / "model.onnx").graph
     assert names_in_order(anew) == names_in_order(graph)
     assert [node.metadata_props.get("module") for node in anew] == [node.metadata_props.get("module") for node in graph]
