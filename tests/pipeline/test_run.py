@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -35,7 +36,7 @@ EXPORTS = "onnx-fp32 onnx-fp16 onnx-int8 openvino-fp32 openvino-fp16 openvino-bf
 
 
 @pytest.fixture(scope="module", params=EXPORTS.split())
-def bundle(request, tmp_path_factory):
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     to, precision = request.param.split("-")
     if to == "openvino":
         import openvino
@@ -47,13 +48,13 @@ def bundle(request, tmp_path_factory):
     return nano(tmp_path_factory.mktemp("bundles") / request.param, to, precision, **options)
 
 
-def test_every_target_and_precision_classifies_the_held_out_digits(bundle):
+def test_every_target_and_precision_classifies_the_held_out_digits(bundle) -> None:
     with Engine(bundle.folder) as engine:
         best = [int(rows[0][0]) for rows in engine.classify(list(IMAGES), top=1)]
     assert np.mean(np.array(best) == LABELS) >= 0.97
 
 
-def test_the_manifest_holds_the_proof(bundle):
+def test_the_manifest_holds_the_proof(bundle) -> None:
     manifest = json.loads((bundle.folder / "manifest.json").read_text())
     assert manifest["parity"]["passed"]
     assert manifest["parity"]["images"] == 40
@@ -64,7 +65,7 @@ def test_the_manifest_holds_the_proof(bundle):
     assert (manifest["inputs"][0]["dtype"], manifest["inputs"][0]["layout"]) == ("uint8", "NHWC")
 
 
-def test_the_manifest_says_what_runs_in_which_precision(bundle):
+def test_the_manifest_says_what_runs_in_which_precision(bundle) -> None:
     manifest, products = bundle.manifest, 73  # 4 convolutions, 50 linears, 1 head, 18 with Fourier matrices
     if manifest.precision == "fp32":
         assert manifest.execution is None
@@ -81,12 +82,12 @@ def test_the_manifest_says_what_runs_in_which_precision(bundle):
     assert manifest.execution.milliseconds > 0
 
 
-def test_a_precision_that_is_not_what_runs_is_warned_of(tmp_path, caplog):
+def test_a_precision_that_is_not_what_runs_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     hamsa_deploy.export(Filter().eval(), (torch.randn(2, 32, 4),), to="onnx", precision="fp16", output=tmp_path / "b")
     assert any("products do not run in fp16, although it was asked for" in text for text in caplog.messages)
 
 
-def test_lower_precisions_shrink_the_weights(bundle):
+def test_lower_precisions_shrink_the_weights(bundle) -> None:
     manifest = bundle.manifest
     weights = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith((".bin", ".onnx")))
     parameters = 4 * manifest.model.parameters
@@ -94,7 +95,7 @@ def test_lower_precisions_shrink_the_weights(bundle):
     assert (weights < parameters * share) == (manifest.precision != "fp32")
 
 
-def test_a_float_input_and_a_fixed_batch(tmp_path):
+def test_a_float_input_and_a_fixed_batch(tmp_path: Path) -> None:
     bundle = nano(tmp_path / "b", "onnx", input_dtype="float32", batch=4)
     spec = bundle.manifest.inputs[0]
     assert (spec.shape, spec.dtype, spec.layout) == ((4, 3, 32, 32), "float32", "NCHW")
@@ -115,7 +116,7 @@ class Filter(nn.Module):
         return torch.fft.irfft(spectrum, n=32, dim=1), spectrum.abs().mean(dim=(1, 2))
 
 
-def test_any_module_with_arrays_for_inputs(tmp_path):
+def test_any_module_with_arrays_for_inputs(tmp_path: Path) -> None:
     bundle = hamsa_deploy.export(Filter().eval(), (torch.randn(2, 32, 4),), to="openvino", output=tmp_path / "b")
     assert [spec.name for spec in bundle.manifest.inputs] == ["signal"]
     assert [spec.name for spec in bundle.manifest.outputs] == ["output_0", "output_1"]
@@ -124,7 +125,9 @@ def test_any_module_with_arrays_for_inputs(tmp_path):
         np.testing.assert_allclose(engine(x.numpy())["output_0"], Filter()(x)[0].numpy(), atol=1e-5)
 
 
-def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(tmp_path, monkeypatch):
+def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nano(tmp_path / "b", "onnx")
     before = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
     impossible = metrics.Thresholds(max_relative_error=-1, cosine=2, top1=2)
@@ -138,7 +141,7 @@ def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(tmp_path, monk
 @pytest.mark.slow
 @needs_native
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_native_transforms_in_lower_precision(tmp_path, precision):
+def test_native_transforms_in_lower_precision(tmp_path: Path, precision: str) -> None:
     options = {"calibration": list(IMAGES[40:100]), "calibration_method": "percentile"} if precision == "int8" else {}
     manifest = nano(tmp_path / "b", "onnx", precision, fft="native", **options).manifest
     assert manifest.parity.passed
@@ -152,7 +155,7 @@ def test_native_transforms_in_lower_precision(tmp_path, precision):
         assert not any(reason.startswith("length") for reason in manifest.islands.values())  # 256, 64, 16 and 4
 
 
-def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use_for_them(tmp_path):
+def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use_for_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="native transforms for openvino") as raised:
         nano(tmp_path / "b", "openvino", fft="native")
     assert "reads the operator DFT wrongly" in raised.value.cause
@@ -176,13 +179,13 @@ def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use
         ({"to": "onnx", "batch": 0}, "batch"),
     ],
 )
-def test_bad_requests_fail_before_anything_is_written(tmp_path, options, message):
+def test_bad_requests_fail_before_anything_is_written(tmp_path: Path, options, message: str) -> None:
     with pytest.raises(InputError, match=message):
         nano(tmp_path / "b", **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_with_nan_in_its_weights_is_refused(tmp_path):  # faults.md row 6
+def test_a_model_with_nan_in_its_weights_is_refused(tmp_path: Path) -> None:  # faults.md row 6
     model = Filter().eval()
     with torch.no_grad():
         model.kernel[0, 0, 0] = float("nan")
@@ -193,7 +196,7 @@ def test_a_model_with_nan_in_its_weights_is_refused(tmp_path):  # faults.md row 
 INT8 = {"calibration": list(IMAGES[40:100]), "calibration_method": "mse"}
 
 
-def test_the_manifest_says_how_int8_was_calibrated(bundle):
+def test_the_manifest_says_how_int8_was_calibrated(bundle) -> None:
     record = bundle.manifest.calibration
     if bundle.manifest.precision != "int8":
         assert record is None
@@ -205,14 +208,14 @@ def test_the_manifest_says_how_int8_was_calibrated(bundle):
 
 
 @pytest.fixture
-def empty_cache(tmp_path, monkeypatch):
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drops are cached: another test's would be taken for ours."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("empty_cache")
-def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path, monkeypatch):
+def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A drop that three layers in floating point avoid: the bundle that is measured says how many there are."""
 
     def drop(self, folder):
@@ -228,7 +231,9 @@ def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("empty_cache")
-def test_a_drop_that_cannot_be_had_is_a_parity_failure_with_the_ranking(tmp_path, monkeypatch):
+def test_a_drop_that_cannot_be_had_is_a_parity_failure_with_the_ranking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Accuracy, "drop", lambda self, folder: 1.0)
     with pytest.raises(ParityError, match="even with one layer of 50 in int8") as raised:
         nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
@@ -237,7 +242,9 @@ def test_a_drop_that_cannot_be_had_is_a_parity_failure_with_the_ranking(tmp_path
     assert not (tmp_path / "b").exists()
 
 
-def test_int8_outside_its_limits_names_the_layers_that_cost_most(tmp_path, monkeypatch):
+def test_int8_outside_its_limits_names_the_layers_that_cost_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     impossible = metrics.Thresholds(max_relative_error=0, cosine=1, top1=1)
     monkeypatch.setitem(metrics.THRESHOLDS, "int8", impossible)
     with pytest.raises(ParityError, match="int8 is outside its limits") as raised:
@@ -253,6 +260,6 @@ def test_int8_outside_its_limits_names_the_layers_that_cost_most(tmp_path, monke
         ({"precision": "int8", "passes": ["smoth"]}, "smoth"),
     ],
 )
-def test_options_of_int8_are_checked_before_anything_is_built(tmp_path, options, found):
+def test_options_of_int8_are_checked_before_anything_is_built(tmp_path: Path, options, found: str) -> None:
     with pytest.raises(InputError, match=found):
         nano(tmp_path / "b", "onnx", **options)

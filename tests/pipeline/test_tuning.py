@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,11 +36,11 @@ class Stopwatch:
 
 
 @pytest.mark.parametrize(("share", "taken"), [(0.90, TWO), (0.95, TWO), (0.96, DENSE), (1.0, DENSE), (1.5, DENSE)])
-def test_another_plan_is_taken_only_if_it_is_clearly_faster(share, taken):
+def test_another_plan_is_taken_only_if_it_is_clearly_faster(share: float, taken) -> None:
     assert Choice(((DENSE, 2.0), (Plan(64, (4, 16)), 1.99), (TWO, 2.0 * share))).plan == taken
 
 
-def test_every_number_of_columns_is_measured_once_and_the_times_are_added():
+def test_every_number_of_columns_is_measured_once_and_the_times_are_added() -> None:
     timer = Stopwatch(1, 0.5)
     rows = [row(DENSE, 8), row(DENSE, 8, module="other"), row(DENSE, 24)]
     choice = choices(rows, "onnx", timer)[64]
@@ -48,7 +49,7 @@ def test_every_number_of_columns_is_measured_once_and_the_times_are_added():
     assert {plan for plan, _ in choice.measured} == set(timer.asked[0][2])
 
 
-def test_what_seems_faster_is_compared_with_the_default_once_more():
+def test_what_seems_faster_is_compared_with_the_default_once_more() -> None:
     timer = Stopwatch(1, 0.5)
     choice = choices([row(DENSE)], "onnx", timer)[64]
     assert [plans for _, _, plans in timer.asked[1:]] == [(DENSE, choice.plan)]
@@ -57,7 +58,7 @@ def test_what_seems_faster_is_compared_with_the_default_once_more():
     assert len(timer.asked) == 1
 
 
-def test_a_default_that_was_disturbed_is_not_replaced():
+def test_a_default_that_was_disturbed_is_not_replaced() -> None:
     calls = []
 
     def timer(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
@@ -70,7 +71,7 @@ def test_a_default_that_was_disturbed_is_not_replaced():
     assert len(calls) == 2
 
 
-def test_the_default_is_measured_first_even_where_its_estimate_is_bad():
+def test_the_default_is_measured_first_even_where_its_estimate_is_bad() -> None:
     odd = Plan(64, (2, 2, 2, 8))
     timer = Stopwatch(0, 2.0)
     choice = choices([row(odd)], "onnx", timer)[64]
@@ -79,7 +80,7 @@ def test_the_default_is_measured_first_even_where_its_estimate_is_bad():
     assert len(choice.measured) == len({plan for plan, _ in choice.measured}) <= 4
 
 
-def test_what_leaves_no_choice_is_not_measured():
+def test_what_leaves_no_choice_is_not_measured() -> None:
     timer = Stopwatch(0, 1.0)
     partial = row(DENSE, kind="dense, 5 frequencies")
     framed = {"module": "", "length": 16, "factors": [16], "kind": "convolution of frames"}
@@ -87,7 +88,7 @@ def test_what_leaves_no_choice_is_not_measured():
     assert timer.asked == []
 
 
-def test_measurements_are_added_to_whole_transforms_of_their_length():
+def test_measurements_are_added_to_whole_transforms_of_their_length() -> None:
     choice = Choice(((DENSE, 2.00049), (Plan(64, ()), 1e-5 / 3)))
     rows = [row(DENSE), row(DENSE, kind="dense, 5 frequencies"), row(Plan(32, (32,)))]
     found = with_measurements(rows, {64: choice})
@@ -98,7 +99,7 @@ def test_measurements_are_added_to_whole_transforms_of_their_length():
     assert found[1:] == rows[1:]
 
 
-def test_rows_of_a_program_say_how_many_columns_they_have():
+def test_rows_of_a_program_say_how_many_columns_they_have() -> None:
     program = to_real(Power(), (torch.zeros(2, 64, 3, 5),))
     assert [each["columns"] for each in program.graph_module.meta["transforms"]] == [15]
 
@@ -114,7 +115,7 @@ def exported(folder, **options):
     return hamsa_deploy.export(Power(), (torch.zeros(1, 64, 8),), to="onnx", output=folder, **options)
 
 
-def test_the_bundle_is_built_with_the_plan_that_was_fastest(tmp_path, monkeypatch):
+def test_the_bundle_is_built_with_the_plan_that_was_fastest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def made(name: str, share: float):
         monkeypatch.setattr(files, "engine_timer", lambda build, batch: Stopwatch(1, share))
         return exported(tmp_path / name, tune=True)
@@ -132,7 +133,9 @@ def test_the_bundle_is_built_with_the_plan_that_was_fastest(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(("to", "precision"), [("onnx", "fp16"), ("openvino", "fp32")])
-def test_a_real_measurement_follows_the_rule(tmp_path, monkeypatch, to, precision):
+def test_a_real_measurement_follows_the_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str, precision: str
+) -> None:
     monkeypatch.setattr("hamsa_deploy.pipeline.tuning.MOST_CANDIDATES", 2)
     bundle = hamsa_deploy.export(
         Power(), (torch.zeros(1, 64, 8),), to=to, precision=precision, output=tmp_path / "b", tune=True
