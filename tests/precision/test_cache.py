@@ -61,7 +61,7 @@ CHANGES: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_whatever_changes_there_is_no_entry_for_it(folder: Path, change: Callable[[], str]):
+def test_whatever_changes_there_is_no_entry_for_it(folder: Path, change: Callable[[], str]) -> None:
     store(key(), ARRAYS)
     assert load(key()) is not None
     assert load(change()) is None
@@ -69,25 +69,27 @@ def test_whatever_changes_there_is_no_entry_for_it(folder: Path, change: Callabl
 
 @pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize("changed", ["99.0", None])
-def test_another_version_of_a_package_is_another_key(monkeypatch: pytest.MonkeyPatch, package: str, changed):
+def test_another_version_of_a_package_is_another_key(
+    monkeypatch: pytest.MonkeyPatch, package: str, changed: str | None
+) -> None:
     before, known = key(), cache._version
     monkeypatch.setattr(cache, "_version", lambda name: changed if name == package else known(name))
     assert (key() == before) == (known(package) == changed)
 
 
-def test_another_format_is_another_key(monkeypatch: pytest.MonkeyPatch):
+def test_another_format_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = key()
     monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + 1)
     assert key() != before
 
 
-def test_where_nodes_came_from_does_not_count():
+def test_where_nodes_came_from_does_not_count() -> None:
     moved = model()
     next(iter(moved.graph)).metadata_props["source"] = "model.py:7"
     assert key(moved) == key()
 
 
-def test_what_was_stored_is_loaded_and_leaves_one_file(folder: Path):
+def test_what_was_stored_is_loaded_and_leaves_one_file(folder: Path) -> None:
     assert load(KEY) is None
     store(KEY, ARRAYS)
     found = load(KEY)
@@ -99,7 +101,7 @@ def test_what_was_stored_is_loaded_and_leaves_one_file(folder: Path):
     assert [path.name for path in folder.iterdir()] == [KEY]
 
 
-def test_histograms_survive(folder: Path):
+def test_histograms_survive(folder: Path) -> None:
     histogram = Histogram()
     histogram.add(np.linspace(-3, 3, 100, dtype=np.float32))
     store(KEY, arrays_from_histograms({"x": histogram}))
@@ -107,7 +109,7 @@ def test_histograms_survive(folder: Path):
     np.testing.assert_array_equal(found["x"].counts, histogram.counts)
 
 
-def test_a_search_that_goes_on_replaces_its_entry(folder: Path):
+def test_a_search_that_goes_on_replaces_its_entry(folder: Path) -> None:
     store(KEY, {"names": np.array(["a"]), "errors": np.array([0.5])})
     store(KEY, {"names": np.array(["a", "b"]), "errors": np.array([0.5, 0.25])})
     found = load(KEY)
@@ -129,7 +131,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_or_foreign_entry_is_discarded_reported_and_replaced(
     folder: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
-):
+) -> None:
     store(KEY, ARRAYS)
     path = folder / KEY
     path.write_bytes(damage(path.read_bytes()))
@@ -140,7 +142,7 @@ def test_a_damaged_or_foreign_entry_is_discarded_reported_and_replaced(
     assert load(KEY) is not None
 
 
-def test_a_folder_that_cannot_be_made_is_a_warning(folder: Path, caplog: pytest.LogCaptureFixture):
+def test_a_folder_that_cannot_be_made_is_a_warning(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder.parent.parent.write_text("a file")
     store(KEY, ARRAYS)
     assert load(KEY) is None
@@ -150,7 +152,7 @@ def test_a_folder_that_cannot_be_made_is_a_warning(folder: Path, caplog: pytest.
 
 def test_a_full_disk_is_a_warning_and_the_old_entry_stays(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -162,7 +164,7 @@ def test_a_full_disk_is_a_warning_and_the_old_entry_stays(
     assert [path.name for path in folder.iterdir()] == [KEY]
 
 
-def test_what_a_killed_process_left_is_removed(folder: Path):
+def test_what_a_killed_process_left_is_removed(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / f".{OTHER}.tmp-1-deadbeef").write_bytes(b"half")
     with temporary_folder(folder / OTHER) as at_work:
@@ -173,7 +175,7 @@ def test_what_a_killed_process_left_is_removed(folder: Path):
 @pytest.mark.parametrize("base", ["", "relative/cache"])
 def test_without_an_absolute_cache_folder_the_one_at_home_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: str
-):
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", base)
     monkeypatch.setenv("HOME", str(tmp_path))
     store(KEY, ARRAYS)
@@ -182,7 +184,7 @@ def test_without_an_absolute_cache_folder_the_one_at_home_is_taken(
 
 def test_without_a_home_there_is_a_warning_and_no_folder_called_tilde(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     monkeypatch.chdir(tmp_path)

@@ -32,7 +32,7 @@ def feeds() -> Iterator[dict[str, np.ndarray]]:
         yield {"x": rng.standard_normal((1, 3)).astype(np.float32)}
 
 
-def test_inputs_and_inner_values_are_counted_over_all_feeds():
+def test_inputs_and_inner_values_are_counted_over_all_feeds() -> None:
     found = histograms_of(model(), ["x", "r"], feeds())
     x = np.concatenate([feed["x"] for feed in feeds()])
     for name, values in {"x": x, "r": np.maximum(x, 0)}.items():
@@ -42,6 +42,6 @@ def test_inputs_and_inner_values_are_counted_over_all_feeds():
         assert (found[name].zeros, found[name].largest) == (expected.zeros, expected.largest)
 
 
-def test_a_value_that_is_not_finite_is_named():
+def test_a_value_that_is_not_finite_is_named() -> None:
     with pytest.raises(InputError, match="the value 'y' holds NaN or Inf"):
         histograms_of(model(), ["r", "y"], [{"x": -np.ones((1, 3), np.float32)}])

@@ -8,7 +8,7 @@ from hamsa_deploy.precision.observers import row_ranges
 from .drawing import linear_between_transforms
 
 
-def test_rows_are_measured_over_runs_images_and_channels():
+def test_rows_are_measured_over_runs_images_and_channels() -> None:
     model = linear_between_transforms(n=4, width=2)
     spectra = np.random.default_rng(0).normal(size=(3, 5, 4, 2))
     matrix = model.graph.initializers["c0"].const_value

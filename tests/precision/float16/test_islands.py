@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -137,7 +139,7 @@ class Model(nn.Module):
 SIGNAL = np.random.default_rng(0).uniform(2000, 3000, (4, 64, 2)).astype(np.float32)
 
 
-def test_an_overflow_in_a_spectrum_is_found_named_kept_in_float32_and_reported(tmp_path) -> None:
+def test_an_overflow_in_a_spectrum_is_found_named_kept_in_float32_and_reported(tmp_path: Path) -> None:
     bundle = hamsa_deploy.export(
         Model().eval(), (torch.from_numpy(SIGNAL),), to="onnx", precision="fp16", data=SIGNAL, output=tmp_path / "b"
     )
@@ -149,7 +151,7 @@ def test_an_overflow_in_a_spectrum_is_found_named_kept_in_float32_and_reported(t
         np.testing.assert_allclose(engine(SIGNAL)["output"], expected, rtol=2e-3)
 
 
-def test_without_its_islands_the_same_spectrum_is_infinite(tmp_path, monkeypatch) -> None:
+def test_without_its_islands_the_same_spectrum_is_infinite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = real_model_of_request(Request(Model().eval(), "onnx", example_inputs=(torch.from_numpy(SIGNAL),))).write(
         tmp_path / "model.onnx"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -24,7 +26,7 @@ from ..graphs import MODELS, copy_of, outputs_of, real_graph, smooth_feeds
     ],
     ids="-".join,
 )
-def graph(request, tmp_path_factory):
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     name, to = request.param
     model, example = MODELS[name]()
     return name, real_graph(model, example, tmp_path_factory.mktemp(name), to)
@@ -38,7 +40,7 @@ def equalised(model: ir.Model, **options: bool) -> tuple[ir.Model, Equalisation]
 
 
 @pytest.mark.parametrize("into_transforms", [True, False])
-def test_every_output_stays_the_same_bit_for_bit(graph, into_transforms):
+def test_every_output_stays_the_same_bit_for_bit(graph, into_transforms: bool) -> None:
     _, model = graph
     copy, done = equalised(model, into_transforms=into_transforms)
     assert done.scales
@@ -49,7 +51,7 @@ def test_every_output_stays_the_same_bit_for_bit(graph, into_transforms):
             np.testing.assert_array_equal(a, b)
 
 
-def test_hamsa_gets_two_products_for_five_linears_of_a_block(graph):
+def test_hamsa_gets_two_products_for_five_linears_of_a_block(graph) -> None:
     name, model = graph
     copy, done = equalised(model)
     blocks = {node.metadata_props["module"] for node in copy.graph if node.name in done.undone}
@@ -59,7 +61,7 @@ def test_hamsa_gets_two_products_for_five_linears_of_a_block(graph):
     assert len(copy.graph) == len(model.graph) + len(done.undone)
 
 
-def test_rows_come_closer_and_none_outgrows_the_largest(graph):
+def test_rows_come_closer_and_none_outgrows_the_largest(graph) -> None:
     _, model = graph
     copy, done = equalised(model)
     feeds = smooth_feeds(model, 3)
@@ -72,7 +74,7 @@ def test_rows_come_closer_and_none_outgrows_the_largest(graph):
         assert after[name].max() <= before[name].max()
 
 
-def test_what_is_almost_flat_stays_as_it_is(graph):
+def test_what_is_almost_flat_stays_as_it_is(graph) -> None:
     _, model = graph
     names = equalisable(model)
     rows = {name: np.ones_like(size) for name, size in row_ranges(model, smooth_feeds(model, 1), names).items()}
@@ -81,7 +83,7 @@ def test_what_is_almost_flat_stays_as_it_is(graph):
     assert_unchanged(model, rows)
 
 
-def test_without_ranges_nothing_happens(graph):
+def test_without_ranges_nothing_happens(graph) -> None:
     assert_unchanged(graph[1], {})
 
 
@@ -91,7 +93,7 @@ def assert_unchanged(model: ir.Model, ranges: dict[str, np.ndarray]) -> None:
     assert ir.to_proto(copy) == ir.to_proto(model)
 
 
-def test_the_inverse_transform_stays_flat_if_asked(tmp_path):
+def test_the_inverse_transform_stays_flat_if_asked(tmp_path: Path) -> None:
     """U W, back: the scale is undone in the columns of the inverse, or by a product."""
     model = linear_between_transforms()
     folded, _ = equalised(model)
@@ -113,7 +115,7 @@ def signal_to_noise(x: np.ndarray, scale: np.ndarray, first_row: int = 0) -> flo
     return float(10 * np.log10(signal / error).mean())
 
 
-def test_int8_keeps_the_small_frequencies():
+def test_int8_keeps_the_small_frequencies() -> None:
     """1/f spectra of 784 points: per tensor, per tensor but with k = 0 kept apart, per frequency."""
     model = linear_between_transforms(784, 8)
     feeds = smooth_feeds(model, 8)

@@ -35,7 +35,7 @@ GRAPHS = {**MODELS, "planes": planes}
 
 
 @pytest.fixture(scope="module", params=["nano", TINY, "general", "planes"])
-def graph(request, tmp_path_factory):
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     model, example = GRAPHS[request.param]()
     return request.param, real_graph(model, example, tmp_path_factory.mktemp(request.param))
 
@@ -44,13 +44,13 @@ def everywhere(model: ir.Model) -> dict[str, float]:
     return {str(transform.signal.name): np.inf for transform in transforms_of(model)}
 
 
-def test_every_forward_transform_is_found_and_no_inverse_one(graph):
+def test_every_forward_transform_is_found_and_no_inverse_one(graph) -> None:
     name, model = graph
     expected = {"nano": 5, "tiny_at_224": 4, "general": 1, "planes": 1}
     assert len(transforms_of(model)) == expected[name]
 
 
-def test_outputs_stay_the_same(graph):
+def test_outputs_stay_the_same(graph) -> None:
     _, model = graph
     copy = copy_of(model)
     entering = split_means(copy, everywhere(model))
@@ -60,7 +60,7 @@ def test_outputs_stay_the_same(graph):
     assert relative_error(outputs_of(copy, feeds), outputs_of(model, feeds)) < 1e-6
 
 
-def test_what_enters_has_no_mean(graph):
+def test_what_enters_has_no_mean(graph) -> None:
     _, model = graph
     copy = copy_of(model)
     entering = split_means(copy, everywhere(model))
@@ -69,7 +69,7 @@ def test_what_enters_has_no_mean(graph):
             assert np.abs(x.mean(axis=tuple(range(1, x.ndim - 1)))).max() < 1e-6 * np.abs(x).max()
 
 
-def test_scales_flow_through_a_split_transform(graph):
+def test_scales_flow_through_a_split_transform(graph) -> None:
     _, model = graph
     split = copy_of(model)
     split_means(split, everywhere(model))
@@ -83,7 +83,7 @@ def test_scales_flow_through_a_split_transform(graph):
     assert done[0].scales.keys() == done[1].scales.keys()
 
 
-def test_only_signals_with_a_large_mean_are_split(graph):
+def test_only_signals_with_a_large_mean_are_split(graph) -> None:
     _, model = graph
     gains = dict.fromkeys(everywhere(model), 1.4)
     copy = copy_of(model)
@@ -97,7 +97,7 @@ def raised_signal(n: int = 64, width: int = 3) -> ir.Model:
     return drawing.model(drawing.add("MatMul", cosine_matrix(n), drawing.x, rows=n, width=width))
 
 
-def test_the_gain_is_what_int8_gains():
+def test_the_gain_is_what_int8_gains() -> None:
     model = raised_signal()
     feeds = [{"x": 8 + np.random.default_rng(0).uniform(-1, 1, (4, 64, 3)).astype(np.float32)}]
     gains = gains_of_splitting(model, feeds, ["x"])
@@ -111,14 +111,14 @@ def test_the_gain_is_what_int8_gains():
 
 
 @pytest.mark.parametrize("matrix", ["spread", "inverse"])
-def test_maps_that_spread_the_mean_over_rows_are_left_alone(matrix):
+def test_maps_that_spread_the_mean_over_rows_are_left_alone(matrix: str) -> None:
     matrices = {"spread": np.random.default_rng(0).normal(size=(8, 8)), "inverse": cosine_matrix(8).T}
     drawing = Drawing(8, 3)
     model = drawing.model(drawing.add("MatMul", matrices[matrix], drawing.x, rows=8, width=3))
     assert transforms_of(model) == []
 
 
-def test_maps_that_mix_channels_are_left_alone():
+def test_maps_that_mix_channels_are_left_alone() -> None:
     """Rows of six channels are read as twice as many rows of three."""
     drawing = Drawing(4, 6)
     total = np.zeros((8, 8))

@@ -27,7 +27,7 @@ def check(model: ir.Model, *linear_inputs: ir.Value) -> tuple[ir.Model, Equalisa
     return copy, done
 
 
-def test_a_scaled_value_that_is_an_output_comes_out_unscaled_under_its_name():
+def test_a_scaled_value_that_is_an_output_comes_out_unscaled_under_its_name() -> None:
     drawing = Drawing(ROWS, WIDTH)
     spectrum = spectrum_of(drawing)
     mixed = drawing.add("MatMul", spectrum, WEIGHT, **SIZE)
@@ -36,7 +36,7 @@ def test_a_scaled_value_that_is_an_output_comes_out_unscaled_under_its_name():
     assert [node.op_type for node in copy.graph] == ["MatMul", "MatMul", "Mul"]
 
 
-def test_more_products_than_linears_are_not_worth_it():
+def test_more_products_than_linears_are_not_worth_it() -> None:
     drawing = Drawing(ROWS, WIDTH)
     spectrum = spectrum_of(drawing)
     mixed = drawing.add("MatMul", spectrum, WEIGHT, **SIZE)
@@ -45,7 +45,7 @@ def test_more_products_than_linears_are_not_worth_it():
     assert done == Equalisation()
 
 
-def test_one_product_behind_a_linear_serves_all_slices_of_it():
+def test_one_product_behind_a_linear_serves_all_slices_of_it() -> None:
     drawing = Drawing(ROWS, WIDTH)
     spectrum = spectrum_of(drawing)
     mixed = drawing.add("MatMul", spectrum, WEIGHT, **SIZE)
@@ -57,7 +57,7 @@ def test_one_product_behind_a_linear_serves_all_slices_of_it():
     assert done.undone == ["v1_unscaled"]
 
 
-def test_power_spectra_carry_the_square_of_the_scale():
+def test_power_spectra_carry_the_square_of_the_scale() -> None:
     drawing = Drawing(ROWS, WIDTH)
     spectrum = spectrum_of(drawing)
     power = drawing.add("Mul", spectrum, spectrum, **SIZE)
@@ -67,7 +67,7 @@ def test_power_spectra_carry_the_square_of_the_scale():
     assert done.scales["v1"].min() == 2.0**-8  # (2^-4)^2: 2^-10 with headroom is 2^-8 in the square
 
 
-def test_a_sum_with_something_unscaled_stops_the_scale():
+def test_a_sum_with_something_unscaled_stops_the_scale() -> None:
     drawing = Drawing(ROWS, WIDTH)
     spectrum = spectrum_of(drawing)
     mixed = drawing.add("MatMul", spectrum, WEIGHT, **SIZE)
@@ -75,7 +75,7 @@ def test_a_sum_with_something_unscaled_stops_the_scale():
     assert done.undone == ["v1_unscaled"]
 
 
-def test_a_sum_of_different_powers_of_the_scale_stops_it():
+def test_a_sum_of_different_powers_of_the_scale_stops_it() -> None:
     drawing = Drawing(ROWS, WIDTH)
     spectrum = spectrum_of(drawing)
     power = drawing.add("Mul", spectrum, spectrum, **SIZE)
@@ -85,7 +85,7 @@ def test_a_sum_of_different_powers_of_the_scale_stops_it():
     assert done == Equalisation()  # three products, for the two summands of the total and for the first output
 
 
-def test_a_factor_without_rows_lets_the_scale_pass_and_one_with_rows_undoes_it():
+def test_a_factor_without_rows_lets_the_scale_pass_and_one_with_rows_undoes_it() -> None:
     drawing = Drawing(ROWS, WIDTH)
     spectrum = spectrum_of(drawing)
     mixed = drawing.add("MatMul", spectrum, WEIGHT, **SIZE)
@@ -97,7 +97,7 @@ def test_a_factor_without_rows_lets_the_scale_pass_and_one_with_rows_undoes_it()
 
 
 @pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "Softmax", "Exp"])
-def test_no_scale_starts_behind_what_is_not_linear(kind):
+def test_no_scale_starts_behind_what_is_not_linear(kind: str) -> None:
     drawing = Drawing(ROWS, WIDTH)
     bent = drawing.add(kind, drawing.x, **SIZE)
     model = drawing.model(drawing.add("MatMul", bent, WEIGHT, **SIZE))
@@ -106,14 +106,14 @@ def test_no_scale_starts_behind_what_is_not_linear(kind):
     assert ir.to_proto(copy) == ir.to_proto(model)
 
 
-def test_integers_are_never_scaled():
+def test_integers_are_never_scaled() -> None:
     drawing = Drawing(ROWS, WIDTH)
     drawing.add("Mul", drawing.x, np.arange(ROWS)[:, None], **SIZE)
     drawing.nodes[0].outputs[0].dtype = ir.DataType.INT64
     assert not ScaleFlow(drawing.model(drawing.nodes[0].outputs[0]).graph).sites
 
 
-def test_random_graphs_compute_the_same_bit_for_bit():
+def test_random_graphs_compute_the_same_bit_for_bit() -> None:
     scaled = 0
     for seed in range(250):
         drawn = RandomGraph(seed)

@@ -16,7 +16,7 @@ from ..random_graphs import ROWS, SIZE, WEIGHT, WIDTH, RandomGraph, spectrum_of
 
 
 @pytest.fixture(scope="module", params=["nano", TINY])
-def graph(request, tmp_path_factory):
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     model, example = MODELS[request.param]()
     return real_graph(model, example, tmp_path_factory.mktemp(request.param))
 
@@ -26,7 +26,7 @@ def measured(model: ir.Model, runs: int = 2) -> dict[str, ChannelRanges]:
 
 
 @pytest.mark.parametrize("equalised", [False, True])
-def test_every_output_stays_the_same_bit_for_bit_without_a_new_node(graph, equalised):
+def test_every_output_stays_the_same_bit_for_bit_without_a_new_node(graph, equalised: bool) -> None:
     copy = copy_of(graph)
     if equalised:
         equalise(copy, row_ranges(copy, smooth_feeds(copy, 2), equalisable(copy)))
@@ -40,7 +40,7 @@ def test_every_output_stays_the_same_bit_for_bit_without_a_new_node(graph, equal
             np.testing.assert_array_equal(a, b)
 
 
-def test_what_enters_the_linears_is_divided(graph):
+def test_what_enters_the_linears_is_divided(graph) -> None:
     copy = copy_of(graph)
     before = measured(graph)
     for name, scale in smooth(copy, before).items():
@@ -89,7 +89,7 @@ def check(model: ir.Model, *linear_inputs: ir.Value) -> list[str]:
     return list(smoothed)
 
 
-def test_small_channels_with_large_weights_are_heard():
+def test_small_channels_with_large_weights_are_heard() -> None:
     """Channels of size 1, 1/8 and 1/64. The weights of all are of one size, so smoothing shares the unevenness."""
     model, y = filtered(np.array([1, 1 / 8, 1 / 64]))
     copy = copy_of(model)
@@ -97,7 +97,7 @@ def test_small_channels_with_large_weights_are_heard():
     assert int8_noise(copy, str(y.name)) > int8_noise(model, str(y.name)) + 1
 
 
-def test_even_channels_stay_as_they_are():
+def test_even_channels_stay_as_they_are() -> None:
     model, _ = filtered(np.ones(WIDTH))
     copy = copy_of(model)
     even = ChannelRanges(np.ones(WIDTH), np.full(WIDTH, 0.1))
@@ -105,7 +105,7 @@ def test_even_channels_stay_as_they_are():
     assert ir.to_proto(copy) == ir.to_proto(model)
 
 
-def test_a_scale_that_would_cost_a_product_is_not_worth_it():
+def test_a_scale_that_would_cost_a_product_is_not_worth_it() -> None:
     drawing = Drawing(ROWS, WIDTH)
     normed = drawing.add("LayerNormalization", drawing.x, np.ones(WIDTH), **SIZE)
     bent = drawing.add("Tanh", normed, **SIZE)
@@ -113,7 +113,7 @@ def test_a_scale_that_would_cost_a_product_is_not_worth_it():
     assert check(model, normed) == []
 
 
-def test_rows_that_a_linear_reads_are_scaled_alike_wherever_they_come_from():
+def test_rows_that_a_linear_reads_are_scaled_alike_wherever_they_come_from() -> None:
     drawing = Drawing(ROWS, WIDTH)
     size = {"rows": 2 * ROWS, "width": WIDTH}
     kernels = np.random.default_rng(0).uniform(1, 2, (2, ROWS, WIDTH))
@@ -124,7 +124,7 @@ def test_rows_that_a_linear_reads_are_scaled_alike_wherever_they_come_from():
     assert check(drawing.model(mixed, alone), joined, filtered[0]) == ["v0", "v2"]
 
 
-def test_two_scales_that_meet_in_a_product_are_both_left_out():
+def test_two_scales_that_meet_in_a_product_are_both_left_out() -> None:
     drawing = Drawing(ROWS, WIDTH)
     normed = [drawing.add("LayerNormalization", drawing.x, np.ones(WIDTH), **SIZE) for _ in range(2)]
     mixed = [drawing.add("MatMul", value, WEIGHT, **SIZE) for value in normed]
@@ -133,7 +133,7 @@ def test_two_scales_that_meet_in_a_product_are_both_left_out():
     assert check(model, *normed) == []
 
 
-def test_a_gate_that_cannot_be_scaled_does_not_stop_what_it_is_applied_to():
+def test_a_gate_that_cannot_be_scaled_does_not_stop_what_it_is_applied_to() -> None:
     """a SiLU(b), both linears: a scale of b would stop at the sigmoid, and that of a at the product with it."""
     drawing = Drawing(ROWS, WIDTH)
     a, b = (drawing.add("MatMul", drawing.x, WEIGHT, **SIZE) for _ in range(2))
@@ -142,13 +142,13 @@ def test_a_gate_that_cannot_be_scaled_does_not_stop_what_it_is_applied_to():
     assert check(drawing.model(drawing.add("MatMul", gated, WEIGHT, **SIZE)), gated) == [gated.name]
 
 
-def test_layer_normalization_takes_the_scale():
+def test_layer_normalization_takes_the_scale() -> None:
     drawing = Drawing(ROWS, WIDTH)
     normed = drawing.add("LayerNormalization", drawing.x, np.array([1, 1e-2, 1e-3]), np.ones(WIDTH), **SIZE)
     assert check(drawing.model(drawing.add("MatMul", normed, WEIGHT, **SIZE)), normed) == [normed.name]
 
 
-def test_random_graphs_compute_the_same_bit_for_bit():
+def test_random_graphs_compute_the_same_bit_for_bit() -> None:
     smoothed = 0
     for seed in range(250):
         drawn = RandomGraph(seed)
