@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -38,20 +39,20 @@ def mixer() -> tuple[Mixer, torch.export.ExportedProgram]:
     return model, to_real(model, (torch.randn(1, 16, 6),))
 
 
-def test_the_batch_is_dynamic_by_default(mixer):
+def test_the_batch_is_dynamic_by_default(mixer: tuple[Mixer, torch.export.ExportedProgram]) -> None:
     model, program = mixer
     for batch in (1, 2, 5):
         x = torch.randn(batch, 16, 6)
         assert relative_error(program.module()(x), model(x)) < 2e-6
 
 
-def test_the_batch_is_dynamic_for_a_module_of_any_number_of_inputs():
+def test_the_batch_is_dynamic_for_a_module_of_any_number_of_inputs() -> None:
     program = to_real(Program(lambda x, y: fft.fft(x, dim=1).abs() + y), (torch.randn(2, 8), torch.randn(2, 8)))
     x, y = torch.randn(5, 8), torch.randn(5, 8)
     assert relative_error(program.module()(x, y), fft.fft(x, dim=1).abs() + y) < 2e-6
 
 
-def test_inputs_outputs_and_parameters_keep_their_names(mixer):
+def test_inputs_outputs_and_parameters_keep_their_names(mixer: tuple[Mixer, torch.export.ExportedProgram]) -> None:
     program = mixer[1]
     assert program.graph_signature.user_inputs == ("tokens",)
     assert set(program.module()(torch.randn(2, 16, 6))) == {"mixed"}
@@ -60,17 +61,19 @@ def test_inputs_outputs_and_parameters_keep_their_names(mixer):
     assert "sass.psi" not in kept  # K_hat is computed, psi itself is not needed
 
 
-def test_fused_operators_stay_whole(mixer):
+def test_fused_operators_stay_whole(mixer: tuple[Mixer, torch.export.ExportedProgram]) -> None:
     assert {"layer_norm", "gelu", "linear"} <= set(operators(mixer[1]))
 
 
-def test_equal_constants_are_stored_once(mixer):
+def test_equal_constants_are_stored_once(mixer: tuple[Mixer, torch.export.ExportedProgram]) -> None:
     """Both mixers have the same transform length: its matrices are there once."""
     shapes = [tuple(b.shape) for _, b in mixer[1].named_buffers()]
     assert shapes.count((9, 16)) == 2  # cosines and sines; both norms leave the same orthonormal matrices
 
 
-def test_every_node_of_a_mixer_names_its_module_and_a_source_line(mixer):
+def test_every_node_of_a_mixer_names_its_module_and_a_source_line(
+    mixer: tuple[Mixer, torch.export.ExportedProgram],
+) -> None:
     nodes = [n for n in mixer[1].graph.nodes if n.op == "call_function" and "matmul" in str(n.target)]
     assert nodes
     for node in nodes:
@@ -80,19 +83,19 @@ def test_every_node_of_a_mixer_names_its_module_and_a_source_line(mixer):
         assert frame[0].endswith("sass.py")
 
 
-def test_complex_inputs_and_outputs_have_a_last_dimension_of_two():
+def test_complex_inputs_and_outputs_have_a_last_dimension_of_two() -> None:
     z = torch.randn(2, 5, dtype=torch.complex128)
     program = check_exact(Program(lambda z, x: z * fft.fft(x)), z, torch.randn(2, 5, dtype=torch.float64))
     assert [node.meta["val"].shape[-1] for node in program.graph.nodes if node.op == "placeholder"][-2:] == [2, 5]
 
 
-def test_an_exported_program_is_accepted():
+def test_an_exported_program_is_accepted() -> None:
     x = torch.randn(3, 8)
     captured = torch.export.export(Program(lambda x: fft.fft(x).abs()), (x,))
     assert_real(to_real(captured, (x,), dynamic_shapes={}))
 
 
-def test_the_example_inputs_and_the_model_are_left_alone(mixer):
+def test_the_example_inputs_and_the_model_are_left_alone(mixer: tuple[Mixer, torch.export.ExportedProgram]) -> None:
     model = Mixer().eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     to_real(model, (torch.randn(1, 16, 6),))
@@ -109,7 +112,7 @@ class Nested(nn.Module):
         return self.inner(x)
 
 
-def test_an_operator_without_a_rule_is_named_with_module_and_line():  # faults.md row 15
+def test_an_operator_without_a_rule_is_named_with_module_and_line() -> None:  # faults.md row 15
     with pytest.raises(UnsupportedOperatorError) as caught:
         to_real(Nested(), (torch.randn(2, 4, 4),), dynamic_shapes={})
     message = str(caught.value)
@@ -131,7 +134,7 @@ W = torch.randn(3, 4, 4, dtype=torch.complex64, generator=torch.Generator().manu
 
 
 @pytest.mark.parametrize(("function", "called", "hint"), ALTERNATIVES.values(), ids=ALTERNATIVES.keys())
-def test_the_error_names_what_was_called_and_what_to_write_instead(function, called, hint):
+def test_the_error_names_what_was_called_and_what_to_write_instead(function, called, hint) -> None:
     with pytest.raises(UnsupportedOperatorError) as caught:
         to_real(Program(lambda x: function(fft.fft(x)).abs()), (torch.randn(4, 4),), dynamic_shapes={})
     message = str(caught.value)
@@ -140,7 +143,7 @@ def test_the_error_names_what_was_called_and_what_to_write_instead(function, cal
     assert "programs.py" in message
 
 
-def test_the_nearest_operator_with_a_rule_is_suggested():
+def test_the_nearest_operator_with_a_rule_is_suggested() -> None:
     assert alternative_to("cumprods", supported_operators()) == "rewrite that line with 'cumprod'"
     assert alternative_to("fold_origami", supported_operators()) == ""
 
@@ -159,7 +162,7 @@ class ComplexState(nn.Module):
         return z, self.gain.conj() * self.shift, (x * self.gain).abs()
 
 
-def test_parameters_and_buffers_may_be_complex():
+def test_parameters_and_buffers_may_be_complex() -> None:
     x = torch.randn(3, 6, dtype=torch.float64)
     program = check_exact(ComplexState(), x)
     assert not any(value.is_complex() for value in program.state_dict.values())
@@ -183,7 +186,7 @@ class ComplexSilu(nn.Module):
         return F.silu(z * self.weight)
 
 
-def test_a_function_without_a_derivative_may_meet_parameters():
+def test_a_function_without_a_derivative_may_meet_parameters() -> None:
     """PyTorch computes silu of complex numbers, and refuses to differentiate it."""
     z = torch.randn(2, 3, dtype=torch.complex128, generator=torch.manual_seed(1))
     with torch.no_grad():
@@ -192,7 +195,7 @@ def test_a_function_without_a_derivative_may_meet_parameters():
     assert relative_error(found, expected) < FLOAT64_LIMIT
 
 
-def test_a_size_that_varies_is_no_constant():
+def test_a_size_that_varies_is_no_constant() -> None:
     x, model = torch.randn(3, 6, dtype=torch.float64), SizedByTheBatch()
     program = to_real(model, (x,))
     for part in (x, x[:1]):
@@ -204,20 +207,20 @@ class Nothing(nn.Module):
         return torch.empty(3, 4).copy_(x) * 2 + torch.empty_like(x).fill_(1)
 
 
-def test_uninitialised_memory_is_no_constant():
+def test_uninitialised_memory_is_no_constant() -> None:
     x = torch.randn(3, 4)
     program = to_real(Nothing(), (x,), dynamic_shapes={})
     assert torch.equal(program.module()(x), 2 * x + 1)
 
 
-def test_an_operator_on_real_values_stays_whole_beside_the_same_one_on_complex_values():
+def test_an_operator_on_real_values_stays_whole_beside_the_same_one_on_complex_values() -> None:
     program = check_exact(
         Program(lambda x: F.silu(fft.fft(x)).abs() + F.silu(x)), torch.randn(2, 5, dtype=torch.float64)
     )
     assert operators(program).count("silu") == 1
 
 
-def test_a_transform_along_a_dynamic_axis_fails_before_anything_is_built():  # faults.md row 16
+def test_a_transform_along_a_dynamic_axis_fails_before_anything_is_built() -> None:  # faults.md row 16
     class Spectrum(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return fft.fft(x).abs()
@@ -236,12 +239,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED.keys())
-def test_a_transform_that_pytorch_refuses_is_bad_input(call):  # faults.md row 16
+def test_a_transform_that_pytorch_refuses_is_bad_input(call) -> None:  # faults.md row 16
     with pytest.raises(InputError):
         to_real(Program(lambda x: call(x).abs()), (torch.randn(2, 9),), dynamic_shapes={})
 
 
-def test_an_unknown_target_is_bad_input():
+def test_an_unknown_target_is_bad_input() -> None:
     with pytest.raises(InputError, match="onnx"):
         to_real(Program(lambda x: x), (torch.randn(2, 2),), target="onxn")
 
@@ -253,7 +256,7 @@ HAMSA_PRESETS = [
 
 
 @pytest.mark.parametrize("name", HAMSA_PRESETS)
-def test_every_hamsa_preset_becomes_real(name, tmp_path):
+def test_every_hamsa_preset_becomes_real(name, tmp_path: Path) -> None:
     """No complex tensor, no FFT, 2e-6 in float32, and a file of at most 1.15 times the parameters plus 1 MB."""
     from hamsa_deploy.targets.onnx import onnx_from_program
 

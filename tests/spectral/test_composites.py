@@ -11,13 +11,13 @@ from hamsa_deploy.spectral.dispatch import operator_name
 Z = torch.ones(2, dtype=torch.complex64)
 
 
-def test_operators_with_a_rule_are_never_taken_apart():
+def test_operators_with_a_rule_are_never_taken_apart() -> None:
     taken_apart = {operator_name(op) for op in decompositions() if op != torch.ops.aten.stft.center}
     assert taken_apart
     assert not taken_apart & set(supported_operators())
 
 
-def test_only_with_a_complex_value_is_an_operator_taken_apart():
+def test_only_with_a_complex_value_is_an_operator_taken_apart() -> None:
     decompose = taken_apart_if_complex(lambda *args, **kwargs: "pieces")
     assert decompose(Z.real) is NotImplemented
     assert decompose([Z.real, 2.0], dim=0) is NotImplemented
@@ -26,7 +26,7 @@ def test_only_with_a_complex_value_is_an_operator_taken_apart():
     assert decompose((2,), dtype=torch.complex64) == "pieces"
 
 
-def test_a_decomposition_that_refuses_complex_values_leaves_its_operator_to_be_named():
+def test_a_decomposition_that_refuses_complex_values_leaves_its_operator_to_be_named() -> None:
     def refuse(x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("complex values are not supported")
 

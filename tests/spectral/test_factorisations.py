@@ -18,7 +18,7 @@ LENGTHS = [1, 2, 3, 4, 7, 12, 49, 60, 97, 196, 197, 400, 401, 404, 625, 784, 102
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-def test_a_lattice_covers_every_frequency_with_weight_one(n):
+def test_a_lattice_covers_every_frequency_with_weight_one(n) -> None:
     half_spectrum = plan_for(n).half_spectrum
     total = np.zeros(n)
     np.add.at(total, half_spectrum.half, half_spectrum.weight[half_spectrum.half])
@@ -27,13 +27,13 @@ def test_a_lattice_covers_every_frequency_with_weight_one(n):
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-def test_a_lattice_order_finds_every_frequency(n):
+def test_a_lattice_order_finds_every_frequency(n) -> None:
     half_spectrum = plan_for(n).half_spectrum
     both = np.concatenate([half_spectrum.half, half_spectrum.mirror])
     np.testing.assert_array_equal(both[half_spectrum.order], np.arange(n))
 
 
-def test_lattices_of_other_order_differ():
+def test_lattices_of_other_order_differ() -> None:
     assert Plan(8, (8,)).half_spectrum.same_order(HalfSpectrum.hermitian(8, np.arange(5)))
     assert not Plan(8, (8,)).half_spectrum.same_order(Plan(8, (4, 2)).half_spectrum)
 
@@ -53,7 +53,7 @@ class Round(nn.Module):
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-def test_float64_transforms_agree_with_torch_fft(n):
+def test_float64_transforms_agree_with_torch_fft(n) -> None:
     model, x = Round(n, torch.float64), torch.randn(2, n, 3, dtype=torch.float64, generator=torch.manual_seed(0))
     program = to_real(model, (x,), dynamic_shapes={})
     assert_real(program)
@@ -62,7 +62,7 @@ def test_float64_transforms_agree_with_torch_fft(n):
 
 
 @pytest.mark.parametrize("n", [49, 197, 784, 3136, 4096])
-def test_float32_transforms_agree_with_float64_torch_fft(n):
+def test_float32_transforms_agree_with_float64_torch_fft(n: int) -> None:
     x = torch.randn(2, n, 3, generator=torch.manual_seed(0))
     program = to_real(Round(n, torch.float32), (x,), dynamic_shapes={})
     expected = Round(n, torch.float32).double()(x.double())
@@ -83,7 +83,7 @@ FORMS += [Plan(13, ()), Plan(5, ())]
 
 @pytest.mark.parametrize("plan", FORMS, ids=str)
 @pytest.mark.parametrize("axis", [1, 2, 3])
-def test_every_form_of_a_plan_is_exact(plan, axis):
+def test_every_form_of_a_plan_is_exact(plan, axis: int) -> None:
     """Two-sided and one-sided, forward and inverse, padded and cut, along any axis."""
     n, sizes = plan.n, [2, 3, 2]
     sizes.insert(axis, n)
@@ -105,14 +105,14 @@ def test_every_form_of_a_plan_is_exact(plan, axis):
     check_exact(Program(program), x, plans={n: plan})
 
 
-def test_the_forms_of_a_length():
+def test_the_forms_of_a_length() -> None:
     assert [plan.factors for plan in candidates(8)] == [(8,), (2, 4), (2, 2, 2), (4, 2)]
     assert [plan.kind for plan in candidates(13)] == ["dense", "Rader"]
     assert Plan(2310, (2310,)) in candidates(2310)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_short_lengths_are_dense_and_long_ones_have_factors(target):
+def test_short_lengths_are_dense_and_long_ones_have_factors(target) -> None:
     """As the rates have it; in between, targets and numbers of columns differ."""
     middle = 1 if target.startswith("tensorrt") else 2  # a GPU multiplies sooner than it starts another kernel
     for n, count in ((1, 1), (7, 1), (49, 1), (256, middle), (512, 2), (4096, 3), (12544, 3)):
@@ -126,13 +126,13 @@ def test_short_lengths_are_dense_and_long_ones_have_factors(target):
 
 
 @pytest.mark.parametrize(("target", "dense"), [("onnx", [97, 401, 1021]), ("openvino", [97, 401])])
-def test_long_primes_are_computed_by_raders_form(target, dense):
+def test_long_primes_are_computed_by_raders_form(target: str, dense: list[int]) -> None:
     assert all(plan_for(n, target).is_dense for n in dense)
     assert all(plan_for(n, target).is_rader for n in (2053, 3001))
     assert plan_for(1021, "openvino").is_rader
 
 
-def test_of_plans_that_are_as_good_as_equal_the_one_with_fewest_factors_is_taken():
+def test_of_plans_that_are_as_good_as_equal_the_one_with_fewest_factors_is_taken() -> None:
     dense, two, three, rader = Plan(13, (13,)), Plan(64, (8, 8)), Plan(64, (4, 4, 4)), Plan(13, ())
     assert best({three: 1.0, two: 1.02}) == two
     assert best({three: 1.0, two: 1.04}) == three
@@ -140,7 +140,7 @@ def test_of_plans_that_are_as_good_as_equal_the_one_with_fewest_factors_is_taken
     assert best({rader: 1.0, dense: 1.04}) == rader
 
 
-def test_two_factors_leave_no_twiddle_multiplication_and_no_gather():
+def test_two_factors_leave_no_twiddle_multiplication_and_no_gather() -> None:
     x = torch.randn(1, 784, 3)
     spectrum = to_real(Autocorrelation(), (x,), dynamic_shapes={})
     found = operators(spectrum)

@@ -58,17 +58,17 @@ def check_identical(model: nn.Module, *inputs: Tensor) -> torch.export.ExportedP
     return program
 
 
-def test_a_built_in_model_without_complex_tensors():
+def test_a_built_in_model_without_complex_tensors() -> None:
     check_identical(load_model("vminet_ti", image_size=64, num_classes=10), torch.randn(2, 3, 64, 64))
 
 
-def test_layer_norm_attention_and_linear_layers():
+def test_layer_norm_attention_and_linear_layers() -> None:
     torch.manual_seed(0)
     program = check_identical(Attention().eval(), torch.randn(2, 7, 16))
     assert {"layer_norm", "scaled_dot_product_attention", "gelu"} <= set(operators(program))  # still whole
 
 
-def test_convolutions_and_integers():
+def test_convolutions_and_integers() -> None:
     torch.manual_seed(0)
     check_identical(Convolutions().eval(), torch.randn(3, 3, 16, 16), torch.tensor([0, 4, 2]))
 
@@ -86,7 +86,7 @@ def spectral_program(x: Tensor) -> Tensor:
         pytest.param(lambda: Program(lambda x: fft.fft(x, n=420)), (2, 9), id="a complex output"),
     ],
 )
-def test_the_real_form_is_its_own_real_form(make, shape):
+def test_the_real_form_is_its_own_real_form(make, shape: tuple[int, ...]) -> None:
     model, inputs = make(), torch.randn(shape)
     once = to_real(model, (inputs,), dynamic_shapes={})
     twice = to_real(once, (inputs,), dynamic_shapes={})

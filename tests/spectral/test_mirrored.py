@@ -23,7 +23,7 @@ def ramp(z: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("grid", [(7, 7), (14, 14), (28, 28)])
-def test_sass_runs_on_half_the_frequencies(grid):
+def test_sass_runs_on_half_the_frequencies(grid: tuple[int, int]) -> None:
     """One square root, no gather, no flip, no full-length spectrum: the lengths are h and 2 h, never n."""
     n, d = grid[0] * grid[1], 4
     model = SASS(grid, d, norm="ortho", complex_w1=True).double().eval()
@@ -38,7 +38,7 @@ def test_sass_runs_on_half_the_frequencies(grid):
     assert all(n not in value.shape for value in activations)
 
 
-def test_the_magnitude_of_a_gated_spectrum_needs_no_second_root():
+def test_the_magnitude_of_a_gated_spectrum_needs_no_second_root() -> None:
     def program(x: Tensor) -> Tensor:
         z = fft.fft(x, dim=1)
         gated = torch.sigmoid(z.abs()) * z
@@ -49,7 +49,7 @@ def test_the_magnitude_of_a_gated_spectrum_needs_no_second_root():
     assert "abs" not in found  # the gate is known to be non-negative
 
 
-def test_the_magnitude_of_a_signed_product_is_non_negative():
+def test_the_magnitude_of_a_signed_product_is_non_negative() -> None:
     found = operators(check_exact(Program(lambda x: (x * fft.fft(x, dim=1)).abs()), tokens()))
     assert "abs" in found
 
@@ -78,28 +78,28 @@ def test_the_magnitude_of_a_signed_product_is_non_negative():
         pytest.param(lambda z: torch.div(ramp(z) * z.imag, 0.3, rounding_mode="floor"), id="a rounded quotient"),
     ],
 )
-def test_real_functions_of_a_spectrum(function):
+def test_real_functions_of_a_spectrum(function) -> None:
     check_exact(Program(lambda x: function(fft.fft(x, dim=1))), tokens())
     check_exact(Program(lambda x: function(fft.fft(x, dim=1).mul(1j))), tokens(11))
 
 
-def test_a_spectrum_times_an_activation_of_full_length():
+def test_a_spectrum_times_an_activation_of_full_length() -> None:
     check_exact(Program(lambda x: fft.ifft(x * fft.fft(x, dim=1), dim=1).real), tokens())
 
 
-def test_a_bias_makes_an_odd_value_general():
+def test_a_bias_makes_an_odd_value_general() -> None:
     layer = nn.Linear(6, 5).double()
     check_exact(Program(lambda x: layer(fft.fft(x, dim=1).imag)), tokens())
 
 
 @pytest.mark.parametrize("norm", [None, "ortho", "forward"])
-def test_two_axes(norm):
+def test_two_axes(norm: str | None) -> None:
     x = torch.randn(2, 8, 10, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     check_exact(Program(lambda x: fft.fft2(x, dim=(1, 2), norm=norm).real), x)
     check_exact(Program(lambda x: fft.irfft2(fft.rfft2(x, dim=(1, 2), norm=norm) * x[:, :, :6], dim=(1, 2))), x)
 
 
-def test_real_token_mixing_costs_half_of_a_complex_transform():
+def test_real_token_mixing_costs_half_of_a_complex_transform() -> None:
     x = torch.randn(2, 8, 16)
     program = to_real(Program(lambda x: fft.fft(x, dim=1).real), (x,), dynamic_shapes={})
     matrices = [n for n in program.graph.nodes if n.op == "call_function" and "matmul" in str(n.target)]

@@ -29,13 +29,13 @@ def imported_modules_are_left_alone():
 
 
 @given(programs())
-def test_a_random_program_equals_eager_pytorch(program: RandomProgram):
+def test_a_random_program_equals_eager_pytorch(program: RandomProgram) -> None:
     note(program.script)
     check_both_precisions(program.model, program.inputs, plans=plans_numbered(program.plans))
 
 
 @pytest.mark.parametrize("table", [*GENERAL, lines(MIXING), lines(BESIDE)], ids=lambda table: table[0])
-def test_every_operation_can_be_drawn(table):
+def test_every_operation_can_be_drawn(table) -> None:
     """No line of a table is dead: it fits some variables, runs, and is well conditioned."""
     for template in table:
         program = find(single(template), lambda program: True, settings=FIRST_FOUND)
@@ -43,7 +43,7 @@ def test_every_operation_can_be_drawn(table):
 
 
 @pytest.mark.parametrize("template", lines(WITHOUT_A_RULE))
-def test_an_operation_without_a_rule_is_refused(template):
+def test_an_operation_without_a_rule_is_refused(template) -> None:
     """One that is not refused any more belongs in a table of those that are drawn."""
     program = find(single(template), lambda program: True, settings=FIRST_FOUND)
     dtypes = (torch.float64, torch.complex128)

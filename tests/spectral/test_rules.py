@@ -310,7 +310,7 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 @pytest.mark.parametrize(("names", "make", "function"), CASES)
-def test_a_rule_equals_eager_pytorch(names, make, function, reached):
+def test_a_rule_equals_eager_pytorch(names, make, function, reached: set[str]) -> None:
     x = torch.randn(2, 12, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     check_exact(Program(lambda x: function(make(x), x)), x)
     assert set(names.split()) <= reached
@@ -336,7 +336,7 @@ class OfOneInput(nn.Module):
 
 
 @pytest.mark.parametrize(("name", "function"), ON_DYNAMIC_BATCH.items(), ids=ON_DYNAMIC_BATCH.keys())
-def test_a_rule_for_a_size_that_varies(name, function, reached):
+def test_a_rule_for_a_size_that_varies(name, function, reached: set[str]) -> None:
     x = torch.randn(3, 12, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     program = to_real(OfOneInput(function), (x,))
     assert_real(program)
@@ -345,7 +345,7 @@ def test_a_rule_for_a_size_that_varies(name, function, reached):
     assert name in reached
 
 
-def test_the_size_of_a_complex_input_may_vary(reached):
+def test_the_size_of_a_complex_input_may_vary(reached: set[str]) -> None:
     z = torch.randn(3, 4, 3, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
     program = to_real(OfOneInput(lambda z: z.reshape(z.shape[0], 12) * 2), (z,))
     for part in (z, z[:1]):
@@ -434,18 +434,18 @@ COMPOSITE: dict[str, Callable[[Tensor, Tensor], Tensor | list[Tensor]]] = {
 
 @pytest.mark.parametrize("make", [spectrum, pair])
 @pytest.mark.parametrize("name", COMPOSITE)
-def test_what_pytorch_makes_of_operators_with_rules_equals_eager_pytorch(name, make):
+def test_what_pytorch_makes_of_operators_with_rules_equals_eager_pytorch(name, make) -> None:
     assert name.removeprefix("nn.functional.").replace(".", "_") not in supported_operators()
     x = torch.randn(2, 12, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     check_exact(Program(lambda x: COMPOSITE[name](make(x), x)), x)
 
 
-def test_every_composite_of_the_table_has_a_program():
+def test_every_composite_of_the_table_has_a_program() -> None:
     assert list(COMPOSITE) == sorted(COMPOSITE, key=COMPOSITES.index)
     assert set(COMPOSITE) == set(COMPOSITES)
 
 
-def test_every_rule_has_a_program():
+def test_every_rule_has_a_program() -> None:
     tested = {name for names in ON_COMPLEX for name in names.split()}
     tested |= {*ON_DYNAMIC_BATCH, "sym_size"}  # with tests of their own, above
     assert tested == set(supported_operators())

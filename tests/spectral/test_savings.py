@@ -150,7 +150,7 @@ class TokenMixing(nn.Module):
 
 
 @pytest.mark.parametrize("two_sided", [False, True])
-def test_a_learned_filter_runs_on_half_the_frequencies(rates, two_sided):
+def test_a_learned_filter_runs_on_half_the_frequencies(rates: pytest.MonkeyPatch, two_sided: bool) -> None:
     n, channels = 32, 5
     h = n // 2 + 1
     charge(rates, plain=1, depthwise=10)
@@ -162,7 +162,7 @@ def test_a_learned_filter_runs_on_half_the_frequencies(rates, two_sided):
     assert all(n not in shape for shape in activations(program))
 
 
-def test_a_learned_filter_in_two_dimensions_runs_on_half_the_frequencies():
+def test_a_learned_filter_in_two_dimensions_runs_on_half_the_frequencies() -> None:
     height, width, channels = 14, 10, 3
     h1, h2 = height // 2 + 1, width // 2 + 1
     x = normal(BATCH, height, width, channels)
@@ -177,7 +177,7 @@ def test_a_learned_filter_in_two_dimensions_runs_on_half_the_frequencies():
     assert (height, h2, channels) not in stored
 
 
-def test_a_fourier_operator_computes_its_modes_only():
+def test_a_fourier_operator_computes_its_modes_only() -> None:
     n, channels, modes = 48, 4, 7
     x = normal(BATCH, channels, n)
     program = check_exact(FourierOperator(channels, n, modes).double(), x, plans=dense(n))
@@ -187,7 +187,7 @@ def test_a_fourier_operator_computes_its_modes_only():
     assert all(n // 2 + 1 not in shape for shape in activations(program))
 
 
-def test_a_fourier_operator_in_two_dimensions_computes_its_modes_only():
+def test_a_fourier_operator_in_two_dimensions_computes_its_modes_only() -> None:
     channels, (height, width), (m1, m2) = 3, (16, 20), (3, 5)
     x = normal(BATCH, channels, height, width)
     program = check_exact(
@@ -202,7 +202,7 @@ def test_a_fourier_operator_in_two_dimensions_computes_its_modes_only():
     assert all(width // 2 + 1 not in shape for shape in activations(program))
 
 
-def test_a_long_convolution_by_transforms_skips_the_zeros_and_what_is_cut_off(rates):
+def test_a_long_convolution_by_transforms_skips_the_zeros_and_what_is_cut_off(rates: pytest.MonkeyPatch) -> None:
     n, channels = 24, 3
     h = n + 1  # of 2 n frequencies
     charge(rates, plain=1, depthwise=100)
@@ -214,7 +214,7 @@ def test_a_long_convolution_by_transforms_skips_the_zeros_and_what_is_cut_off(ra
     assert all(2 * n not in shape for shape in activations(program))
 
 
-def test_an_autocorrelation_has_an_even_spectrum():
+def test_an_autocorrelation_has_an_even_spectrum() -> None:
     n, channels = 24, 3
     h = n + 1  # of 2 n frequencies
     x = normal(BATCH, channels, n)
@@ -225,7 +225,7 @@ def test_an_autocorrelation_has_an_even_spectrum():
     assert all(2 * n not in shape for shape in activations(program))
 
 
-def test_token_mixing_needs_the_real_part_only():
+def test_token_mixing_needs_the_real_part_only() -> None:
     tokens, width = 24, 16
     h_tokens, h_width = tokens // 2 + 1, width // 2 + 1
     x = normal(BATCH, tokens, width)
@@ -237,7 +237,7 @@ def test_token_mixing_needs_the_real_part_only():
     assert [name for name in operators(program) if name in GATHERS] == operators(program)[-2:]
 
 
-def test_a_spectrum_without_its_mean_is_still_half_of_it():
+def test_a_spectrum_without_its_mean_is_still_half_of_it() -> None:
     n, channels = 32, 5
     x = normal(BATCH, n, channels)
     program = check_exact(Program(lambda x: fft.fft(x, dim=1)[:, 1:].abs().sqrt()), x, plans=dense(n))
@@ -245,7 +245,7 @@ def test_a_spectrum_without_its_mean_is_still_half_of_it():
     assert operators(program)[-2:] == ["cat", "index_select"]  # and their mirror images, at the very end
 
 
-def test_sass_runs_its_products_on_half_the_frequencies():
+def test_sass_runs_its_products_on_half_the_frequencies() -> None:
     grid, width = (6, 6), 5
     n = grid[0] * grid[1]
     h = n // 2 + 1
@@ -272,7 +272,7 @@ FORMS = {
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("two_sided", [False, True])
-def test_the_cheapest_exact_form_of_a_filter_wins(rates, name, two_sided):
+def test_the_cheapest_exact_form_of_a_filter_wins(rates: pytest.MonkeyPatch, name, two_sided: bool) -> None:
     of_filter, factors, costs, expected = FORMS[name]
     n, channels = 32, 5
     charge(rates, **costs)

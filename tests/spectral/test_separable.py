@@ -40,7 +40,7 @@ class Axes(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_one_axis_at_a_time_is_the_same_transform(call):
+def test_one_axis_at_a_time_is_the_same_transform(call) -> None:
     with Axes() as axes, OneAxisAtATime():
         found = call()
     assert set(axes.counts) == {1}

@@ -42,43 +42,43 @@ FORWARD = {
 
 
 @pytest.mark.parametrize("options", FORWARD.values(), ids=FORWARD.keys())
-def test_stft_equals_eager_pytorch(options):
+def test_stft_equals_eager_pytorch(options) -> None:
     options = {"n_fft": DENSE, "return_complex": True, **options}
     check_exact(Program(lambda x: torch.stft(x, **options)), signal(2, 700 if options["n_fft"] > 400 else 50))
 
 
-def test_stft_of_one_signal_without_a_batch():
+def test_stft_of_one_signal_without_a_batch() -> None:
     check_exact(Program(lambda x: torch.stft(x, DENSE, window=WINDOWS[16], return_complex=True)), signal(50))
 
 
 @pytest.mark.filterwarnings("ignore:stft with return_complex=False")
-def test_stft_as_real_numbers():
+def test_stft_as_real_numbers() -> None:
     check_exact(Program(lambda x: torch.stft(x, DENSE, window=WINDOWS[16], return_complex=False)), signal(2, 50))
 
 
 @pytest.mark.parametrize("n", [DENSE, FACTORED])
-def test_stft_of_a_complex_signal(n):
+def test_stft_of_a_complex_signal(n) -> None:
     check_exact(
         Program(lambda x: torch.stft(torch.complex(x, x * x), n, window=WINDOWS[n], return_complex=True)),
         signal(2, 700),
     )
 
 
-def test_stft_under_a_window_that_is_an_input():
+def test_stft_under_a_window_that_is_an_input() -> None:
     def program(x: Tensor, window: Tensor) -> Tensor:
         return torch.stft(x, DENSE, window=window, return_complex=True)
 
     check_exact(Program(program), signal(2, 50), WINDOWS[16])
 
 
-def test_the_overload_that_pads_itself():
+def test_the_overload_that_pads_itself() -> None:
     def program(x: Tensor) -> Tensor:
         return torch.ops.aten.stft.center(x, DENSE, window=WINDOWS[16], pad_mode="reflect", return_complex=True)
 
     check_exact(Program(program), signal(2, 50))
 
 
-def test_stft_is_one_convolution_while_a_frame_is_dense():
+def test_stft_is_one_convolution_while_a_frame_is_dense() -> None:
     assert plan_for(DENSE).is_dense
     program = check_exact(
         Program(lambda x: torch.stft(x, DENSE, window=WINDOWS[16], return_complex=True)), signal(2, 50)
@@ -91,7 +91,7 @@ def test_stft_is_one_convolution_while_a_frame_is_dense():
     ]
 
 
-def test_stft_is_the_transform_of_frames_where_it_has_two_factors():
+def test_stft_is_the_transform_of_frames_where_it_has_two_factors() -> None:
     assert not plan_for(FACTORED).is_dense
     program = check_exact(Program(lambda x: torch.stft(x, FACTORED, return_complex=True)), signal(2, 700))
     names = operators(program)
@@ -125,21 +125,21 @@ INVERSE = {
 
 @pytest.mark.filterwarnings("ignore:The length of signal is shorter")
 @pytest.mark.parametrize("options", INVERSE.values(), ids=INVERSE.keys())
-def test_istft_equals_eager_pytorch(options):
+def test_istft_equals_eager_pytorch(options) -> None:
     options = {"n_fft": DENSE, **options}
     n = options["n_fft"]
     check_exact(Program(lambda z: torch.istft(z, **options)), noise(n if "onesided" in options else n // 2 + 1))
 
 
-def test_istft_of_one_spectrum_without_a_batch():
+def test_istft_of_one_spectrum_without_a_batch() -> None:
     check_exact(Program(lambda z: torch.istft(z, DENSE, window=WINDOWS[16])), noise(9)[0])
 
 
-def test_istft_under_a_window_that_is_an_input():
+def test_istft_under_a_window_that_is_an_input() -> None:
     check_exact(Program(lambda z, w: torch.istft(z, DENSE, window=w)), noise(9), WINDOWS[16])
 
 
-def test_istft_is_one_transposed_convolution_and_a_constant():
+def test_istft_is_one_transposed_convolution_and_a_constant() -> None:
     names = operators(check_exact(Program(lambda z: torch.istft(z, DENSE, window=WINDOWS[16])), noise(9)))
     assert names.count("conv_transpose1d") == 1  # the envelope is computed when the model is compiled
     assert "div" not in names
@@ -159,7 +159,7 @@ class Denoiser(nn.Module):
 
 
 @pytest.mark.parametrize("n", [DENSE, FACTORED])
-def test_between_them_batch_and_signal_may_vary(n):
+def test_between_them_batch_and_signal_may_vary(n) -> None:
     """In float32; 2e-6 is what the transforms of test_plans.py are held to."""
     batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=n + 1, max=5000)
     model = Denoiser(n)

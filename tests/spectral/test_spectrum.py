@@ -326,11 +326,11 @@ TABLES = [*in_pieces(FORWARD), *in_pieces(PADDED), *in_pieces(INVERSES), *in_pie
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: next(iter(table)))
-def test_what_waits(table, plan):
+def test_what_waits(table, plan) -> None:
     check_each(table, normal(2, plan.n, CHANNELS, seed=0), Weights(plan.n), plans={plan.n: plan})
 
 
-def test_a_constant_of_more_precision_makes_the_product_precise():
+def test_a_constant_of_more_precision_makes_the_product_precise() -> None:
     weights = normal(12, 1, seed=1, dtype=torch.complex128)
     program = Program(lambda x: (fft.fft(x, dim=1) * weights, fft.ifft(fft.fft(x, dim=1) / weights, dim=1).real))
     x = normal(2, 12, 3, seed=0, dtype=torch.float32)
@@ -378,7 +378,7 @@ FILTERS = [
 
 @pytest.mark.parametrize("depthwise", [0.0, 1e6], ids=["depthwise is free", "depthwise is dear"])
 @pytest.mark.parametrize("case", FILTERS, ids=str)
-def test_filters_along_every_axis(monkeypatch, case, depthwise):
+def test_filters_along_every_axis(monkeypatch: pytest.MonkeyPatch, case, depthwise: float) -> None:
     monkeypatch.setitem(RATES, "onnx", dataclasses.replace(RATES["onnx"], depthwise=depthwise))
     rank, axis, shape = case
     sizes = (4, 6, 3, 5)[-rank:]
@@ -408,7 +408,7 @@ def long_convolution(kernel: Tensor, centred: bool, in_frequency: bool) -> Calla
 
 @pytest.mark.parametrize("depthwise", [0.0, 1e6], ids=["depthwise is free", "depthwise is dear"])
 @pytest.mark.parametrize("taps", KERNEL_LENGTHS)
-def test_long_convolutions(monkeypatch, taps, depthwise):
+def test_long_convolutions(monkeypatch: pytest.MonkeyPatch, taps, depthwise: float) -> None:
     monkeypatch.setitem(RATES, "onnx", dataclasses.replace(RATES["onnx"], depthwise=depthwise))
     kernels = normal(taps, seed=1), normal(CHANNELS, taps, seed=2)
     programs = [long_convolution(k, c, f) for k in kernels for c in (False, True) for f in (False, True)]
@@ -504,12 +504,12 @@ GRID_PLANS = {
 
 
 @pytest.mark.parametrize("plans", GRID_PLANS)
-def test_several_axes(plans):
+def test_several_axes(plans) -> None:
     table = {name: lambda x, w, function=function: function(x) for name, function in SEVERAL_AXES.items()}
     check_each(table, normal(2, 4, 6, 8, seed=0), Weights(8), plans={plan.n: plan for plan in GRID_PLANS[plans]})
 
 
-def test_a_batch_that_varies():
+def test_a_batch_that_varies() -> None:
     """What reads sizes: cut results, padding, depthwise convolutions, written corners."""
     names = ["one filter each: prefix", "nothing between: roll", "filtered: empty", "of a complex signal: suffix"]
     picked = {name: ON_RESULTS[name] for name in names}

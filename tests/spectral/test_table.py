@@ -15,23 +15,23 @@ BEGIN, END = "<!-- operators: python -m hamsa_deploy.spectral.table -->\n", "\n<
 NAMES = sorted({*COMPOSITES, *(name for family in FAMILIES for name in names_of(family))})
 
 
-def test_the_table_in_the_readme_is_the_one_that_the_rules_give():
+def test_the_table_in_the_readme_is_the_one_that_the_rules_give() -> None:
     assert README.partition(BEGIN)[2].partition(END)[0] == operators_table()
 
 
-def test_every_rule_is_in_a_family():
+def test_every_rule_is_in_a_family() -> None:
     rules = {**COMPLEX_RULES, **ENTRY_RULES}
     assert {family_of(name, rule.__module__) for name, rule in rules.items()} == set(FAMILIES)
 
 
-def test_all_functions_of_torch_fft_are_in_the_table():
+def test_all_functions_of_torch_fft_are_in_the_table() -> None:
     functions = {name for name in torch.fft.__all__ if name != "Tensor"}
     named = {*names_of("torch.fft"), *(name.removeprefix("fft.") for name in COMPOSITES)}
     assert functions <= named
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("x[")])
-def test_a_name_in_the_table_is_one_of_pytorchs(name):
+def test_a_name_in_the_table_is_one_of_pytorchs(name) -> None:
     places = (torch, torch.Tensor, torch.nn.functional, torch.fft)
     *path, leaf = name.split(".")
     if path:
