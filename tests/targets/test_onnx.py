@@ -18,7 +18,7 @@ from hamsa_runtime.backends import module_of_node
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory) -> tuple[torch.nn.Module, Path]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Path]:
     model = load_model("hamsa_nano")
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     program = to_real(model, (torch.randn(2, 3, 32, 32),))
@@ -26,14 +26,16 @@ def exported(tmp_path_factory) -> tuple[torch.nn.Module, Path]:
     return model, path
 
 
-def test_the_file_is_valid_and_its_opset_is_one_that_tensorrt_10_3_reads(exported):
+def test_the_file_is_valid_and_its_opset_is_one_that_tensorrt_10_3_reads(
+    exported: tuple[torch.nn.Module, Path],
+) -> None:
     proto = onnx.load(exported[1])
     onnx.checker.check_model(proto, full_check=True)
     assert [(o.domain, o.version) for o in proto.opset_import] == [("", OPSET)]
     assert OPSET <= 20
 
 
-def test_names_and_the_dynamic_batch(exported):
+def test_names_and_the_dynamic_batch(exported: tuple[torch.nn.Module, Path]) -> None:
     graph = onnx.load(exported[1]).graph
     shapes = {
         v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
@@ -42,13 +44,13 @@ def test_names_and_the_dynamic_batch(exported):
     assert shapes == {"images": ["batch", 3, 32, 32], "logits": ["batch", 10], "embedding": ["batch", 64]}
 
 
-def test_operators_that_runtimes_fuse_are_whole_and_none_is_exotic(exported):
+def test_operators_that_runtimes_fuse_are_whole_and_none_is_exotic(exported: tuple[torch.nn.Module, Path]) -> None:
     kinds = {node.op_type for node in onnx.load(exported[1]).graph.node}
     assert {"LayerNormalization", "MatMul", "Gemm", "Conv"} <= kinds
     assert not {"DFT", "STFT", "Loop", "Scan", "If", "ScatterND", "Gather", "ReduceL2", "Einsum"} & kinds
 
 
-def test_nodes_keep_module_and_source_and_no_path_of_this_machine(exported):
+def test_nodes_keep_module_and_source_and_no_path_of_this_machine(exported: tuple[torch.nn.Module, Path]) -> None:
     nodes = onnx.load(exported[1]).graph.node
     roots = [{p.key: p.value for p in node.metadata_props} for node in nodes if node.op_type == "Sqrt"]
     assert len(roots) == 5
@@ -58,7 +60,7 @@ def test_nodes_keep_module_and_source_and_no_path_of_this_machine(exported):
     assert str(Path(__file__).parents[2]).encode() not in exported[1].read_bytes()
 
 
-def test_nodes_are_named_by_the_users_modules(exported, tmp_path):
+def test_nodes_are_named_by_the_users_modules(exported: tuple[torch.nn.Module, Path], tmp_path: Path) -> None:
     model = ir.load(exported[1])
     entering = model.graph.node(0).outputs
     model.graph.append(ir.node("Identity", entering, metadata_props={"module": "stem"}, name="new"))
@@ -74,7 +76,7 @@ def test_nodes_are_named_by_the_users_modules(exported, tmp_path):
     assert sum(name.startswith("/") for name in names) < 0.1 * len(names)  # of the model itself
 
 
-def test_onnxruntime_computes_what_pytorch_computes(exported):
+def test_onnxruntime_computes_what_pytorch_computes(exported: tuple[torch.nn.Module, Path]) -> None:
     model, path = exported
     x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -16,7 +17,7 @@ from hamsa_deploy.targets.openvino import ir_from_onnx
 from hamsa_runtime.errors import BuildError
 
 
-def test_the_ir_computes_what_the_onnx_file_does(tmp_path):
+def test_the_ir_computes_what_the_onnx_file_does(tmp_path: Path) -> None:
     import openvino
 
     x = ir.val("x", ir.DataType.FLOAT, ["batch", 3])
@@ -30,13 +31,13 @@ def test_the_ir_computes_what_the_onnx_file_does(tmp_path):
     np.testing.assert_allclose(compiled(values)[0], 1 / (1 + np.exp(-values)), rtol=1e-6)
 
 
-def test_a_file_that_openvino_cannot_read_is_a_build_error(tmp_path):
+def test_a_file_that_openvino_cannot_read_is_a_build_error(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"garbage")
     with pytest.raises(BuildError, match=r"model\.onnx"):
         ir_from_onnx(tmp_path / "model.onnx", tmp_path)
 
 
-def test_a_missing_package_is_named():  # faults.md row 37
+def test_a_missing_package_is_named() -> None:  # faults.md row 37
     code = (
         "import sys; sys.modules['openvino'] = None\n"
         "from pathlib import Path\nfrom hamsa_deploy.targets.openvino import ir_from_onnx\n"
@@ -57,14 +58,14 @@ class Mixer(torch.nn.Module):
         self.lift, self.gate = torch.nn.Linear(48, 64), torch.nn.Linear(64, 64)
         self.norm = torch.nn.LayerNorm(64)
 
-    def forward(self, pixels):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         u = self.norm(self.lift(pixels.float() / 255 - 0.5))
         z = torch.fft.fft(u, dim=1, norm="ortho")
         return torch.fft.ifft(z * torch.sigmoid(self.gate(z.abs())), dim=1, norm="ortho").real
 
 
 @pytest.fixture(scope="module")
-def bfloat16_ir(tmp_path_factory):
+def bfloat16_ir(tmp_path_factory: pytest.TempPathFactory):
     torch.manual_seed(0)
     model, folder = Mixer().eval(), tmp_path_factory.mktemp("bf16")
     pixels = torch.randint(0, 256, (2, 96, 48), dtype=torch.uint8)
@@ -74,7 +75,7 @@ def bfloat16_ir(tmp_path_factory):
     return folder, pixels.numpy(), model(pixels).detach().numpy()
 
 
-def test_bfloat16_is_written_as_types(bfloat16_ir):
+def test_bfloat16_is_written_as_types(bfloat16_ir) -> None:
     """Every product takes bfloat16; the normalisation of the pixels, and what goes in and out, does not."""
     import openvino
 
@@ -89,7 +90,7 @@ def test_bfloat16_is_written_as_types(bfloat16_ir):
     assert size < 0.6 * (bfloat16_ir[0] / "model.onnx").stat().st_size
 
 
-def test_the_bfloat16_ir_runs_in_bfloat16_and_is_right_to_its_rounding(bfloat16_ir):
+def test_the_bfloat16_ir_runs_in_bfloat16_and_is_right_to_its_rounding(bfloat16_ir) -> None:
     import openvino
 
     folder, pixels, expected = bfloat16_ir
