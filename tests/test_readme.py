@@ -36,7 +36,7 @@ COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if lin
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader would have: a checkpoint, some photographs, a model of their own and an ONNX file of it."""
     path = tmp_path_factory.mktemp("readme")
     shutil.copy(ROOT / "hamsa_deploy/models/weights/hamsa_nano.safetensors", path / "mine.safetensors")
@@ -75,7 +75,7 @@ def words(command: str) -> list[str]:
     return command.split("  #")[0].split()
 
 
-def test_the_readme_has_commands():
+def test_the_readme_has_commands() -> None:
     assert len(COMMANDS) >= 5
     found = {command.split()[0] for command in COMMANDS}
     assert found == {"hamsa-export", "hamsa-parity", "hamsa-doctor", "hamsa-bench"}  # hamsa-build: on a device
@@ -85,7 +85,7 @@ def is_slow(command: str) -> bool:
     return any(part in command for part in SLOW)
 
 
-def test_the_commands_and_then_the_programs_work(folder):
+def test_the_commands_and_then_the_programs_work(folder: Path) -> None:
     commands = [words(command) for command in COMMANDS if not is_slow(command)]
     run([sys.executable, "-c", DRIVER], folder, json.dumps(commands))
     for program in blocks("python"):
@@ -95,11 +95,11 @@ def test_the_commands_and_then_the_programs_work(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in COMMANDS if is_slow(command)])
-def test_a_slow_command_works(folder, command):
+def test_a_slow_command_works(folder: Path, command) -> None:
     run(words(command), folder)
 
 
-def test_files_that_the_readme_links_to_exist():
+def test_files_that_the_readme_links_to_exist() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
