@@ -18,7 +18,8 @@ import onnxruntime
 import torch
 
 from hamsa_deploy.bench.peers.quiet import quietly as quietly  # the other benchmarks take it from here
-from hamsa_deploy.parity.metrics import THRESHOLDS, relative_errors
+from hamsa_deploy.parity.differences import relative_errors
+from hamsa_deploy.parity.metrics import THRESHOLDS
 from hamsa_runtime.backends.quiet import no_usage_reports
 
 with no_usage_reports():

@@ -40,7 +40,8 @@ from hamsa_deploy import export, load_model
 from hamsa_deploy.form.request import MEASURED, PRECISIONS
 from hamsa_deploy.models import model_entry
 from hamsa_deploy.parity.comparison import reference_inputs
-from hamsa_deploy.parity.metrics import cosines, same_top1
+from hamsa_deploy.parity.decisions import same_top1
+from hamsa_deploy.parity.differences import cosines
 from hamsa_deploy.samples import digits
 from hamsa_runtime import Bundle, Engine
 from hamsa_runtime.errors import MissingError, ParityError

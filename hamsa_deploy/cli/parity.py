@@ -58,12 +58,15 @@ def _parser() -> Parser:
     add("--labels", type=Path, metavar="FILE",
         help="class names in order of the logits, one per line, by which folders are classes (default: the bundle's)")
     add = parser.add_argument_group("limits (default: those of the bundle's precision)").add_argument
-    add("--max-error", type=amount, metavar="X",
+    # Each is a field of Thresholds.
+    add("--max-error", dest="max_relative_error", type=amount, metavar="X",
         help="largest error of any value, relative to the largest value of that output and image")
-    add("--min-cosine", type=share, metavar="0..1", help="smallest cosine of any image's output with the reference's")
-    add("--min-agreement", type=share, metavar="0..1",
+    add("--min-cosine", dest="cosine", type=share, metavar="0..1",
+        help="smallest cosine of any image's output with the reference's")
+    add("--min-agreement", dest="top1", type=share, metavar="0..1",
         help="smallest share of images with the same top-1; where the reference itself cannot tell, both count")
-    add("--min-snr", type=amount, metavar="DB", help="smallest signal-to-noise ratio of any output, in decibels")
+    add("--min-snr", dest="signal_to_noise_db", type=amount, metavar="DB",
+        help="smallest signal-to-noise ratio of any output, in decibels")
     add("--max-drop", type=points, metavar="POINTS",
         help="largest loss of top-1 accuracy, in percentage points, by the true classes of --data")
     add = parser.add_argument_group("where it begins").add_argument

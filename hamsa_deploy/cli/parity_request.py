@@ -27,14 +27,8 @@ if TYPE_CHECKING:
     from hamsa_deploy.parity.layers import LayerReport
 
 BUILT_IN = "built-in samples"
-# option -> field of Thresholds
-LIMITS = {
-    "max_error": "max_relative_error",
-    "min_cosine": "cosine",
-    "min_agreement": "top1",
-    "min_snr": "signal_to_noise_db",
-    "max_drop": "max_drop",
-}
+# Limits on classes, with their options.
+OF_CLASSES = {"top1": "--min-agreement", "max_drop": "--max-drop"}
 
 
 @dataclass(frozen=True)
@@ -182,11 +176,11 @@ def _check_arrays(options: Any) -> None:
 def _check_decisions(options: Any, manifest: Manifest, classes: Sequence[int] | None) -> None:
     """A limit on classes where nobody knows any would be a check that is never made."""
     if _number_of_classes(manifest) is None:
-        for name in ("min_agreement", "max_drop"):
+        for name, option in OF_CLASSES.items():
             if getattr(options, name) is not None:
                 found = ", ".join(spec.name for spec in manifest.outputs)
                 raise InputError(
-                    f"--{name.replace('_', '-')} for a bundle without logits",
+                    f"{option} for a bundle without logits",
                     expected=f"an output called {LOGITS!r}; this bundle has {found}",
                     fix="--min-cosine, --max-error or --min-snr, which judge any output",
                 )
@@ -205,7 +199,8 @@ def _number_of_classes(manifest: Manifest) -> int | None:
 
 def _thresholds(options: Any, manifest: Manifest, other: Manifest | None) -> Thresholds | None:
     """Those of the precision, with what the options say otherwise; None if they say nothing."""
-    given = {field: getattr(options, name) for name, field in LIMITS.items() if getattr(options, name) is not None}
+    names = [field.name for field in dataclasses.fields(Thresholds)]
+    given = {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
     usual = usual_thresholds(manifest) if other is None else usual_thresholds(manifest, other)
     return dataclasses.replace(usual, **given) if given else None
 

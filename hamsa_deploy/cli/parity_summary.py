@@ -11,7 +11,8 @@ from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.parity.limits import limits_of, way_out
-from hamsa_deploy.report.wording import ROWS, agreement_sentence, engine_text, error_text, share_text
+from hamsa_deploy.parity.metrics import error_text, share_text
+from hamsa_deploy.report.wording import agreement_sentence, allowed_text, engine_text, metric_rows
 
 if TYPE_CHECKING:
     from hamsa_deploy.cli.parity_request import ParityRequest
@@ -54,17 +55,15 @@ def _facts(request: ParityRequest, report: ParityReport) -> Table:
 
 def _metrics_table(report: ParityReport) -> Table:
     rows = table("", *report.metrics, "allowed")
-    limits = {limit.metric: limit for limit in limits_of(report.thresholds) if limit.limit is not None}
-    for metric, label, form in ROWS:
-        if not any(metric in metrics for metrics in report.metrics.values()):
-            continue
-        limit = limits.get(metric)
+    limits = {limit.metric: limit for limit in limits_of(report.thresholds)}
+    for metric, texts in metric_rows(report.metrics):
+        limit = limits.get(metric.name)
         cells = []
-        for name, metrics in report.metrics.items():
-            failed = limit is not None and limit.failure(name, metrics)
-            cells.append(Text(form(metrics[metric]) if metric in metrics else "-", "bold red" if failed else ""))
-        allowed = "" if limit is None else f"{'at most' if limit.is_upper else 'at least'} {limit.limit:g}"
-        rows.add_row(label, *cells, Text(allowed, "dim"))
+        for output, text in texts.items():
+            failed = limit is not None and limit.failure(output, report.metrics[output])
+            cells.append(Text(text, "bold red" if failed else ""))
+        allowed = "" if limit is None else allowed_text(limit.limit, limit.judged.is_upper)
+        rows.add_row(metric.label, *cells, Text(allowed, "dim"))
     return rows
 
 

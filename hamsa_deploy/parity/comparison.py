@@ -19,10 +19,12 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
-from hamsa_deploy.parity.agreement import Agreement, agreement_of, has_classes
+from hamsa_deploy.parity.agreement import Agreement, agreement_of
+from hamsa_deploy.parity.differences import check_comparable
 from hamsa_deploy.parity.limits import failures_of
-from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds, check_comparable
+from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.parity.native_limits import wider_thresholds
+from hamsa_deploy.parity.pair import has_classes
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle

@@ -9,6 +9,10 @@ a (N, C) are the logits of the exported model, b (N, C) those of the reference, 
     margin change      m_i(a) - m_i(b);  in units of a logit
 
 A margin that shrinks is a class about to change; where m_i(a) < 0 it has changed.
+
+A top-1 that differs is a *tie* where the reference itself cannot tell: where the margin between its two best classes,
+m_i(b) relative to the largest |b_ij|, is smaller than the precision can resolve. Ties are counted, and do not fail the
+verdict.
 """
 
 from __future__ import annotations
@@ -33,6 +37,18 @@ def leading(logits: np.ndarray, k: int) -> Leading:
     """The k most probable classes of logits (N, C), or all C."""
     best = _best_classes(logits, k)
     return Leading(best, np.exp(np.take_along_axis(_log_softmax(logits), best, axis=1)))
+
+
+def same_top1(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """(N,): whether both have the same best class."""
+    return np.asarray(found.argmax(axis=1) == expected.argmax(axis=1))
+
+
+def top1_margins(expected: np.ndarray) -> np.ndarray:
+    """(N,): distance of the reference's two best classes, relative to its largest value."""
+    two = np.sort(expected.astype(np.float64), axis=1)[:, -2:]
+    scale = np.abs(expected.astype(np.float64)).max(axis=1)
+    return (two[:, -1] - two[:, 0]) / np.where(scale > 0, scale, 1.0)
 
 
 def kl_divergences(found: np.ndarray, expected: np.ndarray) -> np.ndarray:

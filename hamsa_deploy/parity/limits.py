@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hamsa_deploy.parity.agreement import Agreement
-from hamsa_deploy.parity.metrics import Thresholds
+from hamsa_deploy.parity.metrics import METRICS, Judgement, Thresholds
 
 # Classes are swapped if this share of one is taken for another, of at least so many images: no poor model does that.
 SWAPPED, FEWEST = 0.8, 3
@@ -22,36 +22,39 @@ WAYS_OUT = {
 
 
 class Limit(NamedTuple):
-    """One metric that is judged: its limit, which side of that is right, and how both are written."""
+    """One metric that is judged, and its limit."""
 
     metric: str
-    limit: float | None
-    is_upper: bool
-    words: str
-    form: str = "{:.3g}"
-    after: str = ""
+    limit: float
+    judged: Judgement
 
     def failure(self, output: str, metrics: Mapping[str, float]) -> str:
         """The sentence about a value outside the limit; empty if it is inside, or not there. NaN is outside."""
-        value = metrics.get(self.metric)
-        if value is None or self.limit is None:
+        value, how = metrics.get(self.metric), self.judged
+        if value is None or (value <= self.limit if how.is_upper else value >= self.limit):
             return ""
-        if value <= self.limit if self.is_upper else value >= self.limit:
-            return ""
-        sign = ">" if self.is_upper else "<"
-        return f"{output}: {self.words} {self.form.format(value)} {sign} {self.limit:g}{self.after}"
+        sign = ">" if how.is_upper else "<"
+        return f"{output}: {how.words} {how.form.format(value)} {sign} {self.limit:g}{how.after}"
+
+    def used(self, value: float) -> float | None:
+        """The share of what is allowed that a value takes: above 1 it fails. None where there is nothing to divide by.
+
+        Errors begin at 0; a cosine and a share of images are as good as they get at 1.
+        """
+        best = self.judged.best
+        if best is None:
+            return None
+        allowed, taken = self.limit - best, value - best
+        if not self.judged.is_upper:
+            allowed, taken = -allowed, -taken
+        return max(taken, 0.0) / allowed if allowed > 0 else None
 
 
 def limits_of(thresholds: Thresholds) -> list[Limit]:
     """Everything that the verdict depends on."""
-    lowest = None if thresholds.max_drop is None else -thresholds.max_drop
-    return [
-        Limit("max_relative_error", thresholds.max_relative_error, True, "max relative error", "{:.2g}"),
-        Limit("cosine", thresholds.cosine, False, "cosine", "{:.6f}"),
-        Limit("signal_to_noise_db", thresholds.signal_to_noise_db, False, "signal to noise", "{:.1f}", " dB"),
-        Limit("top1_decided", thresholds.top1, False, "top-1 agreement", "{:.3f}", ", ties aside"),
-        Limit("accuracy_change", lowest, False, "change of accuracy", "{:+.2f}", " points"),
-    ]
+    judged = [(metric.name, metric.judged) for metric in METRICS if metric.judged is not None]
+    found = [(name, how.limit(thresholds), how) for name, how in judged]
+    return [Limit(name, limit, how) for name, limit, how in found if limit is not None]
 
 
 def failures_of(name: str, agreement: Agreement, thresholds: Thresholds) -> list[str]:

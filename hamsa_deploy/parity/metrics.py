@@ -1,33 +1,23 @@
-"""How far two outputs are apart, for outputs of any shape.
+"""Every metric, once: how it is computed, what it is called, how it is written, and what the verdict allows.
 
-For one output with N images of n values each, a (N, n) what the exported model computes and b (N, n) what the reference
-computes, i an image and j a value:
-
-    absolute error   e_ij = |a_ij - b_ij|
-    relative error   r_ij = e_ij / s_i,   s_i = max_j |b_ij|          (s_i = 1 where b_i is all zero)
-    cosine           c_i  = a_i . b_i / (|a_i| |b_i|)                 (1 where both are zero, 0 where one is)
-    signal to noise  10 log10( sum_ij b_ij^2 / sum_ij e_ij^2 )  dB    (within +-MAX_DECIBELS)
-
-Errors are relative to the largest value of the image, not to each value: a value near zero has no meaningful relative
-error. A value of the summary is a maximum or mean over i and j, or for the cosine the minimum, the mean and p1, the
-first percentile over i (numpy's linear interpolation).
-
-A top-1 that differs is a *tie* where the reference itself cannot tell: where the margin between its two best classes
-is smaller than the precision can resolve. Ties are counted, and do not fail the verdict.
-
-What only logits and embeddings have is in `decisions` and `retrieval`.
+One entry of METRICS is all that manifests, tables, reports and the verdict need. What the numbers mean is in
+`differences` (any output), `decisions` (logits), `retrieval` (embeddings) and `significance` (true classes).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from hamsa_runtime.errors import ParityError
+from hamsa_deploy.parity.decisions import in_top, rank_correlations
+from hamsa_deploy.parity.differences import signal_to_noise
+from hamsa_deploy.parity.pair import Pair
+from hamsa_deploy.parity.retrieval import NEIGHBOURS
+from hamsa_deploy.parity.significance import PairedAccuracy
 
-# Noise of less than one rounding of float64 is none: 20 log10(2^52). A limit, because JSON has no infinity.
-MAX_DECIBELS = 313.0
+TOP = 5
 
 
 @dataclass(frozen=True)
@@ -69,72 +59,145 @@ THRESHOLDS = {
 }
 
 
-def relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(N,): the largest r_ij of each image."""
-    return value_errors(found, expected)[0] / scales(expected)
+@dataclass(frozen=True)
+class Judgement:
+    """What the verdict allows of a metric, and the words of a sentence about it.
+
+    Attributes:
+        limit: of thresholds; None for no limit.
+        is_upper: whether values up to the limit are right, else from it on.
+        words, form, after: what the metric is called in a sentence, how its value is written, and what stands after
+            the limit.
+        best: the value of outputs that do not differ, from which on a value uses up what is allowed; None where there
+            is no such value, and `after` is the unit.
+    """
+
+    limit: Callable[[Thresholds], float | None]
+    is_upper: bool
+    words: str
+    form: str
+    after: str = ""
+    best: float | None = None
 
 
-def value_errors(found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) each: the largest absolute error of an image, and its mean over the image's values."""
-    errors = np.abs(flat(found) - flat(expected))
-    return errors.max(axis=1, initial=0.0), errors.mean(axis=1)
+@dataclass(frozen=True)
+class Metric:
+    """One number about one output.
+
+    Attributes:
+        name: in manifests and other documents.
+        label: of its row in tables; empty for what is said in sentences only.
+        form: how it is written.
+        value: computes it.
+        where: which outputs have it.
+        judged: how, if the verdict depends on it.
+    """
+
+    name: str
+    label: str
+    form: Callable[[float], str]
+    value: Callable[[Pair], float]
+    where: Callable[[Pair], bool] = lambda pair: True
+    judged: Judgement | None = None
 
 
-def scales(expected: np.ndarray) -> np.ndarray:
-    """(N,): s_i, what errors are relative to."""
-    largest = np.abs(flat(expected)).max(axis=1, initial=0.0)
-    return np.where(largest > 0, largest, 1.0)
+def error_text(value: float) -> str:
+    """1.4e-01."""
+    return f"{value:.1e}" if value else "0"
 
 
-def signal_to_noise(found: np.ndarray, expected: np.ndarray) -> float:
-    """In dB, over all images and values; MAX_DECIBELS where there is no difference at all."""
-    signal = float(np.square(flat(expected)).sum())
-    noise = float(np.square(flat(found) - flat(expected)).sum())
-    if noise == 0:
-        return MAX_DECIBELS
-    ratio = signal / noise
-    return float(np.clip(10 * np.log10(ratio), -MAX_DECIBELS, MAX_DECIBELS)) if ratio > 0 else -MAX_DECIBELS
+def share_text(value: float) -> str:
+    """0.8333 -> 83.33 %."""
+    return f"{100 * value:.2f} %"
 
 
-def cosines(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(N,): cosine of the angle between both outputs of each image; 1 where both are zero."""
-    a, b = flat(found), flat(expected)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    both_zero = ~a.any(axis=1) & ~b.any(axis=1)
-    return np.where(both_zero, 1.0, np.einsum("ij,ij->i", a, b) / np.where(norms > 0, norms, 1.0))
+def metrics_of(pair: Pair) -> dict[str, float]:
+    """Name -> value, of all metrics that an output has: float, and int for those that count."""
+    values = {metric.name: metric.value(pair) for metric in METRICS if metric.where(pair)}
+    return {name: value if isinstance(value, int) else float(value) for name, value in values.items()}
 
 
-def same_top1(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(N,): whether both have the same best class."""
-    return np.asarray(found.argmax(axis=1) == expected.argmax(axis=1))
+def _of_logits(
+    name: str, label: str, form: Callable[[float], str], value: Callable[[Pair], float], judged: Judgement | None = None
+) -> Metric:
+    return Metric(name, label, form, value, lambda pair: pair.has_classes, judged)
 
 
-def top1_margins(expected: np.ndarray) -> np.ndarray:
-    """(N,): distance of the reference's two best classes, relative to its largest value."""
-    two = np.sort(flat(expected), axis=1)[:, -2:]
-    scale = np.abs(flat(expected)).max(axis=1)
-    return (two[:, -1] - two[:, 0]) / np.where(scale > 0, scale, 1.0)
+def _of_accuracy(
+    name: str, form: Callable[[float], str], value: Callable[[PairedAccuracy], float], judged: Judgement | None = None
+) -> Metric:
+    """Said in a sentence of its own, all together."""
+
+    def of_pair(pair: Pair) -> float:
+        assert pair.accuracy is not None
+        return value(pair.accuracy)
+
+    return Metric(name, "", form, of_pair, lambda pair: pair.accuracy is not None, judged)
 
 
-def check_comparable(name: str, found: np.ndarray, expected: np.ndarray, reference: str = "PyTorch") -> None:
-    """Raise ParityError for outputs that no metric may be computed of: empty, of another shape, NaN or infinite."""
-    if found.shape != expected.shape:
-        raise ParityError(
-            f"output '{name}' has shape {found.shape}", expected=f"{expected.shape}, as {reference} computes"
-        )
-    if expected.size == 0:
-        raise ParityError(f"output '{name}' is empty", expected="at least one image to compare")
-    for array, who in ((expected, reference), (found, "the exported model")):
-        bad = int((~np.isfinite(array)).sum())
-        if bad:
-            raise ParityError(
-                f"output '{name}': {bad} of {array.size} values that {who} computes are NaN or infinite",
-                expected="finite values",
-                cause="broken weights" if who == reference else "an overflow in the lower precision",
-                fix="check the weights" if who == reference else "export with --fp32",
-            )
+def _recall(k: int) -> Metric:
+    label = f"nearest image{'' if k == 1 else 's'}, recall@{k}"
+    return Metric(f"recall_at_{k}", label, share_text, lambda pair: pair.recalls[k], lambda pair: k in pair.recalls)
 
 
-def flat(array: np.ndarray) -> np.ndarray:
-    """(N, n) in float64."""
-    return array.reshape(len(array), -1).astype(np.float64)
+_COSINE, _CHANGE, _POINTS, _COUNT = "{:.7f}".format, "{:+.1e}".format, "{:+.2f}".format, "{:.0f}".format
+
+# In the order in which tables show them.
+METRICS: tuple[Metric, ...] = (
+    Metric("max_absolute_error", "absolute error, max", error_text, lambda pair: pair.largest_errors.max()),
+    Metric("mean_absolute_error", "absolute error, mean", error_text, lambda pair: pair.mean_errors.mean()),
+    Metric(
+        "max_relative_error", "relative error, max", error_text,
+        lambda pair: (pair.largest_errors / pair.scales).max(),
+        judged=Judgement(lambda limits: limits.max_relative_error, True, "max relative error", "{:.2g}", best=0.0),
+    ),
+    Metric(
+        "mean_relative_error", "relative error, mean", error_text,
+        lambda pair: (pair.mean_errors / pair.scales).mean(),
+    ),
+    Metric(
+        "cosine", "cosine, min", _COSINE, lambda pair: pair.cosines.min(),
+        judged=Judgement(lambda limits: limits.cosine, False, "cosine", "{:.6f}", best=1.0),
+    ),
+    Metric("cosine_p1", "cosine, 1st percentile", _COSINE, lambda pair: float(np.percentile(pair.cosines, 1))),
+    Metric("cosine_mean", "cosine, mean", _COSINE, lambda pair: pair.cosines.mean()),
+    Metric(
+        "signal_to_noise_db", "signal to noise", "{:.1f} dB".format,
+        lambda pair: signal_to_noise(pair.found, pair.expected),
+        judged=Judgement(lambda limits: limits.signal_to_noise_db, False, "signal to noise", "{:.1f}", " dB"),
+    ),
+    _of_logits("kl_divergence", "KL divergence, mean", error_text, lambda pair: pair.divergences.mean()),
+    _of_logits("kl_divergence_max", "KL divergence, max", error_text, lambda pair: pair.divergences.max()),
+    _of_logits(
+        "rank_correlation", "rank correlation", "{:.5f}".format,
+        lambda pair: rank_correlations(pair.found, pair.expected).mean(),
+    ),
+    _of_logits("margin_change", "margin change, mean", _CHANGE, lambda pair: pair.margin_changes.mean()),
+    _of_logits("margin_change_min", "margin change, worst", _CHANGE, lambda pair: pair.margin_changes.min()),
+    _of_logits("top1", "same top-1", share_text, lambda pair: pair.same_top1.mean()),
+    _of_logits("top1_ties", "", _COUNT, lambda pair: int(pair.ties.sum())),
+    _of_logits(
+        "top1_decided", "same top-1, or a tie", share_text, lambda pair: (pair.same_top1 | pair.ties).mean(),
+        Judgement(lambda limits: limits.top1, False, "top-1 agreement", "{:.3f}", ", ties aside", best=1.0),
+    ),
+    Metric(
+        "top5", "top-1 in the top-5", share_text, lambda pair: in_top(pair.found, pair.expected, TOP).mean(),
+        lambda pair: pair.has_classes and pair.expected.shape[1] > TOP,
+    ),
+    *map(_recall, NEIGHBOURS),
+    # Accuracies are shares, changes percentage points.
+    _of_accuracy("accuracy", share_text, lambda found: found.accuracy),
+    _of_accuracy("accuracy_reference", share_text, lambda found: found.reference_accuracy),
+    _of_accuracy(
+        "accuracy_change", _POINTS, lambda found: 100 * found.change,
+        Judgement(
+            lambda limits: None if limits.max_drop is None else -limits.max_drop,
+            False, "change of accuracy", "{:+.2f}", " points",
+        ),
+    ),
+    _of_accuracy("accuracy_change_low", _POINTS, lambda found: 100 * found.interval()[0]),
+    _of_accuracy("accuracy_change_high", _POINTS, lambda found: 100 * found.interval()[1]),
+    _of_accuracy("accuracy_lost", _COUNT, lambda found: found.lost),
+    _of_accuracy("accuracy_gained", _COUNT, lambda found: found.gained),
+    _of_accuracy("mcnemar_p", "{:.3g}".format, lambda found: found.p_value()),
+)  # fmt: skip

@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Comment, Element, SubElement, indent, tostring
 from hamsa_deploy.report.document import PARITY, Document, title_of
 from hamsa_deploy.report.files import MARK
 from hamsa_deploy.report.markup import printable
-from hamsa_deploy.report.parity_html import FORMS
+from hamsa_deploy.report.wording import allowed_text, value_text
 
 Case = tuple[str, str, str, str]
 """Class, name, message of the failure ("" if it passed), and its body."""
@@ -50,9 +50,9 @@ def _add(suite: Element, case: Case, bundle: str) -> None:
 
 def _limit_cases(found: Mapping[str, Any]) -> Iterator[Case]:
     for check in found["limits"]:
-        form, sign = FORMS[check["metric"]], "at most" if check["is_upper"] else "at least"
-        name = f"{check['words']} {sign} {check['limit']:g}"
-        yield check["output"], name, check["failure"], f"found {form(check['value'])}\n{_worst(found, check['output'])}"
+        name = f"{check['words']} {allowed_text(check['limit'], check['is_upper'])}"
+        text = f"found {value_text(check['metric'], check['value'])}\n{_worst(found, check['output'])}"
+        yield check["output"], name, check["failure"], text
 
 
 def _worst(found: Mapping[str, Any], output: str) -> str:

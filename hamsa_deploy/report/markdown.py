@@ -8,11 +8,12 @@ from typing import Any
 
 from hamsa_deploy.bench.benchmark import heading
 from hamsa_deploy.bench.report import tables_from
+from hamsa_deploy.parity.metrics import error_text
 from hamsa_deploy.report.document import BENCH, PARITY, Document, title_of, verdict_of
 from hamsa_deploy.report.files import MARK
 from hamsa_deploy.report.markup import printable
-from hamsa_deploy.report.parity_html import FORMS, class_name
-from hamsa_deploy.report.wording import ROWS, error_text
+from hamsa_deploy.report.parity_html import class_name
+from hamsa_deploy.report.wording import MISSING, allowed_text, metric_rows, value_text
 
 SYMBOLS = {"passed": "\N{WHITE HEAVY CHECK MARK} PASSED", "failed": "\N{CROSS MARK} FAILED"}
 
@@ -58,12 +59,11 @@ def _parity_parts(found: Mapping[str, Any]) -> list[str]:
 def _limits(checks: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for check in checks:
-        form = FORMS[check["metric"]]
-        sign = "at most" if check["is_upper"] else "at least"
-        used = "-" if check["used"] is None else f"{check['used']:.0%}"
+        used = MISSING if check["used"] is None else f"{check['used']:.0%}"
         mark = "\N{CROSS MARK} outside" if check["failure"] else "\N{WHITE HEAVY CHECK MARK} kept"
         name = plain(f"{check['output']}: {check['words']}")
-        rows.append([name, form(check["value"]), f"{sign} {check['limit']:g}", used, mark])
+        found, allowed = value_text(check["metric"], check["value"]), allowed_text(check["limit"], check["is_upper"])
+        rows.append([name, found, allowed, used, mark])
     return table(["", "found", "allowed", "of it used", ""], rows)
 
 
@@ -84,11 +84,7 @@ def _worst(name: str, rows: Sequence[Mapping[str, Any]], labels: Sequence[str] |
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    rows = [
-        [label, *(form(found[metric]) if metric in found else "-" for found in metrics.values())]
-        for metric, label, form in ROWS
-        if any(metric in found for found in metrics.values())
-    ]
+    rows = [[metric.label, *texts.values()] for metric, texts in metric_rows(metrics)]
     return table(["", *map(plain, metrics)], rows)
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hamsa_deploy.parity.metrics import error_text, share_text
 from hamsa_deploy.report.document import PARITY, Document
 from hamsa_deploy.report.figures import figure, histogram_svg, side_by_side
 from hamsa_deploy.report.layers_html import layers_part
 from hamsa_deploy.report.markup import Child, Markup, joined, table, tag
-from hamsa_deploy.report.wording import ROWS, error_text, share_text
+from hamsa_deploy.report.wording import MISSING, allowed_text, metric_rows, value_text
 
-FORMS = {metric: form for metric, _, form in ROWS} | {"accuracy_change": "{:+.2f}".format}
-MISSING = "hamsa-parity BUNDLE --report FILE.html"
-EMPTY = "-"
+COMMAND = "hamsa-parity BUNDLE --report FILE.html"
 
 
 def parity_parts(document: Document) -> list[Markup]:
@@ -21,8 +20,8 @@ def parity_parts(document: Document) -> list[Markup]:
     found = document["sections"].get(PARITY)
     if found is None:
         return [
-            part("Limits and metrics", missing("agreement with the reference", MISSING)),
-            part("Error along depth", missing("the comparison layer by layer", f"{MISSING} --layers")),
+            part("Limits and metrics", missing("agreement with the reference", COMMAND)),
+            part("Error along depth", missing("the comparison layer by layer", f"{COMMAND} --layers")),
         ]
     return [
         part("Limits", *_limits(found)),
@@ -56,9 +55,8 @@ def _limits(found: Mapping[str, Any]) -> list[Markup]:
 
 
 def _limit_row(check: Mapping[str, Any], closest: float) -> list[Child]:
-    form, used = FORMS[check["metric"]], check["used"]
-    sign = "at most" if check["is_upper"] else "at least"
-    share: Child = EMPTY
+    used = check["used"]
+    share: Child = MISSING
     if used is not None:
         bar = tag("meter", min="0", max="1", high="0.9", value=f"{min(used, 1):.4f}")
         share = joined(f"{used:.0%} used", bar)
@@ -69,8 +67,8 @@ def _limit_row(check: Mapping[str, Any], closest: float) -> list[Child]:
     return [
         f"{check['output']}: {check['words']}",
         _word(check, closest),
-        _marked(form(check["value"]), bool(check["failure"])),
-        f"{sign} {check['limit']:g}",
+        _marked(value_text(check["metric"], check["value"]), bool(check["failure"])),
+        allowed_text(check["limit"], check["is_upper"]),
         share,
     ]
 
@@ -85,21 +83,14 @@ def _word(check: Mapping[str, Any], closest: float) -> Markup:
 def _metrics(found: Mapping[str, Any]) -> list[Markup]:
     if not found["metrics"]:
         return [tag("p", "None: there is nothing to compute them of.")]
-    outputs = list(found["metrics"])
     failed = {(check["output"], check["metric"]) for check in found["limits"] if check["failure"]}
-    rows: list[list[Child]] = []
-    for metric, label, form in ROWS:
-        values = [found["metrics"][name].get(metric) for name in outputs]
-        if any(value is not None for value in values):
-            cells = zip(outputs, values, strict=True)
-            rows.append([label, *(_metric_cell(form, value, (name, metric) in failed) for name, value in cells)])
-    parts = [table(["", *outputs], rows)]
-    parts += [line for name in outputs for line in _accuracy(found["metrics"][name])]
+    rows: list[list[Child]] = [
+        [metric.label, *(_marked(text, (output, metric.name) in failed) for output, text in texts.items())]
+        for metric, texts in metric_rows(found["metrics"])
+    ]
+    parts = [table(["", *found["metrics"]], rows)]
+    parts += [line for metrics in found["metrics"].values() for line in _accuracy(metrics)]
     return parts
-
-
-def _metric_cell(form: Any, value: float | None, failed: bool) -> Child:
-    return EMPTY if value is None else _marked(form(value), failed)
 
 
 def _marked(text: str, failed: bool) -> Child:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hamsa_deploy.parity.layers import LayerReport
-from hamsa_deploy.parity.limits import Limit, limits_of, way_out
+from hamsa_deploy.parity.limits import limits_of, way_out
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_deploy.report.histograms import histograms_of
 from hamsa_deploy.report.pictures import pictures_of
@@ -15,8 +15,6 @@ from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 
 SHOWN = 6  # worst images of each output, with pictures
-
-DECIBELS_AND_POINTS = {"signal_to_noise_db": " dB", "accuracy_change": " points"}
 
 
 def section_from_report(
@@ -85,29 +83,17 @@ def checks_of(report: ParityReport, output: str) -> list[dict[str, Any]]:
         {
             "output": output,
             "metric": limit.metric,
-            "words": limit.words,
+            "words": limit.judged.words,
             "value": metrics[limit.metric],
             "limit": limit.limit,
-            "is_upper": limit.is_upper,
-            "used": used(limit, metrics[limit.metric]),
-            "unit": DECIBELS_AND_POINTS.get(limit.metric, ""),
+            "is_upper": limit.judged.is_upper,
+            "used": limit.used(metrics[limit.metric]),
+            "unit": limit.judged.after if limit.judged.best is None else "",
             "failure": limit.failure(output, metrics),
         }
         for limit in limits_of(report.thresholds)
-        if limit.limit is not None and limit.metric in metrics
+        if limit.metric in metrics
     ]
-
-
-def used(limit: Limit, value: float) -> float | None:
-    """The share of what is allowed that a value takes: above 1 it fails. None where there is nothing to divide by.
-
-    Errors begin at 0; a cosine and a share of images are as good as they get at 1.
-    """
-    assert limit.limit is not None
-    if limit.metric in DECIBELS_AND_POINTS:
-        return None
-    allowed, taken = (limit.limit, value) if limit.is_upper else (1 - limit.limit, 1 - value)
-    return max(taken, 0.0) / allowed if allowed > 0 else None
 
 
 def other_failures(report: ParityReport) -> list[str]:

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 
 from hamsa_deploy.bench.candidates import engine_title
+from hamsa_deploy.parity.metrics import METRICS, Metric
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_runtime.vocabulary import ENGINES
 
-Form = Callable[[float], str]
+Metrics = Mapping[str, Mapping[str, float]]
+"""Output name -> metric name -> value."""
+
+FORMS = {metric.name: metric.form for metric in METRICS}
+MISSING = "-"
 
 
-def error_text(value: float) -> str:
-    """1.4e-01."""
-    return f"{value:.1e}" if value else "0"
+def metric_rows(metrics: Metrics) -> Iterator[tuple[Metric, dict[str, str]]]:
+    """Each metric that has a row in tables and that any output has, with its text by output."""
+    for metric in METRICS:
+        if metric.label and any(metric.name in found for found in metrics.values()):
+            yield (
+                metric,
+                {
+                    output: metric.form(found[metric.name]) if metric.name in found else MISSING
+                    for output, found in metrics.items()
+                },
+            )
 
 
-def share_text(value: float) -> str:
-    """0.8333 -> 83.33 %."""
-    return f"{100 * value:.2f} %"
+def value_text(metric: str, value: float) -> str:
+    """As the metric of that name is written."""
+    return FORMS[metric](value)
 
 
-# metric, what it is called here, how it is written
-ROWS: tuple[tuple[str, str, Form], ...] = (
-    ("max_absolute_error", "absolute error, max", error_text),
-    ("mean_absolute_error", "absolute error, mean", error_text),
-    ("max_relative_error", "relative error, max", error_text),
-    ("mean_relative_error", "relative error, mean", error_text),
-    ("cosine", "cosine, min", "{:.7f}".format),
-    ("cosine_p1", "cosine, 1st percentile", "{:.7f}".format),
-    ("cosine_mean", "cosine, mean", "{:.7f}".format),
-    ("signal_to_noise_db", "signal to noise", "{:.1f} dB".format),
-    ("kl_divergence", "KL divergence, mean", error_text),
-    ("kl_divergence_max", "KL divergence, max", error_text),
-    ("rank_correlation", "rank correlation", "{:.5f}".format),
-    ("margin_change", "margin change, mean", "{:+.1e}".format),
-    ("margin_change_min", "margin change, worst", "{:+.1e}".format),
-    ("top1", "same top-1", share_text),
-    ("top1_decided", "same top-1, or a tie", share_text),
-    ("top5", "top-1 in the top-5", share_text),
-    ("recall_at_1", "nearest image, recall@1", share_text),
-    ("recall_at_5", "nearest images, recall@5", share_text),
-    ("recall_at_10", "nearest images, recall@10", share_text),
-)
+def allowed_text(limit: float, is_upper: bool) -> str:
+    """ "at most 0.3"."""
+    return f"{'at most' if is_upper else 'at least'} {limit:g}"
 
 
 def engine_text(report: ParityReport, target: str) -> str:

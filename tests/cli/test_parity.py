@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -16,8 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from hamsa_deploy.cli.export import main as export
-from hamsa_deploy.cli.parity import main
+from hamsa_deploy.cli.parity import main, options_from
 from hamsa_deploy.models.registry import MODELS
+from hamsa_deploy.parity.metrics import Thresholds
 from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.samples import FOLDER, digits
 from hamsa_runtime.bundle import sha256_of
@@ -349,3 +351,8 @@ def test_options_of_layers_that_do_not_fit(
 ) -> None:
     assert main([str(exported.bundle), *(each.format(bundle=exported.bundle) for each in arguments)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_every_limit_has_an_option() -> None:
+    names = set(vars(options_from(["bundle"])))
+    assert {field.name for field in dataclasses.fields(Thresholds)} - names == {"tie"}

@@ -8,8 +8,14 @@ from scipy.special import rel_entr, softmax
 from scipy.stats import rankdata, spearmanr
 from sklearn.metrics import accuracy_score, top_k_accuracy_score
 
-from hamsa_deploy.parity.decisions import in_top, kl_divergences, margin_changes, rank_correlations, ranks
-from hamsa_deploy.parity.metrics import same_top1
+from hamsa_deploy.parity.decisions import (
+    in_top,
+    kl_divergences,
+    margin_changes,
+    rank_correlations,
+    ranks,
+    same_top1,
+)
 
 # Both sides compute in float64, in another order: some roundings of 1e-16, over sums of a hundred terms.
 ROUNDING = 1e-12

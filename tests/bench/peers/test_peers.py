@@ -17,7 +17,8 @@ from hamsa_deploy.bench.peers import PEERS, dft, peers_of
 from hamsa_deploy.bench.peers.deit import deit_s
 from hamsa_deploy.cli import bench as command
 from hamsa_deploy.models import load_model, model_entry
-from hamsa_deploy.parity.metrics import THRESHOLDS, relative_errors
+from hamsa_deploy.parity.differences import relative_errors
+from hamsa_deploy.parity.metrics import THRESHOLDS
 from hamsa_deploy.pipeline import run
 from hamsa_runtime import BuildError, InputError, MissingError, open_bundle
 from hamsa_runtime.manifest import Manifest, manifest_from_json

@@ -17,7 +17,8 @@ from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.models.hamsa import HAMSA
-from hamsa_deploy.parity.metrics import relative_errors, same_top1, top1_margins
+from hamsa_deploy.parity.decisions import same_top1, top1_margins
+from hamsa_deploy.parity.differences import relative_errors
 from hamsa_deploy.precision.float16.islands import LARGEST, SMALLEST_NORMAL
 from hamsa_deploy.samples import digits
 from tests.precision.typed import infinite_values, outputs_of, typed
