@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.costs import TARGETS, Work
 from hamsa_deploy.spectral.factorisations import Plan, candidates, plan_for
-from hamsa_deploy.targets.onnx import onnx_from_program
+from hamsa_deploy.targets.onnx_file import onnx_from_program
 
 # length: for how many columns. Sizes of vision models (49 .. 24,336 = 156 x 156 tokens, 32 .. 512 channels), powers of
 # two, and primes.

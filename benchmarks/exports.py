@@ -11,8 +11,9 @@ from torch.export import ExportedProgram
 from hamsa_deploy.bench.peers.dft_files import dft_file
 from hamsa_deploy.models import load_model
 from hamsa_deploy.spectral import to_real
-from hamsa_deploy.targets.onnx import onnx_from_program
-from hamsa_deploy.targets.openvino import FILES, ir_from_onnx
+from hamsa_deploy.targets.onnx_file import onnx_from_program
+from hamsa_deploy.targets.openvino_ir import ir_from_onnx
+from hamsa_runtime.vocabulary import IR_FILES
 
 
 def hamsa_s(size: int) -> torch.nn.Module:
@@ -47,7 +48,7 @@ def bfloat16_form(onnx_model: Path) -> Path:
     if not folder.exists():
         folder.mkdir()
         ir_from_onnx(onnx_model, folder, "bf16")
-    return folder / FILES[0]
+    return folder / IR_FILES[0]
 
 
 def dft_form(size: int, batch: int, folder: Path) -> Path:

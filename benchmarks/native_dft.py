@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.costs import TARGETS
 from hamsa_deploy.spectral.factorisations import plan_for
-from hamsa_deploy.targets.onnx import OPSET, onnx_from_program
+from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program
 
 LENGTHS = (49, 64, 196, 256, 784, 1024, 3136, 4096, 16384, 65536)
 

@@ -28,7 +28,7 @@ from measure import BF16, F32, images, onnxruntime_session, openvino_compiled, q
 from torch.export import ExportedProgram
 
 from hamsa_deploy.spectral.provenance import module_path
-from hamsa_deploy.targets.onnx import OPSET
+from hamsa_deploy.targets.onnx_file import OPSET
 
 # Rows below this share of the time are added up in one.
 SMALLEST_SHARE = 0.005

@@ -14,7 +14,7 @@ from hamsa_deploy.form.real_model import RealModel, each_once
 from hamsa_deploy.onnx_import.loading import OnnxFile, copy_of
 from hamsa_deploy.onnx_import.replacement import real_onnx
 from hamsa_deploy.spectral.factorisations import Plan
-from hamsa_deploy.targets import onnx as onnx_target
+from hamsa_deploy.targets import onnx_file
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import DTYPES
 
@@ -61,7 +61,7 @@ def real_model_of_file(
 
 
 def _written(model: ir.Model, path: Path) -> ir.Model:
-    onnx_target.save(model, path)
+    onnx_file.save(model, path)
     return model
 
 

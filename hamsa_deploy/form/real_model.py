@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.outputs import names_of
-from hamsa_deploy.targets.onnx import onnx_from_program
+from hamsa_deploy.targets.onnx_file import onnx_from_program
 
 Rows = list[dict[str, Any]]
 

@@ -24,8 +24,9 @@ from hamsa_deploy.onnx_import.loading import copy_of
 from hamsa_deploy.onnx_import.operators import DTYPES, OPERATORS, Dft, Stft, name_of, operator_of
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.factorisations import Plan
-from hamsa_deploy.targets import onnx as onnx_target
+from hamsa_deploy.targets import onnx_file
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.vocabulary import ONNX_FILE
 from hamsa_runtime.whole_files import scratch_folder
 
 STANDARD = ("", "ai.onnx")
@@ -80,14 +81,14 @@ def _spectral_nodes(model: ir.Model) -> list[ir.Node]:
 def _raise_opset(model: ir.Model) -> None:
     """To the opset of the nodes that will be spliced in, at least; DFT itself is the same in 17, 18 and 19."""
     found = model.opset_imports.get("", 0)
-    if found >= onnx_target.OPSET:
+    if found >= onnx_file.OPSET:
         return
-    ConvertVersionPass(onnx_target.OPSET, fallback=True)(model)
-    if model.opset_imports.get("") != onnx_target.OPSET:
+    ConvertVersionPass(onnx_file.OPSET, fallback=True)(model)
+    if model.opset_imports.get("") != onnx_file.OPSET:
         raise InputError(
-            f"opset {found} cannot be converted to {onnx_target.OPSET}",
-            expected=f"a file of opset {onnx_target.OPSET} or later, or operators that onnx.version_converter knows",
-            fix=f"export it again with opset {onnx_target.OPSET}",
+            f"opset {found} cannot be converted to {onnx_file.OPSET}",
+            expected=f"a file of opset {onnx_file.OPSET} or later, or operators that onnx.version_converter knows",
+            fix=f"export it again with opset {onnx_file.OPSET}",
         )
 
 
@@ -131,8 +132,8 @@ class _Template:
         _check_dynamic(program, sizes)
         names = [str(name) for name in program.graph_signature.user_inputs]
         with scratch_folder() as folder:
-            path = folder / onnx_target.FILE
-            onnx_target.onnx_from_program(program, path, inputs=names, outputs=["output"])
+            path = folder / ONNX_FILE
+            onnx_file.onnx_from_program(program, path, inputs=names, outputs=["output"])
             self._model = ir.external_data.load_to_model(ir.load(path))
         self._rows = program.graph_module.meta["transforms"]
 

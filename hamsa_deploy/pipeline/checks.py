@@ -11,7 +11,7 @@ from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS
 from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.spectral import FFTS
-from hamsa_deploy.targets import tensorrt as tensorrt_target
+from hamsa_deploy.targets import tensorrt_plan
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.errors import InputError, MissingError, unknown_name
 from hamsa_runtime.outputs import LOGITS, named_or_only
@@ -44,11 +44,11 @@ def check_request(request: Request) -> None:
         )
     _check_builder(request)
     # Parity runs the bundle: without its engine, fail now. What TensorRT lacks is left to the device.
-    backend_for(request.to, "onnxruntime" if request.to in tensorrt_target.TARGETS else None)
+    backend_for(request.to, "onnxruntime" if request.to in tensorrt_plan.TARGETS else None)
 
 
 def _check_builder(request: Request) -> None:
-    if request.to in tensorrt_target.TARGETS:
+    if request.to in tensorrt_plan.TARGETS:
         options = request.builder or BuildOptions()
         options.check()
         if request.batch is not None and options.profile not in (BuildOptions().profile, (request.batch,) * 3):
@@ -65,7 +65,7 @@ def _check_builder(request: Request) -> None:
     if request.builder is not None or request.require_plan:
         raise InputError(
             f"options of TensorRT's builder for the target {request.to}",
-            expected=f"them only for {' and '.join(tensorrt_target.TARGETS)}",
+            expected=f"them only for {' and '.join(tensorrt_plan.TARGETS)}",
             fix="leave them away, or choose another target",
         )
 

@@ -27,10 +27,10 @@ from hamsa_deploy.pipeline.tuning import choices, engine_timer, with_measurement
 from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
 from hamsa_deploy.precision.observers import ranges_of
 from hamsa_deploy.spectral.factorisations import Plan
-from hamsa_deploy.targets import onnx as onnx_target
-from hamsa_deploy.targets import openvino as openvino_target
-from hamsa_deploy.targets import tensorrt as tensorrt_target
+from hamsa_deploy.targets import onnx_file, tensorrt_plan
+from hamsa_deploy.targets.openvino_ir import ir_from_onnx
 from hamsa_runtime.errors import MissingError
+from hamsa_runtime.vocabulary import ONNX_FILE
 
 Progress = Callable[[str], AbstractContextManager[Any]]
 
@@ -45,14 +45,14 @@ def write_files(
 ) -> ExportFacts:
     """Everything a bundle holds but its manifest; the float32 ONNX file also goes to `float32_bundle`."""
     with progress("onnx"):
-        onnx_model = form.write(folder / onnx_target.FILE)
+        onnx_model = form.write(folder / ONNX_FILE)
         if float32_bundle:
             shutil.copytree(folder, float32_bundle, dirs_exist_ok=True)
     written = _write_typed(request, form, onnx_model, folder, progress)
     if request.to == "openvino" and request.precision != "int8":
         with progress("openvino"):
             replace_onnx_by_ir(folder, request.precision)
-    if request.to in tensorrt_target.TARGETS:
+    if request.to in tensorrt_plan.TARGETS:
         with progress("plan"):
             return replace(written, engine=_write_plan(request, folder))
     return written
@@ -66,14 +66,14 @@ def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Pat
     if request.precision == "fp16":
         with progress("float16"):
             islands = float16_from_float32(model, ranges_of(model, _range_feeds(request, form)))
-            onnx_target.save(model, folder / onnx_target.FILE)
+            onnx_file.save(model, folder / ONNX_FILE)
     return ExportFacts(islands)
 
 
 def _write_plan(request: Request, folder: Path) -> dict[str, Any]:
     """The plan, where it can be built here; elsewhere the reason."""
     try:
-        return tensorrt_target.write_plan(request.to, folder, builder_of(request))
+        return tensorrt_plan.write_plan(request.to, folder, builder_of(request))
     except MissingError as error:
         if request.require_plan:
             instead = "leave --require-plan away: the plan is then built on the device"
@@ -83,7 +83,7 @@ def _write_plan(request: Request, folder: Path) -> dict[str, Any]:
                 cause=error.cause,
                 fix=f"{error.fix}; or {instead}" if error.fix else instead,
             ) from error
-        return tensorrt_target.without_plan(error)
+        return tensorrt_plan.without_plan(error)
 
 
 def _write_int8(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
@@ -121,9 +121,8 @@ def _range_feeds(request: Request, form: RealModel) -> Iterable[Arrays]:
 
 
 def replace_onnx_by_ir(folder: Path, precision: str) -> None:
-    onnx_file = folder / onnx_target.FILE
-    openvino_target.ir_from_onnx(onnx_file, folder, precision)
-    for path in folder.glob(f"{onnx_target.FILE}*"):
+    ir_from_onnx(folder / ONNX_FILE, folder, precision)
+    for path in folder.glob(f"{ONNX_FILE}*"):
         path.unlink()
 
 

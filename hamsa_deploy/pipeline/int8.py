@@ -15,10 +15,10 @@ from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.precision.int8.quantisation import Quantisation, quantisation_of
 from hamsa_deploy.precision.int8.thresholds import AUTO
 from hamsa_deploy.precision.measurements import Measurements
-from hamsa_deploy.targets import onnx as onnx_target
-from hamsa_deploy.targets import tensorrt as tensorrt_target
+from hamsa_deploy.targets import onnx_file, tensorrt_plan
 from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.vocabulary import ONNX_FILE
 
 # Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
 # range beyond the headroom that is kept anyway.
@@ -47,20 +47,20 @@ class Calibrated:
         Returns:
             Where floating point is float16, the islands that stay in float32.
         """
-        path = folder / onnx_target.FILE
-        if target in tensorrt_target.TARGETS:
+        path = folder / ONNX_FILE
+        if target in tensorrt_plan.TARGETS:
             ranges = self.measurements.ranges(self.quantisation.model, RANGE_IMAGES)
             model, islands = self.quantisation.onnx_for_tensorrt(ranges, kept)
-            onnx_target.save(model, path)
+            onnx_file.save(model, path)
             return islands
         if target == "onnx":
-            onnx_target.save(self.quantisation.onnx(kept), path)
+            onnx_file.save(self.quantisation.onnx(kept), path)
         else:
             self._write_ir(path, folder, kept)
         return {}
 
     def _write_ir(self, path: Path, folder: Path, kept: Sequence[str]) -> None:
-        onnx_target.save(self.quantisation.compact(), path)
+        onnx_file.save(self.quantisation.compact(), path)
         sites, feeds = self.quantisation.without(kept), self.measurements.feeds[:CORRECTION_FEEDS]
         int8_ir_from_onnx(path, folder, sites, self.quantisation.thresholds, feeds)
         for left in folder.glob(f"{path.name}*"):

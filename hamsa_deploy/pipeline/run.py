@@ -3,11 +3,11 @@
 capture and realise   nn.Module -> real-valued ExportedProgram      spectral.to_real
   or replace          ONNX file -> real-valued ONNX graph           onnx_import
 tune                  the plans of its transforms, if asked for     pipeline.tuning
-emit                  -> ONNX                                       targets.onnx
+emit                  -> ONNX                                       targets.onnx_file
 type                  -> float16 ONNX, if asked for                 precision.float16
   or quantise         -> int8 ONNX or OpenVINO IR, if asked for     pipeline.int8
-convert               -> OpenVINO IR, if asked for                  targets.openvino
-  or build            -> TensorRT plan, where that can be           targets.tensorrt
+convert               -> OpenVINO IR, if asked for                  targets.openvino_ir
+  or build            -> TensorRT plan, where that can be           targets.tensorrt_plan
 parity                the staged bundle against the original        parity
 speed                 a lower precision against float32             measure.execution
 pack                  manifest, hashes, one rename                  pipeline.staging
@@ -40,7 +40,7 @@ from hamsa_deploy.pipeline.staging import Stage, staged_bundle
 from hamsa_deploy.precision.int8.quantisation import ranking
 from hamsa_deploy.precision.int8.thresholds import AUTO
 from hamsa_deploy.precision.passes import PASSES
-from hamsa_deploy.targets import tensorrt as tensorrt_target
+from hamsa_deploy.targets import tensorrt_plan
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.tensorrt.achieved import fallen_text
@@ -188,7 +188,7 @@ def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = Fal
     searching = ["search"] if search else []
     typing = {"fp16": ["float16"], "int8": ["calibrate", *searching, "int8"]}.get(precision, [])
     conversion = ["openvino"] if to == "openvino" and precision != "int8" else []
-    building = ["plan"] if to in tensorrt_target.TARGETS else []
+    building = ["plan"] if to in tensorrt_plan.TARGETS else []
     # A second plan, in float32, would take as long again, and nothing is learnt without a GPU.
     comparison = [] if precision == FLOAT32 or building else ["speed"]
     return ["real form", *tuning, "onnx", *typing, *conversion, *building, "parity", *comparison, "pack"]

@@ -16,10 +16,10 @@ import onnx_ir as ir
 from hamsa_deploy.measure.executed import CONVERSIONS, ONE_NAME, PRODUCTS
 from hamsa_deploy.parity.comparison import stand_in
 from hamsa_deploy.parity.layers.matching import module_of
-from hamsa_deploy.targets.onnx import FILE
 from hamsa_runtime import Engine
 from hamsa_runtime.backends import Operator, module_of_node
 from hamsa_runtime.manifest import read_manifest
+from hamsa_runtime.vocabulary import ONNX_FILE
 
 FILE_TYPES = {
     ir.DataType.FLOAT: "f32", ir.DataType.FLOAT16: "f16", ir.DataType.BFLOAT16: "bf16", ir.DataType.DOUBLE: "f64",
@@ -34,7 +34,7 @@ def precision_maps(bundle: Path) -> list[dict[str, Any]]:
 
     None for the latter, if its operators do not say which module they are of: an older bundle, or somebody's ONNX file.
     """
-    asked = layers_of_file(ir.load(bundle / FILE).graph) if (bundle / FILE).is_file() else {}
+    asked = layers_of_file(ir.load(bundle / ONNX_FILE).graph) if (bundle / ONNX_FILE).is_file() else {}
     with Engine(bundle, backend=stand_in(read_manifest(bundle / "manifest.json"))) as engine:
         run = layers_of_engine(engine.operators(), asked)
     maps = {title: layers for title, layers in ((BY_FILE, asked), (BY_ENGINE, run)) if set(layers) - {""}}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hamsa_deploy.form.request import MEASURED, Request
 from hamsa_deploy.precision.int8.thresholds import AUTO
-from hamsa_deploy.targets.tensorrt import TARGETS as BUILT_BY_TENSORRT
+from hamsa_deploy.targets.tensorrt_plan import TARGETS as BUILT_BY_TENSORRT
 from hamsa_runtime.errors import InputError
 
 # Fields of a Request that only some cells take, with their options and the cells that do.

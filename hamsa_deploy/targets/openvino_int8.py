@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hamsa_deploy.precision.int8.int8_sites import Site
-from hamsa_deploy.targets.openvino import name_outputs, save
+from hamsa_deploy.targets.openvino_ir import name_outputs, save
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
 

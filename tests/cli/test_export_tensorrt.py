@@ -80,7 +80,7 @@ def test_rtx_builds_ahead_of_time_and_hamsa_build_has_nothing_to_do(
 
 
 def test_what_fell_back_is_a_note(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    from hamsa_deploy.targets import tensorrt as target
+    from hamsa_deploy.targets import tensorrt_plan as target
 
     def built(*_: object) -> dict[str, Any]:
         plan = {"missing": "", "module": "tensorrt", "version": "10.3.0", "system": "Linux aarch64", "gpu": "Orin"}

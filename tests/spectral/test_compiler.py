@@ -258,7 +258,7 @@ HAMSA_PRESETS = [
 @pytest.mark.parametrize("name", HAMSA_PRESETS)
 def test_every_hamsa_preset_becomes_real(name, tmp_path: Path) -> None:
     """No complex tensor, no FFT, 2e-6 in float32, and a file of at most 1.15 times the parameters plus 1 MB."""
-    from hamsa_deploy.targets.onnx import onnx_from_program
+    from hamsa_deploy.targets.onnx_file import onnx_from_program
 
     model = load_model(name)
     size = 32 if name == "hamsa_nano" else 224

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.factorisations import Plan
-from hamsa_deploy.targets.onnx import onnx_from_program
+from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.errors import InputError
 

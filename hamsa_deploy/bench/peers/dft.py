@@ -19,10 +19,10 @@ from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
 from hamsa_deploy.bench.timing import Run
 from hamsa_deploy.parity.differences import relative_errors
 from hamsa_deploy.parity.native_limits import BELOW_ANY_FAULT
-from hamsa_deploy.targets.onnx import FILE
-from hamsa_deploy.targets.openvino import ir_from_onnx
+from hamsa_deploy.targets.openvino_ir import ir_from_onnx
 from hamsa_runtime.errors import BuildError, InputError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.vocabulary import ONNX_FILE
 
 
 def dft_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
@@ -50,7 +50,7 @@ def _written(model: FromPixels, first: Manifest, batch: int, folder: Path) -> Pa
     folder.mkdir(parents=True)
     examples = [torch.from_numpy(array) for array in graph_inputs(first, batch).values()]
     outputs = dict(zip((spec.name for spec in first.outputs), _computed(model, examples), strict=True))
-    path = folder / FILE
+    path = folder / ONNX_FILE
     try:
         dft_file(model, examples, path, [spec.name for spec in first.inputs], list(outputs))
     except Exception as error:

@@ -25,8 +25,8 @@ from hamsa_deploy.parity.layers.graph_values import Arrays, GraphValues, Values
 from hamsa_deploy.parity.layers.matching import FLOATS, INPUT, module_of
 from hamsa_deploy.parity.layers.rounding import rounding_finding
 from hamsa_deploy.parity.layers.rows import Divergence, LayerRow
-from hamsa_deploy.targets.onnx import FILE
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.vocabulary import ONNX_FILE
 
 
 class Localisation:
@@ -74,7 +74,7 @@ class Localisation:
     @cached_property
     def anew(self) -> ir.Model:
         """The float32 form of the model; a bundle without an ONNX file has been compared by it already."""
-        if FILE not in self.manifest.files:
+        if ONNX_FILE not in self.manifest.files:
             return self.comparison.model
         return float32_form(self._reference, self.manifest)
 

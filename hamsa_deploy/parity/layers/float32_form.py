@@ -14,8 +14,8 @@ from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.spectral.factorisations import Plan
-from hamsa_deploy.targets.onnx import FILE
 from hamsa_runtime.manifest import InputSpec, Manifest
+from hamsa_runtime.vocabulary import ONNX_FILE
 from hamsa_runtime.whole_files import scratch_folder
 
 
@@ -34,7 +34,7 @@ def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
     )
     plans = {row.length: Plan(row.length, row.factors) for row in manifest.plan if row.kind != "native"}
     with scratch_folder() as folder:
-        path = folder / FILE
+        path = folder / ONNX_FILE
         real_model_of_request(request, plans).write(path)
         written = ir.load(path)
         ir.external_data.load_to_model(written)

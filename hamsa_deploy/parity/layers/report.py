@@ -17,12 +17,11 @@ from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.graph_values import GraphValues, Values
 from hamsa_deploy.parity.layers.openvino_values import OpenVinoValues
 from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
-from hamsa_deploy.targets.onnx import FILE
-from hamsa_deploy.targets.openvino import FILES as IR_FILES
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
 
 IMAGES = 4
 # An engine that fuses rounds elsewhere than the graph does; its outputs may be this many times the graph's own error
@@ -84,8 +83,8 @@ ENGINE_NOTE = "engine: as it runs on the device, with its fusions, so at the out
 
 def _graph_of(bundle: Bundle, model: nn.Module) -> tuple[ir.Model, Values, str]:
     """The graph with its provenance, who runs it, and a note on how."""
-    if FILE in bundle.manifest.files:
-        graph = ir.load(bundle.folder / FILE)
+    if ONNX_FILE in bundle.manifest.files:
+        graph = ir.load(bundle.folder / ONNX_FILE)
         return graph, GraphValues(graph), "layers: the nodes of model.onnx one by one on ONNX Runtime, nothing fused"
     note = "layers: the IR on OpenVINO, each value read through a result of its own, so that nothing is fused with it"
     values = OpenVinoValues(bundle.folder / IR_FILES[0], bundle.manifest.precision)

@@ -13,7 +13,7 @@ import torch
 
 from hamsa_deploy.models import load_model
 from hamsa_deploy.spectral import to_real
-from hamsa_deploy.targets.onnx import OPSET, onnx_from_program, save
+from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program, save
 from hamsa_runtime.backends import module_of_node
 
 

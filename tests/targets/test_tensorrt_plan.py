@@ -23,8 +23,7 @@ from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
 from hamsa_deploy.precision.int8.int8_sites import sites_of
 from hamsa_deploy.precision.int8.qdq_float16 import int8_float16_from_float32
 from hamsa_deploy.precision.observers import ranges_of
-from hamsa_deploy.targets import onnx as onnx_target
-from hamsa_deploy.targets import tensorrt as tensorrt_target
+from hamsa_deploy.targets import onnx_file, tensorrt_plan
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
 from hamsa_runtime.tensorrt.gpu import has_gpu
@@ -98,7 +97,7 @@ LIMITS = {"fp32": 1e-6, "fp16": 2e-2, "int8": 0.3}
 def test_every_model_is_read_and_built_in_every_precision(each: Exported, precision: str, tmp_path: Path) -> None:
     model = each.typed(precision)
     path = tmp_path / "model.onnx"
-    onnx_target.save(model, path)
+    onnx_file.save(model, path)
     assert {node.op_type for node in model.graph} <= SUPPORTED
     assert {node.domain for node in model.graph} <= {"", "ai.onnx"}
     assert {each.version for each in onnx.load(path).opset_import} == {20}
@@ -124,16 +123,16 @@ def _types_fit(built: Built, precision: str) -> bool:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle")
-    onnx_target.save(exported("hamsa_nano", 1, path).model, path / "model.onnx")
+    onnx_file.save(exported("hamsa_nano", 1, path).model, path / "model.onnx")
     return path
 
 
 def test_without_the_package_there_is_a_reason_and_no_plan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(MissingError, match="the package tensorrt cannot be imported") as caught:
-        tensorrt_target.write_plan("tensorrt", folder, BuildOptions())
+        tensorrt_plan.write_plan("tensorrt", folder, BuildOptions())
     assert not (folder / "model.plan").exists()
-    without = tensorrt_target.without_plan(caught.value)
+    without = tensorrt_plan.without_plan(caught.value)
     assert without["missing"] == caught.value.found
     json.dumps(without)
 
@@ -143,14 +142,14 @@ def test_without_a_gpu_there_is_a_reason_and_no_plan(folder: Path, monkeypatch: 
     class Tensorrt:
         __name__, __version__ = "tensorrt", "10.3.0"
 
-    monkeypatch.setattr(tensorrt_target, "load", lambda target: Tensorrt())
+    monkeypatch.setattr(tensorrt_plan, "load", lambda target: Tensorrt())
     with pytest.raises(MissingError):
-        tensorrt_target.write_plan("tensorrt", folder, BuildOptions())
+        tensorrt_plan.write_plan("tensorrt", folder, BuildOptions())
     assert not (folder / "model.plan").exists()
 
 
 def test_rtx_builds_here_for_no_gpu_in_particular(folder: Path) -> None:
-    found = tensorrt_target.write_plan("tensorrt-rtx", folder, BuildOptions())
+    found = tensorrt_plan.write_plan("tensorrt-rtx", folder, BuildOptions())
     assert found["missing"] == ""
     assert (found["module"], found["gpu"], found["compute_capability"]) == ("tensorrt_rtx", None, None)
     assert (folder / "model.plan").stat().st_size > 10**6

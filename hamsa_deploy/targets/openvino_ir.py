@@ -16,8 +16,7 @@ import onnx_ir as ir
 
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
-
-FILES = ("model.xml", "model.bin")
+from hamsa_runtime.vocabulary import IR_FILES
 
 
 def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None:
@@ -65,7 +64,7 @@ def save(model: Any, folder: Path) -> None:
     import openvino
 
     try:
-        openvino.save_model(model, folder / FILES[0], compress_to_fp16=False)
+        openvino.save_model(model, folder / IR_FILES[0], compress_to_fp16=False)
     except RuntimeError as error:
         raise OSError(errno.EIO, f"OpenVINO: {error}") from error
 

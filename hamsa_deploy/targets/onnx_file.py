@@ -24,7 +24,7 @@ from torch.export import ExportedProgram
 from hamsa_deploy.spectral.provenance import innermost_frame
 
 OPSET = 20
-FILE = "model.onnx"
+
 # Protobuf cannot hold 2 GiB; from here on weights go into a file of their own beside the model.
 EXTERNAL_DATA_BYTES = 1_900_000_000
 

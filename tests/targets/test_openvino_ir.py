@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from hamsa_deploy.spectral import to_real
-from hamsa_deploy.targets.onnx import onnx_from_program
-from hamsa_deploy.targets.openvino import ir_from_onnx
+from hamsa_deploy.targets.onnx_file import onnx_from_program
+from hamsa_deploy.targets.openvino_ir import ir_from_onnx
 from hamsa_runtime.errors import BuildError
 
 
@@ -40,7 +40,7 @@ def test_a_file_that_openvino_cannot_read_is_a_build_error(tmp_path: Path) -> No
 def test_a_missing_package_is_named() -> None:  # faults.md row 37
     code = (
         "import sys; sys.modules['openvino'] = None\n"
-        "from pathlib import Path\nfrom hamsa_deploy.targets.openvino import ir_from_onnx\n"
+        "from pathlib import Path\nfrom hamsa_deploy.targets.openvino_ir import ir_from_onnx\n"
         "from hamsa_runtime.errors import MissingError\n"
         "try: ir_from_onnx(Path('model.onnx'), Path('.'))\n"
         "except MissingError as error: sys.exit(0 if 'hamsa-runtime[openvino]' in str(error) else str(error))\n"
