@@ -38,7 +38,7 @@ def test_a_run_computes_a_whole_batch(tiny_bundle: MakeBundle) -> None:
 def test_inputs_are_the_samples_at_the_models_size(tiny_bundle: MakeBundle) -> None:
     manifest = open_bundle(tiny_bundle("tiny")).manifest
     (pixels,) = graph_inputs(manifest, 14).values()  # more than there are photographs: they come round again
-    assert (pixels.shape, pixels.dtype) == ((14, *SIZE, 3), np.uint8)
+    assert (pixels.shape, pixels.dtype) == ((14, *SIZE, 3), np.dtype(np.uint8))
     assert pixels.flags.c_contiguous
     np.testing.assert_array_equal(pixels[0], pixels[12])
     assert not np.array_equal(pixels[0], pixels[1])

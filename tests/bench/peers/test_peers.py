@@ -15,6 +15,7 @@ from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers import PEERS, dft, peers_of
 from hamsa_deploy.bench.peers.deit import deit_s
+from hamsa_deploy.bench.peers.dft_files import dft_file
 from hamsa_deploy.cli import bench as command
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.parity.differences import relative_errors
@@ -92,7 +93,7 @@ def test_dft_computes_the_model_with_the_standard_operator(tmp_path: Path, targe
 def test_an_engine_that_computes_something_else_from_dft_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = dft.dft_file
+    original = dft_file
 
     def twice_as_large(model: Any, *rest: Any) -> None:
         with torch.no_grad():
@@ -158,7 +159,7 @@ def test_deit_s_needs_square_images_of_whole_patches(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["dft", "eager"])
 def test_a_model_that_cannot_be_built_here_is_named(tmp_path: Path, name: str) -> None:
-    model = {"reference": "signal.onnx", "config": {}, "weights": None, "parameters": 1}
+    model: dict[str, Any] = {"reference": "signal.onnx", "config": {}, "weights": None, "parameters": 1}
     with pytest.raises(InputError, match=r"'signal\.onnx', which cannot be built here"):
         peer(name, nano(model=model), tmp_path)
 
@@ -169,7 +170,7 @@ def test_code_that_a_bundle_names_is_not_imported_unless_the_user_names_it_too(
 ) -> None:
     (tmp_path / "code_of_a_bundle.py").write_text("raise RuntimeError('it was imported')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    model = {"reference": "code_of_a_bundle:make", "config": {}, "weights": None, "parameters": 1}
+    model: dict[str, Any] = {"reference": "code_of_a_bundle:make", "config": {}, "weights": None, "parameters": 1}
     with pytest.raises(InputError, match="a bundle must not choose what runs here"):
         peers_of([name], nano(model=model), tmp_path)
     with pytest.raises(InputError, match="--model other:make for a bundle that was made from code_of_a_bundle:make"):
