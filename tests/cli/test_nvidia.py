@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_tensorrt_of_the_system_is_found(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def fake_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def fake_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Puts a program in the place of nvidia-smi."""
 
     def put(script: str) -> None:
@@ -125,14 +126,14 @@ def fake_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return put
 
 
-def test_nvidia_smi_is_asked(fake_smi) -> None:
+def test_nvidia_smi_is_asked(fake_smi: Callable[[str], None]) -> None:
     fake_smi('case "$*" in *compute_cap*csv*) echo "NVIDIA L4, 8.9, 550.54.15, 23034";; esac')
     assert nvidia.this_gpus(None) == (Gpu("NVIDIA L4", "8.9", "550.54.15", 23034),)
 
 
 @pytest.mark.parametrize("script", ["echo NVIDIA L4, 8.9, 550.54.15, 23034; exit 9", "exec sleep 20"])
 def test_an_nvidia_smi_that_fails_or_hangs_leaves_the_driver(
-    fake_smi, script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_smi: Callable[[str], None], script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_smi(script)
     card = tmp_path / "driver/gpus/0000:01:00.0/information"

@@ -12,6 +12,7 @@ from hamsa_deploy.cli.parity import main
 from hamsa_deploy.parity.agreement import Agreement
 from hamsa_deploy.report.page import document_in
 from hamsa_deploy.samples import FOLDER
+from hamsa_runtime.errors import ParityError
 
 from ..bench.conftest import tiny_bundle
 from ..report.browser import opened
@@ -58,9 +59,7 @@ def test_outputs_that_are_nan_have_a_report_too(
     from hamsa_deploy.parity import comparison
 
     def broken(*arguments: object) -> Agreement:
-        raise comparison.ParityError(
-            "output 'logits': 3 of 9 values are NaN", expected="finite values", cause="overflow"
-        )
+        raise ParityError("output 'logits': 3 of 9 values are NaN", expected="finite values", cause="overflow")
 
     monkeypatch.setattr(comparison, "agreement_of", broken)
     page = tmp_path / "report.html"

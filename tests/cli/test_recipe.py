@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ else:
     import tomli as tomllib
 
 Captured = pytest.CaptureFixture[str]
+Written = Callable[[str], Path]
 RECIPES = sorted((Path(__file__).parents[2] / "export").glob("*.toml"))
 NAMES = {
     "jetson-orin-nano-fp16", "jetson-orin-int8", "jetson-thor-fp16", "rtx-desktop-fp16",
@@ -36,7 +38,7 @@ def options(*argv: str) -> argparse.Namespace:
 
 
 @pytest.fixture
-def recipe(tmp_path: Path):
+def recipe(tmp_path: Path) -> Written:
     """Text -> a recipe that holds it."""
 
     def written(text: str) -> Path:
@@ -63,25 +65,25 @@ def recipe(tmp_path: Path):
         ("# nothing but a comment", []),
     ],
 )
-def test_a_recipe_says_what_the_command_line_says(recipe, text: str, arguments: list[str]) -> None:
+def test_a_recipe_says_what_the_command_line_says(recipe: Written, text: str, arguments: list[str]) -> None:
     path = recipe(text)
     assert vars(options("--recipe", str(path))) == vars(options(*arguments)) | {"recipe": path}
 
 
-def test_the_command_line_goes_before_the_recipe(recipe) -> None:
+def test_the_command_line_goes_before_the_recipe(recipe: Written) -> None:
     path = str(recipe('to = "onnx"\nprecision = "int8"\nbatch = 4\nwithout = ["smooth"]\nset = ["a=1"]'))
     made = options("--fp16", "--recipe", path, "--batch", "1", "--without", "equalise")
     assert (made.to, made.precision, made.batch) == ("onnx", "fp16", 1)
     assert (made.without, made.set) == (["equalise"], [("a", 1)])  # replaced as a whole, not added to
 
 
-def test_a_default_on_the_command_line_goes_before_the_recipe_too(recipe) -> None:
+def test_a_default_on_the_command_line_goes_before_the_recipe_too(recipe: Written) -> None:
     path = str(recipe('to = "onnx"\nprecision = "int8"\nmax-drop = 0.5'))
     made = options("--recipe", path, "--to", "openvino", "--fp32", "--max-drop", "0")
     assert (made.to, made.precision, made.max_drop) == ("openvino", "fp32", 0.0)
 
 
-def test_two_recipes_do_not_see_each_other(recipe) -> None:
+def test_two_recipes_do_not_see_each_other(recipe: Written) -> None:
     parser = command._parser()
     assert parser.options_from(["--recipe", str(recipe('without = ["smooth"]'))]).without == ["smooth"]
     assert parser.options_from([]).without == []
@@ -115,7 +117,7 @@ BAD = {
 
 @pytest.mark.parametrize(("text", "found", "way_out"), BAD.values(), ids=BAD.keys())
 def test_a_bad_recipe_exits_2_and_names_file_key_and_way_out(
-    recipe, text: str, found: str, way_out: str, capsys: Captured
+    recipe: Written, text: str, found: str, way_out: str, capsys: Captured
 ) -> None:
     path = recipe(text)
     assert main(["--recipe", str(path)]) == 2
@@ -125,7 +127,7 @@ def test_a_bad_recipe_exits_2_and_names_file_key_and_way_out(
     assert way_out in err
 
 
-def test_a_value_is_refused_with_the_words_of_the_command_line(recipe) -> None:
+def test_a_value_is_refused_with_the_words_of_the_command_line(recipe: Written) -> None:
     for key, value in {"to": "opnvino", "batch": "0", "max-drop": "200", "set": "a", "calibration-method": "m"}.items():
         with pytest.raises(InputError) as from_recipe:
             options("--recipe", str(recipe(f'{key} = "{value}"')))
@@ -134,7 +136,7 @@ def test_a_value_is_refused_with_the_words_of_the_command_line(recipe) -> None:
         assert from_recipe.value.found.endswith(from_line.value.found.partition(f"--{key}: ")[2])
 
 
-def test_a_recipe_that_is_not_there_says_so_and_names_its_neighbour(recipe, capsys: Captured) -> None:
+def test_a_recipe_that_is_not_there_says_so_and_names_its_neighbour(recipe: Written, capsys: Captured) -> None:
     path = recipe("")
     assert main(["--recipe", str(path.with_name("mein Geraet.toml"))]) == 2
     err = capsys.readouterr().err
@@ -158,7 +160,7 @@ def test_every_option_but_those_of_the_call_is_a_key() -> None:
     assert {f"--{key}" for key in keys_of(parser)} == names - precisions - of_the_call | {"--precision"}
 
 
-def test_lists_of_numbers_become_text_with_commas(recipe) -> None:
+def test_lists_of_numbers_become_text_with_commas(recipe: Written) -> None:
     parser = RecipeParser("p", "")
     parser.add_recipe()
     parser.add_argument("--profile", type=lambda text: [int(part) for part in text.split(",")], metavar="MIN,OPT,MAX")
@@ -173,7 +175,7 @@ def test_lists_of_numbers_become_text_with_commas(recipe) -> None:
 
 
 def test_a_dry_run_of_a_recipe_shows_what_results(
-    workplace: Path, user_model: UserModel, recipe, capsys: Captured
+    workplace: Path, user_model: UserModel, recipe: Written, capsys: Captured
 ) -> None:
     text = f'model = "{user_model("Sharpening")}"\ninput-shape = "2x16,2x3"\nto = "onnx"\noutput = "out/from recipe"'
     assert main(["--recipe", str(recipe(text)), "--fp16", "--dry-run", "--json"]) == 0
