@@ -47,7 +47,10 @@ class Probe:
 
 def openvino_cmake() -> str:
     """Where the pip package of OpenVINO has its CMake files."""
-    from hamsa_runtime.backends.openvino import openvino
+    from hamsa_runtime.backends.quiet import no_usage_reports
+
+    with no_usage_reports():
+        import openvino
 
     return str(Path(openvino.__file__).parent / "cmake")
 

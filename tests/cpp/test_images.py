@@ -190,7 +190,7 @@ def test_a_pixel_bomb_is_found_in_the_header(probe: Probe, tmp_path: Path, size:
 def resize_cases() -> list[tuple[int, int, int, int]]:
     """Shrinking, enlarging, one axis only, thin images, and sizes that real models have."""
     rng = np.random.default_rng(5)
-    drawn = [tuple(int(n) for n in rng.integers(1, 90, 4)) for _ in range(60)]
+    drawn: list[tuple[int, int, int, int]] = [tuple(rng.integers(1, 90, 4).tolist()) for _ in range(60)]
     large = [(480, 640, 256, 341), (300, 451, 224, 337), (1000, 7, 20, 7), (37, 900, 37, 224), (1, 1, 50, 50)]
     return [*drawn, *large]
 
@@ -235,12 +235,13 @@ def manifest(size: tuple[int, int], crop: float, resize: str, channels: int, nor
 def test_whole_preprocessing_is_the_same(probe: Probe, tmp_path: Path, normalise: str) -> None:
     rng = np.random.default_rng(9)
     for seed in range(40):
-        size = tuple(int(n) for n in rng.integers(5, 70, 2))
+        size: tuple[int, int] = tuple(rng.integers(5, 70, 2).tolist())
         channels = int(rng.choice([1, 3]))
         crop = float(rng.choice([1.0, 0.875, 0.9, 1 / 3]))
         text = manifest(size, crop, str(rng.choice(["bicubic", "bilinear"])), channels, normalise)
         (tmp_path / "manifest.json").write_text(text)
-        pixels = noise(*(int(n) for n in rng.integers(1, 120, 2)), int(rng.choice([1, 3])), seed)
+        height, width = rng.integers(1, 120, 2).tolist()
+        pixels = noise(height, width, int(rng.choice([1, 3])), seed)
         np.save(tmp_path / "in.npy", pixels)
         Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(tmp_path / "in.jpg")
         for given in (pixels, tmp_path / "in.jpg"):
@@ -255,7 +256,7 @@ def test_whole_preprocessing_is_the_same(probe: Probe, tmp_path: Path, normalise
 def test_messages_are_those_of_python(probe: Probe, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text := manifest((8, 12), 1.0, "bicubic", 3, "graph"))
     read = manifest_from_json(text.encode())
-    given = [
+    given: list[np.ndarray] = [
         np.zeros((8, 12, 4), np.uint8),
         np.zeros((3, 8, 12), np.uint8),
         np.zeros((5,), np.uint8),

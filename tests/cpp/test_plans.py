@@ -103,7 +103,7 @@ def test_the_cache_is_believed_only_if_hash_and_identity_are_right(
     here = identity(folder, *ORIN)
     place = tmp_path / "cache/hamsa-runtime/plans" / key_of(here)
     place.mkdir(parents=True)
-    entry = {"identity": {**here, "gpu": "Thor"} if damage == "identity" else here}
+    entry: dict[str, Any] = {"identity": {**here, "gpu": "Thor"} if damage == "identity" else here}
     entry["sha256"] = hashlib.sha256(b"built here").hexdigest()
     (place / "entry.json").write_text("{" if damage == "json" else json.dumps(entry))
     if damage != "gone":
