@@ -86,7 +86,7 @@ def test_digits_and_an_image_that_cannot_be_read(
 
 def test_raw_frames_from_standard_input(app: Path, bundle: Path) -> None:
     images = frames(7)
-    command = [app, bundle, "--frames", f"{WIDTH}x{HEIGHT}", "--threads", "1"]
+    command: list[str | Path] = [app, bundle, "--frames", f"{WIDTH}x{HEIGHT}", "--threads", "1"]
     done = subprocess.run(command, input=images.tobytes(), capture_output=True)
     assert done.returncode == 0, done.stderr
     found, summary = classified(done.stdout.decode())
@@ -95,7 +95,7 @@ def test_raw_frames_from_standard_input(app: Path, bundle: Path) -> None:
 
 
 def test_a_frame_that_is_cut_off(app: Path, bundle: Path) -> None:
-    command = [app, bundle, "--frames", f"{WIDTH}x{HEIGHT}"]
+    command: list[str | Path] = [app, bundle, "--frames", f"{WIDTH}x{HEIGHT}"]
     done = subprocess.run(command, input=frames(2).tobytes()[:-5], capture_output=True)
     assert done.returncode == 2
     assert done.stdout.startswith(b"frame 0  ")
@@ -105,7 +105,7 @@ def test_a_frame_that_is_cut_off(app: Path, bundle: Path) -> None:
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_the_summary(app: Path, bundle: Path, sent: signal.Signals) -> None:
-    command = [app, bundle, "--frames", f"{WIDTH}x{HEIGHT}", "--threads", "1"]
+    command: list[str | Path] = [app, bundle, "--frames", f"{WIDTH}x{HEIGHT}", "--threads", "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
