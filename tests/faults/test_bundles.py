@@ -104,7 +104,7 @@ def test_row_14_manifest(bundle: Path, did: Did) -> None:
 
 
 def test_row_32_inputs(bundle: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
-    odd = {
+    odd: dict[str, np.ndarray] = {
         "dtype": PIXELS.astype(np.float64),
         "rank": PIXELS[None],
         "size": np.zeros((1, 3, 9, 12), np.float32),

@@ -51,7 +51,13 @@ def int8(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Expo
 
 
 def test_row_21_another_machine(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
-    theirs = {"missing": "", "module": "tensorrt_rtx", "version": "0.1", "system": "Linux riscv64", "gpu": None}
+    theirs: dict[str, object] = {
+        "missing": "",
+        "module": "tensorrt_rtx",
+        "version": "0.1",
+        "system": "Linux riscv64",
+        "gpu": None,
+    }
     theirs |= {"compute_capability": None, "seconds": 1.0, "asked": {}, "achieved": None}
     rtx = bundle_at(workplace / "rtx", "tensorrt-rtx", engine=theirs)
     document = json.loads((rtx / "manifest.json").read_text())

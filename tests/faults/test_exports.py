@@ -9,8 +9,9 @@ import struct
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -43,8 +44,10 @@ from .conftest import (
     snapshot,
 )
 
+Edit = Callable[[onnx.ModelProto], None]
 
-def reference_of(folder: Path, edit, **keys: object) -> Path:
+
+def reference_of(folder: Path, edit: Edit, **keys: object) -> Path:
     """A copy of a bundle with an edited graph, and hashes that fit: a bundle that was made wrongly."""
     other = folder.with_name("wrong")
     shutil.rmtree(other, ignore_errors=True)
@@ -58,7 +61,7 @@ def reference_of(folder: Path, edit, **keys: object) -> Path:
     return other
 
 
-def with_weights(change):
+def with_weights(change: Callable[[np.ndarray], np.ndarray]) -> Edit:
     """An edit of every float weight of more than one number."""
 
     def edit(model: onnx.ModelProto) -> None:
@@ -86,7 +89,7 @@ def test_row_16_transforms(refused: Refused, older: Path, did: Did) -> None:
     from hamsa_deploy import to_real
 
     class Call(nn.Module):
-        def __init__(self, call) -> None:
+        def __init__(self, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
             super().__init__()
             self.call = call
 
@@ -145,18 +148,24 @@ def test_row_18_no_agreement(hamsa: Hamsa, workplace: Path, did: Did) -> None:
 def test_row_18_export_and_assertion(refused: Refused, older: Path, did: Did) -> None:
     model = ("--model", f"{MODULE}:Undefined", "--input-shape", "2x16", "--to", "onnx", "-o", "older")
     refused("export", *model, code=3, says=("output", "NaN or infinite"))
-    import torch
 
     class Constant(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def __init__(self, value: float, shapes: dict[str, Any]) -> None:
+            super().__init__()
+            self.value, self.shapes = value, shapes
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
             return {name: torch.full((len(x), *shape), self.value) for name, shape in self.shapes.items()}
 
-    model, shapes = Constant(), {spec.name: spec.shape[1:] for spec in open_bundle(older).manifest.outputs}
-    wrong = (({}, math.nan, "NaN"), ({"logits": (2,)}, 0.0, "shape"), ({"logits": (0,)}, 0.0, "shape"))
-    for change, model.value, said in wrong:
-        model.shapes = {**shapes, **change}
+    shapes = {spec.name: spec.shape[1:] for spec in open_bundle(older).manifest.outputs}
+    wrong: list[tuple[dict[str, Any], float, str]] = [
+        ({}, math.nan, "NaN"),
+        ({"logits": (2,)}, 0.0, "shape"),
+        ({"logits": (0,)}, 0.0, "shape"),
+    ]
+    for change, value, said in wrong:
         with pytest.raises(ParityError, match=said):
-            assert_parity(older, model, PIXELS)
+            assert_parity(older, Constant(value, {**shapes, **change}), PIXELS)
     did("export of a model whose outputs are NaN: exit 3; assert_parity of NaN, another shape, no numbers: ParityError")
 
 

@@ -265,9 +265,9 @@ def deep_bundle(folder: Path, layers: int = 400) -> Path:
     nodes = [
         helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"x{i + 1}"], name=f"c{i}", pads=[1] * 4) for i in range(layers)
     ]
-    ends = [[(name, TensorProto.FLOAT, shape)] for name in ("x0", f"x{layers}")]
+    first, last = ([(name, TensorProto.FLOAT, shape)] for name in ("x0", f"x{layers}"))
     folder.mkdir()
-    onnx.save(onnx_model(nodes, *ends, weights), folder / "model.onnx")
+    onnx.save(onnx_model(nodes, first, last, weights), folder / "model.onnx")
     inputs = [{"name": "x0", "dtype": "float32", "shape": shape, "layout": None}]
     outputs = [{"name": f"x{layers}", "dtype": "float32", "shape": shape}]
     manifest = manifest_for(target="tensorrt-rtx", inputs=inputs, outputs=outputs, preprocessing=None, labels=None)
