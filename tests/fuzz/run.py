@@ -22,7 +22,7 @@ CORPUS = Path(__file__).parent / "corpus"
 SECONDS_PER_INPUT, MEGABYTES = 20, 4096
 LONGEST = {"manifest": 8192, "image": 8192}
 
-sys.path[:0] = [str(ROOT), str(ROOT / "runtimes" / "python"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "runtimes" / "python")]
 
 # In this order: what torch brings along is too much to be instrumented, and Pillow would be among it.
 with atheris.instrument_imports(include=["tomllib", "PIL"]):
@@ -35,9 +35,9 @@ with atheris.instrument_imports(include=["tomllib", "PIL"]):
 import onnx_ir  # noqa: E402, F401
 import torch  # noqa: E402, F401
 
-with atheris.instrument_imports(include=["hamsa_deploy", "hamsa_runtime", "targets"]):
-    import targets
-from mutations import mutated  # noqa: E402
+with atheris.instrument_imports(include=["hamsa_deploy", "hamsa_runtime", "tests"]):
+    from tests.fuzz import targets
+from tests.fuzz.mutations import mutated  # noqa: E402
 
 
 def _mutated(target: str, data: bytes, longest: int, seed: int) -> bytes:

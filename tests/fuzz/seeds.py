@@ -16,10 +16,9 @@ from PIL import Image
 from safetensors.torch import save
 
 CORPUS = Path(__file__).parent / "corpus"
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from targets import IDENTITY, PLAN, tiny_model  # noqa: E402
-
+from tests.fuzz.targets import IDENTITY, PLAN, tiny_model  # noqa: E402
 from tests.runtime.tiny_bundles import manifest_for  # noqa: E402
 
 
