@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from hamsa_deploy.measure import speed as module
 from hamsa_deploy.measure.speed import BUDGET_SECONDS, FEWEST_ROUNDS, speed
 
 
@@ -13,7 +12,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.last, self.counts = 0.0, "", {"narrow": 0, "wide": 0}
-        monkeypatch.setattr(module.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr("time.perf_counter", lambda: self.now)
 
     def run(self, name: str, seconds: float, after_another: float = 0.0) -> None:
         self.now += seconds + (after_another if self.last != name else 0.0)
