@@ -24,7 +24,7 @@ GOLDEN_VMINET = Path(__file__).parent.parent / "data" / "vminet.npz"
 
 def small_model(**config: Any) -> HAMSA:
     torch.manual_seed(config.pop("seed", 0))
-    settings = {"image_size": 32, "num_classes": 3, "stem": (3, 2)} | config
+    settings: dict[str, Any] = {"image_size": 32, "num_classes": 3, "stem": (3, 2)} | config
     return HAMSA((4, 6, 8, 10), (1, 1, 1, 1), (2, 2, 2, 2), **settings).eval()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
 from hamsa_deploy.models import HAMSA, MODELS, SASS, count_macs, count_parameters
+from hamsa_deploy.models.checks import Norm
 from hamsa_deploy.models.sass import sass
 from hamsa_runtime.errors import InputError
 
@@ -20,7 +22,7 @@ GOLDEN_TOLERANCE = 1e-10
 PUBLISHED = {"hamsa_s": (28, 4.9), "hamsa_b": (43, 7.7), "hamsa_l": (72, 14.7)}
 PUBLISHED_TOLERANCE = 0.03
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "widths": (4, 6, 8, 10),
     "depths": (1, 1, 1, 1),
     "ffn_ratios": (2, 2, 2, 2),
@@ -29,7 +31,7 @@ SMALL = {
 }
 
 
-def small_model(**config: object) -> HAMSA:
+def small_model(**config: Any) -> HAMSA:
     torch.manual_seed(0)
     return HAMSA(**(SMALL | {"image_size": 32} | config)).eval()
 
@@ -40,8 +42,8 @@ def test_sass_agrees_with_golden_vectors(case: str, complex_w1: bool) -> None:
     with np.load(GOLDEN) as data:
         golden = {name.split("/")[1]: torch.from_numpy(data[name]) for name in data.files if name.startswith(case)}
     w1_imag = golden["w1_imag"] if complex_w1 else None
-    names = ("u", "psi", "gate_weight", "gate_bias", "w1_real")
-    y = sass(*(golden[name] for name in names), w1_imag, golden["w2"], norm="ortho")
+    names = ("u", "psi", "gate_weight", "gate_bias", "w1_real", "w2")
+    y = sass(**{name: golden[name] for name in names}, w1_imag=w1_imag, norm="ortho")
     expected = golden["y_complex_w1" if complex_w1 else "y_real_w1"]
     assert y.dtype == torch.float64
     assert (y - expected).abs().max() <= GOLDEN_TOLERANCE
@@ -49,7 +51,7 @@ def test_sass_agrees_with_golden_vectors(case: str, complex_w1: bool) -> None:
 
 @pytest.mark.parametrize("norm", ["ortho", "backward", "forward"])
 @pytest.mark.parametrize("complex_w1", [True, False])
-def test_sass_module_passes_its_parameters_to_the_function(norm: str, complex_w1: bool) -> None:
+def test_sass_module_passes_its_parameters_to_the_function(norm: Norm, complex_w1: bool) -> None:
     torch.manual_seed(0)
     module = SASS((3, 5), 4, norm=norm, complex_w1=complex_w1).double()
     u = torch.randn(2, 15, 4, dtype=torch.float64)
@@ -61,7 +63,7 @@ def test_sass_module_passes_its_parameters_to_the_function(norm: str, complex_w1
 
 def test_fresh_kernels_have_unit_spectrum_for_every_norm() -> None:
     torch.manual_seed(0)
-    for norm in ("ortho", "backward", "forward"):
+    for norm in get_args(Norm):
         psi = SASS((14, 14), 64, norm=norm).psi
         power = torch.fft.fft(torch.view_as_complex(psi), dim=0, norm=norm).abs().square().mean().item()
         # 12,544 exponentially distributed powers: their mean is 1 within 1 / sqrt(12544) = 0.009 (one sigma)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ GOLDEN = Path(__file__).parent.parent / "data" / "vminet.npz"
 GOLDEN_TOLERANCE = 1e-10  # as for SASS
 
 
-def golden_model(**config: object) -> VMINet:
+def golden_model(**config: Any) -> VMINet:
     return VMINet(base=8, depths=(1, 1, 2, 1), mlp_ratio=2, image_size=32, num_classes=5, **config).eval()
 
 
