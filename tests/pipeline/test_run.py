@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,15 +18,16 @@ from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.parity import check_parity, metrics
 from hamsa_deploy.pipeline.max_drop import Accuracy
 from hamsa_deploy.samples import digits
-from hamsa_runtime import Engine
+from hamsa_runtime import Bundle, Engine
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.errors import InputError, ParityError
+from hamsa_runtime.manifest import Execution
 
 IMAGES, LABELS = digits()
 needs_native = pytest.mark.skipif(not has_native_transforms(), reason="this ONNX Runtime has no inverse real DFT")
 
 
-def nano(output, to: str, precision: str = "fp32", **options):
+def nano(output: Path, to: str, precision: str = "fp32", **options: Any) -> Bundle:
     entry = model_entry("hamsa_nano")
     return hamsa_deploy.export(
         load_model("hamsa_nano"), to=to, precision=precision, output=output, name="hamsa_nano",
@@ -32,11 +35,26 @@ def nano(output, to: str, precision: str = "fp32", **options):
     )  # fmt: skip
 
 
+def calibrated(images: int) -> dict[str, Any]:
+    """Options of int8, with images that the comparison does not take."""
+    return {"calibration": list(IMAGES[40 : 40 + images]), "calibration_method": "percentile"}
+
+
+def execution_of(bundle: Bundle) -> Execution:
+    assert bundle.manifest.execution is not None
+    return bundle.manifest.execution
+
+
+def calibration_of(bundle: Bundle) -> Mapping[str, Any]:
+    assert bundle.manifest.calibration is not None
+    return bundle.manifest.calibration
+
+
 EXPORTS = "onnx-fp32 onnx-fp16 onnx-int8 openvino-fp32 openvino-fp16 openvino-bf16 openvino-int8"
 
 
 @pytest.fixture(scope="module", params=EXPORTS.split())
-def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     to, precision = request.param.split("-")
     if to == "openvino":
         import openvino
@@ -44,17 +62,19 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         capability = {"fp32": "FP32", "fp16": "FP16", "bf16": "BF16", "int8": "INT8"}[precision]
         if capability not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             pytest.skip(f"this CPU cannot run {precision}: the export refuses it, see the runtime's tests")
-    options = {"calibration": list(IMAGES[40:140]), "calibration_method": "percentile"} if precision == "int8" else {}
+    options: dict[str, Any] = (
+        {"calibration": list(IMAGES[40:140]), "calibration_method": "percentile"} if precision == "int8" else {}
+    )
     return nano(tmp_path_factory.mktemp("bundles") / request.param, to, precision, **options)
 
 
-def test_every_target_and_precision_classifies_the_held_out_digits(bundle) -> None:
+def test_every_target_and_precision_classifies_the_held_out_digits(bundle: Bundle) -> None:
     with Engine(bundle.folder) as engine:
         best = [int(rows[0][0]) for rows in engine.classify(list(IMAGES), top=1)]
     assert np.mean(np.array(best) == LABELS) >= 0.97
 
 
-def test_the_manifest_holds_the_proof(bundle) -> None:
+def test_the_manifest_holds_the_proof(bundle: Bundle) -> None:
     manifest = json.loads((bundle.folder / "manifest.json").read_text())
     assert manifest["parity"]["passed"]
     assert manifest["parity"]["images"] == 40
@@ -65,7 +85,7 @@ def test_the_manifest_holds_the_proof(bundle) -> None:
     assert (manifest["inputs"][0]["dtype"], manifest["inputs"][0]["layout"]) == ("uint8", "NHWC")
 
 
-def test_the_manifest_says_what_runs_in_which_precision(bundle) -> None:
+def test_the_manifest_says_what_runs_in_which_precision(bundle: Bundle) -> None:
     manifest, products = bundle.manifest, 73  # 4 convolutions, 50 linears, 1 head, 18 with Fourier matrices
     if manifest.precision == "fp32":
         assert manifest.execution is None
@@ -77,9 +97,10 @@ def test_the_manifest_says_what_runs_in_which_precision(bundle) -> None:
         "openvino-bf16": {"bf16": products},
         "openvino-int8": {"i8": 55, "f32": products - 55},  # linears, convolutions, head
     }
-    assert manifest.execution.products == counts[f"{manifest.target}-{manifest.precision}"]
-    assert manifest.execution.not_int8 == ()
-    assert manifest.execution.milliseconds > 0
+    execution = execution_of(bundle)
+    assert execution.products == counts[f"{manifest.target}-{manifest.precision}"]
+    assert execution.not_int8 == ()
+    assert execution.milliseconds > 0
 
 
 def test_a_precision_that_is_not_what_runs_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -87,7 +108,7 @@ def test_a_precision_that_is_not_what_runs_is_warned_of(tmp_path: Path, caplog: 
     assert any("products do not run in fp16, although it was asked for" in text for text in caplog.messages)
 
 
-def test_lower_precisions_shrink_the_weights(bundle) -> None:
+def test_lower_precisions_shrink_the_weights(bundle: Bundle) -> None:
     manifest = bundle.manifest
     weights = sum(entry.bytes for name, entry in manifest.files.items() if name.endswith((".bin", ".onnx")))
     parameters = 4 * manifest.model.parameters
@@ -142,15 +163,16 @@ def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(
 @needs_native
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_native_transforms_in_lower_precision(tmp_path: Path, precision: str) -> None:
-    options = {"calibration": list(IMAGES[40:100]), "calibration_method": "percentile"} if precision == "int8" else {}
-    manifest = nano(tmp_path / "b", "onnx", precision, fft="native", **options).manifest
+    bundle = nano(tmp_path / "b", "onnx", precision, fft="native", **(calibrated(60) if precision == "int8" else {}))
+    manifest = bundle.manifest
+    assert manifest.parity is not None
     assert manifest.parity.passed
     assert manifest.has_native_transforms
     nodes = onnx.load(tmp_path / "b" / "model.onnx").graph.node
     assert sum(node.op_type == "DFT" for node in nodes) == 10
     if precision == "int8":
-        assert manifest.calibration["passes"]["mean-split"] == "0 of 0 transforms without the mean"
-        assert manifest.execution.products == {"i8": 50, "f32": 5}  # linears; 4 convolutions and the head
+        assert calibration_of(bundle)["passes"]["mean-split"] == "0 of 0 transforms without the mean"
+        assert execution_of(bundle).products == {"i8": 50, "f32": 5}  # linears; 4 convolutions and the head
     else:
         assert not any(reason.startswith("length") for reason in manifest.islands.values())  # 256, 64, 16 and 4
 
@@ -179,7 +201,7 @@ def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use
         ({"to": "onnx", "batch": 0}, "batch"),
     ],
 )
-def test_bad_requests_fail_before_anything_is_written(tmp_path: Path, options, message: str) -> None:
+def test_bad_requests_fail_before_anything_is_written(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         nano(tmp_path / "b", **options)
     assert not list(tmp_path.iterdir())
@@ -193,18 +215,18 @@ def test_a_model_with_nan_in_its_weights_is_refused(tmp_path: Path) -> None:  # 
         hamsa_deploy.export(model, (torch.randn(2, 32, 4),), to="onnx", output=tmp_path / "b")
 
 
-INT8 = {"calibration": list(IMAGES[40:100]), "calibration_method": "mse"}
+INT8: dict[str, Any] = {"calibration": list(IMAGES[40:100]), "calibration_method": "mse"}
 
 
-def test_the_manifest_says_how_int8_was_calibrated(bundle) -> None:
-    record = bundle.manifest.calibration
+def test_the_manifest_says_how_int8_was_calibrated(bundle: Bundle) -> None:
     if bundle.manifest.precision != "int8":
-        assert record is None
+        assert bundle.manifest.calibration is None
         return
+    record = calibration_of(bundle)
     assert (record["method"], record["kept_layers"]) == ("percentile", [])
     assert (record["inputs"]["used"], record["inputs"]["source"]) == (100, "a Python list")
     assert set(record["passes"]) == {"mean-split", "equalise", "smooth"}
-    assert record["int8_layers"] == bundle.manifest.execution.products["i8"]
+    assert record["int8_layers"] == execution_of(bundle).products["i8"]
 
 
 @pytest.fixture
@@ -218,16 +240,16 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A drop that three layers in floating point avoid: the bundle that is measured says how many there are."""
 
-    def drop(self, folder):
+    def drop(self: Accuracy, folder: Path) -> float:
         graph = onnx.load(folder / "model.onnx").graph
         return 0.0 if sum(node.op_type == "QuantizeLinear" for node in graph.node) <= 47 else 1.0
 
     monkeypatch.setattr(Accuracy, "drop", drop)
     bundle = nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
-    record = bundle.manifest.calibration
+    record = calibration_of(bundle)
     assert (len(record["kept_layers"]), record["int8_layers"]) == (3, 47)
     assert all(layer.startswith(("stages.", "head")) for layer in record["kept_layers"])
-    assert bundle.manifest.execution.products["i8"] == record["int8_layers"]
+    assert execution_of(bundle).products["i8"] == record["int8_layers"]
 
 
 @pytest.mark.usefixtures("empty_cache")
@@ -260,6 +282,8 @@ def test_int8_outside_its_limits_names_the_layers_that_cost_most(
         ({"precision": "int8", "passes": ["smoth"]}, "smoth"),
     ],
 )
-def test_options_of_int8_are_checked_before_anything_is_built(tmp_path: Path, options, found: str) -> None:
+def test_options_of_int8_are_checked_before_anything_is_built(
+    tmp_path: Path, options: dict[str, Any], found: str
+) -> None:
     with pytest.raises(InputError, match=found):
         nano(tmp_path / "b", "onnx", **options)

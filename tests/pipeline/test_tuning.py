@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from hamsa_deploy.pipeline import files
 from hamsa_deploy.pipeline.tuning import Choice, choices, with_measurements
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_runtime import Bundle
 
 DENSE, TWO = Plan(64, (64,)), Plan(64, (8, 8))
 
@@ -36,7 +38,7 @@ class Stopwatch:
 
 
 @pytest.mark.parametrize(("share", "taken"), [(0.90, TWO), (0.95, TWO), (0.96, DENSE), (1.0, DENSE), (1.5, DENSE)])
-def test_another_plan_is_taken_only_if_it_is_clearly_faster(share: float, taken) -> None:
+def test_another_plan_is_taken_only_if_it_is_clearly_faster(share: float, taken: Plan) -> None:
     assert Choice(((DENSE, 2.0), (Plan(64, (4, 16)), 1.99), (TWO, 2.0 * share))).plan == taken
 
 
@@ -111,12 +113,12 @@ class Power(nn.Module):
         return torch.fft.rfft(x, dim=1).abs()
 
 
-def exported(folder, **options):
+def exported(folder: Path, **options: Any) -> Bundle:
     return hamsa_deploy.export(Power(), (torch.zeros(1, 64, 8),), to="onnx", output=folder, **options)
 
 
 def test_the_bundle_is_built_with_the_plan_that_was_fastest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def made(name: str, share: float):
+    def made(name: str, share: float) -> Bundle:
         monkeypatch.setattr(files, "engine_timer", lambda build, batch: Stopwatch(1, share))
         return exported(tmp_path / name, tune=True)
 
