@@ -46,7 +46,7 @@ def section(thresholds: Thresholds = GENEROUS, **options: Any) -> dict[str, Any]
 
 def facts(name: str = "nano", digest: str = "0" * 64) -> dict[str, Any]:
     """Of a bundle, with what a report reads from its manifest."""
-    manifest = {
+    manifest: dict[str, Any] = {
         "name": name,
         "target": "onnx",
         "precision": "int8",

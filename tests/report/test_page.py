@@ -69,7 +69,7 @@ def test_sections_are_in_the_order_in_which_people_ask() -> None:
         "Precision of the layers", "Speed against the peers", "Provenance",
     ]  # fmt: skip
     assert "a" * 64 in page
-    assert page.count(PROVENANCE["written"]) == 2  # once for people, once in the data
+    assert page.count(str(PROVENANCE["written"])) == 2  # once for people, once in the data
 
 
 def test_names_are_text_whatever_they_hold() -> None:
