@@ -16,10 +16,13 @@ from onnx import TensorProto, helper
 
 from hamsa_runtime import Engine
 from hamsa_runtime.backends import BACKENDS, Operator
-from hamsa_runtime.backends.openvino import openvino
+from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 
 from .tiny_bundles import MakeBundle, manifest_for, onnx_model, reference, save_model, write_files
+
+with no_usage_reports():
+    import openvino
 
 CPU_TARGETS = ("onnx", "openvino")  # the others need a GPU: tensorrt/test_on_a_gpu.py
 CAPABILITIES = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -262,7 +265,7 @@ def test_a_missing_package_names_its_extra(make_bundle: MakeBundle, monkeypatch:
     backends = {name: entry for name, entry in BACKENDS.items() if "onnx" in entry.runs}
     for name, entry in backends.items():
         monkeypatch.delitem(sys.modules, entry.module, raising=False)
-        monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]  # makes `import` fail
+        monkeypatch.setitem(sys.modules, name, None)  # makes `import` fail
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("something was started"))
     folder = make_bundle()
     for name, entry in backends.items():
@@ -308,7 +311,7 @@ def test_loading_openvino_starts_and_reports_nothing(make_bundle: MakeBundle, tm
     home = tmp_path / "home"
     home.mkdir()
     environment = {**os.environ, "HOME": str(home), "CI": ""}
-    command = [sys.executable, "-c", code, make_bundle("openvino")]
+    command: list[str | Path] = [sys.executable, "-c", code, make_bundle("openvino")]
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.stdout.split("\n") == ["True False", ""], result.stderr
     assert list(home.iterdir()) == []

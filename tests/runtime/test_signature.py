@@ -140,15 +140,15 @@ def test_keys_that_are_none(signed: Path, key: Path, tmp_path: Path) -> None:
 
 def test_openssl_makes_keys_and_signatures_that_are_taken(make_bundle: MakeBundle, tmp_path: Path) -> None:
     folder, private, known = make_bundle(), tmp_path / "k.pem", tmp_path / "k.pub.pem"
-    sign = ["openssl", "pkeyutl", "-sign", "-inkey", private, "-rawin", "-in", folder / "manifest.json"]
+    sign: list[str | Path] = ["openssl", "pkeyutl", "-sign", "-inkey", private, "-rawin"]
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", known], check=True)
-    subprocess.run([*sign, "-out", folder / "manifest.sig"], check=True)
+    subprocess.run([*sign, "-in", folder / "manifest.json", "-out", folder / "manifest.sig"], check=True)
     open_bundle(folder, public_key=known).verify()
 
 
 def test_openssl_verifies_our_signature(signed: Path, key: Path) -> None:
-    verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", public(key), "-rawin"]
+    verify: list[str | Path] = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", public(key), "-rawin"]
     result = subprocess.run(
         [*verify, "-in", signed / "manifest.json", "-sigfile", signed / "manifest.sig"], capture_output=True, text=True
     )

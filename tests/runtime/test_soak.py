@@ -53,7 +53,7 @@ print(json.dumps(growth))
 
 def growth_in_a_process(folder: Path, leak: str = "") -> dict[str, float]:
     counts = map(str, (INFERENCES, LOADS))
-    command = [sys.executable, "-c", SCRIPT, BENCHMARKS, folder, leak, *counts]
+    command: list[str | Path] = [sys.executable, "-c", SCRIPT, BENCHMARKS, folder, leak, *counts]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found: dict[str, float] = json.loads(result.stdout)

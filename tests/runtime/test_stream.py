@@ -131,7 +131,7 @@ def test_an_endless_source_is_read_only_so_far_ahead(make_bundle: MakeBundle, pi
 @TARGETS
 def test_an_error_of_an_image_is_raised_in_its_place(make_bundle: MakeBundle, pixels: np.ndarray, target: str) -> None:
     images = [*pixels[:3], np.zeros((3, 4, 5, 6, 7), np.uint8), *pixels]
-    found = []
+    found: list[dict[str, np.ndarray]] = []
     with Engine(make_bundle(target)) as engine:
         with pytest.raises(InputError, match=r"\(3, 4, 5, 6, 7\)"):
             found.extend(engine.stream(images))
@@ -144,7 +144,7 @@ def test_an_error_of_the_source_is_raised_in_its_place(make_bundle: MakeBundle, 
         yield from pixels
         raise ConnectionError("the camera is gone")
 
-    found = []
+    found: list[dict[str, np.ndarray]] = []
     with Engine(make_bundle(batch=2)) as engine, pytest.raises(ConnectionError, match="the camera is gone"):
         found.extend(engine.stream(broken()))
     assert len(found) == len(pixels)
@@ -210,8 +210,8 @@ def test_a_model_of_plain_arrays_streams(tmp_path: Path) -> None:
 
     from .tiny_bundles import onnx_model
 
-    sides = [("a", TensorProto.FLOAT, [])], [("b", TensorProto.FLOAT, [])]
-    save(onnx_model([helper.make_node("Neg", ["a"], ["b"])], *sides, {}), tmp_path / "model.onnx")
+    a, b = (("a", TensorProto.FLOAT, ()), ("b", TensorProto.FLOAT, ()))
+    save(onnx_model([helper.make_node("Neg", ["a"], ["b"])], [a], [b], {}), tmp_path / "model.onnx")
     specs = [{"name": name, "dtype": "float32", "shape": []} for name in "ab"]
     manifest = manifest_for(inputs=[{**specs[0], "layout": None}], outputs=specs[1:], preprocessing=None)
     with Engine(write_files(tmp_path, manifest)) as engine:

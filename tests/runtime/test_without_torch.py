@@ -35,7 +35,7 @@ def device_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(DISTRIBUTION, source, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
     python = folder / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", f"{source}[openvino,onnxruntime]"]
+    install: list[str | Path] = [python, "-m", "pip", "install", "--quiet", f"{source}[openvino,onnxruntime]"]
     result = subprocess.run(install, capture_output=True, text=True)
     if result.returncode:
         pytest.skip(f"pip could not install the engines (offline?): {result.stderr.strip()[-300:]}")
@@ -47,7 +47,7 @@ def test_the_runtime_alone_runs_bundles_of_both_targets(
 ) -> None:
     np.save(tmp_path / "pixels.npy", pixels)
     for target in ("onnx", "openvino"):  # one test, so that one worker makes one environment
-        command = [
+        command: list[str | Path] = [
             device_python,
             "-I",
             "-c",

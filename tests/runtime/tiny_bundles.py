@@ -143,7 +143,10 @@ def save_model(model: onnx.ModelProto, folder: Path, target: str) -> None:
     if target != "openvino":
         onnx.save(model, folder / "model.onnx")
         return
-    from hamsa_runtime.backends.openvino import openvino
+    from hamsa_runtime.backends.quiet import no_usage_reports
+
+    with no_usage_reports():
+        import openvino
 
     source = folder / "source.onnx"
     onnx.save(model, source)

@@ -56,7 +56,7 @@ def execution(device: Cuda) -> Iterator[Open]:
 
 def manifest(batch: int | str = "batch", **changes: Any) -> Manifest:
     port = {"dtype": "float32", "shape": [batch, 4]} | changes
-    document = {
+    document: dict[str, Any] = {
         "schema": 1,
         "name": "three",
         "model": {"reference": "tests:three", "config": {}, "weights": None, "parameters": 0},
@@ -241,7 +241,7 @@ def test_results_on_the_gpu_outlive_the_engine_and_are_freed_with_their_last_ref
     opened.infer(numbers(2, 7))  # does not write over them
     opened.close()
     assert array.__dlpack_device__() == (CUDA, GPU.index)
-    assert (array.shape, array.dtype) == ((3, 4), np.float32)
+    assert (array.shape, array.dtype) == ((3, 4), np.dtype(np.float32))
     [(address, memory)] = device.memory.items()
     np.testing.assert_array_equal(np.frombuffer(memory, np.float32).reshape(3, 4), FACTOR * numbers(3)["x"])
     rows, capsule = array.first(2), array.__dlpack__(stream=1, max_version=(1, 0))

@@ -123,11 +123,11 @@ def test_a_text_without_layers_is_an_error(text: str) -> None:
 def built_log(kind: str) -> str:
     """What TensorRT-RTX writes into its log when it has built relu(x w) w: needs no GPU."""
     try:
-        trt = importlib.import_module("tensorrt_rtx")
+        trt: Any = importlib.import_module("tensorrt_rtx")
     except (ImportError, OSError) as error:
         pytest.skip(f"tensorrt_rtx cannot be imported: {error}")
 
-    class Log(trt.ILogger):  # type: ignore[misc]
+    class Log(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.lines: list[str] = []
