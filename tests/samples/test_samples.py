@@ -31,7 +31,8 @@ def test_shipped_weights_classify_the_held_out_digits() -> None:
     height, width = preprocessing.size
     resized = [Image.fromarray(i).resize((width, height), Image.Resampling.BILINEAR) for i in images]
     pixels = np.stack([np.asarray(image) for image in resized]).astype(np.float32) / 255
-    inputs = (pixels - np.float32(preprocessing.mean)) / np.float32(preprocessing.std)
+    mean, std = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.std))
+    inputs = (pixels - mean) / std
     with torch.no_grad():
         logits = load_model("hamsa_nano")(torch.from_numpy(inputs).permute(0, 3, 1, 2))["logits"]
     correct = int((logits.argmax(dim=1).numpy() == labels).sum())
