@@ -22,7 +22,7 @@ def triton_config(text: str) -> Any:
 
 
 # The keys of a model's entry in src/schema.cpp of openvinotoolkit/model_server, with their types; no others may be.
-MODEL_SERVER_KEYS = {
+MODEL_SERVER_KEYS: dict[str, type | tuple[type, ...]] = {
     "name": str,
     "base_path": str,
     "batch_size": (int, str),
