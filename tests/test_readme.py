@@ -95,7 +95,7 @@ def test_the_commands_and_then_the_programs_work(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [command for command in COMMANDS if is_slow(command)])
-def test_a_slow_command_works(folder: Path, command) -> None:
+def test_a_slow_command_works(folder: Path, command: str) -> None:
     run(words(command), folder)
 
 
