@@ -20,7 +20,9 @@ class Drawing:
         """A float32 or int64 initialiser."""
         array = array if array.dtype == np.int64 else array.astype(np.float32)
         tensor = ir.tensor(array, name=f"c{len(self.constants)}")
-        value = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+        value = ir.Value(
+            name=tensor.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
+        )
         self.constants.append(value)
         return value
 

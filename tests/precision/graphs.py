@@ -18,6 +18,7 @@ from hamsa_deploy.models import load_model
 from hamsa_deploy.models.hamsa import HAMSA
 
 Feed = Mapping[str, np.ndarray]
+Named = tuple[str, ir.Model]  # the model that it was made from, and the graph
 
 
 def real_graph(model: nn.Module, example: Tensor, folder: Path, to: str = "onnx", batch: int | None = None) -> ir.Model:
@@ -72,7 +73,7 @@ def smooth_feeds(model: ir.Model, count: int, seed: int = 0) -> list[Feed]:
     shape = [size if isinstance(size, int) else 2 for size in value.shape]
     axis = 1 if len(shape) == 3 else -1
     generator = np.random.default_rng(seed)
-    feeds = []
+    feeds: list[Feed] = []
     for _ in range(count):
         spectrum = np.fft.rfft(generator.normal(size=shape), axis=axis)
         frequencies = np.moveaxis(np.ones(spectrum.shape), axis, -1) * np.maximum(np.arange(spectrum.shape[axis]), 1)

@@ -52,7 +52,7 @@ class RandomGraph:
 
     def bias(self) -> ir.Value:
         shape = [(WIDTH,), (ROWS, WIDTH), ()][self.random.integers(3)]
-        sides = [self.any_value(), self.random.normal(size=shape)]
+        sides: list[ir.Value | np.ndarray] = [self.any_value(), self.random.normal(size=shape)]
         if self.random.random() < 0.5:
             sides.reverse()
         return self.drawing.add(["Add", "Sub"][self.random.integers(2)], *sides, **SIZE)

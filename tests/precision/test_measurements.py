@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from hamsa_deploy.graph.evaluation import noise_to_signal
 from hamsa_deploy.precision import measurements
 from hamsa_deploy.precision.int8 import sensitivity
 from hamsa_deploy.precision.int8.int8_sites import sites_of
@@ -45,12 +46,11 @@ def test_an_interrupted_ranking_goes_on_where_it_was(model: ir.Model, monkeypatc
     monkeypatch.setattr(measurements, "SECONDS_BETWEEN_STORES", -1.0)
     found = quantisation_of(model.clone(), "onnx", Measurements(feeds(), "data"), [], "min-max", ())
     asked: list[float] = []
-    real = sensitivity.noise_to_signal
 
     def interrupted(*arguments: dict[str, np.ndarray]) -> float:
         if len(asked) == 2:
             raise KeyboardInterrupt
-        asked.append(real(*arguments))
+        asked.append(noise_to_signal(*arguments))
         return asked[-1]
 
     monkeypatch.setattr(sensitivity, "noise_to_signal", interrupted)
@@ -58,7 +58,12 @@ def test_an_interrupted_ranking_goes_on_where_it_was(model: ir.Model, monkeypatc
         ranking(found, Measurements(feeds(), "data"))
     assert len(asked) == 2
     again: list[float] = []
-    monkeypatch.setattr(sensitivity, "noise_to_signal", lambda *a: again.append(real(*a)) or again[-1])
+
+    def counted(*arguments: dict[str, np.ndarray]) -> float:
+        again.append(noise_to_signal(*arguments))
+        return again[-1]
+
+    monkeypatch.setattr(sensitivity, "noise_to_signal", counted)
     costs = ranking(found, Measurements(feeds(), "data"))
     assert len(again) == len(found.sites) - 2
     assert sorted(costs.values()) == sorted(asked + again)

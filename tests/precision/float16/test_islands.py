@@ -17,13 +17,13 @@ from hamsa_deploy.precision.float16.islands import LARGEST, SMALLEST_NORMAL
 from hamsa_runtime import Engine
 from tests.precision.typed import graph, infinite_values, outputs_of, typed
 
-X = "float[batch, 2] x"
+X, OUT = "float[batch, 2] x", "float[batch, 2] out"
 
 
 def islands_of(body: str, largest: float, **weights: np.ndarray) -> dict[str, str]:
     """Islands of a graph that was measured on x of that size; nodes by their names."""
     x = np.array([[largest, -largest / 2]], np.float32)
-    return typed(graph(body, X, **weights), [{"x": x}])[1]
+    return typed(graph(body, X, OUT, **weights), [{"x": x}])[1]
 
 
 ONE_EIGHTH = LARGEST / 8
@@ -49,7 +49,9 @@ def test_eight_times_what_was_measured_is_kept_free_on_both_ends(largest: float,
 
 
 def test_who_computes_a_large_value_and_who_takes_it_are_islands() -> None:
-    islands = islands_of("[a] big = Mul(x, k) [b] less = Div(big, k) [c] out = Relu(less)", 100.0, k=np.float32(1000))
+    islands = islands_of(
+        "[a] big = Mul(x, k) [b] less = Div(big, k) [c] out = Relu(less)", 100.0, k=np.array(1000, np.float32)
+    )
     assert list(islands) == ["a", "b"]
     assert all("big reaches 1e+05" in reason for reason in islands.values())
 
@@ -100,7 +102,7 @@ def test_an_inverse_transform_adds_up_before_it_divides() -> None:
 
 def islands_of_dft(attributes: str, shape: str, x: np.ndarray, n: int) -> dict[str, str]:
     body = f"[a] y = DFT <{attributes}> (x, n, axis) [b] out = Relu(y)"
-    model = graph(body, shape, "float[batch, m, k] out", n=np.int64(n), axis=np.int64(-2))
+    model = graph(body, shape, "float[batch, m, k] out", n=np.array(n), axis=np.array(-2))
     return typed(model, [{"x": x.astype(np.float32)}])[1]
 
 
@@ -111,7 +113,7 @@ def test_a_divisor_is_not_rounded_to_zero() -> None:
     assert list(islands) == ["b", "c"]
     # zeros, too: 0 / 1e-12 is 0, but 0 / 0 would be NaN
     (found,) = outputs_of(half, {"x": np.array([[3, 4], [0, 0]], np.float32)})
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0]], rtol=1e-3)
+    np.testing.assert_allclose(found, np.array([[0.6, 0.8], [0, 0]]), rtol=1e-3)
 
 
 def test_an_operator_that_onnx_does_not_define_for_float16() -> None:

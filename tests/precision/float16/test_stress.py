@@ -17,6 +17,7 @@ from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.models.hamsa import HAMSA
+from hamsa_deploy.models.sass import SASS
 from hamsa_deploy.parity.decisions import same_top1, top1_margins
 from hamsa_deploy.parity.differences import relative_errors
 from hamsa_deploy.precision.float16.islands import LARGEST, SMALLEST_NORMAL
@@ -71,9 +72,9 @@ def trained(norm: str) -> HAMSA:
     model.load_state_dict(load_model("hamsa_nano").state_dict())
     if norm == "backward":
         with torch.no_grad():
-            for sass in (block.hss.sass for stage in model.stages for block in stage.blocks):
+            for sass in (module for module in model.modules() if isinstance(module, SASS)):
                 for weight in (sass.psi, sass.gate_weight, sass.w2):
-                    weight /= len(sass.psi) ** 0.5
+                    weight.div_(len(sass.psi) ** 0.5)
     return model.eval()
 
 

@@ -118,9 +118,10 @@ def test_without_the_raised_biases_it_would_not(tmp_path: Path) -> None:
         for index, value in enumerate(node.inputs):
             if value is not None and str(value.name).endswith("_rank3"):
                 assert value.const_value is not None
-                flat = ir.tensor(value.const_value.numpy().reshape(-1), name=f"{value.name}_flat")
+                numbers = value.const_value.numpy().reshape(-1)
+                flat = ir.tensor(numbers, name=f"{value.name}_flat")
                 lowered = ir.Value(
-                    name=flat.name, type=ir.TensorType(flat.dtype), shape=ir.Shape(flat.shape), const_value=flat
+                    name=flat.name, type=ir.TensorType(flat.dtype), shape=ir.Shape(numbers.shape), const_value=flat
                 )
                 copy.graph.register_initializer(lowered)
                 node.replace_input_with(index, lowered)

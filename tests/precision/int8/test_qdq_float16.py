@@ -37,10 +37,9 @@ def kinds(model: ir.Model, kind: str) -> list[ir.Node]:
 def test_products_take_int8_and_give_float16(model: ir.Model) -> None:
     copy, _ = typed(model)
     products = [node for kind in ("MatMul", "Gemm", "Conv") for node in kinds(copy, kind)]
+    producers = [[value.producer() if value is not None else None for value in node.inputs[:2]] for node in products]
     dequantised = [
-        node
-        for node in products
-        if all(v is not None and v.producer() and v.producer().op_type == "DequantizeLinear" for v in node.inputs[:2])
+        pair for pair in producers if all(node is not None and node.op_type == "DequantizeLinear" for node in pair)
     ]
     assert len(dequantised) == 5  # patches, left, right, mix, head: all but the transform
     for node in products:

@@ -13,7 +13,7 @@ from hamsa_deploy.precision.observers import row_ranges
 from hamsa_deploy.precision.passes.equalisation import LEAST_GAIN, MOST_LIFT, Equalisation, equalisable, equalise
 
 from ..drawing import linear_between_transforms
-from ..graphs import MODELS, copy_of, outputs_of, real_graph, smooth_feeds
+from ..graphs import MODELS, Named, copy_of, outputs_of, real_graph, smooth_feeds
 
 
 @pytest.fixture(
@@ -26,7 +26,7 @@ from ..graphs import MODELS, copy_of, outputs_of, real_graph, smooth_feeds
     ],
     ids="-".join,
 )
-def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Named:
     name, to = request.param
     model, example = MODELS[name]()
     return name, real_graph(model, example, tmp_path_factory.mktemp(name), to)
@@ -40,7 +40,7 @@ def equalised(model: ir.Model, **options: bool) -> tuple[ir.Model, Equalisation]
 
 
 @pytest.mark.parametrize("into_transforms", [True, False])
-def test_every_output_stays_the_same_bit_for_bit(graph, into_transforms: bool) -> None:
+def test_every_output_stays_the_same_bit_for_bit(graph: Named, into_transforms: bool) -> None:
     _, model = graph
     copy, done = equalised(model, into_transforms=into_transforms)
     assert done.scales
@@ -51,7 +51,7 @@ def test_every_output_stays_the_same_bit_for_bit(graph, into_transforms: bool) -
             np.testing.assert_array_equal(a, b)
 
 
-def test_hamsa_gets_two_products_for_five_linears_of_a_block(graph) -> None:
+def test_hamsa_gets_two_products_for_five_linears_of_a_block(graph: Named) -> None:
     name, model = graph
     copy, done = equalised(model)
     blocks = {node.metadata_props["module"] for node in copy.graph if node.name in done.undone}
@@ -61,7 +61,7 @@ def test_hamsa_gets_two_products_for_five_linears_of_a_block(graph) -> None:
     assert len(copy.graph) == len(model.graph) + len(done.undone)
 
 
-def test_rows_come_closer_and_none_outgrows_the_largest(graph) -> None:
+def test_rows_come_closer_and_none_outgrows_the_largest(graph: Named) -> None:
     _, model = graph
     copy, done = equalised(model)
     feeds = smooth_feeds(model, 3)
@@ -74,7 +74,7 @@ def test_rows_come_closer_and_none_outgrows_the_largest(graph) -> None:
         assert after[name].max() <= before[name].max()
 
 
-def test_what_is_almost_flat_stays_as_it_is(graph) -> None:
+def test_what_is_almost_flat_stays_as_it_is(graph: Named) -> None:
     _, model = graph
     names = equalisable(model)
     rows = {name: np.ones_like(size) for name, size in row_ranges(model, smooth_feeds(model, 1), names).items()}
@@ -83,7 +83,7 @@ def test_what_is_almost_flat_stays_as_it_is(graph) -> None:
     assert_unchanged(model, rows)
 
 
-def test_without_ranges_nothing_happens(graph) -> None:
+def test_without_ranges_nothing_happens(graph: Named) -> None:
     assert_unchanged(graph[1], {})
 
 

@@ -14,7 +14,7 @@ from hamsa_deploy.precision.passes.equalisation import equalisable, equalise
 from hamsa_deploy.precision.passes.mean_split import gains_of_splitting, split_means, transforms_of
 
 from ..drawing import Drawing, cosine_matrix
-from ..graphs import MODELS, TINY, copy_of, outputs_of, real_graph, relative_error, smooth_feeds
+from ..graphs import MODELS, TINY, Named, copy_of, outputs_of, real_graph, relative_error, smooth_feeds
 
 # Nodes for each transform: mean, difference, product and sum.
 ADDED = 4
@@ -35,7 +35,7 @@ GRAPHS = {**MODELS, "planes": planes}
 
 
 @pytest.fixture(scope="module", params=["nano", TINY, "general", "planes"])
-def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Named:
     model, example = GRAPHS[request.param]()
     return request.param, real_graph(model, example, tmp_path_factory.mktemp(request.param))
 
@@ -44,13 +44,13 @@ def everywhere(model: ir.Model) -> dict[str, float]:
     return {str(transform.signal.name): np.inf for transform in transforms_of(model)}
 
 
-def test_every_forward_transform_is_found_and_no_inverse_one(graph) -> None:
+def test_every_forward_transform_is_found_and_no_inverse_one(graph: Named) -> None:
     name, model = graph
     expected = {"nano": 5, "tiny_at_224": 4, "general": 1, "planes": 1}
     assert len(transforms_of(model)) == expected[name]
 
 
-def test_outputs_stay_the_same(graph) -> None:
+def test_outputs_stay_the_same(graph: Named) -> None:
     _, model = graph
     copy = copy_of(model)
     entering = split_means(copy, everywhere(model))
@@ -60,7 +60,7 @@ def test_outputs_stay_the_same(graph) -> None:
     assert relative_error(outputs_of(copy, feeds), outputs_of(model, feeds)) < 1e-6
 
 
-def test_what_enters_has_no_mean(graph) -> None:
+def test_what_enters_has_no_mean(graph: Named) -> None:
     _, model = graph
     copy = copy_of(model)
     entering = split_means(copy, everywhere(model))
@@ -69,7 +69,7 @@ def test_what_enters_has_no_mean(graph) -> None:
             assert np.abs(x.mean(axis=tuple(range(1, x.ndim - 1)))).max() < 1e-6 * np.abs(x).max()
 
 
-def test_scales_flow_through_a_split_transform(graph) -> None:
+def test_scales_flow_through_a_split_transform(graph: Named) -> None:
     _, model = graph
     split = copy_of(model)
     split_means(split, everywhere(model))
@@ -83,7 +83,7 @@ def test_scales_flow_through_a_split_transform(graph) -> None:
     assert done[0].scales.keys() == done[1].scales.keys()
 
 
-def test_only_signals_with_a_large_mean_are_split(graph) -> None:
+def test_only_signals_with_a_large_mean_are_split(graph: Named) -> None:
     _, model = graph
     gains = dict.fromkeys(everywhere(model), 1.4)
     copy = copy_of(model)

@@ -17,7 +17,8 @@ from ..random_graphs import ROWS, SIZE, WEIGHT, WIDTH, RandomGraph, spectrum_of
 
 def check(model: ir.Model, *linear_inputs: ir.Value) -> tuple[ir.Model, Equalisation]:
     """Equalise with ranges that fall by 2^10 over the rows, and compare outputs bit for bit."""
-    ranges = {str(v.name): np.exp2(-np.linspace(0, 10, v.shape[1]))[None, :, None] for v in linear_inputs}
+    falling = np.exp2(-np.linspace(0, 10, ROWS))[None, :, None]
+    ranges = {str(value.name): falling for value in linear_inputs}
     copy = copy_of(model)
     done = equalise(copy, ranges)
     feeds = smooth_feeds(model, 1)

@@ -16,7 +16,7 @@ from ..random_graphs import ROWS, SIZE, WEIGHT, WIDTH, RandomGraph, spectrum_of
 
 
 @pytest.fixture(scope="module", params=["nano", TINY])
-def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ir.Model:
     model, example = MODELS[request.param]()
     return real_graph(model, example, tmp_path_factory.mktemp(request.param))
 
@@ -26,7 +26,7 @@ def measured(model: ir.Model, runs: int = 2) -> dict[str, ChannelRanges]:
 
 
 @pytest.mark.parametrize("equalised", [False, True])
-def test_every_output_stays_the_same_bit_for_bit_without_a_new_node(graph, equalised: bool) -> None:
+def test_every_output_stays_the_same_bit_for_bit_without_a_new_node(graph: ir.Model, equalised: bool) -> None:
     copy = copy_of(graph)
     if equalised:
         equalise(copy, row_ranges(copy, smooth_feeds(copy, 2), equalisable(copy)))
@@ -40,7 +40,7 @@ def test_every_output_stays_the_same_bit_for_bit_without_a_new_node(graph, equal
             np.testing.assert_array_equal(a, b)
 
 
-def test_what_enters_the_linears_is_divided(graph) -> None:
+def test_what_enters_the_linears_is_divided(graph: ir.Model) -> None:
     copy = copy_of(graph)
     before = measured(graph)
     for name, scale in smooth(copy, before).items():
