@@ -44,8 +44,9 @@ def change_constant(model: ir.Model, node: ir.Node, index: int, change: Callable
     value = node.inputs[index]
     assert value is not None
     assert value.const_value is not None
-    tensor = ir.tensor(change(value.const_value.numpy().copy()), name=f"{value.name}_changed")
-    changed = ir.Value(name=tensor.name, type=value.type, shape=ir.Shape(tensor.shape), const_value=tensor)
+    array = change(value.const_value.numpy().copy())
+    tensor = ir.tensor(array, name=f"{value.name}_changed")
+    changed = ir.Value(name=tensor.name, type=value.type, shape=ir.Shape(array.shape), const_value=tensor)
     model.graph.register_initializer(changed)
     node.replace_input_with(index, changed)
 

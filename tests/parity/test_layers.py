@@ -23,12 +23,14 @@ from hamsa_deploy.parity.layers import LayerReport, divergence, layer_report
 from hamsa_deploy.parity.layers import report as report_module
 from hamsa_deploy.parity.layers.bands import BANDS
 from hamsa_deploy.parity.layers.float32_form import float32_form
+from hamsa_deploy.parity.layers.rows import Divergence
 from hamsa_deploy.report.layers_plot import svg_from_report
 from hamsa_deploy.samples import digits
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.preprocess import Images
 
 from .planted import change_constant, insert_behind, nodes, rewrite_manifest, with_fault
 
@@ -89,6 +91,16 @@ def report_of(model: nn.Module, bundles: Callable[[str], Path], tmp_path: Path) 
     return report
 
 
+def divergence_of(report: LayerReport) -> Divergence:
+    assert report.divergence is not None
+    return report.divergence
+
+
+def first_input(node: ir.Node) -> ir.Value:
+    assert node.inputs[0] is not None
+    return node.inputs[0]
+
+
 @pytest.mark.parametrize(
     "variant",
     [
@@ -113,14 +125,14 @@ def test_a_clean_bundle_has_no_divergence(variant: str, model: nn.Module, bundle
 
 
 def test_one_weight(report_of: Callable[..., LayerReport]) -> None:
-    def perturb(onnx) -> None:
-        def change(weight):
+    def perturb(onnx: ir.Model) -> None:
+        def change(weight: np.ndarray) -> np.ndarray:
             weight[3, 5] += 0.1
             return weight
 
         change_constant(onnx, nodes(onnx, f"{BLOCK}.ffn.expand", "MatMul")[0], 1, change)
 
-    found = report_of("onnx-fp32", perturb).divergence
+    found = divergence_of(report_of("onnx-fp32", perturb))
     assert found.module == f"{BLOCK}.ffn.expand"
     assert found.operator == "MatMul"
     assert "hamsa.py:" in found.source
@@ -130,11 +142,11 @@ def test_one_weight(report_of: Callable[..., LayerReport]) -> None:
 
 
 def test_a_transform_with_a_wrong_norm(report_of: Callable[..., LayerReport]) -> None:
-    def rescale(onnx) -> None:
-        first = next(n for n in nodes(onnx, f"{BLOCK}.hss.sass", "MatMul") if n.inputs[0].const_value is not None)
+    def rescale(onnx: ir.Model) -> None:
+        first = next(n for n in nodes(onnx, f"{BLOCK}.hss.sass", "MatMul") if first_input(n).const_value is not None)
         change_constant(onnx, first, 0, lambda matrix: matrix * np.float32(8))
 
-    found = report_of("onnx-fp32", rescale).divergence
+    found = divergence_of(report_of("onnx-fp32", rescale))
     assert found.module == f"{BLOCK}.hss.sass"
     assert found.operator == "MatMul"
     assert "its constant" in found.finding
@@ -149,26 +161,26 @@ def test_a_transform_with_a_wrong_norm(report_of: Callable[..., LayerReport]) ->
     ],
 )
 def test_a_scale_doubled_in_the_int8_file(variant: str, module: str, report_of: Callable[..., LayerReport]) -> None:
-    def double(onnx) -> None:
-        pair = next(n for n in nodes(onnx, module, "DequantizeLinear") if n.inputs[0].producer() is not None)
+    def double(onnx: ir.Model) -> None:
+        pair = next(n for n in nodes(onnx, module, "DequantizeLinear") if first_input(n).producer() is not None)
         change_constant(onnx, pair, 1, lambda scale: scale * 2)
 
     report = report_of(variant, double)
-    assert report.divergence.module == module
-    assert report.divergence.operator == "DequantizeLinear"
-    assert report.divergence.stage == "file"
-    assert "QuantizeLinear divides by" in report.divergence.finding
+    assert divergence_of(report).module == module
+    assert divergence_of(report).operator == "DequantizeLinear"
+    assert divergence_of(report).stage == "file"
+    assert "QuantizeLinear divides by" in divergence_of(report).finding
     assert {row.module for row in report.rows if row.outside and not row.module.startswith("engine: ")} == {module}
 
 
 def test_weight_scales_doubled_in_the_int8_file(report_of: Callable[..., LayerReport]) -> None:
-    def double(onnx) -> None:
+    def double(onnx: ir.Model) -> None:
         weights = next(
-            n for n in nodes(onnx, f"{BLOCK}.ffn.reduce", "DequantizeLinear") if n.inputs[0].producer() is None
+            n for n in nodes(onnx, f"{BLOCK}.ffn.reduce", "DequantizeLinear") if first_input(n).producer() is None
         )
         change_constant(onnx, weights, 1, lambda scale: scale * 2)
 
-    found = report_of("onnx-int8", double).divergence
+    found = divergence_of(report_of("onnx-int8", double))
     assert found.module == f"{BLOCK}.ffn.reduce"
     assert found.before < BANDS["int8"]
 
@@ -176,41 +188,41 @@ def test_weight_scales_doubled_in_the_int8_file(report_of: Callable[..., LayerRe
 def test_labels_permuted_are_the_last_layer_in_another_order(report_of: Callable[..., LayerReport]) -> None:
     order = [1, 0, 2, 3, 4, 5, 6, 7, 9, 8]
 
-    def permute(onnx) -> None:
+    def permute(onnx: ir.Model) -> None:
         head = nodes(onnx, "head", "Gemm")[0]
         for index in (1, 2):
             change_constant(onnx, head, index, lambda array: array[order])
 
     report = report_of("onnx-fp32", permute)
-    assert report.divergence.module == "head"
-    assert "another order along axis 1: 1, 0, 2, 3, 4, 5, 6, 7, 9, 8" in report.divergence.finding
+    assert divergence_of(report).module == "head"
+    assert "another order along axis 1: 1, 0, 2, 3, 4, 5, 6, 7, 9, 8" in divergence_of(report).finding
     assert [row.module for row in report.rows if row.outside] == ["head"]
 
 
 def test_swapped_channels_are_a_difference_of_the_input(report_of: Callable[..., LayerReport]) -> None:
-    def swap(onnx) -> None:
+    def swap(onnx: ir.Model) -> None:
         pixels = nodes(onnx, "", "Transpose")[0].outputs[0]
         insert_behind(onnx, pixels, "Gather", np.array([2, 1, 0]), axis=1)
 
     report = report_of("onnx-fp32", swap)
-    assert report.divergence.module == "input"
-    assert report.divergence.stage == "preprocessing"
+    assert divergence_of(report).module == "input"
+    assert divergence_of(report).stage == "preprocessing"
     assert [row.module for row in report.rows if row.outside] == ["input"]
 
 
 def test_float16_overflow(report_of: Callable[..., LayerReport]) -> None:
-    def overflow(onnx) -> None:
+    def overflow(onnx: ir.Model) -> None:
         product = nodes(onnx, f"{BLOCK}.ffn.expand", "MatMul")[0]
         change_constant(onnx, product, 1, lambda weight: weight * np.float16(3e4))
 
-    found = report_of("onnx-fp16", overflow).divergence
+    found = divergence_of(report_of("onnx-fp16", overflow))
     assert found.module == f"{BLOCK}.ffn.expand"
     assert "NaN or infinite" in found.finding
     assert found.own_error == np.inf
 
 
 def test_the_report_as_json_is_finite(report_of: Callable[..., LayerReport]) -> None:
-    def overflow(onnx) -> None:
+    def overflow(onnx: ir.Model) -> None:
         change_constant(onnx, nodes(onnx, "head", "Gemm")[0], 1, lambda weight: weight * np.float32(np.inf))
 
     document = json.loads(report_of("onnx-fp32", overflow).to_json())
@@ -225,7 +237,7 @@ def test_no_images_are_no_agreement(model: nn.Module, bundles: Callable[[str], P
 
 
 def test_the_drawing_names_the_first_layer_outside(report_of: Callable[..., LayerReport]) -> None:
-    def perturb(onnx) -> None:
+    def perturb(onnx: ir.Model) -> None:
         change_constant(onnx, nodes(onnx, "head", "Gemm")[0], 1, lambda weight: weight * np.float32(1.5))
 
     report = report_of("onnx-fp32", perturb)
@@ -240,13 +252,13 @@ def test_the_drawing_names_the_first_layer_outside(report_of: Callable[..., Laye
 
 
 def test_the_table_has_a_row_for_each_layer_and_the_verdict(report_of: Callable[..., LayerReport]) -> None:
-    def perturb(onnx) -> None:
+    def perturb(onnx: ir.Model) -> None:
         change_constant(onnx, nodes(onnx, "norm", "LayerNormalization")[0], 1, lambda gain: gain * np.float32(2))
 
     report = report_of("onnx-fp32", perturb)
-    console = Console(file=io.StringIO(), width=160)
-    show_layers(console, report)
-    text = console.file.getvalue()
+    written = io.StringIO()
+    show_layers(Console(file=written, width=160), report)
+    text = written.getvalue()
     assert sum(line.endswith("outside") for line in map(str.rstrip, text.splitlines())) == 1
     assert len([line for line in text.splitlines() if line.startswith("stages.")]) == sum(
         row.module.startswith("stages.") for row in report.rows
@@ -275,8 +287,8 @@ def test_a_range_doubled_in_openvinos_ir(model: nn.Module, bundles: Callable[[st
     rewrite_manifest(folder)
 
     report = layer_report(folder, model, IMAGES, images=2)
-    assert report.divergence.module == HIDDEN
-    assert "hamsa.py:" in report.divergence.source
+    assert divergence_of(report).module == HIDDEN
+    assert "hamsa.py:" in divergence_of(report).source
     assert {row.module for row in report.rows if row.outside and not row.module.startswith("engine: ")} == {HIDDEN}
 
 
@@ -291,12 +303,12 @@ def fake_quantize_before(model: openvino.Model, value: str) -> openvino.Node:
 def test_an_error_of_the_real_form_is_told_from_one_of_the_file(
     model: nn.Module, bundles: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def perturb(onnx) -> None:
+    def perturb(onnx: ir.Model) -> None:
         change_constant(onnx, nodes(onnx, HIDDEN, "MatMul")[0], 1, lambda weight: weight * np.float32(1.5))
 
     folder = with_fault(bundles("onnx-fp32"), tmp_path / "faulty", perturb)
     monkeypatch.setattr(divergence, "float32_form", lambda *_: ir.load(folder / "model.onnx"))
-    found = layer_report(folder, model, IMAGES, images=1).divergence
+    found = divergence_of(layer_report(folder, model, IMAGES, images=1))
     assert (found.module, found.stage) == (HIDDEN, "real form")
 
 
@@ -304,11 +316,11 @@ def test_an_error_of_the_engine_is_told_from_one_of_the_graph(
     model: nn.Module, bundles: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class WrongEngine(Engine):
-        def __call__(self, images):
+        def __call__(self, images: Images) -> dict[str, np.ndarray]:
             return {name: array * np.float32(1.01) for name, array in super().__call__(images).items()}
 
     monkeypatch.setattr(report_module, "Engine", WrongEngine)
-    found = layer_report(bundles("onnx-fp32"), model, IMAGES, images=1).divergence
+    found = divergence_of(layer_report(bundles("onnx-fp32"), model, IMAGES, images=1))
     assert (found.module, found.node, found.stage) == ("engine: logits", "onnxruntime", "engine")
 
 

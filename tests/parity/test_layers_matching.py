@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import hamsa_deploy
-from hamsa_deploy.parity.layers import layer_report
+from hamsa_deploy.parity.layers import LayerReport, layer_report
 from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.graph_values import names_in_order
 from hamsa_deploy.parity.layers.matching import orders_of_axes
+from hamsa_runtime import Bundle
 
 
 class Spectrum(nn.Module):
@@ -39,29 +40,29 @@ TOKENS = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> nn.Module:
     torch.manual_seed(0)
     return Model().eval()
 
 
 @pytest.fixture(scope="module")
-def bundle(model, tmp_path_factory: pytest.TempPathFactory):
+def bundle(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("bundle") / "toy"
     return hamsa_deploy.export(model, [torch.from_numpy(TOKENS)], to="onnx", output=folder, data=TOKENS)
 
 
 @pytest.fixture(scope="module")
-def report(model, bundle):
+def report(model: nn.Module, bundle: Bundle) -> LayerReport:
     return layer_report(bundle.folder, model, TOKENS, images=3)
 
 
-def test_what_the_graph_does_not_hold_is_listed_with_its_shape(report) -> None:
+def test_what_the_graph_does_not_hold_is_listed_with_its_shape(report: LayerReport) -> None:
     assert set(report.not_comparable) == {"spectrum", "gate"}
     assert report.not_comparable["spectrum"] == "[1, 6, 8, 2] in PyTorch, [1, 4, 8] in the graph"
     assert report.not_comparable["gate"] == "[1, 6, 8] in PyTorch, [1, 4, 8] in the graph"
 
 
-def test_calls_of_one_module_are_paired_in_order(report) -> None:
+def test_calls_of_one_module_are_paired_in_order(report: LayerReport) -> None:
     assert report.passed, report.sentence()
     assert [row.module for row in report.rows if "engine" not in row.module] == [
         "twice", "norm", "twice#2", "norm#2", "gates",
@@ -82,11 +83,11 @@ def test_calls_of_one_module_are_paired_in_order(report) -> None:
         ((2, 6, 4), (2, 8, 3), []),
     ],
 )
-def test_orders_of_axes(shape: tuple[int, ...], other: tuple[int, ...], orders) -> None:
+def test_orders_of_axes(shape: tuple[int, ...], other: tuple[int, ...], orders: list[tuple[int, ...]]) -> None:
     assert orders_of_axes(shape, other) == orders
 
 
-def test_the_form_exported_anew_has_the_names_of_the_bundle(model, bundle) -> None:
+def test_the_form_exported_anew_has_the_names_of_the_bundle(model: nn.Module, bundle: Bundle) -> None:
     anew, graph = float32_form(model, bundle.manifest).graph, ir.load(bundle.folder / "model.onnx").graph
     assert names_in_order(anew) == names_in_order(graph)
     assert [node.metadata_props.get("module") for node in anew] == [node.metadata_props.get("module") for node in graph]

@@ -65,7 +65,7 @@ def test_the_error_that_is_allowed_is_that_of_onnxruntime(n: int) -> None:
     """Two transforms at their worst: so one of them stays below half of it, and is not a hundredth of it."""
     x = np.random.default_rng(n).standard_normal((1, 16, n)).astype(np.float32)
     shapes = (f"float[1, 16, {n}, 1] x", f"float[1, 16, {n // 2 + 1}, 2] out")
-    model = graph("out = DFT <onesided = 1> (x, n, axis)", *shapes, n=np.int64(n), axis=np.int64(2))
+    model = graph("out = DFT <onesided = 1> (x, n, axis)", *shapes, n=np.array(n), axis=np.array(2))
     (found,) = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString()).run(None, {"x": x[..., None]})
     expected = np.fft.rfft(x.astype(np.float64))
     error = np.abs(found[..., 0] + 1j * found[..., 1] - expected).max() / np.abs(expected).max()

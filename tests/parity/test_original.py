@@ -24,8 +24,9 @@ from hamsa_runtime.manifest import Manifest, manifest_from_json
 
 from ..runtime.tiny_bundles import manifest_for
 
-NANO = MODELS["hamsa_nano"].weights
-assert NANO is not None
+WEIGHTS = MODELS["hamsa_nano"].weights
+assert WEIGHTS is not None
+NANO: Path = WEIGHTS
 OWN_MODULE = "a_module_of_a_parity_user"
 
 
@@ -49,7 +50,7 @@ def test_bundled_weights_need_no_file() -> None:
 
 
 def test_random_weights_are_drawn_again_with_the_same_seed() -> None:
-    config = {"num_classes": 7}
+    config: dict[str, Any] = {"num_classes": 7}
     twin = load_model("hamsa_nano", **config)
     parameters = sum(each.numel() for each in twin.parameters())
     model = original_of(manifest(config=config, weights=None, parameters=parameters))
