@@ -18,6 +18,7 @@ from hamsa_runtime.errors import InputError
 from ..onnx_import.files import FLOAT, dft_model, graph_model, saved
 
 Model = onnx.ModelProto
+Shape = list[int | str]
 
 
 def doubling(shape: list[int | str], dtype: int = FLOAT) -> Model:
@@ -28,7 +29,7 @@ def form(proto: Model, folder: Path, **options: Any) -> RealModel:
     return real_model_of_file(load_onnx(saved(proto, folder)), target="onnx", **options)
 
 
-SETTLED = {
+SETTLED: dict[str, tuple[Shape, dict[str, Any], Shape]] = {
     "open batch": (["N", 3], {}, ["batch", 3]),
     "fixed batch": (["N", 3], {"batch": 4}, [4, 3]),
     "batch that the file fixes": ([4, 3], {"batch": 4}, [4, 3]),
@@ -39,13 +40,15 @@ SETTLED = {
 
 
 @pytest.mark.parametrize(("shape", "options", "expected"), SETTLED.values(), ids=SETTLED.keys())
-def test_sizes_are_those_of_the_file_or_of_the_options(tmp_path: Path, shape, options, expected) -> None:
+def test_sizes_are_those_of_the_file_or_of_the_options(
+    tmp_path: Path, shape: Shape, options: dict[str, Any], expected: Shape
+) -> None:
     found = form(doubling(shape), tmp_path, **options)
     assert found.inputs == [{"name": "x", "dtype": "float32", "shape": expected}]
     assert found.outputs == [{"name": "y", "dtype": "float32", "shape": expected}]
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[Model, dict[str, Any], str]] = {
     "open size": (doubling(["N", "W"]), {}, "dynamic dimension beside the batch"),
     "another batch": (doubling([4, 3]), {"batch": 2}, "the shape 2 for the input x [4, 3]"),
     "another size": (doubling(["N", 3]), {"shapes": [(1, 5)]}, "the shape 1x5 for the input x ["),
@@ -57,7 +60,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("proto", "options", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_no_bundle_can_hold_is_refused_and_the_file_named(tmp_path: Path, proto, options, message) -> None:
+def test_what_no_bundle_can_hold_is_refused_and_the_file_named(
+    tmp_path: Path, proto: Model, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError) as caught:
         form(proto, tmp_path, **options)
     assert message in str(caught.value)
@@ -66,7 +71,7 @@ def test_what_no_bundle_can_hold_is_refused_and_the_file_named(tmp_path: Path, p
 
 def test_a_nan_is_refused_and_a_mask_of_minus_infinity_is_not(tmp_path: Path) -> None:
     def with_weight(value: float) -> Model:
-        weight = numpy_helper.from_array(np.float32([value]), "mask")
+        weight = numpy_helper.from_array(np.array([value], np.float32), "mask")
         return graph_model([helper.make_node("Add", ["x", "mask"], ["y"])], ["N"], 1, constants=[weight], dtype=FLOAT)
 
     assert form(with_weight(-np.inf), tmp_path).parameters == 1
@@ -83,7 +88,7 @@ def test_a_size_that_only_the_options_settle_lets_the_transform_be_replaced(tmp_
 
 
 def test_an_input_with_a_default_is_a_weight(tmp_path: Path) -> None:
-    weight = numpy_helper.from_array(np.float32([1, 2, 3]), "weight")
+    weight = numpy_helper.from_array(np.array([1, 2, 3], np.float32), "weight")
     proto = graph_model([helper.make_node("Add", ["x", "weight"], ["y"])], ["N", 3], 2, constants=[weight], dtype=FLOAT)
     proto.graph.input.append(helper.make_tensor_value_info("weight", FLOAT, [3]))
     assert [spec["name"] for spec in form(proto, tmp_path).inputs] == ["x"]

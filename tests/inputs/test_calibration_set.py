@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def sources(tmp_path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("crop_fraction", [0.875, 1.0])
 @pytest.mark.parametrize("normalise", ["graph", "runtime"])
 def test_every_source_gives_the_pixels_that_the_bundle_would_make(
-    tmp_path: Path, crop_fraction: float, normalise: str
+    tmp_path: Path, crop_fraction: float, normalise: Literal["graph", "runtime"]
 ) -> None:
     how = replace(HOW, crop_fraction=crop_fraction, normalise=normalise)
     manifest = manifest_of(how, PIXEL_INPUT if normalise == "graph" else FLOAT_INPUT)
@@ -215,7 +215,7 @@ def test_a_source_that_holds_no_images_is_refused(source: Any, message: str) -> 
 
 def test_arrays_from_a_file_a_dict_or_many_dicts_are_the_same_runs(tmp_path: Path) -> None:
     arrays = {"signal": SIGNALS, "offset": OFFSETS}
-    np.savez(tmp_path / "arrays.npz", **arrays)
+    np.savez(tmp_path / "arrays.npz", signal=SIGNALS, offset=OFFSETS)
     reused = {"signal": np.empty((1, 5), np.float32), "offset": np.empty((1, 2), np.float32)}
 
     def one_by_one() -> Iterator[dict[str, np.ndarray]]:

@@ -27,7 +27,7 @@ def of_arrays(*shapes: list[int | str]) -> Manifest:
 
 
 @pytest.mark.parametrize(("batch", "limit", "sizes"), [(1, None, [1] * 5), (2, None, [2, 2, 1]), (2, 3, [2, 1])])
-def test_images_come_in_batches_and_each_once(batch: int, limit: int | None, sizes) -> None:
+def test_images_come_in_batches_and_each_once(batch: int, limit: int | None, sizes: list[int]) -> None:
     feeds = [feed["image"] for feed in feeds_of(list(PIXELS), manifest(), batch, limit)]
     assert [len(feed) for feed in feeds] == sizes
     np.testing.assert_array_equal(np.concatenate(feeds), PIXELS[:limit])

@@ -51,7 +51,7 @@ def dft_model(
     """One DFT node, called `spectrum`; None leaves an input or attribute to its default."""
     constants = [] if length is None else [scalar("length", length)]
     inputs = ["x", "" if length is None else "length"]
-    attributes = {"inverse": inverse, "onesided": onesided}
+    attributes: dict[str, Any] = {"inverse": inverse, "onesided": onesided}
     if axis is not None and opset >= 20:
         inputs.append("axis")
         constants.append(scalar("axis", axis))
@@ -66,7 +66,8 @@ def numpy_dft(x: np.ndarray, axis: int, length: int | None, inverse: int, onesid
     x = x.astype(np.float64)
     value = x[..., 0] + 1j * x[..., 1] if x.shape[-1] == 2 else x[..., 0]
     axis = axis % x.ndim
-    transform = {(0, 0): np.fft.fft, (0, 1): np.fft.rfft, (1, 0): np.fft.ifft, (1, 1): np.fft.irfft}[inverse, onesided]
+    forward, back = (np.fft.fft, np.fft.rfft), (np.fft.ifft, np.fft.irfft)
+    transform: Any = (back if inverse else forward)[onesided]
     result = transform(value, n=length, axis=axis)
     return np.stack([result.real, result.imag], axis=-1) if np.iscomplexobj(result) else result[..., None]
 

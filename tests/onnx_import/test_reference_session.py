@@ -28,8 +28,8 @@ def test_a_float32_dft_of_an_awkward_length_is_exact(tmp_path: Path) -> None:
 
 
 def test_weights_casts_and_constants_are_widened_and_integers_stay(tmp_path: Path) -> None:
-    third = numpy_helper.from_array(np.float32([1 / 3]), "third")
-    half_third = numpy_helper.from_array(np.float16([1 / 3]))
+    third = numpy_helper.from_array(np.array([1 / 3], np.float32), "third")
+    half_third = numpy_helper.from_array(np.array([1 / 3], np.float16))
     nodes = [
         helper.make_node("Cast", ["x"], ["a"], to=TensorProto.FLOAT16),
         helper.make_node("Constant", [], ["b"], value=half_third),
@@ -47,7 +47,7 @@ def test_weights_casts_and_constants_are_widened_and_integers_stay(tmp_path: Pat
 
 
 def test_the_file_in_memory_stays_as_it_is(tmp_path: Path) -> None:
-    weight = numpy_helper.from_array(np.float32([2]), "weight")
+    weight = numpy_helper.from_array(np.array([2], np.float32), "weight")
     proto = graph_model([helper.make_node("Mul", ["x", "weight"], ["y"])], [1], [1], constants=[weight], dtype=FLOAT)
     file = load_onnx(saved(proto, tmp_path))
     ReferenceSession(file)

@@ -66,13 +66,14 @@ CASES: dict[str, tuple[list[int | str], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize(("shape", "options"), CASES.values(), ids=CASES.keys())
-def test_a_replaced_dft_is_the_transform_that_the_standard_defines(shape, options) -> None:
+def test_a_replaced_dft_is_the_transform_that_the_standard_defines(
+    shape: list[int | str], options: dict[str, int]
+) -> None:
     found = replaced(dft_model(shape, **options))
     x = signal(*(3 if isinstance(size, str) else size for size in shape))
     default = 1 if options.get("opset", 20) < 20 else -2
-    names = ("length", "inverse", "onesided")
-    length, inverse, onesided = (options.get(name, None if name == "length" else 0) for name in names)
-    expected = numpy_dft(x, options.get("axis", default), length, inverse, onesided)
+    inverse, onesided = (options.get(name, 0) for name in ("inverse", "onesided"))
+    expected = numpy_dft(x, options.get("axis", default), options.get("length"), inverse, onesided)
     assert relative_error(run(found, x=x), expected) < ROUNDING
 
 
@@ -81,7 +82,7 @@ def test_a_replaced_dft_is_the_transform_that_the_standard_defines(shape, option
     [(FLOAT, 1e-6), (onnx.TensorProto.FLOAT16, 2e-3)],  # sums of 24 terms: 6e-8 and 5e-4 for one rounding
     ids=["float32", "float16"],
 )
-def test_narrower_types_stay_what_they_are(dtype, tolerance: float) -> None:
+def test_narrower_types_stay_what_they_are(dtype: int, tolerance: float) -> None:
     numpy_type = helper.tensor_dtype_to_np_dtype(dtype)
     found = replaced(dft_model(["N", 24, 1], axis=1, onesided=1, dtype=dtype))
     x = signal(2, 24, 1).astype(numpy_type)
@@ -145,7 +146,7 @@ STFT_CASES = {
 
 
 @pytest.mark.parametrize("case", STFT_CASES.values(), ids=STFT_CASES.keys())
-def test_a_replaced_stft_is_framing_window_and_transform(case) -> None:
+def test_a_replaced_stft_is_framing_window_and_transform(case: dict[str, int]) -> None:
     window = np.hanning(16) if case["window"] else np.ones(16)
     constants = [scalar("step", 5), scalar("length", 16), onnx.numpy_helper.from_array(window, "window")]
     inputs = ["x", "step", "window" if case["window"] else "", "length"]
@@ -204,7 +205,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("proto", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_replaced_names_the_node(proto, message) -> None:
+def test_what_cannot_be_replaced_names_the_node(proto: onnx.ModelProto, message: str) -> None:
     with pytest.raises(UnsupportedTransformError, match="'spectrum'") as caught:
         real_onnx(ir.from_proto(proto))
     assert message in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -51,7 +52,7 @@ def test_options_reach_the_cells_that_take_them() -> None:
     [{"calibration": Path("x")}, {"calibration_method": "mse"}, {"max_drop": 0.0}, {"builder": BuildOptions()},
      {"require_plan": True}],
 )  # fmt: skip
-def test_an_option_that_no_cell_takes_is_refused(changes: dict) -> None:
+def test_an_option_that_no_cell_takes_is_refused(changes: dict[str, Any]) -> None:
     base = Request(nn.Identity(), "onnx", **changes)
     with pytest.raises(InputError, match="at least one cell that takes it"):
         requests_for(base, [Cell("onnx", "fp32"), Cell("openvino", "bf16")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,7 @@ def test_the_source_of_a_users_model_counts(tmp_path: Path, monkeypatch: pytest.
     source = tmp_path / "net_of_a_digest_user.py"
     source.write_text("from torch import nn\nclass Net(nn.Identity):\n    pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    import net_of_a_digest_user
-
-    request = request_for(model=net_of_a_digest_user.Net())
+    request = request_for(model=importlib.import_module("net_of_a_digest_user").Net())
     before = digest_of(request)
     source.write_text(source.read_text() + "# another line\n")
     assert digest_of(request) != before
@@ -101,5 +100,6 @@ def test_every_field_of_a_request_counts() -> None:
     for field in dataclasses.fields(Request):
         if field.name == "model":  # has tests of its own
             continue
-        changed = dataclasses.replace(request_for(), **{field.name: "something else"})
+        change: dict[str, Any] = {field.name: "something else"}
+        changed = dataclasses.replace(request_for(), **change)
         assert digest_of(changed) != digest_of(request_for()), field.name

@@ -47,7 +47,9 @@ def feeds() -> list[dict[str, np.ndarray]]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, onnx_file: Path, sites: list[Site], feeds: list) -> Path:
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, onnx_file: Path, sites: list[Site], feeds: list[dict[str, np.ndarray]]
+) -> Path:
     path = tmp_path_factory.mktemp("ir")
     thresholds = {name: 2.0 + i for i, name in enumerate(sorted({site.activation for site in sites}))}
     int8_ir_from_onnx(onnx_file, path, sites, thresholds, feeds)
@@ -58,7 +60,9 @@ def compiled(model: openvino.Model) -> openvino.CompiledModel:
     return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def test_nncf_by_itself_builds_a_model_that_the_plugin_refuses(onnx_file: Path, feeds: list) -> None:
+def test_nncf_by_itself_builds_a_model_that_the_plugin_refuses(
+    onnx_file: Path, feeds: list[dict[str, np.ndarray]]
+) -> None:
     with no_usage_reports():
         import nncf
 
@@ -106,7 +110,7 @@ def test_without_nncf_the_extra_is_named(onnx_file: Path, tmp_path: Path, monkey
 
 
 def test_a_handler_that_nncf_shares_keeps_its_level(
-    onnx_file: Path, sites: list[Site], feeds: list, tmp_path: Path
+    onnx_file: Path, sites: list[Site], feeds: list[dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
     """As pytest's own, which would then be deaf to warnings in all tests that follow."""
     shared, loggers = logging.NullHandler(), [logging.root, logging.getLogger("nncf")]

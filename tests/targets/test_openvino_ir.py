@@ -64,8 +64,11 @@ class Mixer(torch.nn.Module):
         return torch.fft.ifft(z * torch.sigmoid(self.gate(z.abs())), dim=1, norm="ortho").real
 
 
+WrittenIr = tuple[Path, np.ndarray, np.ndarray]  # its folder, an input, what PyTorch makes of it
+
+
 @pytest.fixture(scope="module")
-def bfloat16_ir(tmp_path_factory: pytest.TempPathFactory):
+def bfloat16_ir(tmp_path_factory: pytest.TempPathFactory) -> WrittenIr:
     torch.manual_seed(0)
     model, folder = Mixer().eval(), tmp_path_factory.mktemp("bf16")
     pixels = torch.randint(0, 256, (2, 96, 48), dtype=torch.uint8)
@@ -75,7 +78,7 @@ def bfloat16_ir(tmp_path_factory: pytest.TempPathFactory):
     return folder, pixels.numpy(), model(pixels).detach().numpy()
 
 
-def test_bfloat16_is_written_as_types(bfloat16_ir) -> None:
+def test_bfloat16_is_written_as_types(bfloat16_ir: WrittenIr) -> None:
     """Every product takes bfloat16; the normalisation of the pixels, and what goes in and out, does not."""
     import openvino
 
@@ -90,7 +93,7 @@ def test_bfloat16_is_written_as_types(bfloat16_ir) -> None:
     assert size < 0.6 * (bfloat16_ir[0] / "model.onnx").stat().st_size
 
 
-def test_the_bfloat16_ir_runs_in_bfloat16_and_is_right_to_its_rounding(bfloat16_ir) -> None:
+def test_the_bfloat16_ir_runs_in_bfloat16_and_is_right_to_its_rounding(bfloat16_ir: WrittenIr) -> None:
     import openvino
 
     folder, pixels, expected = bfloat16_ir

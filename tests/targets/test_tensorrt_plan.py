@@ -63,9 +63,10 @@ class Exported:
 
 def exported(name: str, batch: int | None, folder: Path) -> Exported:
     how = model_entry(name).preprocessing
+    assert how is not None
     request = Request(load_model(name), "tensorrt", preprocessing=how, batch=batch)
     model = real_model_of_request(request).write(folder / "model.onnx")
-    pixels = np.random.default_rng(0).integers(0, 256, (batch or 2, *how.size, how.channels), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (batch or 2, *how.size, how.channels), np.uint8)
     return Exported(name, model, pixels, logits_of(model, pixels))
 
 
