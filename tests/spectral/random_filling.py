@@ -149,9 +149,13 @@ class Filling:
         return self.operand
 
 
+def beside(kind: str) -> Callable[[Filling], str]:
+    return lambda filling: filling.beside(kind)
+
+
 for kind in ("x", "z", "v"):
     for number in ("", "2", "3"):
-        WRITERS[kind + number] = lambda filling, kind=kind: filling.beside(kind)
+        WRITERS[kind + number] = beside(kind)
 
 
 @placeholder("same")

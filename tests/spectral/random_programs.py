@@ -162,7 +162,7 @@ def add_line(random: Random, scope: Scope, tables: Sequence[Sequence[str]]) -> s
 
 def add_lines(random: Random, scope: Scope, tables: Sequence[Sequence[str]]) -> list[str]:
     """Up to MAX_LINES lines; returns their templates."""
-    templates = []
+    templates: list[str | None] = []
     while len(templates) < MAX_LINES and random.randint(0, 5):
         templates.append(add_line(random, scope, tables))
     return [template for template in templates if template]

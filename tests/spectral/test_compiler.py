@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,7 @@ def test_an_operator_without_a_rule_is_named_with_module_and_line() -> None:  # 
     assert caught.value.exit_code == 2
 
 
+W = torch.randn(3, 4, 4, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
 ALTERNATIVES = {
     "a block matrix": (lambda z: torch.linalg.inv(z), "linalg_inv", "[[Re, -Im], [Im, Re]]"),
     "nothing in the model": (lambda z: torch.linalg.eigvals(z), "linalg_eigvals", "outside of the model"),
@@ -130,11 +132,12 @@ ALTERNATIVES = {
     "no strides": (lambda z: z.as_strided((2, 2), (1, 2)), "as_strided", "reshape"),
     "a similar name": (lambda z: torch.nn.functional.bilinear(z, z, W), "bilinear", "view_as_real"),
 }
-W = torch.randn(3, 4, 4, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("function", "called", "hint"), ALTERNATIVES.values(), ids=ALTERNATIVES.keys())
-def test_the_error_names_what_was_called_and_what_to_write_instead(function, called, hint) -> None:
+def test_the_error_names_what_was_called_and_what_to_write_instead(
+    function: Callable[[Tensor], Tensor], called: str, hint: str
+) -> None:
     with pytest.raises(UnsupportedOperatorError) as caught:
         to_real(Program(lambda x: function(fft.fft(x)).abs()), (torch.randn(4, 4),), dynamic_shapes={})
     message = str(caught.value)
@@ -155,6 +158,7 @@ class ComplexState(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.gain = nn.Parameter(torch.randn(6, dtype=torch.complex128, generator=generator))
+        self.shift: Tensor
         self.register_buffer("shift", torch.randn(2, 6, dtype=torch.complex128, generator=generator))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -239,7 +243,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED.keys())
-def test_a_transform_that_pytorch_refuses_is_bad_input(call) -> None:  # faults.md row 16
+def test_a_transform_that_pytorch_refuses_is_bad_input(call: Callable[[Tensor], Tensor]) -> None:  # faults.md row 16
     with pytest.raises(InputError):
         to_real(Program(lambda x: call(x).abs()), (torch.randn(2, 9),), dynamic_shapes={})
 
@@ -256,7 +260,7 @@ HAMSA_PRESETS = [
 
 
 @pytest.mark.parametrize("name", HAMSA_PRESETS)
-def test_every_hamsa_preset_becomes_real(name, tmp_path: Path) -> None:
+def test_every_hamsa_preset_becomes_real(name: str, tmp_path: Path) -> None:
     """No complex tensor, no FFT, 2e-6 in float32, and a file of at most 1.15 times the parameters plus 1 MB."""
     from hamsa_deploy.targets.onnx_file import onnx_from_program
 

@@ -140,14 +140,23 @@ def test_onnxruntime_computes_native_transforms(tmp_path: Path, n: int, axis: in
         assert relative_error(torch.from_numpy(found), expected) < 4 * EPS * n + 1e-6
 
 
+def constant(value: ir.Value | None) -> int:
+    assert value is not None
+    assert value.const_value is not None
+    return int(value.const_value.numpy())
+
+
 def test_the_file_holds_real_transforms_of_known_length_along_the_last_axis(tmp_path: Path) -> None:
     """What TensorRT's plugin computes without more ado."""
     model = exported(Program(OTHERS["a filter"]), signal(12, 1).float(), tmp_path / "model.onnx")
     forward, inverse = [node for node in model.graph if node.op_type == "DFT"]
     for node, shape in ((forward, [2, 3, 12, 1]), (inverse, [2, 3, 7, 2])):
-        assert list(node.inputs[0].shape)[1:] == shape
-        assert int(node.inputs[1].const_value.numpy()) == 12
-        assert int(node.inputs[2].const_value.numpy()) in (-2, 3)
+        signals, length, axis = node.inputs
+        assert signals is not None
+        assert signals.shape is not None
+        assert list(signals.shape)[1:] == shape
+        assert constant(length) == 12
+        assert constant(axis) in (-2, 3)
         assert node.attributes["onesided"].as_int() == 1
     assert [node.attributes["inverse"].as_int() for node in (forward, inverse)] == [0, 1]
     assert model.opset_imports[""] == 20

@@ -18,7 +18,7 @@ LENGTHS = [1, 2, 3, 4, 7, 12, 49, 60, 97, 196, 197, 400, 401, 404, 625, 784, 102
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-def test_a_lattice_covers_every_frequency_with_weight_one(n) -> None:
+def test_a_lattice_covers_every_frequency_with_weight_one(n: int) -> None:
     half_spectrum = plan_for(n).half_spectrum
     total = np.zeros(n)
     np.add.at(total, half_spectrum.half, half_spectrum.weight[half_spectrum.half])
@@ -27,7 +27,7 @@ def test_a_lattice_covers_every_frequency_with_weight_one(n) -> None:
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-def test_a_lattice_order_finds_every_frequency(n) -> None:
+def test_a_lattice_order_finds_every_frequency(n: int) -> None:
     half_spectrum = plan_for(n).half_spectrum
     both = np.concatenate([half_spectrum.half, half_spectrum.mirror])
     np.testing.assert_array_equal(both[half_spectrum.order], np.arange(n))
@@ -53,7 +53,7 @@ class Round(nn.Module):
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-def test_float64_transforms_agree_with_torch_fft(n) -> None:
+def test_float64_transforms_agree_with_torch_fft(n: int) -> None:
     model, x = Round(n, torch.float64), torch.randn(2, n, 3, dtype=torch.float64, generator=torch.manual_seed(0))
     program = to_real(model, (x,), dynamic_shapes={})
     assert_real(program)
@@ -83,7 +83,7 @@ FORMS += [Plan(13, ()), Plan(5, ())]
 
 @pytest.mark.parametrize("plan", FORMS, ids=str)
 @pytest.mark.parametrize("axis", [1, 2, 3])
-def test_every_form_of_a_plan_is_exact(plan, axis: int) -> None:
+def test_every_form_of_a_plan_is_exact(plan: Plan, axis: int) -> None:
     """Two-sided and one-sided, forward and inverse, padded and cut, along any axis."""
     n, sizes = plan.n, [2, 3, 2]
     sizes.insert(axis, n)
@@ -112,7 +112,7 @@ def test_the_forms_of_a_length() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_short_lengths_are_dense_and_long_ones_have_factors(target) -> None:
+def test_short_lengths_are_dense_and_long_ones_have_factors(target: str) -> None:
     """As the rates have it; in between, targets and numbers of columns differ."""
     middle = 1 if target.startswith("tensorrt") else 2  # a GPU multiplies sooner than it starts another kernel
     for n, count in ((1, 1), (7, 1), (49, 1), (256, middle), (512, 2), (4096, 3), (12544, 3)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -86,7 +88,7 @@ def spectral_program(x: Tensor) -> Tensor:
         pytest.param(lambda: Program(lambda x: fft.fft(x, n=420)), (2, 9), id="a complex output"),
     ],
 )
-def test_the_real_form_is_its_own_real_form(make, shape: tuple[int, ...]) -> None:
+def test_the_real_form_is_its_own_real_form(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
     model, inputs = make(), torch.randn(shape)
     once = to_real(model, (inputs,), dynamic_shapes={})
     twice = to_real(once, (inputs,), dynamic_shapes={})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, fft, nn
@@ -78,7 +80,7 @@ def test_the_magnitude_of_a_signed_product_is_non_negative() -> None:
         pytest.param(lambda z: torch.div(ramp(z) * z.imag, 0.3, rounding_mode="floor"), id="a rounded quotient"),
     ],
 )
-def test_real_functions_of_a_spectrum(function) -> None:
+def test_real_functions_of_a_spectrum(function: Callable[[Tensor], Tensor]) -> None:
     check_exact(Program(lambda x: function(fft.fft(x, dim=1))), tokens())
     check_exact(Program(lambda x: function(fft.fft(x, dim=1).mul(1j))), tokens(11))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ FIRST_FOUND = settings(phases=[Phase.generate], suppress_health_check=list(Healt
 
 
 @pytest.fixture(scope="module", autouse=True)
-def imported_modules_are_left_alone():
+def imported_modules_are_left_alone() -> Iterator[None]:
     """A compilation makes and drops many objects; without all of PyTorch to search through, it takes an eighth less."""
     gc.collect()
     gc.freeze()
@@ -35,7 +36,7 @@ def test_a_random_program_equals_eager_pytorch(program: RandomProgram) -> None:
 
 
 @pytest.mark.parametrize("table", [*GENERAL, lines(MIXING), lines(BESIDE)], ids=lambda table: table[0])
-def test_every_operation_can_be_drawn(table) -> None:
+def test_every_operation_can_be_drawn(table: list[str]) -> None:
     """No line of a table is dead: it fits some variables, runs, and is well conditioned."""
     for template in table:
         program = find(single(template), lambda program: True, settings=FIRST_FOUND)
@@ -43,7 +44,7 @@ def test_every_operation_can_be_drawn(table) -> None:
 
 
 @pytest.mark.parametrize("template", lines(WITHOUT_A_RULE))
-def test_an_operation_without_a_rule_is_refused(template) -> None:
+def test_an_operation_without_a_rule_is_refused(template: str) -> None:
     """One that is not refused any more belongs in a table of those that are drawn."""
     program = find(single(template), lambda program: True, settings=FIRST_FOUND)
     dtypes = (torch.float64, torch.complex128)

@@ -6,6 +6,7 @@ The table below is keyed by the rule that a program must reach; a rule without a
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -294,23 +295,28 @@ CASES = [
 ]
 
 
+def recorded(name: str, rule: dispatch.Rule, names: set[str]) -> dispatch.Rule:
+    def record(*arguments: Any) -> Any:
+        names.add(name)
+        return rule(*arguments)
+
+    return record
+
+
 @pytest.fixture
 def reached(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Names of the rules that were used."""
     names: set[str] = set()
     for table in (dispatch.COMPLEX_RULES, dispatch.ENTRY_RULES):
         for name, rule in table.items():
-
-            def record(func, args, kwargs, name=name, rule=rule):
-                names.add(name)
-                return rule(func, args, kwargs)
-
-            monkeypatch.setitem(table, name, record)
+            monkeypatch.setitem(table, name, recorded(name, rule, names))
     return names
 
 
 @pytest.mark.parametrize(("names", "make", "function"), CASES)
-def test_a_rule_equals_eager_pytorch(names, make, function, reached: set[str]) -> None:
+def test_a_rule_equals_eager_pytorch(
+    names: str, make: Callable[[Tensor], Tensor], function: Callable[[Tensor, Tensor], Any], reached: set[str]
+) -> None:
     x = torch.randn(2, 12, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     check_exact(Program(lambda x: function(make(x), x)), x)
     assert set(names.split()) <= reached
@@ -336,7 +342,7 @@ class OfOneInput(nn.Module):
 
 
 @pytest.mark.parametrize(("name", "function"), ON_DYNAMIC_BATCH.items(), ids=ON_DYNAMIC_BATCH.keys())
-def test_a_rule_for_a_size_that_varies(name, function, reached: set[str]) -> None:
+def test_a_rule_for_a_size_that_varies(name: str, function: Callable[[Tensor], Tensor], reached: set[str]) -> None:
     x = torch.randn(3, 12, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     program = to_real(OfOneInput(function), (x,))
     assert_real(program)
@@ -434,7 +440,9 @@ COMPOSITE: dict[str, Callable[[Tensor, Tensor], Tensor | list[Tensor]]] = {
 
 @pytest.mark.parametrize("make", [spectrum, pair])
 @pytest.mark.parametrize("name", COMPOSITE)
-def test_what_pytorch_makes_of_operators_with_rules_equals_eager_pytorch(name, make) -> None:
+def test_what_pytorch_makes_of_operators_with_rules_equals_eager_pytorch(
+    name: str, make: Callable[[Tensor], Tensor]
+) -> None:
     assert name.removeprefix("nn.functional.").replace(".", "_") not in supported_operators()
     x = torch.randn(2, 12, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     check_exact(Program(lambda x: COMPOSITE[name](make(x), x)), x)

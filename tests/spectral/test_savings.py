@@ -272,7 +272,7 @@ FORMS = {
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("two_sided", [False, True])
-def test_the_cheapest_exact_form_of_a_filter_wins(rates: pytest.MonkeyPatch, name, two_sided: bool) -> None:
+def test_the_cheapest_exact_form_of_a_filter_wins(rates: pytest.MonkeyPatch, name: str, two_sided: bool) -> None:
     of_filter, factors, costs, expected = FORMS[name]
     n, channels = 32, 5
     charge(rates, **costs)

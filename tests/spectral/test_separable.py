@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, fft
@@ -33,14 +36,16 @@ class Axes(TorchDispatchMode):
         super().__init__()
         self.counts: list[int] = []
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None) -> Tensor:
+    def __torch_dispatch__(
+        self, func: Callable[..., Tensor], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Tensor:
         if "_fft_" in str(func):
             self.counts.append(len(args[1]))
         return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_one_axis_at_a_time_is_the_same_transform(call) -> None:
+def test_one_axis_at_a_time_is_the_same_transform(call: Callable[[], Tensor]) -> None:
     with Axes() as axes, OneAxisAtATime():
         found = call()
     assert set(axes.counts) == {1}

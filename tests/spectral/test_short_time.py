@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ def signal(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-FORWARD = {
+FORWARD: dict[str, dict[str, Any]] = {
     "defaults": {},
     "hop": {"hop_length": 5},
     "short window": {"win_length": 9, "window": WINDOWS[9]},
@@ -42,7 +44,7 @@ FORWARD = {
 
 
 @pytest.mark.parametrize("options", FORWARD.values(), ids=FORWARD.keys())
-def test_stft_equals_eager_pytorch(options) -> None:
+def test_stft_equals_eager_pytorch(options: dict[str, Any]) -> None:
     options = {"n_fft": DENSE, "return_complex": True, **options}
     check_exact(Program(lambda x: torch.stft(x, **options)), signal(2, 700 if options["n_fft"] > 400 else 50))
 
@@ -57,7 +59,7 @@ def test_stft_as_real_numbers() -> None:
 
 
 @pytest.mark.parametrize("n", [DENSE, FACTORED])
-def test_stft_of_a_complex_signal(n) -> None:
+def test_stft_of_a_complex_signal(n: int) -> None:
     check_exact(
         Program(lambda x: torch.stft(torch.complex(x, x * x), n, window=WINDOWS[n], return_complex=True)),
         signal(2, 700),
@@ -103,7 +105,7 @@ def noise(frequencies: int, frames: int = 7) -> Tensor:
     return torch.randn(2, frequencies, frames, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
 
 
-INVERSE = {
+INVERSE: dict[str, dict[str, Any]] = {
     "defaults": {},
     "hop": {"hop_length": 5, "window": WINDOWS[16]},
     "short window": {"win_length": 9, "window": WINDOWS[9]},
@@ -125,7 +127,7 @@ INVERSE = {
 
 @pytest.mark.filterwarnings("ignore:The length of signal is shorter")
 @pytest.mark.parametrize("options", INVERSE.values(), ids=INVERSE.keys())
-def test_istft_equals_eager_pytorch(options) -> None:
+def test_istft_equals_eager_pytorch(options: dict[str, Any]) -> None:
     options = {"n_fft": DENSE, **options}
     n = options["n_fft"]
     check_exact(Program(lambda z: torch.istft(z, **options)), noise(n if "onesided" in options else n // 2 + 1))
@@ -151,6 +153,7 @@ class Denoiser(nn.Module):
     def __init__(self, n: int) -> None:
         super().__init__()
         self.n = n
+        self.window: Tensor
         self.register_buffer("window", torch.hann_window(n))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,7 +162,7 @@ class Denoiser(nn.Module):
 
 
 @pytest.mark.parametrize("n", [DENSE, FACTORED])
-def test_between_them_batch_and_signal_may_vary(n) -> None:
+def test_between_them_batch_and_signal_may_vary(n: int) -> None:
     """In float32; 2e-6 is what the transforms of test_plans.py are held to."""
     batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=n + 1, max=5000)
     model = Denoiser(n)

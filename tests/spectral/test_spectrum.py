@@ -106,12 +106,17 @@ CUTS: Table = {
     "imaginary part of the high ones": lambda z, w: z[:, -4:].imag,
 }
 
+
+def cut_of(whole: Entry, cut: Entry) -> Entry:
+    return lambda x, w: cut(whole(x, w), w)
+
+
 FORWARD: Table = {
-    **{f"fft: {name}": lambda x, w, cut=cut: cut(fft.fft(x, dim=1), w) for name, cut in CUTS.items()},
-    **{f"rfft: {name}": lambda x, w, cut=cut: cut(fft.rfft(x, dim=1), w) for name, cut in CUTS.items()},
-    **{f"filtered: {name}": lambda x, w, cut=cut: cut(fft.fft(x, dim=1) * w.both, w) for name, cut in CUTS.items()},
+    **{f"fft: {name}": cut_of(lambda x, w: fft.fft(x, dim=1), cut) for name, cut in CUTS.items()},
+    **{f"rfft: {name}": cut_of(lambda x, w: fft.rfft(x, dim=1), cut) for name, cut in CUTS.items()},
+    **{f"filtered: {name}": cut_of(lambda x, w: fft.fft(x, dim=1) * w.both, cut) for name, cut in CUTS.items()},
     **{
-        f"complex: {name}": lambda x, w, cut=cut: cut(fft.fft(x * 1j + x.flip(1), dim=1), w)
+        f"complex: {name}": cut_of(lambda x, w: fft.fft(x * 1j + x.flip(1), dim=1), cut)
         for name, cut in list(CUTS.items())[::4]
     },
     "a permutation": lambda x, w: fft.fft(x, dim=1).index_select(1, w.permutation),
@@ -309,13 +314,11 @@ PRODUCTS: Table = {
 
 CUT_INVERSES = ["filtered", "one filter each", "nothing between", "gated, one-sided", "of a complex signal"]
 ON_RESULTS: Table = {
-    f"{inverse}: {cut}": lambda x, w, inverse=inverse, cut=cut: CUT_RESULTS[cut](INVERSES[inverse](x, w), w)
-    for inverse in CUT_INVERSES
-    for cut in CUT_RESULTS
+    f"{inverse}: {cut}": cut_of(INVERSES[inverse], CUT_RESULTS[cut]) for inverse in CUT_INVERSES for cut in CUT_RESULTS
 }
 
 
-def in_pieces(table: Table, size: int = 40) -> list[Any]:
+def in_pieces(table: Table, size: int = 40) -> list[Table]:
     """Tables of at most `size` entries."""
     names = list(table)
     return [{name: table[name] for name in names[i : i + size]} for i in range(0, len(names), size)]
@@ -326,7 +329,7 @@ TABLES = [*in_pieces(FORWARD), *in_pieces(PADDED), *in_pieces(INVERSES), *in_pie
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: next(iter(table)))
-def test_what_waits(table, plan) -> None:
+def test_what_waits(table: Table, plan: Plan) -> None:
     check_each(table, normal(2, plan.n, CHANNELS, seed=0), Weights(plan.n), plans={plan.n: plan})
 
 
@@ -378,7 +381,9 @@ FILTERS = [
 
 @pytest.mark.parametrize("depthwise", [0.0, 1e6], ids=["depthwise is free", "depthwise is dear"])
 @pytest.mark.parametrize("case", FILTERS, ids=str)
-def test_filters_along_every_axis(monkeypatch: pytest.MonkeyPatch, case, depthwise: float) -> None:
+def test_filters_along_every_axis(
+    monkeypatch: pytest.MonkeyPatch, case: tuple[int, int, tuple[int, ...]], depthwise: float
+) -> None:
     monkeypatch.setitem(RATES, "onnx", dataclasses.replace(RATES["onnx"], depthwise=depthwise))
     rank, axis, shape = case
     sizes = (4, 6, 3, 5)[-rank:]
@@ -408,7 +413,7 @@ def long_convolution(kernel: Tensor, centred: bool, in_frequency: bool) -> Calla
 
 @pytest.mark.parametrize("depthwise", [0.0, 1e6], ids=["depthwise is free", "depthwise is dear"])
 @pytest.mark.parametrize("taps", KERNEL_LENGTHS)
-def test_long_convolutions(monkeypatch: pytest.MonkeyPatch, taps, depthwise: float) -> None:
+def test_long_convolutions(monkeypatch: pytest.MonkeyPatch, taps: int, depthwise: float) -> None:
     monkeypatch.setitem(RATES, "onnx", dataclasses.replace(RATES["onnx"], depthwise=depthwise))
     kernels = normal(taps, seed=1), normal(CHANNELS, taps, seed=2)
     programs = [long_convolution(k, c, f) for k in kernels for c in (False, True) for f in (False, True)]
@@ -451,18 +456,19 @@ def mixed_modes_padded(x: Tensor, weight: Tensor) -> Tensor:
 MODES = normal(4, 3, 3, seed=21, dtype=torch.complex128)
 IMAGE_FILTER = normal(4, 6, 5, seed=22, dtype=torch.complex128)
 
+
+def magnitudes_along(axes: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+    return lambda x: fft.ifftn(fft.fftn(x, dim=axes).abs() + x, dim=axes)
+
+
+def half_turns_along(axes: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+    return lambda x: fft.irfftn(fft.rfftn(x, dim=axes) * 0.5j, s=[x.shape[a] for a in axes], dim=axes)
+
+
 # Of signals (2, 4, 6, 8)
-SEVERAL_AXES = {
-    **{
-        f"fftn {axes}": lambda x, axes=axes: fft.ifftn(fft.fftn(x, dim=axes).abs() + x, dim=axes)
-        for axes in [(1, 2), (2, 1), (3, 1), (1, 2, 3), (3, 2, 1), (2, 3, 1)]
-    },
-    **{
-        f"rfftn {axes}": lambda x, axes=axes: fft.irfftn(
-            fft.rfftn(x, dim=axes) * 0.5j, s=[x.shape[a] for a in axes], dim=axes
-        )
-        for axes in [(1, 2), (2, 1), (3, 1), (1, 2, 3), (3, 2, 1), (2, 3, 1)]
-    },
+SEVERAL_AXES: dict[str, Callable[[Tensor], Tensor]] = {
+    **{f"fftn {axes}": magnitudes_along(axes) for axes in [(1, 2), (2, 1), (3, 1), (1, 2, 3), (3, 2, 1), (2, 3, 1)]},
+    **{f"rfftn {axes}": half_turns_along(axes) for axes in [(1, 2), (2, 1), (3, 1), (1, 2, 3), (3, 2, 1), (2, 3, 1)]},
     "filtered": lambda x: fft.irfft2(fft.rfft2(x) * IMAGE_FILTER, s=(6, 8)),
     "filtered, then cut": lambda x: (fft.rfft2(x) * IMAGE_FILTER)[..., -2:, 1:3],
     "filtered, then rolled": lambda x: fft.fftshift(fft.rfft2(x) * IMAGE_FILTER, dim=2),
@@ -503,9 +509,13 @@ GRID_PLANS = {
 }
 
 
+def of_signal_only(function: Callable[[Tensor], Tensor]) -> Entry:
+    return lambda x, w: function(x)
+
+
 @pytest.mark.parametrize("plans", GRID_PLANS)
-def test_several_axes(plans) -> None:
-    table = {name: lambda x, w, function=function: function(x) for name, function in SEVERAL_AXES.items()}
+def test_several_axes(plans: str) -> None:
+    table = {name: of_signal_only(function) for name, function in SEVERAL_AXES.items()}
     check_each(table, normal(2, 4, 6, 8, seed=0), Weights(8), plans={plan.n: plan for plan in GRID_PLANS[plans]})
 
 
