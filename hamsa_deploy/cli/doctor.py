@@ -40,11 +40,11 @@ def _doctor(options: Any, terminal: Terminal) -> int:
     if terminal.as_json:
         terminal.write_json(dataclasses.asdict(machine) | {"missing": machine.missing})
     else:
-        _show(terminal.out, machine)
+        show_machine(terminal.out, machine)
     return MissingError.exit_code if machine.missing else 0
 
 
-def _show(console: Console, machine: Machine) -> None:
+def show_machine(console: Console, machine: Machine) -> None:
     facts = grid()
     facts.add_row("[cyan]system[/]", Text(machine.system))
     facts.add_row("[cyan]python[/]", machine.python)

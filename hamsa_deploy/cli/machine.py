@@ -92,7 +92,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """Look at everything; imports every package, because one that is installed may still be broken."""
-    packages = {package.module: _found(package.module, package.distribution) for package in PACKAGES}
+    packages = {package.module: found_package(package.module, package.distribution) for package in PACKAGES}
     devices = (*_openvino_devices(packages), *_onnxruntime_devices(packages))
     jetson, cuda = this_jetson(), this_cuda()
     gpus = this_gpus(jetson)
@@ -100,7 +100,7 @@ def this_machine() -> Machine:
         system=platform.platform(),
         python=platform.python_version(),
         processor=processor_name(),
-        instructions=_instructions_from(cpuinfo()),
+        instructions=instructions_from(cpuinfo()),
         packages=packages,
         devices=devices,
         gpus=gpus,
@@ -177,7 +177,7 @@ def _misfits(
     return misfits(jetson, python=python, tensorrt=tensorrt, cuda=cuda, in_system=system_has_tensorrt()) + found
 
 
-def _found(module: str, distribution: str = "") -> Found:
+def found_package(module: str, distribution: str = "") -> Found:
     try:
         with no_usage_reports():  # openvino and nncf report their import to an analytics service
             imported = importlib.import_module(module)
@@ -222,7 +222,7 @@ def _onnxruntime_devices(packages: Mapping[str, Found]) -> list[Device]:
     return [Device("onnxruntime", name, "") for name in onnxruntime.get_available_providers()]
 
 
-def _instructions_from(cpuinfo: str) -> tuple[str, ...]:
+def instructions_from(cpuinfo: str) -> tuple[str, ...]:
     lines = values("flags", cpuinfo) or values("Features", cpuinfo)  # x86, ARM
     has = set(lines[0].split()) if lines else set()
     return tuple(name for name in INSTRUCTIONS if name in has)

@@ -72,8 +72,8 @@ def test_a_package_that_is_installed_but_broken_says_so(monkeypatch: pytest.Monk
     def broken(name: str) -> None:
         raise OSError("libfoo.so: cannot open shared object file")
 
-    monkeypatch.setattr(machine.importlib, "import_module", broken)
-    assert machine._found("onnx") == Found(None, "libfoo.so: cannot open shared object file")
+    monkeypatch.setattr("importlib.import_module", broken)
+    assert machine.found_package("onnx") == Found(None, "libfoo.so: cannot open shared object file")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_package_that_is_installed_but_broken_says_so(monkeypatch: pytest.Monk
     ids=["x86", "arm", "no cpuinfo"],
 )
 def test_instruction_sets_are_read_from_cpuinfo(cpuinfo: str, expected: tuple[str, ...]) -> None:
-    assert machine._instructions_from(cpuinfo) == expected
+    assert machine.instructions_from(cpuinfo) == expected
 
 
 def test_processor_name_and_cores_are_read_from_cpuinfo() -> None:
@@ -146,8 +146,8 @@ def test_install_commands_fit_driver_and_jetpack(
 
 
 def test_a_package_in_a_namespace_is_missing_and_not_broken() -> None:
-    assert machine._found("no_such_namespace.bindings") == Found(None)
-    assert machine._found("json.no_such_part") == Found(None)
+    assert machine.found_package("no_such_namespace.bindings") == Found(None)
+    assert machine.found_package("json.no_such_part") == Found(None)
 
 
 def test_a_missing_import_of_cuda_names_its_command() -> None:
@@ -165,15 +165,15 @@ def jetson_machine(monkeypatch: pytest.MonkeyPatch, release: str, python: str, t
     monkeypatch.setattr(machine, "this_gpus", lambda jetson: (gpu,))
     monkeypatch.setattr(machine, "this_cuda", lambda: "12.6.68")
     monkeypatch.setattr(machine, "system_has_tensorrt", lambda: False)
-    monkeypatch.setattr(machine.platform, "python_version", lambda: python)
-    monkeypatch.setattr(machine, "_found", lambda module, distribution="": found[module])
+    monkeypatch.setattr("platform.python_version", lambda: python)
+    monkeypatch.setattr(machine, "found_package", lambda module, distribution="": found[module])
     return machine.this_machine()
 
 
 def shown(here: Machine) -> str:
     console = Console(width=100)
     with console.capture() as capture:
-        doctor._show(console, here)
+        doctor.show_machine(console, here)
     text = capture.get()
     assert max(map(len, text.splitlines())) <= 100
     return text
