@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,7 +144,9 @@ def test_row_27_calibration(
         save_weights(1.001)
 
     def version() -> None:
-        monkeypatch.setattr("hamsa_deploy.precision.cache._version", lambda package: "99")
+        installed, newer = metadata.Distribution.from_name, SimpleNamespace(version="99")
+        found = staticmethod(lambda name: newer if name == "onnxruntime" else installed(name))
+        monkeypatch.setattr(metadata.Distribution, "from_name", found)
 
     int8()
     before = entries()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import json
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from hamsa_deploy.pipeline import staging as writer
 from hamsa_deploy.pipeline.staging import Stage, staged_bundle
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.errors import InputError
@@ -99,10 +100,15 @@ def test_publish_returns_the_bundle_at_its_place(tmp_path: Path) -> None:
     bundle.verify()
 
 
+def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the system's C library had no renameat2."""
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+
+
 @pytest.mark.parametrize("exchange", ["renameat2", "two renames"])
 def test_an_old_bundle_is_replaced_whole(old: Path, monkeypatch: pytest.MonkeyPatch, exchange: str) -> None:
     if exchange == "two renames":
-        monkeypatch.setattr(writer, "_exchange", lambda *_: False)
+        without_exchange(monkeypatch)
     (old / "notes" / "only in the old one.txt").write_text("gone afterwards")
     write(old, b"new")
     assert (old / "model.onnx").read_bytes() == b"new"
@@ -110,14 +116,16 @@ def test_an_old_bundle_is_replaced_whole(old: Path, monkeypatch: pytest.MonkeyPa
     assert list(old.parent.iterdir()) == [old]
 
 
-def test_the_exchange_is_one_system_call_on_linux(tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-    if not writer._exchange(tmp_path / "one", tmp_path / "other"):
+def test_the_exchange_is_one_system_call_on_linux(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def second_way(*_: object) -> None:
         pytest.skip("this system or file system has no RENAME_EXCHANGE")
-    assert (tmp_path / "one" / "other").exists()
-    assert (tmp_path / "other" / "one").exists()
+
+    with staged_bundle(old) as stage:
+        fill(stage, b"new")
+        monkeypatch.setattr(os, "rename", second_way)
+        stage.publish()
+        assert (old / "model.onnx").read_bytes() == b"new"
+        assert (stage.folder / "model.onnx").read_bytes() == b"old"
 
 
 def test_an_engine_runs_the_staged_bundle_before_it_is_published(old: Path) -> None:
@@ -181,7 +189,7 @@ def test_a_full_disk_leaves_the_old_bundle_as_it_was(
     old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, calls: int
 ) -> None:
     before = snapshot(tmp_path)
-    monkeypatch.setattr(writer, "_exchange", lambda *_: False)  # the longer way, with renames that can fail
+    without_exchange(monkeypatch)  # the longer way, with renames that can fail
     for call in range(calls):
         with monkeypatch.context() as patch:
             if name == "mkdir":
@@ -318,12 +326,12 @@ def test_a_read_only_folder_is_named(read_only: Path) -> None:
 
 
 KILLED = """
-import os, pathlib, signal, sys
+import ctypes, os, pathlib, signal, sys, types
 from hamsa_deploy.pipeline import staging
 from tests_of_bundle import fill
 
 mode, folder = sys.argv[1:]
-rename, swap = pathlib.Path.rename, staging._swap
+rename, fsync = pathlib.Path.rename, os.fsync
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -331,15 +339,14 @@ def die():
 def rename_or_die(path, target):
     return die() if ".tmp-" in path.name else rename(path, target)
 
-def swap_then_die(*paths):
-    swap(*paths)
-    die()
+def fsync_or_die(descriptor):
+    return die() if pathlib.Path(folder, "model.onnx").read_bytes() == b"new" else fsync(descriptor)
 
 if mode == "between the two renames":
-    staging._exchange = lambda *_: False
+    ctypes.CDLL = lambda name: types.SimpleNamespace()
     pathlib.Path.rename = rename_or_die
-if mode == "after the swap":
-    staging._swap = swap_then_die
+if mode == "after the swap":  # what comes next is to make it durable
+    os.fsync = fsync_or_die
 with staging.staged_bundle(folder) as stage:
     fill(stage)
     if mode == "before publish":

@@ -6,7 +6,9 @@ import errno
 import logging
 import os
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -72,9 +74,21 @@ def test_whatever_changes_there_is_no_entry_for_it(folder: Path, change: Callabl
 def test_another_version_of_a_package_is_another_key(
     monkeypatch: pytest.MonkeyPatch, package: str, changed: str | None
 ) -> None:
-    before, known = key(), cache._version
-    monkeypatch.setattr(cache, "_version", lambda name: changed if name == package else known(name))
-    assert (key() == before) == (known(package) == changed)
+    before, installed = key(), metadata.Distribution.from_name
+
+    def distribution(name: str) -> Any:
+        if name != package:
+            return installed(name)
+        if changed is None:
+            raise metadata.PackageNotFoundError(name)
+        return SimpleNamespace(version=changed)
+
+    try:
+        known = installed(package).version
+    except metadata.PackageNotFoundError:
+        known = None
+    monkeypatch.setattr(metadata.Distribution, "from_name", distribution)
+    assert (key() == before) == (known == changed)
 
 
 def test_another_format_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,24 +131,26 @@ def test_a_search_that_goes_on_replaces_its_entry(folder: Path) -> None:
     assert found["errors"].tolist() == [0.5, 0.25]
 
 
-DAMAGE: dict[str, Callable[[bytes], bytes]] = {
-    "empty": lambda data: b"",
-    "cut": lambda data: data[:-7],
-    "cut in the hash": lambda data: data[:20],
-    "a bit": lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:],
-    "longer": lambda data: data + b"\0",
-    "something else": lambda data: b"<html></html>",
-    "of another key": lambda data: cache._packed(OTHER, ARRAYS),
+# From the entry and the one of another key.
+DAMAGE: dict[str, Callable[[bytes, bytes], bytes]] = {
+    "empty": lambda data, other: b"",
+    "cut": lambda data, other: data[:-7],
+    "cut in the hash": lambda data, other: data[:20],
+    "a bit": lambda data, other: data[:100] + bytes([data[100] ^ 1]) + data[101:],
+    "longer": lambda data, other: data + b"\0",
+    "something else": lambda data, other: b"<html></html>",
+    "of another key": lambda data, other: other,
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_or_foreign_entry_is_discarded_reported_and_replaced(
-    folder: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+    folder: Path, damage: Callable[[bytes, bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    store(KEY, ARRAYS)
+    for each in (KEY, OTHER):
+        store(each, ARRAYS)
     path = folder / KEY
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(damage(path.read_bytes(), (folder / OTHER).read_bytes()))
     assert load(KEY) is None
     assert f"{path} is damaged: discarded, and measured again" in caplog.text
     assert not path.exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from hamsa_runtime import whole_files
 from hamsa_runtime.whole_files import SCRATCH, remove_leftovers, replace_file, scratch_folder, temporary_folder
 
 AT_WORK = """
@@ -130,22 +131,26 @@ def test_a_folder_that_was_renamed_stays(place: Path) -> None:
 def test_one_that_was_taken_for_a_leftover_before_it_was_locked_is_made_again(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, calls = whole_files._lock, []
+    lock = fcntl.flock
+    calls: list[int] = []
 
-    def late(descriptor: int) -> bool | None:
+    def late(descriptor: int, operation: int) -> None:
         calls.append(descriptor)
         if len(calls) == 1:
             remove_leftovers(place)
-        return lock(descriptor)
+        lock(descriptor, operation)
 
-    monkeypatch.setattr(whole_files, "_lock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     replace_file(place / "file", b"data")
     assert (place / "file").read_bytes() == b"data"
     assert names(place) == {"file"}
 
 
 def test_without_locks_nothing_is_removed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_files, "_lock", lambda descriptor: None)
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     (place / ".file.tmp-1-deadbeef").write_bytes(b"half")
     replace_file(place / "file", b"data")
     assert names(place) == {"file", ".file.tmp-1-deadbeef"}
