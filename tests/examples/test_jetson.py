@@ -127,7 +127,7 @@ def test_the_other_commands_have_these_options(capsys: pytest.CaptureFixture[str
     builds = commands("hamsa-build")
     assert builds == [["/data/orin"], ["--workspace", "256", "BUNDLE"], ["--rebuild", "BUNDLE"]]
     for words in builds:
-        build._parser().options_from(words)
+        build.parser().options_from(words)
     assert "~/doctor/bin/hamsa-doctor\n" in README
     with pytest.raises(SystemExit, match="0"):
         doctor.main(["--help"])

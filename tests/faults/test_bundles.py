@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from hamsa_runtime import Engine
+from hamsa_runtime.backends import backend_for
 from hamsa_runtime.errors import EngineClosedError, HamsaError, InputError
 
 from .conftest import PIXELS, Did, Hamsa, bundle_at
@@ -118,7 +119,7 @@ def test_row_32_inputs(bundle: Path, monkeypatch: pytest.MonkeyPatch, did: Did) 
         wide = np.zeros((5, 8, 24, 3), np.uint8)
         wide[:, :, ::2] = PIXELS
         np.testing.assert_array_equal(engine(wide[:, :, ::2])["logits"], expected)
-        monkeypatch.setattr(engine, "_run", lambda *_: pytest.fail("native code was called"))
+        monkeypatch.setattr(backend_for("onnx", None), "infer", lambda *_: pytest.fail("native code was called"))
         for images in odd.values():
             with pytest.raises(InputError):
                 engine(images)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from hamsa_runtime import Engine
-from hamsa_runtime.backends import Operator, Timed
+from hamsa_runtime.backends import Backend, Operator, Timed, backend_for
 from hamsa_runtime.errors import EngineClosedError, InputError
 from hamsa_runtime.profiling import Profile, operator_times
 
@@ -110,18 +110,33 @@ def test_a_profile_prints_as_tables() -> None:
     assert f"{'MatMul f32':60} {3:9.3f}  75.0%" in lines
 
 
+def backends_opened(target: str, patch: pytest.MonkeyPatch) -> list[Any]:
+    """Takes every backend that an engine opens for this target from now on."""
+    runner: Any = backend_for(target, None)
+    make, opened = runner.__init__, []
+
+    def noted(backend: Backend, *arguments: Any) -> None:
+        make(backend, *arguments)
+        opened.append(backend)
+
+    patch.setattr(runner, "__init__", noted)
+    return opened
+
+
 @TARGETS
 def test_profiling_leaves_the_engine_and_the_disk_as_they_were(
     make_bundle: MakeBundle, pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
+    opened = backends_opened(target, monkeypatch)
     with Engine(make_bundle(target)) as engine:
         work = tmp_path / "work"
         work.mkdir()
         monkeypatch.chdir(work)
         monkeypatch.setattr("tempfile.tempdir", str(work))
-        before = vars(engine._backend).copy()
+        [backend] = opened
+        before = vars(backend).copy()
         engine.profile(pixels, runs=1)
-        assert vars(engine._backend) == before
+        assert vars(backend) == before
         assert_right(engine(pixels), pixels)
     assert list(work.iterdir()) == []
     with pytest.raises(EngineClosedError):
@@ -137,11 +152,19 @@ def test_profile_takes_one_inference(make_bundle: MakeBundle, pixels: np.ndarray
 
 @TARGETS
 @pytest.mark.parametrize("batch", ["batch", 2])
-def test_warm_up_runs_inferences_of_that_size(make_bundle: MakeBundle, target: str, batch: int | str) -> None:
+def test_warm_up_runs_inferences_of_that_size(
+    make_bundle: MakeBundle, target: str, batch: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    runner = backend_for(target, None)
+    infer = runner.infer
+
+    def noted(backend: Backend, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        sizes.append(len(inputs["image"]))
+        return infer(backend, inputs)
+
+    monkeypatch.setattr(runner, "infer", noted)
     with Engine(make_bundle(target, batch=batch)) as engine:
-        backend: Any = engine._backend
-        sizes, infer = [], backend.infer
-        backend.infer = lambda inputs: [sizes.append(len(inputs["image"])), infer(inputs)][1]
         engine.warm_up()
         engine.warm_up(batch=4, runs=1)
     assert sizes == ([1, 1, 1, 4] if batch == "batch" else [2, 2, 2, 2])
@@ -154,11 +177,14 @@ def test_counts_must_be_positive_numbers(make_bundle: MakeBundle, use: str, wron
         getattr(engine, use)(runs=wrong)
 
 
-def test_throughput_infers_in_parallel_what_one_thread_gets(make_bundle: MakeBundle) -> None:
+def test_throughput_infers_in_parallel_what_one_thread_gets(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches = np.random.default_rng(5).integers(0, 256, (40, 2, 8, 12, 3), dtype=np.uint8)
+    opened = backends_opened("openvino", monkeypatch)
     with Engine(make_bundle("openvino"), hint="throughput") as engine:
-        assert engine._backend is not None
-        assert engine._backend.parallel >= 1
+        [backend] = opened
+        assert backend.parallel >= 1
         expected = [engine(batch)["logits"] for batch in batches]
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(lambda batch: engine(batch)["logits"], batches))

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from hamsa_runtime import Engine
+from hamsa_runtime.backends import Backend, backend_for
 from hamsa_runtime.errors import EngineClosedError, InputError
 
 from .test_engine import TARGETS, assert_right
@@ -75,18 +76,20 @@ def test_order_is_kept_when_the_first_image_takes_longest(
     )
 
 
-def test_images_that_are_ready_share_a_static_batch(make_bundle: MakeBundle, pixels: np.ndarray) -> None:
-    images = pixels[np.arange(40) % 5]
+def test_images_that_are_ready_share_a_static_batch(
+    make_bundle: MakeBundle, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, sizes = pixels[np.arange(40) % 5], []
+    runner = backend_for("onnx", None)
+    infer = runner.infer
+
+    def slowly(backend: Backend, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        sizes.append(len(np.unique(inputs["image"], axis=0)))  # what is filled up is a copy
+        time.sleep(0.01)
+        return infer(backend, inputs)
+
+    monkeypatch.setattr(runner, "infer", slowly)
     with Engine(make_bundle(batch=4)) as engine:
-        backend: Any = engine._backend
-        sizes, infer = [], backend.infer
-
-        def slowly(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            sizes.append(len(np.unique(inputs["image"], axis=0)))  # what is filled up is a copy
-            time.sleep(0.01)
-            return infer(inputs)
-
-        backend.infer = slowly
         for image, outputs in zip(images, engine.stream(images), strict=True):
             assert_right(outputs, image[None])
     assert len(sizes) < 20  # of 40 images; 10 would be full batches only

@@ -21,6 +21,7 @@ from hamsa_runtime.tensorrt.dlpack import CUDA
 from hamsa_runtime.tensorrt.execution import Execution
 from hamsa_runtime.tensorrt.modules import MODULES, load
 
+from .tensorrt.dlpack_head import address_of
 from .tiny_bundles import CHANNELS, CLASSES, SIZE, MakeBundle, reference
 
 pytestmark = pytest.mark.gpu
@@ -95,7 +96,7 @@ def test_results_on_the_gpu_outlive_the_engine(engine: Engine) -> None:
     assert array.__dlpack_device__() == (CUDA, 0)
     copied = np.zeros((3, CLASSES), np.float32)
     kind = cuda.runtime().cudaMemcpyKind.cudaMemcpyDeviceToHost
-    cuda.call("cudaMemcpy", copied.ctypes.data, array._memory.address, copied.nbytes, kind)
+    cuda.call("cudaMemcpy", copied.ctypes.data, address_of(array), copied.nbytes, kind)
     check(copied, images(3))
 
 
@@ -106,7 +107,7 @@ def test_torch_takes_the_results_without_a_copy(engine: Engine) -> None:
     array = engine.on_device(images(3))["logits"]
     tensor = torch.from_dlpack(array)
     assert tensor.device == torch.device("cuda", 0)
-    assert tensor.data_ptr() == array._memory.address
+    assert tensor.data_ptr() == address_of(array)
     with torch.cuda.stream(torch.cuda.Stream()):  # another stream than that of the inference
         other = torch.from_dlpack(array) * 1
     engine.close()
@@ -120,7 +121,7 @@ def test_cupy_takes_the_results_without_a_copy(engine: Engine) -> None:
     cupy = pytest.importorskip("cupy")
     array = engine.on_device(images(3))["logits"]
     found = cupy.from_dlpack(array)
-    assert found.data.ptr == array._memory.address
+    assert found.data.ptr == address_of(array)
     check(cupy.asnumpy(found), images(3))
 
 

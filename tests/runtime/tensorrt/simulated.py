@@ -191,6 +191,7 @@ class Context:
         x, y, size = self.addresses["x"], self.addresses["y"], int(np.prod(self.shape))
 
         def work() -> None:
+            self.engine.at_work.set()
             time.sleep(self.engine.seconds)
             floats = (ctypes.c_float * size).from_address
             np.ctypeslib.as_array(floats(y))[:] = FACTOR * np.ctypeslib.as_array(floats(x))
@@ -212,14 +213,15 @@ class Context:
 class Engine:
     """y = 3 x, float32 (batch, 4)."""
 
-    def __init__(self, cuda: Cuda, log: Any, limits: tuple[int, int] | None) -> None:
+    def __init__(self, cuda: Cuda, log: Any, limits: tuple[int, int] | None, seconds: float) -> None:
         self.cuda, self.log = cuda, log
         self.limits = limits or (5, 5)
         batch = 5 if limits is None else -1
         self.shapes = {"x": (batch, 4), "y": (batch, 4)}
         self.types = {"x": "FLOAT", "y": "FLOAT"}
         self.num_io_tensors = 2
-        self.refuses, self.seconds, self.contexts_made = "", 0.0, 0
+        self.refuses, self.seconds, self.contexts_made = "", seconds, 0
+        self.at_work = threading.Event()  # since the first inference began
         self.refitted_from = ""
 
     def get_tensor_name(self, index: int) -> str:
@@ -264,8 +266,13 @@ class RuntimeCache:
         return b"kernels of a GPU"
 
 
-def tensorrt(cuda: Cuda, name: str = "tensorrt", version: str = "10.3.0", limits: Any = (1, 4)) -> Any:
-    """The module. A plan is b"plan"; of anything else the deserialiser makes nothing, with a line in the log."""
+def tensorrt(
+    cuda: Cuda, name: str = "tensorrt", version: str = "10.3.0", limits: Any = (1, 4), seconds: float = 0.0
+) -> Any:
+    """The module. A plan is b"plan"; of anything else the deserialiser makes nothing, with a line in the log.
+
+    An inference takes as many `seconds` and a little more.
+    """
 
     class Runtime:
         def __init__(self, log: Any) -> None:
@@ -273,7 +280,7 @@ def tensorrt(cuda: Cuda, name: str = "tensorrt", version: str = "10.3.0", limits
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
             if plan == b"plan":
-                module.engine = Engine(cuda, self.log, limits)
+                module.engine = Engine(cuda, self.log, limits, seconds)
                 return module.engine
             self.log.log(
                 ILogger.ERROR, "Version tag does not match. Note: Current Version: 239, Serialized Engine Version: 236"

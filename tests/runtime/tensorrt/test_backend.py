@@ -54,9 +54,10 @@ def engine(tmp_path: Path, device: Cuda, monkeypatch: pytest.MonkeyPatch) -> Ite
     """Opens engines whose plan takes the given batches; they are closed at the end."""
     opened: list[Engine] = []
 
-    def make(limits: tuple[int, int] = (1, 4), **options: Any) -> Engine:
+    def make(limits: tuple[int, int] = (1, 4), seconds: float = 0.0, **options: Any) -> Engine:
         (tmp_path / "manifest.json").write_text(json.dumps(manifest()))
-        monkeypatch.setattr(tensorrt, "load", lambda target: simulated_tensorrt(device, target, limits=limits))
+        module = simulated_tensorrt(device, limits=limits, seconds=seconds)
+        monkeypatch.setattr(tensorrt, "load", lambda target: module)
         monkeypatch.setattr(tensorrt, "plan_of_bundle", lambda *_: SimpleNamespace(plan=b"plan"))
         opened.append(Engine(tmp_path, **options))
         return opened[-1]
@@ -114,8 +115,7 @@ def test_more_images_than_one_inference_takes_do_not_stay_on_the_gpu(engine: Ope
 
 
 def test_threads_infer_at_once(engine: Open, device: Cuda) -> None:
-    opened = engine()
-    opened._backend._execution._engine.seconds = 0.05  # type: ignore[union-attr]
+    opened = engine(seconds=0.05)
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda count: opened(rows(count))["y"], [2, 3, 4]))
     for count, y in zip([2, 3, 4], found, strict=True):

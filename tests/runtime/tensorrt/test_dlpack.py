@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import weakref
 
 import numpy as np
 import pytest
 
-from hamsa_runtime.tensorrt.dlpack import CAPSULE, CPU, CUDA, DeviceArray, _Head, _pointer_of
+from hamsa_runtime.tensorrt.dlpack import CPU, CUDA, DeviceArray
+
+from .dlpack_head import head_of
 
 torch = pytest.importorskip("torch", reason="torch is not here, as on a device")
 
@@ -74,17 +75,11 @@ def test_the_device_in_the_structure_is_the_gpu() -> None:
     array, memory = array_of(np.ones((2, 3), np.float16), (CUDA, 3))
     assert array.__dlpack_device__() == (CUDA, 3)
     capsule = array.__dlpack__(stream=2, max_version=(1, 0), dl_device=(CUDA, 3), copy=False)
-    address = _pointer_of(capsule, CAPSULE)
-    head, held = _Head.from_address(address), memory()
+    head, held = head_of(capsule), memory()
     assert held is not None
     assert (head.data, head.device_type, head.device_id) == (held.address, CUDA, 3)
-    # behind the head: int32 ndim; DLDataType {uint8 code, uint8 bits, uint16 lanes}; int64* shape
-    ndim, dtype = (
-        ctypes.c_int32.from_address(address + 16).value,
-        bytes((ctypes.c_uint8 * 4).from_address(address + 20)),
-    )
-    sizes = ctypes.POINTER(ctypes.c_int64).from_address(address + 24)
-    assert (ndim, dtype, sizes[0], sizes[1]) == (2, bytes([2, 16, 1, 0]), 2, 3)  # code 2: floating point
+    assert (head.code, head.bits, head.lanes) == (2, 16, 1)  # code 2: floating point
+    assert (head.ndim, head.shape[0], head.shape[1]) == (2, 2, 3)
 
 
 def test_numpy_refuses_an_array_on_the_gpu_instead_of_reading_it() -> None:

@@ -19,7 +19,7 @@ from hamsa_runtime.manifest import Manifest, manifest_from_json
 from hamsa_runtime.tensorrt import cuda
 from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.dlpack import CUDA
-from hamsa_runtime.tensorrt.execution import Execution, _recorder
+from hamsa_runtime.tensorrt.execution import Execution, layer_recorder
 
 from .simulated import FACTOR, Code, Cuda, tensorrt
 
@@ -197,8 +197,7 @@ def test_close_waits_for_what_runs(execution: Open) -> None:
     engine.seconds = 0.2
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(opened.infer, numbers(1))
-        while not opened._running:
-            pass
+        assert engine.at_work.wait(10)
         opened.close()
         assert running.done()
         np.testing.assert_array_equal(running.result()["y"], FACTOR * numbers(1)["x"])
@@ -335,7 +334,7 @@ def test_a_gpu_is_described(device: Cuda) -> None:
 
 def test_what_times_layers_is_a_profiler_of_the_module_and_keeps_every_run() -> None:
     module = SimpleNamespace(IProfiler=type("IProfiler", (), {}))
-    recorder = _recorder(module)
+    recorder = layer_recorder(module)
     for name, ms in (("gemm", 1.0), ("reformat", 0.5), ("gemm", 3.0)):
         recorder.report_layer_time(name, ms)
     assert isinstance(recorder, module.IProfiler)

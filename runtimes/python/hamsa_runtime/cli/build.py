@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = argparse.Namespace(json=False)
     try:
-        options = _parser().options_from(argv)
+        options = parser().options_from(argv)
         document = _build(options)
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
@@ -60,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> _Parser:
+def parser() -> _Parser:
+    """Of the command's line; `parser().options_from(argv)` reads one."""
     parser = _Parser("hamsa-build", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
     parser.add_argument("--gpu", type=int, default=0, metavar="N", help="which GPU, as CUDA counts them (default: 0)")

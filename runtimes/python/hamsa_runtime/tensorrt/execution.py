@@ -112,7 +112,7 @@ class Execution:
         """Median milliseconds of each layer by TensorRT's name; in a lane of its own, which measuring slows down."""
         batch = self._batch_of(inputs)
         largest = 1 if self.batch_limits is None else self.batch_limits[1]
-        recorder = _recorder(self._trt)
+        recorder = layer_recorder(self._trt)
         with cuda.current(self._gpu.index):
             lane = Lane(self._new_context, self._inputs, self._outputs, largest, capture=False)
             try:
@@ -209,7 +209,7 @@ class Execution:
         return int(min(sizes))
 
 
-def _recorder(trt: Any) -> Any:
+def layer_recorder(trt: Any) -> Any:
     """An `IProfiler` that collects, in `seen`, the milliseconds of each layer, run after run."""
 
     class Recorder(trt.IProfiler):  # type: ignore[misc]  # of whichever module
