@@ -108,7 +108,7 @@ def test_a_changed_class_fails_but_a_tie_does_not() -> None:
         pytest.param(B[:1], id="fewer images"),
     ],
 )
-def test_outputs_that_cannot_be_compared_never_pass(found) -> None:  # faults.md row 18
+def test_outputs_that_cannot_be_compared_never_pass(found: np.ndarray) -> None:  # faults.md row 18
     with pytest.raises(ParityError):
         compare({"logits": found}, {"logits": B}, THRESHOLDS["bf16"], "Net")
 
