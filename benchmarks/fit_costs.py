@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,13 +20,13 @@ import numpy as np
 from cost_samples import Sample, samples
 from measure import Run, onnxruntime_run, openvino_run, say
 
+from hamsa_deploy.measure.interleaved import time_in_turn
 from hamsa_deploy.spectral.costs import TARGETS, Work, for_columns
 from hamsa_deploy.spectral.factorisations import best
 
 # Of the times of one sample: low, because what disturbs a measurement only ever makes it longer.
 PERCENTILE = 25
-# A run that is shorter is repeated this long within one round.
-SHORTEST_MS = 2.0
+TURN_SECONDS = 0.002
 # Samples of one group are not measured for longer than this, though three rounds at least.
 GROUP_SECONDS = 3.0
 FEWEST_ROUNDS = 3
@@ -60,7 +59,7 @@ def _measured(every: Sequence[Sample], target: str, threads: int, rounds: int, f
             continue
         say(f"measuring {group} on {target}")
         runs = {member.name: _run(member, target, threads, folder) for member in members}
-        found |= _interleaved(runs, rounds)
+        found |= _milliseconds(runs, rounds)
         kept.write_text(json.dumps(found, indent=1))
     return found
 
@@ -80,24 +79,11 @@ def _run(sample: Sample, target: str, threads: int, folder: Path) -> Run:
     return onnxruntime_run(path, x, threads)
 
 
-def _interleaved(runs: Mapping[str, Run], rounds: int) -> Milliseconds:
-    repeats = {name: max(1, round(SHORTEST_MS / _milliseconds(run, 2))) for name, run in runs.items()}
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    started = time.monotonic()
-    for done in range(rounds):
-        if done >= FEWEST_ROUNDS and time.monotonic() - started > GROUP_SECONDS:
-            break
-        for name, run in runs.items():
-            run()  # nobody pays for the caches that the one before left behind
-            times[name].append(_milliseconds(run, repeats[name]))
-    return {name: float(np.percentile(each, PERCENTILE)) for name, each in times.items()}
-
-
-def _milliseconds(run: Run, repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    return 1e3 * (time.perf_counter() - start) / repeats
+def _milliseconds(runs: Mapping[str, Run], rounds: int) -> Milliseconds:
+    turns = time_in_turn(runs, GROUP_SECONDS, turn_seconds=TURN_SECONDS, fewest=min(FEWEST_ROUNDS, rounds), most=rounds)
+    return {
+        name: 1e3 * float(np.percentile([turn.median for turn in each], PERCENTILE)) for name, each in turns.items()
+    }
 
 
 def fitted(works: Sequence[Work], nanoseconds: Sequence[float]) -> tuple[Work, float]:

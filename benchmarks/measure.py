@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ import onnxruntime
 import torch
 
 from hamsa_deploy.bench.peers.quiet import quietly as quietly  # the other benchmarks take it from here
+from hamsa_deploy.measure.interleaved import time_in_turn
 from hamsa_deploy.parity.differences import relative_errors
 from hamsa_deploy.parity.metrics import THRESHOLDS
 from hamsa_runtime.backends.quiet import no_usage_reports
@@ -29,9 +29,6 @@ Run = Callable[[], np.ndarray]
 Key = TypeVar("Key", bound=Hashable)
 Times = dict[Key, list[float]]
 
-# A shorter run is repeated at once and only the second one timed: nobody pays for the caches that the candidate before
-# left behind. A run of a second does not notice.
-WARM_UP_BELOW_MS = 1000.0
 # Rounds stop here, though not before the third, so that candidates of many seconds can be measured at all.
 BUDGET_SECONDS = 180.0
 FEWEST_ROUNDS = 3
@@ -110,24 +107,10 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def interleaved(runs: Mapping[Key, Run], rounds: int, budget_seconds: float = BUDGET_SECONDS) -> Times[Key]:
-    """Milliseconds of each candidate in each round."""
-    times: Times[Key] = {key: [] for key in runs}
-    started = time.monotonic()
-    for done in range(rounds):
-        if done >= FEWEST_ROUNDS and time.monotonic() - started > budget_seconds:
-            break
-        for key, run in runs.items():
-            if not times[key] or times[key][-1] < WARM_UP_BELOW_MS:
-                run()
-            times[key].append(timed(run))
-    return times
-
-
-def timed(run: Run) -> float:
-    """Milliseconds of one run."""
-    start = time.perf_counter()
-    run()
-    return 1e3 * (time.perf_counter() - start)
+    """Milliseconds of each candidate in each round: of one run, after one that does not count."""
+    fewest = min(FEWEST_ROUNDS, rounds)
+    turns = time_in_turn(runs, budget_seconds, turn_seconds=0.0, fewest=fewest, most=rounds)
+    return {key: [1e3 * turn.median for turn in each] for key, each in turns.items()}
 
 
 def median_ratio(times: Mapping[Key, list[float]], numerator: Key, denominator: Key) -> float:

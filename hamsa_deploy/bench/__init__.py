@@ -1,4 +1,4 @@
 """How fast bundles are beside each other and beside their peers: latency, throughput, loading, memory, size, energy.
 
-candidates -> timing (rounds in turn) -> statistics (percentiles, ratios, what noise allows to say) -> report
+candidates -> benchmark (rounds in turn) -> percentiles (ratios, what noise allows to say) -> report
 """

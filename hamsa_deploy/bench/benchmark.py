@@ -13,7 +13,7 @@ from typing import Any
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.loading import Load, load_in_own_process, typical
 from hamsa_deploy.bench.percentiles import Ratio, percentiles, ratio, verdict
-from hamsa_deploy.bench.timing import TURN_SECONDS, Meter, Run, Turn, interleaved
+from hamsa_deploy.measure.interleaved import TURN_SECONDS, Meter, Run, Turn, time_in_turn
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import MANIFEST
@@ -80,7 +80,7 @@ def benchmark(
         threads: CPU threads of one inference; None leaves them to the engine.
         seconds: how long the rounds may take, and again how long the loading.
         meter: of energy, where the machine has one.
-        turn_seconds: see `interleaved`.
+        turn_seconds: see `time_in_turn`.
         progress: called with what is done next, gives a context manager around it.
 
     Raises:
@@ -91,7 +91,7 @@ def benchmark(
         with progress("open"):
             runs = _opened(candidates, batch, threads, stack)
         with progress("time"):
-            turns = interleaved(runs, seconds, turn_seconds=turn_seconds, meter=meter)
+            turns = time_in_turn(runs, seconds, turn_seconds=turn_seconds, meter=meter)
     with progress("load"):
         loads = _loads(candidates, batch, threads, seconds)
     return table_of(candidates, batch, threads, turns, loads)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hamsa_deploy.bench.inputs import graph_inputs
-from hamsa_deploy.bench.timing import Run
+from hamsa_deploy.measure.interleaved import Run
 from hamsa_runtime.backends import Settings, backend_for
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, MissingError

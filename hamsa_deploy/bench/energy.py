@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hamsa_deploy.bench.timing import Meter
+from hamsa_deploy.measure.interleaved import Meter
 
 # Long against the time that sensors take for a value; an INA3221 for which that is not so is refused.
 TURN_SECONDS = 1.0

@@ -124,10 +124,11 @@ def _peers(options: Any, folder: Path) -> list[Candidate]:
 
 
 def _tables(candidates: Sequence[Candidate], source: Source | None, options: Any, terminal: Terminal) -> list[Table]:
-    from hamsa_deploy.bench import energy, timing
+    from hamsa_deploy.bench import energy
     from hamsa_deploy.bench.benchmark import benchmark, heading
+    from hamsa_deploy.measure.interleaved import TURN_SECONDS
 
-    meter, turn = (None, timing.TURN_SECONDS) if source is None else (source.meter, energy.TURN_SECONDS)
+    meter, turn = (None, TURN_SECONDS) if source is None else (source.meter, energy.TURN_SECONDS)
     tables = []
     for batch, threads in itertools.product(options.batch, options.threads):
         descriptions = {name: f"{text}: {heading(batch, threads)}" for name, text in STAGES.items()}

@@ -12,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
-from hamsa_deploy.measure.executed import in_words
-from hamsa_deploy.measure.execution import pays, some_of
+from hamsa_deploy.measure.execution import in_words, pays, some_of
 from hamsa_runtime.manifest import Execution
 from hamsa_runtime.outputs import LOGITS
 from hamsa_runtime.tensorrt.achieved import fallen_text

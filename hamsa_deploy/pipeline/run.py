@@ -27,7 +27,7 @@ from hamsa_deploy.form.from_request import parity_data, real_model_of_request
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.inputs.feeds import feeds_of
-from hamsa_deploy.measure.execution import execution_of, warnings_of
+from hamsa_deploy.measure.execution import measure_execution, warnings_of
 from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
@@ -179,7 +179,7 @@ def _execution(
         manifest_of(replace(request, precision=FLOAT32), form, ExportFacts())
     )
     inputs = next(feeds_of(parity_data(request, form), float32.manifest))
-    return execution_of(stage.folder, float32_bundle, inputs, written.int8_layers)
+    return measure_execution(stage.folder, float32_bundle, inputs, written.int8_layers)
 
 
 def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = False) -> list[str]:

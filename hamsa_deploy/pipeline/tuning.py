@@ -3,12 +3,11 @@
 What is measured is a forward transform, a gate and an inverse transform, exported and run as the model itself will be:
 by the target's engine, in the precision asked for. The cost model's choice stays unless another plan is clearly faster,
 and is so again when the two are measured once more: noise shall not decide. What disturbs a measurement only ever makes
-it longer, so of several the shortest counts.
+it longer, so a low percentile of several counts.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hamsa_deploy.measure.interleaved import Run, time_in_turn
 from hamsa_deploy.spectral.costs import nanoseconds
 from hamsa_deploy.spectral.factorisations import Plan, candidates
 from hamsa_runtime import Engine
@@ -33,8 +33,7 @@ HOPELESS = 2.0
 
 ROUNDS = 15
 PERCENTILE = 25
-# A run that is shorter is repeated this long within one round.
-SHORTEST_MS = 2.0
+TURN_SECONDS = 0.002
 
 Rows = Sequence[Mapping[str, Any]]
 # From a length, a number of columns and plans to the milliseconds of each.
@@ -163,28 +162,16 @@ def engine_timer(build: Build, batch: int) -> Timer:
                 bundle.mkdir()
                 build(RoundTrip().eval(), torch.from_numpy(x), {n: plan}, bundle)
                 runs.append(_run(stack.enter_context(Engine(bundle)), x))
-            return _interleaved(runs)
+            return _milliseconds(runs)
 
     return milliseconds
 
 
-def _run(engine: Engine, x: np.ndarray) -> Callable[[], object]:
+def _run(engine: Engine, x: np.ndarray) -> Run:
     return lambda: engine(x)
 
 
-def _interleaved(runs: Sequence[Callable[[], object]]) -> list[float]:
-    """The milliseconds of each, at a low percentile; a slow moment of the machine hits all of them."""
-    repeats = [max(1, round(SHORTEST_MS / _milliseconds(run, 2))) for run in runs]
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in range(ROUNDS):
-        for run, count, found in zip(runs, repeats, times, strict=True):
-            run()  # nobody pays for the caches that the one before left behind
-            found.append(_milliseconds(run, count))
-    return [float(np.percentile(found, PERCENTILE)) for found in times]
-
-
-def _milliseconds(run: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    return 1e3 * (time.perf_counter() - start) / repeats
+def _milliseconds(runs: Sequence[Run]) -> list[float]:
+    """Of each, at a low percentile of its turns: a slow moment of the machine only ever makes them longer."""
+    turns = time_in_turn(dict(enumerate(runs)), 0.0, turn_seconds=TURN_SECONDS, fewest=ROUNDS)
+    return [1e3 * float(np.percentile([turn.median for turn in each], PERCENTILE)) for each in turns.values()]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hamsa_deploy.measure.executed import WORDS, in_words
+from hamsa_deploy.measure.execution import WORDS, in_words
 from hamsa_deploy.report.document import PARITY, Document
 from hamsa_deploy.report.markup import Child, Markup, facts, tag
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from hamsa_deploy.measure.executed import CONVERSIONS, ONE_NAME, PRODUCTS
+from hamsa_deploy.measure.execution import CONVERSIONS, ONE_NAME, PRODUCTS
 from hamsa_deploy.parity.comparison import stand_in
 from hamsa_deploy.parity.layers.matching import module_of
 from hamsa_runtime import Engine

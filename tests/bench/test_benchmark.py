@@ -11,7 +11,7 @@ from hamsa_deploy.bench.benchmark import CONTROL, Table, benchmark, bytes_of, ta
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.loading import Load
 from hamsa_deploy.bench.percentiles import FASTER, UNCLEAR
-from hamsa_deploy.bench.timing import FEWEST_ROUNDS, Run, Turn
+from hamsa_deploy.measure.interleaved import FEWEST_ROUNDS, Run, Turn
 
 from ..runtime.tiny_bundles import MakeBundle
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import hamsa_deploy
-from hamsa_deploy.measure.executed import executed, in_words
+from hamsa_deploy.measure.execution import count_executed, in_words
 from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.precision.int8.int8_sites import sites_of
 from hamsa_runtime import Engine
@@ -23,7 +23,7 @@ from ..precision.products import Classifier, classifier_graph, feeds
 
 
 def test_products_others_and_conversions_are_counted_apart() -> None:
-    found = executed(
+    found = count_executed(
         [
             Operator("FullyConnected", "i8", ("a",)),
             Operator("FullyConnected", "u8", ("b",)),
@@ -51,12 +51,12 @@ def test_a_layer_runs_in_int8_if_an_int8_product_bears_its_name(
     kind: str, precision: str, name: str, is_int8: bool
 ) -> None:
     operators = [Operator(kind, precision, ("other", name))]
-    assert executed(operators, {"node_7": "layer"}).not_int8 == ([] if is_int8 else ["layer"])
+    assert count_executed(operators, {"node_7": "layer"}).not_int8 == ([] if is_int8 else ["layer"])
 
 
 def test_node_names_may_have_slashes() -> None:
     operators = [Operator("FullyConnected", "i8", ("/blocks/0/MatMul/WithoutBiases",))]
-    assert executed(operators, {"/blocks/0/MatMul": "a", "/blocks/1/MatMul": "b"}).not_int8 == ["b"]
+    assert count_executed(operators, {"/blocks/0/MatMul": "a", "/blocks/1/MatMul": "b"}).not_int8 == ["b"]
 
 
 @pytest.fixture(scope="module", params=["onnx", "openvino"])
@@ -80,7 +80,7 @@ def test_the_manifest_holds_what_the_engine_compiled(int8_bundle: Bundle, layers
     execution = int8_bundle.manifest.execution
     assert execution is not None
     with Engine(int8_bundle.folder) as engine:
-        found = executed(engine.operators(), layers)
+        found = count_executed(engine.operators(), layers)
     assert execution.products == found.products
     assert execution.others == found.others
     assert execution.products["i8"] == len(layers)
@@ -104,7 +104,7 @@ def test_a_layer_that_lost_its_int8_kernel_is_named(
     spoil = _spoil_onnx if int8_bundle.manifest.target == "onnx" else _spoil_openvino
     spoil(folder, node)
     with Engine(folder) as engine:
-        assert executed(engine.operators(), layers).not_int8 == [layer]
+        assert count_executed(engine.operators(), layers).not_int8 == [layer]
 
 
 def _spoil_onnx(folder: Path, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hamsa_deploy.measure.speed import BUDGET_SECONDS, FEWEST_ROUNDS, speed
+from hamsa_deploy.measure.execution import BUDGET_SECONDS, FEWEST_ROUNDS, measure_speed
 
 
 class Clock:
@@ -23,7 +23,7 @@ class Clock:
 @pytest.mark.parametrize("ms", [2.0, 100.0])
 def test_the_run_after_another_bundles_run_does_not_count(monkeypatch: pytest.MonkeyPatch, ms: float) -> None:
     clock = Clock(monkeypatch)
-    found = speed(lambda: clock.run("narrow", ms / 1e3, 5e-3), lambda: clock.run("wide", ms / 500, 1e-3))
+    found = measure_speed(lambda: clock.run("narrow", ms / 1e3, 5e-3), lambda: clock.run("wide", ms / 500, 1e-3))
     assert found == pytest.approx((ms, 2 * ms, 0.5))
     assert clock.now < BUDGET_SECONDS + 1.0  # what a whole export may spend on it
 
@@ -34,12 +34,12 @@ def test_a_slow_moment_of_the_machine_does_not_count(monkeypatch: pytest.MonkeyP
     def narrow() -> None:
         clock.run("narrow", 8e-3 if clock.counts["narrow"] % 3 == 0 else 2e-3)  # every third run
 
-    assert speed(narrow, lambda: clock.run("wide", 4e-3)).ratio == pytest.approx(0.5)
+    assert measure_speed(narrow, lambda: clock.run("wide", 4e-3)).ratio == pytest.approx(0.5)
 
 
 def test_a_drifting_machine_keeps_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    found = speed(
+    found = measure_speed(
         lambda: clock.run("narrow", 2e-3 * (1 + clock.now)), lambda: clock.run("wide", 4e-3 * (1 + clock.now))
     )
     assert found.ratio == pytest.approx(0.5, abs=0.01)  # the clock drifts by 2 % within a round
@@ -48,5 +48,5 @@ def test_a_drifting_machine_keeps_the_ratio(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_model_of_seconds_runs_once_a_round_and_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    assert speed(lambda: clock.run("narrow", 3.0), lambda: clock.run("wide", 6.0)).ratio == pytest.approx(0.5)
+    assert measure_speed(lambda: clock.run("narrow", 3.0), lambda: clock.run("wide", 6.0)).ratio == pytest.approx(0.5)
     assert clock.counts == {"narrow": 1 + FEWEST_ROUNDS, "wide": 1 + FEWEST_ROUNDS}

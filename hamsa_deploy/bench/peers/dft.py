@@ -16,7 +16,7 @@ from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.dft_files import dft_file
 from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
-from hamsa_deploy.bench.timing import Run
+from hamsa_deploy.measure.interleaved import Run
 from hamsa_deploy.parity.differences import relative_errors
 from hamsa_deploy.parity.native_limits import BELOW_ANY_FAULT
 from hamsa_deploy.targets.openvino_ir import ir_from_onnx

@@ -11,7 +11,7 @@ import torch
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
-from hamsa_deploy.bench.timing import Run
+from hamsa_deploy.measure.interleaved import Run
 from hamsa_runtime.manifest import Manifest
 
 

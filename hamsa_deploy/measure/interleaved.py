@@ -2,9 +2,12 @@
 
 Every other round goes backwards, so that what drifts within a round favours nobody. A turn begins with a run that does
 not count: it pays for the caches, and for the threads that still spin, of the one before. Then the candidate runs for a
-while. All of these runs make the percentiles, and their median is the turn's time, of which ratios are made. (Their
-shortest would be less disturbed, but another figure than p50: on two busy cores it made a bundle three times as fast as
-another whose p50 was shorter.)
+while. Of these runs a turn has two times, and neither is right for all:
+
+    median     where percentiles of the runs stand beside it (hamsa-bench): the shortest would be another figure than
+               p50, and on two busy cores made a bundle three times as fast as another whose p50 was shorter
+    shortest   where one question is to be answered in a few seconds (does a precision pay?): what disturbs a run only
+               ever makes it longer, so that the answer is the same again on a machine that does something else, too
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TypeVar
 Run = Callable[[], object]
 Key = TypeVar("Key", bound=Hashable)
 
-# Rounds stop at the time that is given to them, though not before the fifth: quartiles of fewer say nothing.
+# Quartiles of fewer say nothing.
 FEWEST_ROUNDS = 5
 MOST_ROUNDS = 200
 TURN_SECONDS = 0.05
@@ -38,31 +41,43 @@ class Turn:
         """Seconds of a typical run."""
         return statistics.median(self.seconds)
 
+    @property
+    def shortest(self) -> float:
+        """Seconds of the run that was disturbed least."""
+        return min(self.seconds)
+
 
 Meter = Callable[[], Callable[[float], float]]
 """Starts to measure energy; what it returns is called at the end with the seconds since then, and returns joules."""
 
 
-def interleaved(
-    runs: Mapping[Key, Run], seconds: float, *, turn_seconds: float = TURN_SECONDS, meter: Meter | None = None
+def time_in_turn(
+    runs: Mapping[Key, Run],
+    seconds: float,
+    *,
+    turn_seconds: float = TURN_SECONDS,
+    fewest: int = FEWEST_ROUNDS,
+    most: int = MOST_ROUNDS,
+    meter: Meter | None = None,
 ) -> dict[Key, list[Turn]]:
-    """The turns of each candidate, round by round.
+    """Run all candidates in turn; returns the turns of each, round by round.
 
     Args:
         runs: one inference of each candidate.
-        seconds: how long all rounds may take together.
-        turn_seconds: how long a turn lasts at least, without its warm-up.
+        seconds: how long all rounds may take together; a round that has begun is finished.
+        turn_seconds: how long a turn lasts at least, without its warm-up; 0 for one run.
+        fewest, most: rounds, however long or short they are.
         meter: of the machine's energy.
     """
     turns: dict[Key, list[Turn]] = {key: [] for key in runs}
-    for run in runs.values():
-        run()  # allocates memory, and compiles what was left for the first run
+    last = {key: _seconds(run) for key, run in runs.items()}  # allocates memory, compiles what was left for the first
     end = time.perf_counter() + seconds
     for order in _orders(list(runs)):
         for key in order:
-            turns[key].append(_turn(runs[key], turns[key], turn_seconds, meter))
+            turns[key].append(_turn(runs[key], last[key], turn_seconds, meter))
+            last[key] = turns[key][-1].median
         done = len(turns[order[0]])
-        if done >= MOST_ROUNDS or (done >= FEWEST_ROUNDS and time.perf_counter() >= end):
+        if done >= most or (done >= fewest and time.perf_counter() >= end):
             return turns
     raise AssertionError("there is always another round")
 
@@ -74,8 +89,8 @@ def _orders(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
         yield keys[::-1]
 
 
-def _turn(run: Run, before: Sequence[Turn], least: float, meter: Meter | None) -> Turn:
-    if not before or before[-1].median < WARM_UP_BELOW_SECONDS:
+def _turn(run: Run, last: float, least: float, meter: Meter | None) -> Turn:
+    if last < WARM_UP_BELOW_SECONDS:
         run()
     finish = None if meter is None else meter()
     start = time.perf_counter()
