@@ -230,22 +230,20 @@ def write_nan(model: onnx.ModelProto) -> None:
     weight.CopyFrom(numpy_helper.from_array(array, weight.name))
 
 
-def test_nan_never_passes(bundle: Path, tmp_path: Path, capsys: Captured) -> None:  # faults.md row 18
+def test_nan_never_passes(bundle: Path, tmp_path: Path, capsys: Captured) -> None:
     report = answer(capsys, changed(bundle, tmp_path / "nan", write_nan), "--max-error", "1e300")
     assert (report["verdict"], report["exit_code"]) == ("failed", 3)
     assert "NaN or infinite" in report["error"]["found"]
 
 
-def test_no_images_never_pass(bundle: Path, tmp_path: Path, capsys: Captured) -> None:  # faults.md row 18
+def test_no_images_never_pass(bundle: Path, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "empty").mkdir()
     empty = save_digits(tmp_path / "empty.npz", np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int64))
     for data in (tmp_path / "empty", empty, tmp_path / "none"):
         assert answer(capsys, bundle, "--data", data)["verdict"] == "error"
 
 
-def test_an_output_of_another_shape_never_passes(
-    bundle: Path, tmp_path: Path, capsys: Captured
-) -> None:  # faults.md row 18
+def test_an_output_of_another_shape_never_passes(bundle: Path, tmp_path: Path, capsys: Captured) -> None:
     rest = [spec for spec in json.loads((bundle / "manifest.json").read_text())["outputs"] if spec["name"] != "logits"]
 
     def drop_logits(model: onnx.ModelProto) -> None:
@@ -308,7 +306,7 @@ def test_a_bundle_of_an_onnx_file_is_compared_with_the_file(workplace: Path, cap
     ("arguments", "found"),
     [
         ([], "no bundle"),
-        (["BUNDLE", "--min-cosin", "0.9"], "did you mean '--min-cosine'?"),  # faults.md row 39
+        (["BUNDLE", "--min-cosin", "0.9"], "did you mean '--min-cosine'?"),
         (["BUNDLE", "--min-cosine", "2"], "'2' is not a number from 0 to 1"),
         (["BUNDLE", "--max-error", "nan"], "'nan' is not a number of at least 0"),
         (["BUNDLE", "--max-error", "-1"], "'-1' is not a number of at least 0"),

@@ -55,7 +55,7 @@ def test_a_bundle_that_fails_has_a_report_too(exported: Export, tmp_path: Path, 
 
 def test_outputs_that_are_nan_have_a_report_too(
     exported: Export, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:  # faults.md row 18
+) -> None:
     from hamsa_deploy.parity import comparison
 
     def broken(*arguments: object) -> Agreement:

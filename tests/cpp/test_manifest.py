@@ -1,4 +1,4 @@
-"""Row 14: both runtimes reject the same manifests with the same words, and accept the same."""
+"""Both runtimes reject the same manifests with the same words, and accept the same."""
 
 from __future__ import annotations
 

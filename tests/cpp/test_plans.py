@@ -1,5 +1,5 @@
 """Which TensorRT plan C++ loads: the bundle's own, or the one that `hamsa-build` has put into the cache. Needs neither
-TensorRT nor a GPU. Rows 21 and 22."""
+TensorRT nor a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 12 to 14 and 32 to 36: bundles that were changed, and the life of an engine."""
+"""Bundles that were changed, and the life of an engine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def flipped(data: bytes, rng: random.Random) -> list[bytes]:
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
-def test_row_12_bit_flips(
+def test_row_12_a_file_that_was_changed_or_cut_is_refused_before_anything_is_deserialised(
     workplace: Path, hamsa: Hamsa, monkeypatch: pytest.MonkeyPatch, target: str, did: Did
 ) -> None:
     folder, rng = bundle_at(workplace / "bundle", target), random.Random(12)
@@ -49,7 +49,7 @@ def test_row_12_bit_flips(
     did(f"{names}: {FLIPS} bits flipped, cut, grown, zeroed, emptied: all found by Engine and hamsa-parity")
 
 
-def test_row_12_manifest_flips(workplace: Path, did: Did) -> None:
+def test_row_12_a_flipped_bit_of_the_manifest_is_refused_or_leaves_it_valid(workplace: Path, did: Did) -> None:
     """A hash cannot protect the file that holds it: a change that leaves it valid, such as of a label, is taken."""
     folder, rng = bundle_at(workplace / "bundle"), random.Random(13)
     path = folder / "manifest.json"
@@ -69,7 +69,7 @@ def test_row_12_manifest_flips(workplace: Path, did: Did) -> None:
     )
 
 
-def test_row_13_no_manifest(bundle: Path, did: Did) -> None:
+def test_row_13_an_engine_file_without_a_manifest_is_refused(bundle: Path, did: Did) -> None:
     (bundle / "manifest.json").unlink()
     for place in (bundle, bundle / "model.onnx"):
         with pytest.raises(InputError) as caught:
@@ -79,7 +79,9 @@ def test_row_13_no_manifest(bundle: Path, did: Did) -> None:
     did("model.onnx by itself, and in a folder without a manifest: refused; there is no flag that trusts it")
 
 
-def test_row_14_manifest(bundle: Path, did: Did) -> None:
+def test_row_14_a_manifest_that_is_wrong_huge_nested_or_escaping_is_rejected_within_limits(
+    bundle: Path, did: Did
+) -> None:
     path = bundle / "manifest.json"
     good = json.loads(path.read_text())
     entry = next(iter(good["files"].values()))
@@ -104,7 +106,9 @@ def test_row_14_manifest(bundle: Path, did: Did) -> None:
     did(f"{len(texts)} manifests: newer, misspelt, wrong type, 400 digits, 5 MiB, 100,000 deep, three escaping paths")
 
 
-def test_row_32_inputs(bundle: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_32_inputs_of_a_wrong_type_or_shape_are_rejected_before_native_code(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     odd: dict[str, np.ndarray] = {
         "dtype": PIXELS.astype(np.float64),
         "rank": PIXELS[None],
@@ -126,7 +130,7 @@ def test_row_32_inputs(bundle: Path, monkeypatch: pytest.MonkeyPatch, did: Did) 
     did(f"{len(odd)} arrays ({', '.join(odd)}): refused before native code; one not contiguous gave the same numbers")
 
 
-def test_row_33_sizes(bundle: Path, did: Did) -> None:
+def test_row_33_a_size_product_that_overflows_is_an_error(bundle: Path, did: Did) -> None:
     path = bundle / "manifest.json"
     document = json.loads(path.read_text())
     document["outputs"][0]["shape"] = ["batch", 2**53, 2**53]
@@ -136,7 +140,7 @@ def test_row_33_sizes(bundle: Path, did: Did) -> None:
     did("Python: an output of 2**106 numbers in the manifest: an error, nothing allocated")
 
 
-def test_row_34_threads(bundle: Path, did: Did) -> None:
+def test_row_34_many_threads_on_one_engine_get_what_one_thread_gets(bundle: Path, did: Did) -> None:
     batches = np.random.default_rng(5).integers(0, 256, (40, 2, 8, 12, 3), dtype=np.uint8)
     with Engine(bundle, threads=1) as engine:
         expected = [engine(batch)["logits"] for batch in batches]
@@ -146,7 +150,7 @@ def test_row_34_threads(bundle: Path, did: Did) -> None:
     did("8 threads, 40 batches on one engine: the numbers of one thread")
 
 
-def test_row_35_closed(bundle: Path, did: Did) -> None:
+def test_row_35_use_after_close_is_a_defined_exception(bundle: Path, did: Did) -> None:
     engine = Engine(bundle, threads=1)
     outcomes: list[str] = []
 
@@ -188,11 +192,15 @@ def soaked(bundle: Path, inferences: int, loads: int, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_row_36_soak(bundle: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_36_memory_does_not_grow_over_many_inferences_and_loads(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     did(soaked(bundle, 300, 20, monkeypatch))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_row_36_long_soak(bundle: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_36_memory_does_not_grow_over_ten_thousand_inferences(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     did(soaked(bundle, 10_000, 200, monkeypatch))

@@ -1,4 +1,4 @@
-"""Rows 21 to 23 and 27: plans, calibrations and sweeps that are kept, and when they are not used."""
+"""Plans, calibrations and sweeps that are kept, and when they are not used."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def int8(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Expo
     return call
 
 
-def test_row_21_another_machine(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_21_a_plan_of_another_machine_is_shown_and_built_again_from_the_onnx_file(
+    hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     theirs: dict[str, object] = {
         "missing": "",
         "module": "tensorrt_rtx",
@@ -71,7 +73,9 @@ def test_row_21_another_machine(hamsa: Hamsa, workplace: Path, monkeypatch: pyte
     did("a plan of tensorrt_rtx 0.1 on riscv64: both machines shown, built again from the bundle's ONNX file")
 
 
-def test_row_22_no_plan(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_22_a_builder_that_returns_nothing_is_an_exception(
+    hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     monkeypatch.setattr("hamsa_runtime.tensorrt.building.run_builder", lambda *_: None)
     done = hamsa("build", bundle_at(workplace / "rtx", "tensorrt-rtx"))
     assert (done.code, "could not build a plan" in done.err) == (5, True), done
@@ -79,7 +83,9 @@ def test_row_22_no_plan(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.Monke
     did("a builder that returns nothing: exit 5, nothing in the cache")
 
 
-def test_row_23_damaged_plan(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_23_a_damaged_plan_is_discarded_reported_and_rebuilt(
+    hamsa: Hamsa, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     rtx = bundle_at(workplace / "rtx", "tensorrt-rtx")
     assert hamsa("build", rtx, "--quiet").code == 0
     plan = next(plans_folder().glob(f"*/{PLAN}"))
@@ -89,7 +95,9 @@ def test_row_23_damaged_plan(hamsa: Hamsa, workplace: Path, monkeypatch: pytest.
     did("a byte of a cached plan changed: discarded, reported, built again")
 
 
-def test_row_23_damaged_calibration(hamsa: Hamsa, workplace: Path, cache: Path, int8: Export, did: Did) -> None:
+def test_row_23_a_damaged_calibration_is_discarded_reported_and_measured_again(
+    hamsa: Hamsa, workplace: Path, cache: Path, int8: Export, did: Did
+) -> None:
     int8()
     entries = sorted(cache.rglob("calibration/*"))
     for path in entries:
@@ -101,7 +109,9 @@ def test_row_23_damaged_calibration(hamsa: Hamsa, workplace: Path, cache: Path, 
     did(f"{len(entries)} entries of the calibration cache changed by a byte: each discarded, reported, measured again")
 
 
-def test_row_23_damaged_sweep(hamsa: Hamsa, workplace: Path, did: Did) -> None:
+def test_row_23_a_damaged_record_of_a_sweep_is_reported_and_its_cells_rebuilt(
+    hamsa: Hamsa, workplace: Path, did: Did
+) -> None:
     sweep = ("export", *ARRAYS[:-2], "--sweep", "targets=onnx", "-o", "sweep", "--json")
     status = [json.loads(hamsa(*sweep).out)["cells"][0]["status"] for _ in range(2)]
     record = workplace / "sweep" / "sweep.json"
@@ -113,7 +123,7 @@ def test_row_23_damaged_sweep(hamsa: Hamsa, workplace: Path, did: Did) -> None:
     did("a sweep's record cut short: reported, and every cell built again")
 
 
-def test_row_27_plans(did: Did) -> None:
+def test_row_27_a_changed_option_weight_or_version_misses_the_cache_of_plans(did: Did) -> None:
     options = BuildOptions()
     changes = ({"opt_batch": 2}, {"max_batch": 9}, {"workspace_mib": 64}, {"optimization_level": 4}, {"refit": True})
     source = Source(Path("model.onnx"), {"model.onnx": "0" * 64}, options)
@@ -126,7 +136,7 @@ def test_row_27_plans(did: Did) -> None:
     did(f"plans: {len(changes)} options, the weights, TensorRT's version, each changed: {len(keys) - 1} misses")
 
 
-def test_row_27_calibration(
+def test_row_27_a_changed_option_weight_image_or_version_misses_the_calibration_cache(
     hamsa: Hamsa,
     workplace: Path,
     cache: Path,

@@ -1,4 +1,4 @@
-"""Rows 1 to 7: checkpoints that are hostile, damaged, or something else."""
+"""Checkpoints that are hostile, damaged, or something else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def nano_state() -> dict[str, Tensor]:
     return {name: value.clone() for name, value in load_model("hamsa_nano").state_dict().items()}
 
 
-def test_row_01_gadget(refused: Refused, older: Path, workplace: Path, did: Did) -> None:
+def test_row_01_a_gadget_in_a_checkpoint_is_refused_and_does_not_run(
+    refused: Refused, older: Path, workplace: Path, did: Did
+) -> None:
     mark = workplace / "mark"
     torch.save({"model": Gadget(mark)}, "evil.pt")
     torch.load("evil.pt", weights_only=False)
@@ -44,7 +46,7 @@ def test_row_01_gadget(refused: Refused, older: Path, workplace: Path, did: Did)
     did("hamsa-export --weights with a gadget that runs under plain torch.load: exit 2, it did not run")
 
 
-def test_row_02_exported_program(refused: Refused, older: Path, did: Did) -> None:
+def test_row_02_a_pt2_archive_is_refused_and_safetensors_named(refused: Refused, older: Path, did: Did) -> None:
     torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), "program.pt2")
     Path("program.pt2").rename("renamed.pt")
     torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), "program.pt2")
@@ -53,7 +55,9 @@ def test_row_02_exported_program(refused: Refused, older: Path, did: Did) -> Non
     did("a .pt2, and one renamed to .pt: exit 2, safetensors named")
 
 
-def test_row_03_no_unsafe_retry(refused: Refused, older: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_03_a_failed_weights_only_loading_is_not_retried_unsafely(
+    refused: Refused, older: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     load, calls = torch.load, []
 
     def counted(*arguments: Any, **options: Any) -> Any:
@@ -67,7 +71,9 @@ def test_row_03_no_unsafe_retry(refused: Refused, older: Path, monkeypatch: pyte
     did("a pickled module, which weights_only refuses: torch.load was called once, exit 2")
 
 
-def test_row_04_lying_header(refused: Refused, older: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_04_safetensors_with_a_lying_header_are_rejected_before_allocating(
+    refused: Refused, older: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     save_file({"a": torch.zeros(1000)}, "good.safetensors")
     good = Path("good.safetensors").read_bytes()
     lies = {
@@ -84,7 +90,9 @@ def test_row_04_lying_header(refused: Refused, older: Path, monkeypatch: pytest.
     did(f"{len(lies)} lies (cut by a byte; length, offsets, shape): exit 2 before the reader was called")
 
 
-def test_row_05_keys(refused: Refused, older: Path, did: Did) -> None:
+def test_row_05_missing_extra_and_misshaped_keys_are_all_listed_and_nothing_is_loaded(
+    refused: Refused, older: Path, did: Did
+) -> None:
     state = nano_state()
     del state["norm.weight"], state["norm.bias"]
     state |= {"extra.one": torch.zeros(1), "extra.two": torch.zeros(1), "head.weight": torch.zeros(7, 64)}
@@ -99,7 +107,7 @@ def test_row_05_keys(refused: Refused, older: Path, did: Did) -> None:
     did("2 missing, 2 extra and 1 mis-shaped: all 5 listed, the model as it was")
 
 
-def test_row_06_not_finite(refused: Refused, older: Path, did: Did) -> None:
+def test_row_06_nan_or_inf_in_weights_is_refused_and_the_tensor_named(refused: Refused, older: Path, did: Did) -> None:
     for value in (float("nan"), float("inf")):
         state = nano_state()
         state["norm.bias"][3] = value
@@ -108,7 +116,9 @@ def test_row_06_not_finite(refused: Refused, older: Path, did: Did) -> None:
     did("one NaN, one Inf in norm.bias: exit 2, the tensor named")
 
 
-def test_row_07_no_checkpoint(refused: Refused, older: Path, did: Did) -> None:
+def test_row_07_a_checkpoint_that_is_an_lfs_pointer_html_or_empty_is_called_that(
+    refused: Refused, older: Path, did: Did
+) -> None:
     files = {
         b"": "is empty",
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 9\n": "Git LFS pointer",

@@ -1,4 +1,4 @@
-"""The rows that an application meets, in C++: cases of the runtime's own tests, by the names that they have there.
+"""The faults that an application meets, in C++: cases of the runtime's own tests, by the names that they have there.
 
 `make sanitize` runs all of them with ASan and UBSan, and with TSan.
 """
@@ -34,16 +34,18 @@ def cases(build: Path, *names: str) -> str:
     return f"C++: {'; '.join(names)}"
 
 
-def test_row_12_cpp(build: Path, did: Did) -> None:
+def test_row_12_cpp_a_changed_file_is_refused_before_anything_is_deserialised(build: Path, did: Did) -> None:
     names = ("a damaged file is found, whatever was done to it", "a file that is not there, or not a file")
     did(cases(build, *names, "a file whose hash is not the signed one is refused"))
 
 
-def test_row_13_cpp(build: Path, did: Did) -> None:
+def test_row_13_cpp_an_engine_file_without_a_manifest_is_refused(build: Path, did: Did) -> None:
     did(cases(build, "an engine file that is not listed is rejected, another is not", "what is no bundle"))
 
 
-def test_row_14_cpp(build: Path, did: Did) -> None:
+def test_row_14_cpp_a_manifest_that_is_wrong_huge_nested_or_escaping_is_rejected_within_limits(
+    build: Path, did: Did
+) -> None:
     names = (
         "a newer schema is reported as such, and an unknown key with the nearest",
         "limits of size and depth come before the parser",
@@ -54,20 +56,20 @@ def test_row_14_cpp(build: Path, did: Did) -> None:
     did(cases(build, *names))
 
 
-def test_row_20_cpp(build: Path, did: Did) -> None:
+def test_row_20_cpp_a_precision_that_cannot_be_had_is_an_error(build: Path, did: Did) -> None:
     did(cases(build, "a precision that this device does not have, or a model that is not in it"))
 
 
-def test_row_22_cpp(build: Path, did: Did) -> None:
+def test_row_22_cpp_a_model_that_the_engine_cannot_read_is_reported_with_what_it_said(build: Path, did: Did) -> None:
     did(cases(build, "a model that the engine cannot read is reported with what the engine said"))
 
 
-def test_row_32_cpp(build: Path, did: Did) -> None:
+def test_row_32_cpp_inputs_of_a_wrong_type_or_shape_are_rejected_before_native_code(build: Path, did: Did) -> None:
     names = ("anything else is rejected", "floats that are no pixels are rejected by a graph that normalises")
     did(cases(build, *names, "inputs of a model that is not of images"))
 
 
-def test_row_33_cpp(build: Path, did: Did) -> None:
+def test_row_33_cpp_a_size_product_that_overflows_is_an_error(build: Path, did: Did) -> None:
     names = ("products stop at the largest array", "an image is checked when it is made")
     did(
         cases(
@@ -79,11 +81,11 @@ def test_row_33_cpp(build: Path, did: Did) -> None:
     )
 
 
-def test_row_34_cpp(build: Path, did: Did) -> None:
+def test_row_34_cpp_many_threads_on_one_engine_get_what_one_thread_gets(build: Path, did: Did) -> None:
     did(cases(build, "many threads get what one thread gets"))
 
 
-def test_row_35_cpp(build: Path, did: Did) -> None:
+def test_row_35_cpp_use_after_close_or_move_is_a_defined_exception(build: Path, did: Did) -> None:
     names = ("use after close, and of an engine that was moved from",)
     did(cases(build, *names, "closing while others infer gives results or the error, nothing else"))
 
@@ -97,10 +99,10 @@ def soaked(build: Path, loads: int, inferences: int) -> str:
     return f"C++: {'; '.join(done.stdout.splitlines())}"
 
 
-def test_row_36_cpp(build: Path, did: Did) -> None:
+def test_row_36_cpp_memory_does_not_grow_over_many_inferences_and_loads(build: Path, did: Did) -> None:
     did(soaked(build, 50, 2_000))
 
 
 @pytest.mark.slow
-def test_row_36_cpp_long_soak(build: Path, did: Did) -> None:
+def test_row_36_cpp_memory_does_not_grow_over_ten_thousand_inferences(build: Path, did: Did) -> None:
     did(soaked(build, 200, 10_000))

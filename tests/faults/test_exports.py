@@ -1,4 +1,4 @@
-"""Rows 15 to 20, 28 to 31 and 37 to 39: what an export refuses, and why; what parity never passes."""
+"""What an export refuses, and why; what parity never passes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def with_weights(change: Callable[[np.ndarray], np.ndarray]) -> Edit:
     return edit
 
 
-def test_row_15_no_rule(refused: Refused, older: Path, did: Did) -> None:
+def test_row_15_an_operator_without_a_rule_fails_the_export_with_its_name_and_line(
+    refused: Refused, older: Path, did: Did
+) -> None:
     line = next(i for i, text in enumerate(Path(f"{MODULE}.py").read_text().splitlines(), 1) if "linalg.inv" in text)
     said = ("linalg_inv", f"{MODULE}.py:{line}", "README's table")
     model = ("--model", f"{MODULE}:Inverting", "--input-shape", "2x4x4", "--to", "onnx", "-o", "older")
@@ -81,7 +83,9 @@ def test_row_15_no_rule(refused: Refused, older: Path, did: Did) -> None:
     did(f"torch.linalg.inv of a spectrum: exit 2, names linalg_inv and line {line} of the user's file")
 
 
-def test_row_16_transforms(refused: Refused, older: Path, did: Did) -> None:
+def test_row_16_a_transform_that_is_not_supported_fails_before_anything_is_built(
+    refused: Refused, older: Path, did: Did
+) -> None:
     model = ("--model", f"{MODULE}:AcrossTheBatch", "--input-shape", "2x4", "--to", "onnx", "-o", "older")
     refused("export", *model, says=("AcrossTheBatch", "batch"))
     from torch import fft, nn, zeros
@@ -108,7 +112,9 @@ def test_row_16_transforms(refused: Refused, older: Path, did: Did) -> None:
     did("a transform across the batch; n=0, norm='unit', dim=7, s=(0, 4): exit 2 before anything is built")
 
 
-def test_row_17_wrong_form(hamsa: Hamsa, workplace: Path, did: Did) -> None:
+def test_row_17_a_real_form_that_differs_fails_with_the_first_diverging_layer(
+    hamsa: Hamsa, workplace: Path, did: Did
+) -> None:
     assert hamsa("export", *IMAGES, "-o", "right", "--quiet").code == 0
     wrong = reference_of(workplace / "right", with_weights(lambda weight: weight * np.float32(1.5)))
     model = ("--model", f"{MODULE}:Classifier", "--layers")
@@ -120,7 +126,9 @@ def test_row_17_wrong_form(hamsa: Hamsa, workplace: Path, did: Did) -> None:
     did("a bundle whose weights are 1.5 times the model's: hamsa-parity --layers exit 3, names head, error and limit")
 
 
-def test_row_18_no_agreement(hamsa: Hamsa, workplace: Path, did: Did) -> None:
+def test_row_18_outputs_that_are_nan_empty_or_of_another_shape_never_pass(
+    hamsa: Hamsa, workplace: Path, did: Did
+) -> None:
     assert hamsa("export", *IMAGES, "-o", "right", "--quiet").code == 0
     folder, model = workplace / "right", ("--model", f"{MODULE}:Classifier")
     nan = reference_of(folder, with_weights(lambda weight: np.full_like(weight, np.nan)))
@@ -145,7 +153,9 @@ def test_row_18_no_agreement(hamsa: Hamsa, workplace: Path, did: Did) -> None:
     did(f"NaN under a limit of 1e300: exit 3; another shape: exit {other.code}; no images: exit 2; never passed")
 
 
-def test_row_18_export_and_assertion(refused: Refused, older: Path, did: Did) -> None:
+def test_row_18_an_export_or_assertion_with_nan_or_another_shape_never_passes(
+    refused: Refused, older: Path, did: Did
+) -> None:
     model = ("--model", f"{MODULE}:Undefined", "--input-shape", "2x16", "--to", "onnx", "-o", "older")
     refused("export", *model, code=3, says=("output", "NaN or infinite"))
 
@@ -169,7 +179,9 @@ def test_row_18_export_and_assertion(refused: Refused, older: Path, did: Did) ->
     did("export of a model whose outputs are NaN: exit 3; assert_parity of NaN, another shape, no numbers: ParityError")
 
 
-def test_row_19_float16_overflow(hamsa: Hamsa, workplace: Path, did: Did) -> None:
+def test_row_19_a_spectrum_that_overflows_float16_is_kept_in_float32_and_reported(
+    hamsa: Hamsa, workplace: Path, did: Did
+) -> None:
     model = ("--model", f"{MODULE}:Loud", "--input-shape", "2x256", "--to", "onnx", "--fp16", "-o", "b", "--json")
     done = hamsa("export", *model)
     assert done.code == 0, done.err
@@ -179,7 +191,9 @@ def test_row_19_float16_overflow(hamsa: Hamsa, workplace: Path, did: Did) -> Non
     did(f"a spectrum beyond 65504: {len(kept)} nodes kept in float32 and listed with the range, parity passed")
 
 
-def test_row_20_not_to_be_had(refused: Refused, older: Path, workplace: Path, did: Did) -> None:
+def test_row_20_a_precision_or_device_that_cannot_be_had_is_an_error(
+    refused: Refused, older: Path, workplace: Path, did: Did
+) -> None:
     refused("export", *ARRAYS, "--bf16", "-o", "older", says=("bf16",))
     with pytest.raises(MissingError, match="TPU") as caught:
         Engine(older, device="TPU")
@@ -193,7 +207,7 @@ def calibrated(folder: Path | str) -> tuple[str, ...]:
     return (*INT8, str(folder), "-o", "older")
 
 
-def test_row_28_damaged_images(
+def test_row_28_damaged_calibration_images_are_listed_and_too_many_of_them_fail(
     refused: Refused,
     hamsa: Hamsa,
     older: Path,
@@ -223,7 +237,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
-def test_row_29_image_types(workplace: Path, did: Did) -> None:
+def test_row_29_a_pixel_bomb_or_another_type_behind_jpg_is_rejected_before_decoding(workplace: Path, did: Did) -> None:
     files = {
         "bomb.png": (png_header(100_000, 100_000), "too large to decode"),
         "fits.jpg": (b"SIMPLE  =                    T".ljust(2880), "not an image in a known format"),
@@ -238,7 +252,9 @@ def test_row_29_image_types(workplace: Path, did: Did) -> None:
     did("a PNG of 100,000 x 100,000 pixels; FITS, EPS and GIF as .jpg: refused by their first bytes")
 
 
-def test_row_30_calibration_sets(refused: Refused, older: Path, workplace: Path, did: Did) -> None:
+def test_row_30_an_empty_tiny_or_constant_calibration_set_is_refused(
+    refused: Refused, older: Path, workplace: Path, did: Did
+) -> None:
     (workplace / "empty").mkdir()
     sets = {
         workplace / "empty": "no images",
@@ -250,7 +266,7 @@ def test_row_30_calibration_sets(refused: Refused, older: Path, workplace: Path,
     did("none, 3, and 12 equal images: exit 2, no scale was written")
 
 
-def test_row_31_int8_outside(
+def test_row_31_int8_outside_its_band_exits_3_with_the_layers_that_cost_most(
     refused: Refused, older: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did
 ) -> None:
     photos = pictures(workplace / "photos", 20)
@@ -260,7 +276,9 @@ def test_row_31_int8_outside(
     did("int8 under a limit of no error: exit 3, layers listed with what each costs in dB")
 
 
-def test_row_37_missing_packages(refused: Refused, older: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_37_a_missing_package_is_an_error_with_its_extra_and_nothing_is_installed(
+    refused: Refused, older: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("something was started"))
     rtx = bundle_at(older.with_name("rtx"), "tensorrt-rtx")
     export = ("export", *ARRAYS[:-1], "openvino", "-o", "older")
@@ -271,7 +289,9 @@ def test_row_37_missing_packages(refused: Refused, older: Path, monkeypatch: pyt
     did("openvino, tensorrt-rtx missing: exit 4 with their extras; no process was started")
 
 
-def test_row_38_places(hamsa: Hamsa, workplace: Path, did: Did) -> None:
+def test_row_38_paths_with_spaces_or_unicode_and_read_only_folders_work_or_say_why_not(
+    hamsa: Hamsa, workplace: Path, did: Did
+) -> None:
     place = workplace / "mein Modell 模型" / "bundle №1"
     assert hamsa("export", *ARRAYS, "--quiet", "-o", place).code == 0
     assert [path.name for path in place.parent.iterdir()] == [place.name]
@@ -303,7 +323,7 @@ def unlisted() -> Iterator[Path]:
         folder.chmod(0o755)
 
 
-def test_row_38_unlisted_folder(unlisted: Path, did: Did) -> None:
+def test_row_38_a_folder_that_cannot_be_listed_is_an_error_that_says_so(unlisted: Path, did: Did) -> None:
     for use in (Engine, read_images, lambda folder: next_version("triton", folder.parent, folder.name)):
         with pytest.raises(InputError, match=f"{unlisted}.* cannot be listed .Permission denied") as caught:
             use(unlisted)
@@ -311,7 +331,9 @@ def test_row_38_unlisted_folder(unlisted: Path, did: Did) -> None:
     did("a folder that cannot be listed, as bundle, images or repository: an error that says so")
 
 
-def test_row_39_misspelt(refused: Refused, older: Path, did: Did) -> None:
+def test_row_39_a_misspelt_option_model_target_or_key_gets_the_nearest_name(
+    refused: Refused, older: Path, did: Did
+) -> None:
     Path("recipe.toml").write_text('precison = "fp16"\n')
     wrong = {
         ("--outputt", "x"): "did you mean '--output'?",

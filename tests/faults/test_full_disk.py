@@ -1,4 +1,4 @@
-"""Row 24: disks that are full, at each place that is written to; pipeline/test_staging.py has every single write."""
+"""Disks that are full, at each place that is written to; pipeline/test_staging.py has every single write."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fill(disk: Path, leave: int) -> None:
     ],
     ids=["onnx", "openvino", "int8", "triton"],
 )
-def test_row_24_export(
+def test_row_24_an_export_to_a_full_disk_leaves_the_old_bundle_intact(
     hamsa: Hamsa, workplace: Path, disk: Path, arguments: tuple[str, ...], leave: int, did: Did
 ) -> None:
     pictures(workplace / "photos", 20)
@@ -69,7 +69,9 @@ def test_row_24_export(
     did(f"export to a full tmpfs, {target}{' int8' * ('--int8' in arguments)}: exit 2, all as it was, nothing left")
 
 
-def test_row_24_temporary_files(hamsa: Hamsa, disk: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_24_a_full_folder_for_temporary_files_is_an_error_that_names_it(
+    hamsa: Hamsa, disk: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     fill(disk, 4096)
     before = snapshot(disk)
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
@@ -82,7 +84,9 @@ def test_row_24_temporary_files(hamsa: Hamsa, disk: Path, monkeypatch: pytest.Mo
     did("a full folder for temporary files: exit 2, names TMPDIR")
 
 
-def test_row_24_sweep(hamsa: Hamsa, disk: Path, did: Did) -> None:
+def test_row_24_a_sweep_on_a_full_disk_leaves_no_half_bundle_and_goes_on_later(
+    hamsa: Hamsa, disk: Path, did: Did
+) -> None:
     fill(disk, 4096)
     sweep = ("export", *ARRAYS[:-2], "--sweep", "targets=onnx", "-o", disk / "sweep")
     done = hamsa(*sweep)
@@ -95,7 +99,9 @@ def test_row_24_sweep(hamsa: Hamsa, disk: Path, did: Did) -> None:
     did("a sweep: exit 2, no half bundle; the same command goes on once there is room")
 
 
-def test_row_24_report(hamsa: Hamsa, workplace: Path, disk: Path, did: Did) -> None:
+def test_row_24_a_report_on_a_full_disk_leaves_the_old_report_intact(
+    hamsa: Hamsa, workplace: Path, disk: Path, did: Did
+) -> None:
     assert hamsa("export", *IMAGES, "-o", "right", "--quiet").code == 0
     parity = ("parity", "right", "--model", f"{MODULE}:Classifier", "--report", disk / "report.html")
     assert hamsa(*parity).code == 0
@@ -108,7 +114,9 @@ def test_row_24_report(hamsa: Hamsa, workplace: Path, disk: Path, did: Did) -> N
     did("hamsa-parity --report: exit 2, the old report as it was")
 
 
-def test_row_24_caches(hamsa: Hamsa, workplace: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_24_a_full_cache_keeps_no_plan_and_says_so(
+    hamsa: Hamsa, workplace: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(disk))
     fill(disk, 4096)
     done = hamsa("build", bundle_at(workplace / "rtx", "tensorrt-rtx"), "--json")

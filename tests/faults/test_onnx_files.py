@@ -1,4 +1,4 @@
-"""Rows 8 to 11: ONNX files of others, and the data that they say lies beside them."""
+"""ONNX files of others, and the data that they say lies beside them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def data(workplace: Path) -> None:
     (workplace / "weights.bin").write_bytes(bytes(16))
 
 
-def test_row_08_garbage(refused: Refused, older: Path, data: None, did: Did) -> None:
+def test_row_08_garbage_a_cut_file_and_one_over_2_gib_are_clear_errors(
+    refused: Refused, older: Path, data: None, did: Did
+) -> None:
     saved()
     good = Path("model.onnx").read_bytes()
     onnx.checker.check_model("model.onnx")
@@ -61,7 +63,9 @@ def refused_large() -> None:
 
 
 @pytest.mark.parametrize("secret", ["secret.bin"])
-def test_row_09_paths(refused: Refused, older: Path, data: None, workplace: Path, secret: str, did: Did) -> None:
+def test_row_09_external_data_outside_the_folder_is_rejected_and_not_read(
+    refused: Refused, older: Path, data: None, workplace: Path, secret: str, did: Did
+) -> None:
     outside = workplace.parent / secret
     outside.write_bytes(bytes(16))
     os.utime(outside, (0, 0))
@@ -74,7 +78,9 @@ def test_row_09_paths(refused: Refused, older: Path, data: None, workplace: Path
     did(f"{len(places)} paths with '..', absolute, with a drive: exit 2; the file outside was not read")
 
 
-def test_row_10_links(refused: Refused, older: Path, data: None, workplace: Path, did: Did) -> None:
+def test_row_10_external_data_through_a_link_is_rejected(
+    refused: Refused, older: Path, data: None, workplace: Path, did: Did
+) -> None:
     Path("symbolic.bin").symlink_to("weights.bin")
     (workplace / "real").mkdir()
     (workplace / "real" / "w.bin").write_bytes(bytes(16))
@@ -90,7 +96,9 @@ def test_row_10_links(refused: Refused, older: Path, data: None, workplace: Path
     did("a symbolic link, a linked folder, a hard link: exit 2")
 
 
-def test_row_11_extents(refused: Refused, older: Path, data: None, did: Did) -> None:
+def test_row_11_external_data_of_a_lying_extent_is_rejected_in_bounded_memory(
+    refused: Refused, older: Path, data: None, did: Did
+) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lies = ({"offset": "-1"}, {"offset": "1"}, {"offset": str(2**62)}, {"length": str(2**60)}, {"length": "9" * 4000})
     for lie in lies:

@@ -1,4 +1,4 @@
-"""Rows 25, 26 and 40: processes that are killed, interrupted, or two at once."""
+"""Processes that are killed, interrupted, or two at once."""
 
 from __future__ import annotations
 
@@ -175,13 +175,13 @@ def temporary(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("temporary")
-def test_row_25_kills(workplace: Path, did: Did) -> None:
+def test_row_25_a_killed_export_leaves_old_or_new_and_the_next_run_sweeps(workplace: Path, did: Did) -> None:
     did(killed(6, ONE_KIND, workplace, seed=25))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("temporary")
-def test_row_25_two_hundred_kills(workplace: Path, did: Did) -> None:
+def test_row_25_two_hundred_killed_exports_leave_old_or_new(workplace: Path, did: Did) -> None:
     did(killed(200, EVERY_KIND, workplace, seed=200))
 
 
@@ -198,7 +198,9 @@ BUILD = "from hamsa_runtime.cli.build import main\nsys.exit(main())"
 EXPORT = "sys.path.insert(0, '.')\nfrom hamsa_deploy.cli.export import main\nsys.exit(main())"
 
 
-def test_row_26_at_once(workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_26_two_exports_or_builds_of_one_place_at_once_are_both_valid(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
     exports = [started(EXPORT, *ARRAYS, "--quiet", "-o", "bundle") for _ in range(2)]
     assert [process.wait(200) for process in exports] == [0, 0]
@@ -223,7 +225,9 @@ def interrupted(process: subprocess.Popen[str], after: str) -> tuple[list[str], 
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_row_40_export(workplace: Path, older: Path, monkeypatch: pytest.MonkeyPatch, precision: str, did: Did) -> None:
+def test_row_40_ctrl_c_ends_an_export_within_a_second_and_nothing_is_half_written(
+    workplace: Path, older: Path, monkeypatch: pytest.MonkeyPatch, precision: str, did: Did
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
     before = snapshot(older)
     if precision == "int8":
@@ -239,7 +243,7 @@ def test_row_40_export(workplace: Path, older: Path, monkeypatch: pytest.MonkeyP
     did(f"SIGINT to an export in {precision}: exit 130 after {seconds:.1f} s, nothing written")
 
 
-def test_row_40_sweep(workplace: Path, did: Did) -> None:
+def test_row_40_ctrl_c_ends_a_sweep_and_keeps_its_finished_cells(workplace: Path, did: Did) -> None:
     sweep = (*ARRAYS[:-2], "--sweep", "targets=onnx,openvino", "-o", "sweep")
     lines, seconds = interrupted(started(EXPORT, *sweep), after="[2/2]")
     assert "the same command goes on from there" in lines[-1]
@@ -248,7 +252,9 @@ def test_row_40_sweep(workplace: Path, did: Did) -> None:
     did(f"SIGINT to a sweep's second cell: exit 130 after {seconds:.1f} s, the first is whole and kept")
 
 
-def test_row_40_build(workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did) -> None:
+def test_row_40_ctrl_c_ends_a_build_or_says_when_it_will(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, did: Did
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(workplace / "cache"))
     lines, seconds = interrupted(started(BUILD, str(deep_bundle(workplace / "deep"))), after="Building")
     assert "stopping at the builder's next step" in lines[0]

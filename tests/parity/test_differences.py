@@ -108,12 +108,12 @@ def test_a_changed_class_fails_but_a_tie_does_not() -> None:
         pytest.param(B[:1], id="fewer images"),
     ],
 )
-def test_outputs_that_cannot_be_compared_never_pass(found: np.ndarray) -> None:  # faults.md row 18
+def test_outputs_that_cannot_be_compared_never_pass(found: np.ndarray) -> None:
     with pytest.raises(ParityError):
         compare({"logits": found}, {"logits": B}, THRESHOLDS["bf16"], "Net")
 
 
-def test_no_images_and_other_outputs_never_pass() -> None:  # faults.md row 18
+def test_no_images_and_other_outputs_never_pass() -> None:
     with pytest.raises(ParityError, match="empty"):
         compare({"logits": B[:0]}, {"logits": B[:0]}, EXACT, "Net")
     with pytest.raises(ParityError, match="outputs"):

@@ -207,7 +207,7 @@ def test_bad_requests_fail_before_anything_is_written(tmp_path: Path, options: d
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_with_nan_in_its_weights_is_refused(tmp_path: Path) -> None:  # faults.md row 6
+def test_a_model_with_nan_in_its_weights_is_refused(tmp_path: Path) -> None:
     model = Filter().eval()
     with torch.no_grad():
         model.kernel[0, 0, 0] = float("nan")

@@ -1,4 +1,4 @@
-"""Rows 24 to 26 and 38: a reader of the destination sees the old bundle or the new one, and no leftovers."""
+"""Full disks, kills, two writers: a reader of the destination sees the old bundle or the new one, and no leftovers."""
 
 from __future__ import annotations
 

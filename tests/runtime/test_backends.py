@@ -1,4 +1,4 @@
-"""Rows 20, 22, 37, 39: what cannot be had is an error that says so; nothing else is put in its place."""
+"""What cannot be had is an error that says so; nothing else is put in its place."""
 
 from __future__ import annotations
 

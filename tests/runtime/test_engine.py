@@ -1,4 +1,4 @@
-"""The engine on real bundles: results, batches, threads, and its life (rows 34, 35)."""
+"""The engine on real bundles: results, batches, many threads, closing, and use after that."""
 
 from __future__ import annotations
 

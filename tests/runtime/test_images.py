@@ -1,4 +1,4 @@
-"""Rows 29 and 38: decoding by whitelist and within limits; resizing as torchvision rounds it."""
+"""Decoding by whitelist and within limits; resizing as torchvision rounds it."""
 
 from __future__ import annotations
 

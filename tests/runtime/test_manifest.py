@@ -1,4 +1,4 @@
-"""Row 14: a manifest is accepted whole or rejected with the place, what was found and what was expected."""
+"""A manifest is accepted whole or rejected with the place, what was found and what was expected."""
 
 from __future__ import annotations
 

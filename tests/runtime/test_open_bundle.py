@@ -1,4 +1,4 @@
-"""Rows 12, 13 and 38: files are checked before anything is deserialised, wherever the folder is."""
+"""Files are checked before anything is deserialised, wherever the folder is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Row 32: what goes into the graph, and what is rejected before native code sees it."""
+"""What goes into the graph, and what is rejected before native code sees it."""
 
 from __future__ import annotations
 

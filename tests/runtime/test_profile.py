@@ -234,7 +234,7 @@ def replace(path: Path) -> None:
 def test_a_file_that_changes_between_check_and_load_is_found(
     make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, target: str, change: Callable[[Path], None]
 ) -> None:
-    """Row 12, at the worst moment: the engine has read the file already."""
+    """A file that changes at the worst moment: the engine has read it already."""
     folder = make_bundle(target)
     file = folder / ("model.onnx" if target == "onnx" else "model.bin")
     Engine(folder).close()

@@ -1,4 +1,4 @@
-"""Row 36, shortened: memory stays where it is over many inferences and loads; benchmarks/soak.py is long."""
+"""Memory stays where it is over many inferences and loads; benchmarks/soak.py is long."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_cupy_takes_the_results_without_a_copy(engine: Engine) -> None:
 
 
 def test_results_on_the_gpu_are_freed(engine: Engine) -> None:
-    """Row 36: ten thousand results of 8 x 4 numbers, each at least one page of 512 bytes, would take 5 MB and more."""
+    """Ten thousand results of 8 x 4 numbers, each at least one page of 512 bytes, would take 5 MB and more."""
     for _ in range(100):
         engine.on_device(images(1))
     before = cuda.gpu_at(0).free_bytes
@@ -136,7 +136,7 @@ def test_results_on_the_gpu_are_freed(engine: Engine) -> None:
 
 
 def test_two_hundred_loads_give_their_memory_back(target: str, make_bundle: MakeBundle) -> None:
-    """Row 36: under 10 % growth after 30 loads, of what one engine takes besides the driver's own."""
+    """Memory grows by under 10 % growth after 30 loads, of what one engine takes besides the driver's own."""
     folder = make_bundle(target)
 
     def load_and_run() -> None:

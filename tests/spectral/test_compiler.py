@@ -113,7 +113,7 @@ class Nested(nn.Module):
         return self.inner(x)
 
 
-def test_an_operator_without_a_rule_is_named_with_module_and_line() -> None:  # faults.md row 15
+def test_an_operator_without_a_rule_is_named_with_module_and_line() -> None:
     with pytest.raises(UnsupportedOperatorError) as caught:
         to_real(Nested(), (torch.randn(2, 4, 4),), dynamic_shapes={})
     message = str(caught.value)
@@ -224,7 +224,7 @@ def test_an_operator_on_real_values_stays_whole_beside_the_same_one_on_complex_v
     assert operators(program).count("silu") == 1
 
 
-def test_a_transform_along_a_dynamic_axis_fails_before_anything_is_built() -> None:  # faults.md row 16
+def test_a_transform_along_a_dynamic_axis_fails_before_anything_is_built() -> None:
     class Spectrum(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return fft.fft(x).abs()
@@ -243,7 +243,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("call", REFUSED.values(), ids=REFUSED.keys())
-def test_a_transform_that_pytorch_refuses_is_bad_input(call: Callable[[Tensor], Tensor]) -> None:  # faults.md row 16
+def test_a_transform_that_pytorch_refuses_is_bad_input(call: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(InputError):
         to_real(Program(lambda x: call(x).abs()), (torch.randn(2, 9),), dynamic_shapes={})
 

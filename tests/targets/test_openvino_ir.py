@@ -37,7 +37,7 @@ def test_a_file_that_openvino_cannot_read_is_a_build_error(tmp_path: Path) -> No
         ir_from_onnx(tmp_path / "model.onnx", tmp_path)
 
 
-def test_a_missing_package_is_named() -> None:  # faults.md row 37
+def test_a_missing_package_is_named() -> None:
     code = (
         "import sys; sys.modules['openvino'] = None\n"
         "from pathlib import Path\nfrom hamsa_deploy.targets.openvino_ir import ir_from_onnx\n"

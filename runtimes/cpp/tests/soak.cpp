@@ -1,4 +1,4 @@
-// Row 36: loads and unloads, and inferences; memory may grow by less than a tenth after 30 of them.
+// Loads and unloads, and inferences; memory may grow by less than a tenth after 30 of them.
 // Arguments: a bundle, how many loads, how many inferences.
 #include <unistd.h>
 

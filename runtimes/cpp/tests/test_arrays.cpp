@@ -1,4 +1,4 @@
-// Rows 32 and 33: sizes are checked and cannot overflow.
+// Sizes are checked and cannot overflow.
 #include <cstdint>
 #include <limits>
 

@@ -1,4 +1,4 @@
-// Row 12: files are checked before anything is deserialised.
+// Files are checked before anything is deserialised.
 #include <sys/stat.h>
 
 #include "bundle.hpp"

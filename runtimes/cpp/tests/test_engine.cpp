@@ -1,4 +1,4 @@
-// The engine on real bundles: results, batches, threads, and its life (rows 22, 32, 34, 35).
+// The engine on real bundles: results, batches, threads, and its life.
 #include <algorithm>
 #include <atomic>
 #include <cmath>

@@ -1,4 +1,5 @@
-// Row 14. Every single rejection is compared with Python's in tests/cpp/test_manifest.py; here are the limits.
+// A manifest that is wrong is rejected. Every single rejection is compared with Python's in
+// tests/cpp/test_manifest.py; here are the limits.
 #include "errors.hpp"
 #include "files.hpp"
 #include "manifest.hpp"

@@ -1,4 +1,4 @@
-"""Row 19, and the reasons for which a node stays in float32."""
+"""A value that float16 cannot hold keeps its nodes in float32, by name; so does every other reason for it."""
 
 from __future__ import annotations
 

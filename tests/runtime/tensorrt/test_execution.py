@@ -1,4 +1,4 @@
-"""Rows 21, 22, 32, 34, 35 and 36 on a simulated GPU: who allocates, runs, waits and frees what, and when."""
+"""On a simulated GPU: who allocates, runs, waits and frees what, and when."""
 
 from __future__ import annotations
 
