@@ -10,9 +10,16 @@ layer_report(bundle, model, data) -> LayerReport: the first layer that differs
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hamsa_runtime  # noqa: F401  # before onnxruntime, whose usage reports it turns off
+
+if TYPE_CHECKING:
+    from hamsa_deploy.models import load_model
+    from hamsa_deploy.parity import ParityReport, check_parity
+    from hamsa_deploy.parity.layers import layer_report
+    from hamsa_deploy.pipeline.run import export
+    from hamsa_deploy.spectral import to_real
 
 __version__ = "0.1.0"
 

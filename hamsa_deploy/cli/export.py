@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli import summary
 from hamsa_deploy.cli.console import Stages, Terminal, run
-from hamsa_deploy.cli.parser import (
-    Parser,
-    assignment,
-    batch_profile,
-    level,
-    list_of,
-    one_of,
-    points,
-    positive,
-    shapes,
-)
+from hamsa_deploy.cli.parser import Parser, add_flags
 from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_deploy.cli.service import Repository, as_document, configured, repository_for, show_service, take_service
+from hamsa_deploy.form.options import flags_of
+from hamsa_deploy.form.request import (
+    BUILDER,
+    BUILDER_FLAGS,
+    CALIBRATION,
+    COMPARISON,
+    DEFAULT_TARGET,
+    MODEL,
+    TARGET,
+    ExportOptions,
+)
+from hamsa_deploy.form.values import assignment, list_of, one_of, shapes
 from hamsa_deploy.services import SERVICES
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY
+from hamsa_runtime.vocabulary import PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
     from hamsa_deploy.form.request import Request
@@ -34,12 +36,6 @@ DESCRIPTION = (
     "Exports a PyTorch model, or an ONNX file with Fourier transforms, as a bundle that runs without PyTorch, and "
     "proves that both compute the same."
 )
-# Kept here too, because importing the pipeline imports torch, and --help should not; a test compares them.
-TARGETS = ("onnx", "openvino", "tensorrt", "tensorrt-rtx")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-FFTS = ("real", "native")
-PASSES = ("mean-split", "equalise", "smooth")
-CALIBRATION_METHODS = ("min-max", "percentile", "entropy", "mse", "auto")
 MODELS = (
     "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vminet_ti, vminet_xs, vminet_s, vminet_b, "
     "or package.module:factory"
@@ -66,6 +62,7 @@ ONNX_STAGES = STAGES | {
     "parity": "run it, and compare with the file",
 }
 DEFAULT_MODEL = "hamsa_nano"
+FLAGS = BUILDER_FLAGS | flags_of(ExportOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,16 +75,16 @@ def _parser() -> Parser:
     parser.add_recipe()
     _add_model(parser)
     _add_target(parser)
-    _add_builder(parser)
-    _add_calibration(parser)
-    _add_check(parser)
+    for title in (BUILDER, CALIBRATION, COMPARISON):
+        add_flags(parser.add_argument_group(title), FLAGS)
     parser.add_common()
     return parser
 
 
 # fmt: off
 def _add_model(parser: Parser) -> None:
-    add = parser.add_argument_group("model").add_argument
+    group = parser.add_argument_group(MODEL)
+    add = group.add_argument
     add("--model", metavar="NAME",
         help=f"{MODELS} (default: {DEFAULT_MODEL}, trained)")
     add("--onnx", type=Path, metavar="FILE",
@@ -95,33 +92,19 @@ def _add_model(parser: Parser) -> None:
     add("--weights", type=Path, metavar="FILE", help="a .safetensors, .pt or .pth checkpoint")
     add("--set", type=assignment, action="append", default=[], metavar="KEY=VALUE",
         help="an option of the model, such as image_size=448 or num_classes=10; may be repeated")
-    add("--labels", type=Path, metavar="FILE", help="class names, one per line")
-    add("--input", type=one_of("input type", ("uint8", "float32")), metavar="TYPE",
-        help="uint8: the graph takes pixels and normalises them (default for built-in models); "
-             "float32: it takes normalised images")
+    add_flags(group, FLAGS)
     add("--input-shape", type=shapes, action="extend", default=[], metavar="1x3x224x224",
         help="for package.module:factory, the shape of each input, batch first (which is only an example); "
              "several with commas, or repeat the option; for --onnx, to fix sizes that the file leaves open")
 
 
 def _add_target(parser: Parser) -> None:
-    group = parser.add_argument_group("target")
+    group = parser.add_argument_group(TARGET)
     add = group.add_argument
-    add("--to", type=one_of("target", (*TARGETS, *SERVICES)), default="openvino", metavar="TARGET",
-        help=f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]} (default: openvino); or a server, for which a model "
+    add("--to", type=one_of("target", (*TARGETS, *SERVICES)), default=DEFAULT_TARGET, metavar="TARGET",
+        help=f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]} (default: {DEFAULT_TARGET}); or a server, for which a model "
              f"repository is written, with the bundle as the model's next version: {' or '.join(SERVICES)}")
-    precisions = group.add_mutually_exclusive_group()
-    parser.set_defaults(precision="fp32")
-    hints = (" (default)", "", " (openvino only)", ", calibrated on images")
-    for precision, hint in zip(PRECISIONS, hints, strict=True):
-        precisions.add_argument(f"--{precision}", dest="precision", action="store_const", const=precision,
-                                help=f"compute in {precision}{hint}")
-    add("--batch", type=positive, metavar="N", help="fix the batch size (default: any batch)")
-    add("--fft", type=one_of("form of transforms", FFTS), default="real", metavar="FORM",
-        help="real: transforms become products; native: they stay one operator DFT each, for an engine with an FFT of "
-             "its own, which is TensorRT from 11.2 on (default: real)")
-    add("--tune", action="store_true",
-        help="measure the plans of the transforms on this machine, instead of trusting the cost model (minutes)")
+    add_flags(group, FLAGS)
     add("-o", "--output", type=Path, metavar="DIR",
         help="the bundle's folder, or the server's repository (default: out/<model>-<target>-<precision>)")
     add("--sweep", nargs="+", action="extend", default=[], metavar="KEY=LIST",
@@ -130,47 +113,6 @@ def _add_target(parser: Parser) -> None:
              "compared, all are timed beside each other, and the best are marked in a table and a plot; DIR then holds "
              "all of it (default: out/<model>-sweep), and what is in it already is not built again")
     add("--dry-run", action="store_true", help="capture the model and show the plan; write nothing")
-
-
-def _add_builder(parser: Parser) -> None:
-    add = parser.add_argument_group("TensorRT's builder, here and on the device").add_argument
-    add("--batch-profile", type=batch_profile, metavar="MIN,OPT,MAX",
-        help="smallest batch, the one to be fastest for, and the largest, for which memory is taken (default: 1,1,8)")
-    add("--workspace", type=positive, metavar="MIB",
-        help="largest scratch memory of the builder (default: half of what is free when it builds)")
-    add("--optimization-level", type=level, metavar="0..5", help="how long it searches for fast kernels (default: 3)")
-    add("--version-compatible", action="store_true", help="a plan that later versions of TensorRT run as well, slower")
-    add("--hardware-compatibility", type=one_of("hardware compatibility", HARDWARE_COMPATIBILITY), metavar="LEVEL",
-        help=f"{', '.join(HARDWARE_COMPATIBILITY)}: a plan that other GPUs run as well, slower (default: none)")
-    add("--refit", action="store_true", help="a plan whose weights can be replaced")
-    add("--strip-weights", action="store_true", help="a plan without weights, which come from the ONNX file")
-    add("--compute-capability", action="append", default=[], metavar="X.Y",
-        help="for tensorrt-rtx, a GPU to build for, such as 8.9; may be repeated (default: Ampere and later)")
-    add("--require-plan", action="store_true", help="exit with 4 where no plan can be built here")
-
-
-def _add_calibration(parser: Parser) -> None:
-    add = parser.add_argument_group("calibration").add_argument
-    add("--calibration", type=Path, metavar="PATH",
-        help="what int8 scales and float16 ranges are measured on: a folder of images, or .npz/.npy as for --data "
-             "(default: built-in samples)")
-    add("--max-drop", type=points, metavar="POINTS",
-        help="for int8, the largest loss of top-1, in percentage points (without true classes: of agreement with the "
-             "original); the layers that cost most stay in floating point, as few as possible")
-    add("--without", type=one_of("pass", PASSES), action="append", default=[], metavar="PASS",
-        help=f"for int8, leave one of the rewritings away: {', '.join(PASSES)}; may be repeated")
-    add("--calibration-method", type=one_of("calibration method", CALIBRATION_METHODS), default="auto",
-        metavar="METHOD",
-        help=f"how int8 scales follow from that: {', '.join(CALIBRATION_METHODS[:-1])}, or auto, which keeps the best "
-             "on a part held out (default: auto)")
-
-
-def _add_check(parser: Parser) -> None:
-    parser.add_argument_group("comparison with the original").add_argument(
-        "--data", type=Path, metavar="PATH",
-        help="a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for "
-             "--max-drop, labels (N,); for a model of arrays, an .npz by input name (default: built-in samples, or "
-             "random arrays)")
 # fmt: on
 
 

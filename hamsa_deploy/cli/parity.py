@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli.console import Stages, Terminal, run
 from hamsa_deploy.cli.files import check_writable
-from hamsa_deploy.cli.parser import Parser, amount, points, share, svg_file
+from hamsa_deploy.cli.parser import Parser
 from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_deploy.cli.reports import Reports, add_report, planned
+from hamsa_deploy.form.values import amount, points, share, svg_file
 from hamsa_runtime.errors import InputError, ParityError
 
 if TYPE_CHECKING:

@@ -1,17 +1,14 @@
-"""argparse, with errors that name the nearest valid option or choice, and the types of option values."""
+"""argparse, with errors that name the nearest valid option."""
 
 from __future__ import annotations
 
 import argparse
-import ast
-import math
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from hamsa_deploy import __version__
+from hamsa_deploy.form.options import Flag
 from hamsa_runtime.errors import InputError, nearest
-from hamsa_runtime.tensorrt.options import LEVELS
 
 
 class Parser(argparse.ArgumentParser):
@@ -68,107 +65,21 @@ class Parser(argparse.ArgumentParser):
         )
 
 
-def one_of(kind: str, valid: Sequence[str]) -> Callable[[str], str]:
-    """A value type for one of a few names; a misspelt one is answered with the nearest."""
-
-    def checked(value: str) -> str:
-        if value in valid:
-            return value
-        hint = nearest(value, valid)
-        raise argparse.ArgumentTypeError(
-            f"unknown {kind} {value!r}, not one of {', '.join(valid)}" + (f"; {hint}" if hint else "")
-        )
-
-    return checked
+def add_flags(group: argparse._ArgumentGroup, flags: Mapping[str, Flag]) -> None:
+    """Those flags that belong to the group, as its options. What is not said is None, False or an empty list."""
+    for flag in flags.values():
+        if flag.group == group.title:
+            _add_flag(group, flag)
 
 
-def list_of(valid: Mapping[str, Sequence[str]]) -> Callable[[str], tuple[str, list[str]]]:
-    """A value type for KEY=NAME,NAME,...: 'targets=onnx,openvino' -> ('targets', ['onnx', 'openvino']).
-
-    Args:
-        valid: for each key the names that may stand behind it.
-    """
-
-    def checked(text: str) -> tuple[str, list[str]]:
-        key, equals, names = text.partition("=")
-        if not equals:
-            raise argparse.ArgumentTypeError(f"{text!r} is not KEY=NAME,NAME,..., where KEY is {' or '.join(valid)}")
-        one_of("key", tuple(valid))(key)
-        named = one_of(key.removesuffix("s"), valid[key])
-        return key, [named(name.strip()) for name in names.split(",")]
-
-    return checked
-
-
-def assignment(text: str) -> tuple[str, Any]:
-    """'image_size=448' -> ('image_size', 448). A value that is no Python literal is taken as text."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.isidentifier():
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE, such as image_size=448")
-    try:
-        return key, ast.literal_eval(value)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return key, value
-
-
-def shapes(text: str) -> list[tuple[int, ...]]:
-    """'1x3x224x224,1x10' -> [(1, 3, 224, 224), (1, 10)]."""
-    parts = [part.strip().split("x") for part in text.split(",")]
-    if not all(size.isdecimal() and int(size) > 0 for part in parts for size in part):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a shape of positive sizes, such as 1x3x224x224")
-    return [tuple(map(int, part)) for part in parts]
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def level(text: str) -> int:
-    """A level of optimisation, 0 to 5."""
-    if text not in map(str, LEVELS):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a level from 0 to 5")
-    return int(text)
-
-
-def batch_profile(text: str) -> tuple[int, int, int]:
-    """'1,4,16' -> (1, 4, 16)."""
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not MIN,OPT,MAX, such as 1,1,8")
-    smallest, best, largest = map(int, parts)
-    return smallest, best, largest
-
-
-def points(text: str) -> float:
-    """Percentage points, from 0 to 100."""
-    return _number(text, 0, 100, "a number of percentage points from 0 to 100, such as 0.5")
-
-
-def share(text: str) -> float:
-    """A share of a whole, from 0 to 1."""
-    return _number(text, 0, 1, "a number from 0 to 1, such as 0.99")
-
-
-def amount(text: str) -> float:
-    """A number that is not below 0."""
-    return _number(text, 0, float("inf"), "a number of at least 0, such as 1e-3")
-
-
-def _number(text: str, smallest: float, largest: float, expected: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not smallest <= value <= largest or math.isinf(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
-    return value
-
-
-def svg_file(text: str) -> Path:
-    """A path that ends in .svg."""
-    if Path(text).suffix.lower() != ".svg":
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in .svg, which is what is drawn")
-    return Path(text)
+def _add_flag(group: argparse._ArgumentGroup, flag: Flag) -> None:
+    if flag.one_each:
+        one = group.add_mutually_exclusive_group()
+        for value, text in flag.one_each.items():
+            one.add_argument(f"--{value}", dest=flag.dest, action="store_const", const=value, help=text)
+    elif not flag.metavar:
+        group.add_argument(flag.name, action="store_true", help=flag.help)
+    elif flag.is_list:
+        group.add_argument(flag.name, type=flag.type, action="append", default=[], metavar=flag.metavar, help=flag.help)
+    else:
+        group.add_argument(flag.name, type=flag.type, metavar=flag.metavar, help=flag.help)

@@ -5,7 +5,7 @@ Imports torch: it takes seconds, so this module is imported once the options are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from hamsa_deploy.cli.files import import_from_here, read_labels
-from hamsa_deploy.form.request import Request
+from hamsa_deploy.form.options import Flag, flags_of
+from hamsa_deploy.form.request import BUILDER_FLAGS, Request
 from hamsa_deploy.inputs.files import read_arrays, read_classes, read_images
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
 from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.models.registry import bundled_weights
 from hamsa_deploy.onnx_import import load_onnx
-from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
@@ -34,63 +34,57 @@ def request_from_options(options: Any) -> Request:
     Raises:
         InputError: any of it does not exist, cannot be read, or does not fit together.
     """
-    if options.onnx is not None:
-        return _request_from_onnx(options)
+    labels = None if options.labels is None else read_labels(options.labels)
+    found = _found_in_model(options) if options.onnx is None else _found_in_file(options)
+    how, labels = found["preprocessing"], labels or found["labels"]
+    return Request(**{
+        **_said(options, flags_of(Request)),
+        **found,
+        "to": options.to,
+        "labels": labels,
+        "data": _data(options, how),
+        "calibration": _calibration(options, how),
+        "classes": _classes(options, how, labels),
+        "builder": _builder(options),
+    })  # fmt: skip
+
+
+def _said(options: Any, flags: Mapping[str, Flag]) -> dict[str, Any]:
+    """The fields that flags set, as far as these were said."""
+    given = {name: getattr(options, flag.dest) for name, flag in flags.items()}
+    # by identity: a 0 is something that was said
+    said = {name: value for name, value in given.items() if value is not None and value is not False and value != []}
+    return {name: flags[name].value(value) for name, value in said.items()}
+
+
+def _found_in_model(options: Any) -> dict[str, Any]:
+    """What --model and its options settle: fields of a request."""
     config = dict(options.set)
-    labels = _labels(options)
     model, entry = _model_and_entry(options.model, options.weights, config)
     how = _preprocessing(options, entry)
-    return Request(
-        model=model,
-        to=options.to,
-        precision=options.precision,
-        name=options.model.rpartition(":")[2],
-        example_inputs=None if how else _examples(options),
-        preprocessing=how,
-        input_dtype=options.input or "uint8",
-        batch=options.batch,
-        labels=labels or entry.labels,
-        data=_data(options, how),
-        tune=options.tune,
-        fft=options.fft,
-        calibration=_calibration(options, how),
-        calibration_method=options.calibration_method,
-        passes=_passes(options),
-        max_drop=options.max_drop,
-        builder=_builder(options),
-        require_plan=options.require_plan,
-        classes=_classes(options, how, labels or entry.labels),
-        provenance={
+    return {
+        "model": model,
+        "name": options.model.rpartition(":")[2],
+        "example_inputs": None if how else _examples(options),
+        "preprocessing": how,
+        "labels": entry.labels,
+        "provenance": {
             "reference": options.model,
             "config": config,
             "weights": _weights_file(options.weights or bundled_weights(entry, config)),
         },
-    )
+    }
 
 
-def _request_from_onnx(options: Any) -> Request:
-    return Request(
-        model=load_onnx(options.onnx),
-        to=options.to,
-        precision=options.precision,
-        name=options.onnx.stem,
-        example_inputs=_examples(options),
-        batch=options.batch,
-        labels=_labels(options),
-        data=_data(options, None),
-        tune=options.tune,
-        fft=options.fft,
-        calibration=_calibration(options, None),
-        calibration_method=options.calibration_method,
-        passes=_passes(options),
-        max_drop=options.max_drop,
-        builder=_builder(options),
-        require_plan=options.require_plan,
-    )
-
-
-def _labels(options: Any) -> list[str] | None:
-    return None if options.labels is None else read_labels(options.labels)
+def _found_in_file(options: Any) -> dict[str, Any]:
+    """The same for --onnx."""
+    return {
+        "model": load_onnx(options.onnx),
+        "name": options.onnx.stem,
+        "example_inputs": _examples(options),
+        "preprocessing": None,
+        "labels": None,
+    }
 
 
 def _model_and_entry(name: str, weights: Path | None, config: dict[str, Any]) -> tuple[nn.Module, ModelEntry]:
@@ -155,25 +149,12 @@ def _classes(options: Any, how: Preprocessing | None, labels: Sequence[str] | No
     return sample_classes(options.model) if how else None
 
 
-def _passes(options: Any) -> list[str]:
-    return [name for name in PASSES if name not in options.without]
-
-
 def _builder(options: Any) -> BuildOptions | None:
     """What was said about TensorRT's builder; None if nothing was."""
-    given = {
-        "workspace_mib": options.workspace,
-        "optimization_level": options.optimization_level,
-        "version_compatible": options.version_compatible or None,
-        "hardware_compatibility": options.hardware_compatibility,
-        "refit": options.refit or None,
-        "strip_weights": options.strip_weights or None,
-        "compute_capabilities": tuple(options.compute_capability) or None,
-    }
-    if options.batch_profile:
-        given |= dict(zip(("min_batch", "opt_batch", "max_batch"), options.batch_profile, strict=True))
-    given = {name: value for name, value in given.items() if value is not None}
-    return BuildOptions(**given) if given else None
+    said = _said(options, BUILDER_FLAGS)
+    if "profile" in said:
+        said |= zip(("min_batch", "opt_batch", "max_batch"), said.pop("profile"), strict=True)
+    return BuildOptions(**said) if said else None
 
 
 def _calibration(options: Any, how: Preprocessing | None) -> Path | None:

@@ -13,6 +13,8 @@ from rich.text import Text
 from hamsa_deploy.bench.percentiles import UNCLEAR
 from hamsa_deploy.cli.console import INTERRUPTED, Stages, Terminal, table
 from hamsa_deploy.cli.packages import missing_package
+from hamsa_deploy.form.options import default_of
+from hamsa_deploy.form.request import DEFAULT_TARGET, ExportOptions
 from hamsa_deploy.services import SERVICES
 from hamsa_runtime.errors import InputError
 
@@ -28,7 +30,10 @@ BENCH_STAGES = {
     "load": "load each in processes of its own",
 }
 # Beside --sweep: the option for one cell, its default, and the list that says the same of several.
-SINGLE = {"targets": ("--to", "to", "openvino"), "precisions": ("--fp16 and its like", "precision", "fp32")}
+SINGLE = {
+    "targets": ("--to", "to", DEFAULT_TARGET),
+    "precisions": ("--fp16 and its like", "precision", default_of(ExportOptions, "precision")),
+}
 LEGEND = (
     "agreement: signal to noise of the worst output against the original's; time: the median, over the rounds, of the "
     "time over the first one's; ★: no other bundle is at least as fast and as close, and better in one of both."
@@ -70,7 +75,7 @@ def _lists(options: Any) -> dict[str, list[str]]:
             raise InputError(f"--sweep with {key} twice", expected="each key once", fix=f"{key}=NAME,NAME,...")
         found[key] = names
     for key, (option, attribute, default) in SINGLE.items():
-        value = getattr(options, attribute)
+        value = getattr(options, attribute) or default
         if key in found and value != default:
             raise InputError(
                 f"--sweep with {key}={','.join(found[key])}, and {option} for {value}",

@@ -1,18 +1,27 @@
-"""What to export, and how."""
+"""What to export, and how: each option is described here, once, for Python and for the command line.
+
+`export`'s signature and docstring, the flags of hamsa-export and the keys of a recipe follow from the fields. A new
+option is a field here, and what is done about it. Imports neither torch nor an engine: `--help` must not wait for them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from hamsa_deploy.form.options import Flag, documented, named, option
+from hamsa_deploy.form.values import batch_profile, level, one_of, points, positive
+from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY, BuildOptions
+from hamsa_runtime.vocabulary import AUTO, FFTS, METHODS, PASSES
+from hamsa_runtime.vocabulary import PRECISIONS as ALL_PRECISIONS
 
-from hamsa_deploy.models.preprocessing import Preprocessing
-from hamsa_deploy.onnx_import import OnnxFile
-from hamsa_deploy.precision.int8.thresholds import AUTO
-from hamsa_deploy.precision.passes import PASSES
-from hamsa_runtime.tensorrt.options import BuildOptions
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hamsa_deploy.models.preprocessing import Preprocessing
+    from hamsa_deploy.onnx_import import OnnxFile
 
 # What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
 PRECISIONS = {
@@ -27,32 +36,217 @@ NO_NATIVE_FFT = {
     "tensorrt-rtx": "TensorRT-RTX 1.7 has no plugin for the operator DFT",
 }
 MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
+DEFAULT_TARGET = "openvino"  # of the command; `export` has none
+
+# Headings of hamsa-export's --help.
+MODEL, TARGET, CALIBRATION, COMPARISON = "model", "target", "calibration", "comparison with the original"
+BUILDER = "TensorRT's builder, here and on the device"
+
+PRECISION_HINTS = {"fp32": " (default)", "bf16": " (openvino only)", "int8": ", calibrated on images"}
+
+
+def other_passes(without: Collection[str]) -> list[str]:
+    """Those that are not left away."""
+    return [name for name in PASSES if name not in without]
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to export, and how. See `pipeline.export` for the fields."""
+class ExportOptions:
+    """What can be asked of `export`."""
+
+    model: nn.Module | OnnxFile | str | Path = field(
+        metadata=documented(
+            "a module in eval mode; or an ONNX file, whose DFT and STFT operators are then replaced.",
+        )
+    )
+    example_inputs: Sequence[Any] | None = option(
+        None,
+        "the model's inputs, batch first. Not needed for a model of images (`preprocessing`). For an ONNX file, arrays "
+        "whose shapes settle what the file leaves open beside the batch; seldom needed.",
+    )
+    _: KW_ONLY
+    to: str = field(metadata=documented('"onnx", "openvino", "tensorrt" or "tensorrt-rtx".'))
+    precision: str = option(
+        "fp32",
+        '"fp32", "fp16", "int8" or (openvino) "bf16".',
+        Flag(TARGET, one_each={each: f"compute in {each}{PRECISION_HINTS.get(each, '')}" for each in ALL_PRECISIONS}),
+    )
+    name: str = option("model", "of the bundle, in its manifest.")
+    preprocessing: Preprocessing | None = option(
+        None, "makes it a model of images: the bundle takes images of any size."
+    )
+    input_dtype: str = option(
+        "uint8",
+        'for a model of images, "uint8" puts the normalisation into the graph; "float32" leaves it to the runtime, and '
+        "the graph takes normalised NCHW floats.",
+        Flag(
+            MODEL,
+            "uint8: the graph takes pixels and normalises them (default for built-in models); float32: it takes "
+            "normalised images",
+            "TYPE",
+            one_of("input type", ("uint8", "float32")),
+            name="--input",
+            after="labels",
+        ),
+    )
+    batch: int | None = option(
+        None,
+        "a fixed batch size; by default the batch is dynamic.",
+        Flag(TARGET, "fix the batch size (default: any batch)", "N", positive),
+    )
+    labels: Sequence[str] | None = option(
+        None,
+        "class names in order of the logits.",
+        Flag(MODEL, "class names, one per line", "FILE", Path),
+    )
+    data: Any = option(
+        None,
+        "images (or arrays) for the parity check, and for the ranges of float16; by default random arrays for a model "
+        "without preprocessing.",
+        Flag(
+            COMPARISON,
+            "a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for "
+            "--max-drop, labels (N,); for a model of arrays, an .npz by input name (default: built-in samples, or "
+            "random arrays)",
+            "PATH",
+            Path,
+        ),
+    )
+    provenance: Mapping[str, Any] | None = option(None, "`reference`, `config` and `weights` for the manifest.")
+    tune: bool = option(
+        False,
+        "measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost model; "
+        "the manifest's `plan` lists what was measured.",
+        Flag(
+            TARGET,
+            "measure the plans of the transforms on this machine, instead of trusting the cost model (minutes)",
+        ),
+    )
+    calibration: Any = option(
+        None,
+        "what ranges are measured on, for a precision in MEASURED: a folder of images, an .npz or .npy file, an "
+        "iterable of images (for a model of arrays, of dicts of arrays), or None for the built-in samples.",
+        Flag(
+            CALIBRATION,
+            "what int8 scales and float16 ranges are measured on: a folder of images, or .npz/.npy as for --data "
+            "(default: built-in samples)",
+            "PATH",
+            Path,
+        ),
+    )
+    calibration_method: str = option(
+        AUTO,
+        'for int8, "min-max", "percentile", "entropy", "mse", or "auto", which keeps the best of them on inputs that '
+        "it holds out.",
+        Flag(
+            CALIBRATION,
+            f"how int8 scales follow from that: {', '.join(METHODS)}, or {AUTO}, which keeps the best on a part held "
+            f"out (default: {AUTO})",
+            "METHOD",
+            one_of("calibration method", (*METHODS, AUTO)),
+        ),
+    )
+    passes: Sequence[str] = option(
+        PASSES,
+        "for int8, which exact rewritings to apply first; see precision.passes.",
+        Flag(
+            CALIBRATION,
+            f"for int8, leave one of the rewritings away: {', '.join(PASSES)}; may be repeated",
+            "PASS",
+            one_of("pass", PASSES),
+            name="--without",
+            is_list=True,
+            value=other_passes,
+            after="calibration",
+        ),
+    )
+    max_drop: float | None = option(
+        None,
+        "for int8, the largest loss of accuracy in percentage points: of top-1 where `classes` is given, else the "
+        "share of `data` on which bundle and model disagree. The layers that cost most stay in floating point, as few "
+        "as possible.",
+        Flag(
+            CALIBRATION,
+            "for int8, the largest loss of top-1, in percentage points (without true classes: of agreement with the "
+            "original); the layers that cost most stay in floating point, as few as possible",
+            "POINTS",
+            points,
+            after="calibration",
+        ),
+    )
+    classes: Sequence[int] | None = option(None, "the true class of each of `data`.")
+    builder: BuildOptions | None = option(None, "options for TensorRT's builder, here and on the device.")
+    require_plan: bool = option(
+        False,
+        "fail where no TensorRT plan can be built here; else it is left to the device.",
+        Flag(BUILDER, "exit with 4 where no plan can be built here"),
+    )
+    fft: str = option(
+        "real",
+        '"real" for transforms as products, or "native" for one operator DFT each, where the engine has an FFT of its '
+        "own (all but NO_NATIVE_FFT). Everything around them is the same.",
+        Flag(
+            TARGET,
+            "real: transforms become products; native: they stay one operator DFT each, for an engine with an FFT of "
+            "its own, which is TensorRT from 11.2 on (default: real)",
+            "FORM",
+            one_of("form of transforms", FFTS),
+            after="batch",
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Request(ExportOptions):
+    """The same once the model is loaded: what the stages of an export work on."""
 
     model: nn.Module | OnnxFile
-    to: str
-    precision: str = "fp32"
-    name: str = "model"
-    example_inputs: Sequence[Any] | None = None
-    preprocessing: Preprocessing | None = None
-    input_dtype: str = "uint8"
-    batch: int | None = None
-    labels: Sequence[str] | None = None
-    data: Any = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    tune: bool = False
-    calibration: Any = None
-    calibration_method: str = AUTO
-    passes: Sequence[str] = tuple(PASSES)
-    max_drop: float | None = None
-    classes: Sequence[int] | None = None
-    builder: BuildOptions | None = None
-    require_plan: bool = False
-    fft: str = "real"
+
+
+# The flags of `builder`, by the fields of BuildOptions, which say what they mean; `profile` is three of them.
+BUILDER_FLAGS = named(
+    {
+        "profile": Flag(
+            BUILDER,
+            "smallest batch, the one to be fastest for, and the largest, for which memory is taken "
+            f"(default: {','.join(map(str, BuildOptions().profile))})",
+            "MIN,OPT,MAX",
+            batch_profile,
+            name="--batch-profile",
+        ),
+        "workspace_mib": Flag(
+            BUILDER,
+            "largest scratch memory of the builder (default: half of what is free when it builds)",
+            "MIB",
+            positive,
+            name="--workspace",
+        ),
+        "optimization_level": Flag(
+            BUILDER,
+            f"how long it searches for fast kernels (default: {BuildOptions.optimization_level})",
+            "0..5",
+            level,
+        ),
+        "version_compatible": Flag(BUILDER, "a plan that later versions of TensorRT run as well, slower"),
+        "hardware_compatibility": Flag(
+            BUILDER,
+            f"{', '.join(HARDWARE_COMPATIBILITY)}: a plan that other GPUs run as well, slower "
+            f"(default: {BuildOptions.hardware_compatibility})",
+            "LEVEL",
+            one_of("hardware compatibility", HARDWARE_COMPATIBILITY),
+        ),
+        "refit": Flag(BUILDER, "a plan whose weights can be replaced"),
+        "strip_weights": Flag(BUILDER, "a plan without weights, which come from the ONNX file"),
+        "compute_capabilities": Flag(
+            BUILDER,
+            "for tensorrt-rtx, a GPU to build for, such as 8.9; may be repeated (default: Ampere and later)",
+            "X.Y",
+            name="--compute-capability",
+            is_list=True,
+            value=tuple,
+        ),
+    }
+)
 
 
 def builder_of(request: Request) -> BuildOptions:

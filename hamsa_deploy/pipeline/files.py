@@ -131,7 +131,7 @@ def tuned_form(request: Request, form: RealModel) -> RealModel:
     precision = "fp32" if request.precision == "int8" else request.precision  # int8 leaves transforms as they are
 
     def build(model: nn.Module, example: torch.Tensor, plans: Mapping[int, Plan], folder: Path) -> None:
-        trial = Request(model, request.to, precision, example_inputs=(example,), batch=len(example))
+        trial = Request(model, (example,), to=request.to, precision=precision, batch=len(example))
         real = real_model_of_request(trial, plans)
         written = write_files(trial, real, folder, no_progress)
         Stage(folder, folder).write_manifest(manifest_of(trial, real, written))

@@ -46,7 +46,7 @@ def manifest_of(request: Request, form: RealModel, written: ExportFacts) -> dict
             "weights": None,
             "parameters": form.parameters,
             **_files_of(request.model),
-            **request.provenance,
+            **(request.provenance or {}),
         },
         "inputs": [{**spec, "layout": layout} for spec in form.inputs],
         "outputs": form.outputs,

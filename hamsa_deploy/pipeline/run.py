@@ -16,16 +16,16 @@ pack                  manifest, hashes, one rename                  pipeline.sta
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from hamsa_deploy.form.from_request import parity_data, real_model_of_request
+from hamsa_deploy.form.options import documented, option, taking
 from hamsa_deploy.form.real_model import RealModel
-from hamsa_deploy.form.request import Request
+from hamsa_deploy.form.request import ExportOptions, Request
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.measure.execution import measure_execution, warnings_of
 from hamsa_deploy.models.preprocessing import Preprocessing
@@ -38,78 +38,35 @@ from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.max_drop import described
 from hamsa_deploy.pipeline.staging import Stage, staged_bundle
 from hamsa_deploy.precision.int8.quantisation import ranking
-from hamsa_deploy.precision.int8.thresholds import AUTO
-from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.targets import tensorrt_plan
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.tensorrt.achieved import fallen_text
-from hamsa_runtime.tensorrt.options import BuildOptions
 
 FLOAT32 = "fp32"
 
 LOG = logging.getLogger(__name__)
 
 
-def export(
-    model: nn.Module | OnnxFile | str | Path,
-    example_inputs: Sequence[Any] | None = None,
-    *,
-    to: str,
-    output: str | Path,
-    precision: str = "fp32",
-    name: str = "model",
-    preprocessing: Preprocessing | None = None,
-    input_dtype: str = "uint8",
-    batch: int | None = None,
-    labels: Sequence[str] | None = None,
-    data: Any = None,
-    provenance: Mapping[str, Any] | None = None,
-    tune: bool = False,
-    calibration: Any = None,
-    calibration_method: str = AUTO,
-    passes: Sequence[str] = tuple(PASSES),
-    max_drop: float | None = None,
-    classes: Sequence[int] | None = None,
-    builder: BuildOptions | None = None,
-    require_plan: bool = False,
-    fft: str = "real",
-    progress: Progress = no_progress,
-) -> Bundle:
+@dataclass(frozen=True)
+class ExportArguments(ExportOptions):
+    """What can be asked of `export`, and where to."""
+
+    _: KW_ONLY
+    output: str | Path = field(
+        metadata=documented(
+            "the bundle's folder; an older bundle there is replaced in one step, once the new one has passed.",
+        )
+    )
+    progress: Progress = option(no_progress, "called with a stage's name, gives a context manager around that stage.")
+
+
+@taking(ExportArguments, nn=nn, OnnxFile=OnnxFile, Preprocessing=Preprocessing)
+def export(arguments: ExportArguments) -> Bundle:
     """Export a model, check it against the original, and publish the bundle.
 
     Args:
-        model: a module in eval mode; or an ONNX file, whose DFT and STFT operators are then replaced.
-        example_inputs: the model's inputs, batch first. Not needed for a model of images (`preprocessing`). For an ONNX
-            file, arrays whose shapes settle what the file leaves open beside the batch; seldom needed.
-        to: "onnx", "openvino", "tensorrt" or "tensorrt-rtx".
-        output: the bundle's folder; an older bundle there is replaced in one step, once the new one has passed.
-        precision: "fp32", "fp16", "int8" or (openvino) "bf16".
-        name: of the bundle, in its manifest.
-        preprocessing: makes it a model of images: the bundle takes images of any size.
-        input_dtype: for a model of images, "uint8" puts the normalisation into the graph; "float32" leaves it to the
-            runtime, and the graph takes normalised NCHW floats.
-        batch: a fixed batch size; by default the batch is dynamic.
-        labels: class names in order of the logits.
-        data: images (or arrays) for the parity check, and for the ranges of float16; by default random arrays for a
-            model without preprocessing.
-        provenance: `reference`, `config` and `weights` for the manifest.
-        tune: measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost
-            model; the manifest's `plan` lists what was measured.
-        calibration: what ranges are measured on, for a precision in MEASURED: a folder of images, an .npz or .npy file,
-            an iterable of images (for a model of arrays, of dicts of arrays), or None for the built-in samples.
-        calibration_method: for int8, "min-max", "percentile", "entropy", "mse", or "auto", which keeps the best of them
-            on inputs that it holds out.
-        passes: for int8, which exact rewritings to apply first; see precision.passes.
-        max_drop: for int8, the largest loss of accuracy in percentage points: of top-1 where `classes` is given, else
-            the share of `data` on which bundle and model disagree. The layers that cost most stay in floating point, as
-            few as possible.
-        classes: the true class of each of `data`.
-        builder: options for TensorRT's builder, here and on the device.
-        require_plan: fail where no TensorRT plan can be built here; else it is left to the device.
-        fft: "real" for transforms as products, or "native" for one operator DFT each, where the engine has an FFT of
-            its own (all but NO_NATIVE_FFT). Everything around them is the same.
-        progress: called with a stage's name, gives a context manager around that stage.
+        {options}
 
     Returns:
         The published bundle; its manifest holds the parity metrics, and for a lower precision what runs in it and how
@@ -119,25 +76,31 @@ def export(
         ParityError: the bundle does not compute what the model computes; nothing is published.
         InputError, MissingError, BuildError: see hamsa_runtime.errors; nothing is published.
     """
-    model = load_onnx(model) if isinstance(model, str | Path) else model
-    request = Request(
-        model, to, precision, name, example_inputs, preprocessing, input_dtype, batch, labels, data, provenance or {},
-        tune, calibration, calibration_method, passes, max_drop, classes, builder, require_plan, fft,
-    )  # fmt: skip
+    return _exported(_loaded(arguments), Path(arguments.output), arguments.progress)
+
+
+def _loaded(arguments: ExportArguments) -> Request:
+    model = load_onnx(arguments.model) if isinstance(arguments.model, str | Path) else arguments.model
+    asked = {each.name: getattr(arguments, each.name) for each in fields(Request)}
+    return Request(**{**asked, "model": model})
+
+
+def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
+    to, precision = request.to, request.precision
     check_request(request)
     with staged_bundle(output) as stage, stage.scratch() as scratch:
         float32_bundle = scratch if "speed" in stages_of(to, precision) else None
         with progress("real form"):
             form = real_model_of_request(request)
             check_labels(request, form)
-        if tune:
+        if request.tune:
             with progress("tune"):
                 form = tuned_form(request, form)
         written = write_files(request, form, stage.folder, progress, float32_bundle)
         manifest = manifest_of(request, form, written)
         with progress("parity"):
             stage.write_manifest(manifest)
-            report = check_parity(stage.folder, model, parity_data(request, form))
+            report = check_parity(stage.folder, request.model, parity_data(request, form))
             _require(report, written.ready)
         if float32_bundle:
             with progress("speed"):

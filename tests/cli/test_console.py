@@ -10,7 +10,8 @@ import pytest
 
 from hamsa_deploy.cli.console import Command, Stages, Terminal, run
 from hamsa_deploy.cli.packages import missing_package
-from hamsa_deploy.cli.parser import Parser, assignment, shapes
+from hamsa_deploy.cli.parser import Parser
+from hamsa_deploy.form.values import assignment, shapes
 from hamsa_runtime.errors import BuildError, InputError
 
 Captured = pytest.CaptureFixture[str]

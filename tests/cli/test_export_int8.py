@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hamsa_deploy.cli import export as command
 from hamsa_deploy.cli.export import main
 from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.samples import digits
+from hamsa_runtime import vocabulary
 from hamsa_runtime.errors import InputError
 
 from .conftest import Run
@@ -65,5 +65,5 @@ def test_options_of_int8_are_checked(
     assert found in capsys.readouterr().err
 
 
-def test_the_command_knows_the_passes_without_importing_them() -> None:
-    assert tuple(PASSES) == command.PASSES
+def test_the_vocabulary_knows_the_passes_without_importing_them() -> None:
+    assert tuple(PASSES) == vocabulary.PASSES

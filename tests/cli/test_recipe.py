@@ -16,6 +16,7 @@ from hamsa_deploy.cli.recipe import RecipeParser, keys_of
 from hamsa_deploy.cli.request import request_from_options
 from hamsa_deploy.pipeline.checks import check_request
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.vocabulary import PRECISIONS
 
 from .conftest import UserModel
 
@@ -155,7 +156,7 @@ def test_a_recipe_that_is_not_text_says_so(tmp_path: Path, capsys: Captured) -> 
 def test_every_option_but_those_of_the_call_is_a_key() -> None:
     parser = command._parser()
     names = {name for action in parser.actions() for name in action.option_strings if name.startswith("--")}
-    precisions = {f"--{precision}" for precision in command.PRECISIONS}
+    precisions = {f"--{precision}" for precision in PRECISIONS}
     of_the_call = {"--recipe", "--help", "--version", "--json", "--quiet", "--verbose"}
     assert {f"--{key}" for key in keys_of(parser)} == names - precisions - of_the_call | {"--precision"}
 

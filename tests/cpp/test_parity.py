@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """The bundled model for OpenVINO."""
     folder = tmp_path_factory.mktemp("bundles") / request.param
     images = sample_images("hamsa_nano")
-    options = (
+    options: dict[str, Any] = (
         {"calibration": list(images[40:140]), "calibration_method": "percentile"} if request.param == "int8" else {}
     )
     try:

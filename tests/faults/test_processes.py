@@ -57,7 +57,7 @@ KINDS = {
 # What PyTorch loads late, it loads once.
 torch.set_num_threads(1)
 with scratch_folder() as folder:
-    real_model_of_request(Request(Sharpening(), "onnx", "fp32", example_inputs=SIGNAL)).write(folder / "model.onnx")
+    real_model_of_request(Request(Sharpening(), SIGNAL, to="onnx")).write(folder / "model.onnx")
 
 @contextlib.contextmanager
 def stage(name):

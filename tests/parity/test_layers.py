@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -56,7 +57,9 @@ def bundles(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Calla
         if to == "openvino" and "INT8" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             pytest.skip("this CPU cannot run int8: the export refuses it, see the runtime's tests")
         if not (folder / variant).exists():
-            calibration = {"calibration": IMAGES[40:104], "calibration_method": "mse"} if precision == "int8" else {}
+            calibration: dict[str, Any] = {}
+            if precision == "int8":
+                calibration = {"calibration": IMAGES[40:104], "calibration_method": "mse"}
             hamsa_deploy.export(
                 model, to=to, precision=precision, output=folder / variant, data=IMAGES[:8],
                 preprocessing=model_entry("hamsa_nano").preprocessing, **calibration,

@@ -147,4 +147,5 @@ def test_a_real_measurement_follows_the_rule(
     assert all(each.milliseconds > 0 for each in made.measured)
     pairs = tuple((Plan(64, each.factors), each.milliseconds) for each in made.measured)
     assert Choice(pairs).plan.factors == made.factors
+    assert bundle.manifest.parity is not None
     assert bundle.manifest.parity.passed

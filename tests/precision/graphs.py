@@ -23,7 +23,7 @@ Named = tuple[str, ir.Model]  # the model that it was made from, and the graph
 
 def real_graph(model: nn.Module, example: Tensor, folder: Path, to: str = "onnx", batch: int | None = None) -> ir.Model:
     """The real-valued ONNX graph that the pipeline writes."""
-    form = real_model_of_request(Request(model.eval(), to, example_inputs=(example,), batch=batch))
+    form = real_model_of_request(Request(model.eval(), (example,), to=to, batch=batch))
     return form.write(folder / "model.onnx")
 
 

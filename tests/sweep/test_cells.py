@@ -14,7 +14,7 @@ from hamsa_deploy.sweep.cells import Cell, matrix, requests_for
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.options import BuildOptions
 
-BASE = Request(nn.Identity(), "openvino", batch=4)
+BASE = Request(nn.Identity(), to="openvino", batch=4)
 
 
 def test_cells_go_target_by_target_and_are_named_as_single_exports_are() -> None:
@@ -25,7 +25,7 @@ def test_cells_go_target_by_target_and_are_named_as_single_exports_are() -> None
 
 def test_options_reach_the_cells_that_take_them() -> None:
     base = Request(
-        nn.Identity(), "onnx", batch=4, calibration=Path("photos"), calibration_method="mse", max_drop=0.5,
+        nn.Identity(), to="onnx", batch=4, calibration=Path("photos"), calibration_method="mse", max_drop=0.5,
         builder=BuildOptions(refit=True), require_plan=True,
     )  # fmt: skip
     requests = requests_for(base, matrix(["onnx", "tensorrt"], ["fp32", "fp16", "int8"]))
@@ -53,6 +53,6 @@ def test_options_reach_the_cells_that_take_them() -> None:
      {"require_plan": True}],
 )  # fmt: skip
 def test_an_option_that_no_cell_takes_is_refused(changes: dict[str, Any]) -> None:
-    base = Request(nn.Identity(), "onnx", **changes)
+    base = Request(nn.Identity(), to="onnx", **changes)
     with pytest.raises(InputError, match="at least one cell that takes it"):
         requests_for(base, [Cell("onnx", "fp32"), Cell("openvino", "bf16")])

@@ -29,9 +29,7 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = HAMSA([WIDTH] * 4, [1] * 4, [1] * 4, image_size=IMAGE, num_classes=3).eval()
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    real_model_of_request(Request(model, "openvino", example_inputs=(torch.zeros(1, 3, IMAGE, IMAGE),), batch=1)).write(
-        path
-    )
+    real_model_of_request(Request(model, (torch.zeros(1, 3, IMAGE, IMAGE),), to="openvino", batch=1)).write(path)
     return path
 
 

@@ -64,7 +64,7 @@ class Exported:
 def exported(name: str, batch: int | None, folder: Path) -> Exported:
     how = model_entry(name).preprocessing
     assert how is not None
-    request = Request(load_model(name), "tensorrt", preprocessing=how, batch=batch)
+    request = Request(load_model(name), to="tensorrt", preprocessing=how, batch=batch)
     model = real_model_of_request(request).write(folder / "model.onnx")
     pixels = np.random.default_rng(0).integers(0, 256, (batch or 2, *how.size, how.channels), np.uint8)
     return Exported(name, model, pixels, logits_of(model, pixels))
@@ -176,7 +176,7 @@ def test_a_request_that_cannot_be_met_is_refused_at_once(
         pytest.skip("a GPU is here")
     how = model_entry("hamsa_nano").preprocessing
     with pytest.raises(error, match=message):
-        check_request(replace(Request(load_model("hamsa_nano"), "tensorrt", preprocessing=how), **changes))
+        check_request(replace(Request(load_model("hamsa_nano"), to="tensorrt", preprocessing=how), **changes))
 
 
 def test_the_plan_is_a_stage_of_its_own() -> None:

@@ -25,7 +25,7 @@ def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
     first = manifest.inputs[0].shape[:1]
     request = Request(
         model,
-        manifest.target,
+        to=manifest.target,
         example_inputs=[_example(spec) for spec in manifest.inputs],
         preprocessing=None if how is None else _preprocessing(manifest),
         input_dtype="uint8" if how is not None and how.normalise == "graph" else "float32",

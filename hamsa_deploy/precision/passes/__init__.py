@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.passes.equalisation import equalisable, equalise
 from hamsa_deploy.precision.passes.mean_split import split_means, transforms_of
 from hamsa_deploy.precision.passes.smoothing import smooth, smoothable
 
+if TYPE_CHECKING:  # it imports two of the passes
+    from hamsa_deploy.precision.measurements import Measurements
+
 # A pass rewrites a model in place by what it measures, and says in a few words what it did.
-Pass = Callable[[ir.Model, Measurements], str]
+Pass = Callable[[ir.Model, "Measurements"], str]
 
 
 def split_off_means(model: ir.Model, measurements: Measurements) -> str:

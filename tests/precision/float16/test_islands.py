@@ -154,7 +154,7 @@ def test_an_overflow_in_a_spectrum_is_found_named_kept_in_float32_and_reported(t
 
 
 def test_without_its_islands_the_same_spectrum_is_infinite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = real_model_of_request(Request(Model().eval(), "onnx", example_inputs=(torch.from_numpy(SIGNAL),))).write(
+    model = real_model_of_request(Request(Model().eval(), (torch.from_numpy(SIGNAL),), to="onnx")).write(
         tmp_path / "model.onnx"
     )
     half, islands = typed(model, [{"x": SIGNAL}])

@@ -81,7 +81,7 @@ def trained(norm: str) -> HAMSA:
 def written(norm: str, factory: pytest.TempPathFactory) -> str:
     """hamsa_nano as a float32 ONNX file that takes normalised images."""
     how = model_entry("hamsa_nano").preprocessing
-    form = real_model_of_request(Request(trained(norm), "onnx", preprocessing=how, input_dtype="float32"))
+    form = real_model_of_request(Request(trained(norm), to="onnx", preprocessing=how, input_dtype="float32"))
     path = factory.mktemp("nano") / f"{norm}.onnx"
     form.write(path)
     return str(path)
