@@ -37,6 +37,11 @@ class Ratio:
     q3: float
 
     @property
+    def quartiles(self) -> str:
+        """ "0.97-1.02"."""
+        return f"{self.q1:.2f}-{self.q3:.2f}"
+
+    @property
     def floor(self) -> float:
         """For a control: how far from 1 its quartiles are."""
         return max(abs(self.q1 - 1), abs(self.q3 - 1))
@@ -60,3 +65,10 @@ def verdict(found: Ratio, control: Ratio) -> str:
     if abs(found.median - 1) <= control.floor or found.q1 <= 1 <= found.q3:
         return UNCLEAR
     return FASTER if found.median < 1 else SLOWER
+
+
+def digits(value: float | None) -> str:
+    """Three digits, and all of those before the point: "0.123", "12.3", "1234"; "-" where nothing is known."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"

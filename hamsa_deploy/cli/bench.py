@@ -142,17 +142,17 @@ def _tables(candidates: Sequence[Candidate], source: Source | None, options: Any
 
 
 def _write(tables: Sequence[Table], energy: str, options: Any, terminal: Terminal, reports: Reports | None) -> None:
-    from hamsa_deploy.bench.plot import plot
     from hamsa_deploy.bench.report import csv_text, document
     from hamsa_deploy.cli.bench_tables import noise_notes, show_tables
     from hamsa_deploy.report.document import BENCH
     from hamsa_deploy.report.files import write
+    from hamsa_deploy.report.ratios_plot import ratios_drawing
 
     notes = [*terminal.notes, *(note for table in tables for note in noise_notes(table))]
     if options.csv is not None:
         write(options.csv, csv_text(tables))
     if options.plot is not None:
-        write(options.plot, plot(tables))
+        write(options.plot, ratios_drawing(tables).as_file())
     found = document(tables, energy, notes)
     if reports is not None:
         reports.write(BENCH, {"measured": found})

@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from hamsa_deploy.bench.benchmark import Row, Table, heading
-from hamsa_deploy.bench.percentiles import FASTER, SLOWER, UNCLEAR, Ratio
+from hamsa_deploy.bench.percentiles import FASTER, SLOWER, UNCLEAR, digits
 from hamsa_deploy.cli.console import table
 
 STYLES = {FASTER: "green", SLOWER: "red", UNCLEAR: "yellow"}
@@ -35,7 +35,7 @@ def noise_notes(found: Table) -> Iterator[str]:
         if row.verdict == UNCLEAR and row.ratio is not None:
             yield (
                 f"{row.name}, {heading(found.batch, found.threads)}: too noisy to tell it from {first}. Ratios of "
-                f"{_quartiles(row.ratio)}; {first} against itself gave {_quartiles(found.control)}"
+                f"{row.ratio.quartiles}; {first} against itself gave {found.control.quartiles}"
             )
 
 
@@ -45,7 +45,7 @@ def _show_table(console: Console, found: Table) -> None:
     console.print(_speeds(found))
     console.print()
     console.print(_costs(found))
-    console.print(Text(f"\nnoise: {found.rows[0].name} against itself took {_quartiles(found.control)} times its time"))
+    console.print(Text(f"\nnoise: {found.rows[0].name} against itself took {found.control.quartiles} times its time"))
     for sentence in noise_notes(found):
         console.print(Text(sentence, "yellow"))
     console.print()
@@ -54,7 +54,7 @@ def _show_table(console: Console, found: Table) -> None:
 def _speeds(found: Table) -> RichTable:
     rows = table("", "time", "quartiles", "p50 ms", "p90 ms", "p99 ms", "images/s")
     for row in found.rows:
-        latency = (_number(value) for value in row.latency.values())
+        latency = (digits(value) for value in row.latency.values())
         rows.add_row(Text(row.name), *_ratio_cells(row), *latency, f"{row.images_per_second:.4g}")
     return rows
 
@@ -64,7 +64,7 @@ def _costs(found: Table) -> RichTable:
     energy = ("mJ/image",) if any(row.joules_per_image is not None for row in found.rows) else ()
     rows = table("", "ready ms", "first ms", "memory", "on disk", *energy, "runs on")
     for row in found.rows:
-        joules = (_number(row.joules_per_image, 1e3),) if energy else ()
+        joules = (digits(None if row.joules_per_image is None else 1e3 * row.joules_per_image),) if energy else ()
         rows.add_row(Text(row.name), *_load_cells(row), *joules, f"{row.engine}, {row.precision}")
     return rows
 
@@ -73,7 +73,7 @@ def _ratio_cells(row: Row) -> tuple[Text, Text]:
     if row.ratio is None or row.verdict is None:
         return Text("1"), Text("")
     mark = "?" if row.verdict == UNCLEAR else ""
-    return Text(f"{row.ratio.median:.2f}{mark}", STYLES[row.verdict]), Text(_quartiles(row.ratio))
+    return Text(f"{row.ratio.median:.2f}{mark}", STYLES[row.verdict]), Text(row.ratio.quartiles)
 
 
 def _load_cells(row: Row) -> list[str]:
@@ -81,14 +81,6 @@ def _load_cells(row: Row) -> list[str]:
     if row.load is None:
         return ["-", "-", "-", size]
     return [f"{1e3 * row.load.ready:.0f}", f"{1e3 * row.load.first_result:.0f}", _megabytes(row.load.memory), size]
-
-
-def _quartiles(ratio: Ratio) -> str:
-    return f"{ratio.q1:.2f}-{ratio.q3:.2f}"
-
-
-def _number(value: float | None, scale: float = 1.0) -> str:
-    return "-" if value is None else f"{value * scale:#.3g}".rstrip(".")
 
 
 def _megabytes(size: int | None) -> str:

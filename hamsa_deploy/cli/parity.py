@@ -131,12 +131,12 @@ def _write(reports: Reports, request: ParityRequest, report: ParityReport, layer
 def _layers(request: ParityRequest, plot: Path | None, stages: Stages) -> LayerReport:
     from hamsa_deploy.cli.parity_request import layers_compared
     from hamsa_deploy.report.files import write
-    from hamsa_deploy.report.layers_plot import svg_from_report
+    from hamsa_deploy.report.layers_plot import layers_drawing
 
     with stages("layers"):
         layers = layers_compared(request)
         if plot is not None:
-            write(plot, svg_from_report(layers))
+            write(plot, layers_drawing(layers).as_file())
     return layers
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hamsa_deploy.bench.percentiles import UNCLEAR
+from hamsa_deploy.bench.percentiles import UNCLEAR, digits
 from hamsa_deploy.cli.console import INTERRUPTED, Stages, Terminal, table
 from hamsa_deploy.cli.packages import missing_package
 from hamsa_deploy.form.options import default_of
@@ -168,14 +168,18 @@ def _cells(found: Sweep) -> Table:
 
 
 def _figures(outcome: Outcome) -> list[str]:
-    values = {
-        "{:.1f} dB": outcome.decibels,
-        "{:.2f} %": None if outcome.top1 is None else 100 * outcome.top1,
-        "{:#.3g}": outcome.milliseconds,
-        "{:.2f}?" if _is_unclear(outcome) else "{:.2f}": outcome.ratio,
-        "{:.1f} MB": None if outcome.row is None or outcome.row.bytes is None else outcome.row.bytes / 1e6,
-    }
-    return ["-" if value is None else form.format(value) for form, value in values.items()]
+    size = None if outcome.row is None else outcome.row.bytes
+    return [
+        _text("{:.1f} dB", outcome.decibels),
+        _text("{:.2%}", outcome.top1).replace("%", " %"),
+        digits(outcome.milliseconds),
+        _text("{:.2f}?" if _is_unclear(outcome) else "{:.2f}", outcome.ratio),
+        _text("{:.1f} MB", None if size is None else size / 1e6),
+    ]
+
+
+def _text(form: str, value: float | None) -> str:
+    return "-" if value is None else form.format(value)
 
 
 def _is_unclear(outcome: Outcome) -> bool:
@@ -185,7 +189,7 @@ def _is_unclear(outcome: Outcome) -> bool:
 def _noise_note(timed: BenchTable) -> str:
     first, control = timed.rows[0].name, timed.control
     return (
-        f"?: this machine is too noisy to tell it from {first}, which took {control.q1:.2f}-{control.q3:.2f} times its "
+        f"?: this machine is too noisy to tell it from {first}, which took {control.quartiles} times its "
         "own time when it ran beside itself"
     )
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from hamsa_deploy.bench.benchmark import Row, Table, heading
-from hamsa_deploy.bench.percentiles import UNCLEAR, Ratio
-from hamsa_deploy.bench.plot import plot
+from hamsa_deploy.bench.percentiles import UNCLEAR, digits
 from hamsa_deploy.bench.report import tables_from
 from hamsa_deploy.report.document import BENCH, Document
-from hamsa_deploy.report.figures import figure
-from hamsa_deploy.report.markup import Child, Markup, facts, table, tag
+from hamsa_deploy.report.markup import Child, Markup, facts, figure, table, tag
+from hamsa_deploy.report.ratios_plot import ratios_drawing
 
 TITLE = "Speed against the peers"
 CAPTION = (
@@ -40,7 +39,7 @@ def bench_part(document: Document) -> Markup:
     return tag(
         "section",
         tag("h2", TITLE),
-        figure(Markup(plot(tables)), CAPTION),
+        figure(ratios_drawing(tables).in_page(), CAPTION),
         *notes,
         *(part for each in tables for part in _table_parts(each)),
         facts(about),
@@ -48,7 +47,7 @@ def bench_part(document: Document) -> Markup:
 
 
 def _table_parts(found: Table) -> list[Markup]:
-    first, control = found.rows[0].name, _quartiles(found.control)
+    first, control = found.rows[0].name, found.control.quartiles
     noise = f"{found.rounds} rounds. {first} against itself took {control} times its time."
     return [
         tag("h3", heading(found.batch, found.threads)),
@@ -59,13 +58,13 @@ def _table_parts(found: Table) -> list[Markup]:
 
 
 def _speed_cells(row: Row) -> list[Child]:
-    latency = [_number(row.latency[name]) for name in ("p50", "p90", "p99")]
+    latency = [digits(row.latency[name]) for name in ("p50", "p90", "p99")]
     if row.ratio is None or row.verdict is None:
         return [row.name, "1", "", "this bundle", *latency, f"{row.images_per_second:.4g}"]
     kind = {"faster": "good", "slower": "bad"}.get(row.verdict, "unsure")
     mark = "?" if row.verdict == UNCLEAR else ""
     ratio = tag("strong", f"{row.ratio.median:.2f}{mark}", class_=kind)
-    return [row.name, ratio, _quartiles(row.ratio), row.verdict, *latency, f"{row.images_per_second:.4g}"]
+    return [row.name, ratio, row.ratio.quartiles, row.verdict, *latency, f"{row.images_per_second:.4g}"]
 
 
 def _cost_cells(row: Row) -> list[Child]:
@@ -73,15 +72,4 @@ def _cost_cells(row: Row) -> list[Child]:
     cells = [None, None, None] if load is None else [1e3 * load.ready, 1e3 * load.first_result, load.memory / 1e6]
     size = None if row.bytes is None else row.bytes / 1e6
     joules = None if row.joules_per_image is None else 1e3 * row.joules_per_image
-    return [row.name, *map(_number, (*cells, size, joules)), f"{row.engine}, {row.precision}"]
-
-
-def _quartiles(ratio: Ratio) -> str:
-    return f"{ratio.q1:.2f}-{ratio.q3:.2f}"
-
-
-def _number(value: float | None) -> str:
-    """Three digits, and all of those before the point."""
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
+    return [row.name, *map(digits, (*cells, size, joules)), f"{row.engine}, {row.precision}"]

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hamsa_deploy.parity.layers.rows import HEADINGS, Divergence, LayerReport, LayerRow, table_rows
-from hamsa_deploy.report.figures import figure
-from hamsa_deploy.report.layers_plot import svg_from_report
-from hamsa_deploy.report.markup import Child, Markup, facts, table, tag
+from hamsa_deploy.report.layers_plot import layers_drawing
+from hamsa_deploy.report.markup import Child, Markup, facts, figure, table, tag
 
 TITLE = "Error along depth"
 NUMBERS = ("error", "own_error", "band", "before")
@@ -33,7 +32,7 @@ def layers_part(found: Mapping[str, Any] | None) -> Markup:
         tag("h2", TITLE),
         tag("p", report.sentence(), class_=None if report.passed else "bad"),
         *_divergence(report.divergence),
-        figure(Markup(svg_from_report(report)), caption),
+        figure(layers_drawing(report).in_page(), caption),
         tag("details", tag("summary", f"All {len(rows)} layers as a table"), table(list(HEADINGS), rows)),
         *([tag("details", tag("summary", f"{len(reasons)} not comparable"), tag("ul", *reasons))] if reasons else []),
         *(tag("p", note, class_="quiet") for note in report.notes),

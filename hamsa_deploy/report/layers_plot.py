@@ -1,140 +1,105 @@
-"""Error along depth, as a drawing that a web page can hold: SVG, with no script, font or file from elsewhere.
+"""Error along depth as a drawing, on a logarithmic scale.
 
-On a logarithmic scale a line for the error that has come together at each layer, and points for the layer's own, with
-the band shaded and the layers outside it marked. Hovering over a point names its layer.
+A line for the error that has come together at each layer, and points for the layer's own, with the band shaded and the
+layers outside it marked. Hovering over a point names its layer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from xml.sax.saxutils import escape
+from collections.abc import Iterator, Sequence
 
 from hamsa_deploy.parity.layers.rows import LayerReport, LayerRow
+from hamsa_deploy.report.markup import Markup
+from hamsa_deploy.report.svg import LETTER, Box, Drawing, Scale, circle, line, power_text, rect, rows, text
 
 WIDTH, HEIGHT = 960, 380
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 44, 62
+FRAME = Box(64, 44, WIDTH - 16, HEIGHT - 62)
 SMALLEST = 1e-9  # errors of 0 are drawn here
-ERROR, OWN, OUTSIDE, BAND, INK, GRID = "#1f5fa8", "#d9822b", "#c0262d", "#e4f0e4", "#333333", "#dddddd"
-FONT = "font-family='system-ui, sans-serif' font-size='12'"
+ERROR, OWN, OUTSIDE, BAND = "series", "second", "bad", "band"
+LEGEND = {ERROR: "error so far", OWN: "own error of the layer", OUTSIDE: "outside its band", BAND: "band"}
+POINT, LARGE_POINT = 2.5, 5
 
 
-def svg_from_report(report: LayerReport) -> str:
-    """The drawing as one SVG element."""
-    rows = report.rows
-    axes = _Axes(rows)
-    layers = [(i, row) for i, row in enumerate(rows) if not row.is_rounding]
-    parts = [
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' role='img' {FONT} fill='{INK}'>",
-        f"<title>{escape(report.sentence())}</title>",
-        f"<rect width='{WIDTH}' height='{HEIGHT}' fill='white'/>",
-        *_bands(rows, axes),
-        *_grid(axes),
-        *_names(rows, axes),
-        _line([axes.point(i, row.error) for i, row in layers], ERROR),
-        *(_dot(row, axes.point(i, row.error), ERROR, 2.5) for i, row in layers),
-        *(_dot(row, axes.point(i, row.own_error), OUTSIDE if row.outside else OWN, 5 if row.outside else 2.5)
-          for i, row in enumerate(rows)),
-        *_divergence(report, axes),
+def layers_drawing(report: LayerReport) -> Drawing:
+    """Layers from left to right, errors upwards."""
+    found = report.rows
+    axes = _Axes(found)
+    so_far = [(row, axes.point(i, row.error)) for i, row in enumerate(found) if not row.is_rounding]
+    own = [(row, axes.point(i, row.own_error)) for i, row in enumerate(found)]
+    marks = [
+        *_bands(found, axes),
+        *rows(FRAME, axes.y, range(axes.lowest, axes.highest + 1), power_text),
+        *_names(found, axes),
+        line([point for _, point in so_far], ERROR, width=1.5),
+        *(_dot(row, point, ERROR, POINT) for row, point in so_far),
+        *(_dot(row, point, *((OUTSIDE, LARGE_POINT) if row.outside else (OWN, POINT))) for row, point in own),
+        *_divergence(own),
         *_legend(),
-        "</svg>",
-    ]  # fmt: skip
-    return "\n".join(parts)
+    ]
+    return Drawing(report.sentence(), WIDTH, HEIGHT, marks)
 
 
 class _Axes:
     """Layers from left to right, powers of ten upwards."""
 
-    def __init__(self, rows: Sequence[LayerRow]) -> None:
-        values = [value for row in rows for value in (row.error, row.own_error, row.band)]
+    def __init__(self, found: Sequence[LayerRow]) -> None:
+        values = [value for row in found for value in (row.error, row.own_error, row.band)]
         finite = [max(value, SMALLEST) for value in values if math.isfinite(value)] or [SMALLEST]
         self.lowest = math.floor(math.log10(min(finite)))
         self.highest = max(math.ceil(math.log10(max(finite))), self.lowest + 1)
-        self.step = (WIDTH - LEFT - RIGHT) / max(len(rows), 1)
-
-    def x(self, index: float) -> float:
-        return LEFT + (index + 0.5) * self.step
-
-    def y(self, value: float) -> float:
-        """Infinite and NaN are at the top."""
-        level = math.log10(max(value, SMALLEST)) if math.isfinite(value) else self.highest
-        share = (min(max(level, self.lowest), self.highest) - self.lowest) / (self.highest - self.lowest)
-        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+        self.x = Scale(-0.5, max(len(found), 1) - 0.5, FRAME.left, FRAME.right)
+        self.y = Scale(self.lowest, self.highest, FRAME.bottom, FRAME.top)
 
     def point(self, index: int, value: float) -> tuple[float, float]:
-        return self.x(index), self.y(value)
+        """Infinite and NaN are at the top."""
+        level = math.log10(max(value, SMALLEST)) if math.isfinite(value) else self.highest
+        return self.x(index), self.y(min(max(level, self.lowest), self.highest))
 
 
-def _bands(rows: Sequence[LayerRow], axes: _Axes) -> list[str]:
-    floor = HEIGHT - BOTTOM
-    return [
-        f"<rect x='{axes.x(i - 0.5):.1f}' y='{axes.y(row.band):.1f}' width='{axes.step + 0.3:.1f}' "
-        f"height='{floor - axes.y(row.band):.1f}' fill='{BAND}'/>"
-        for i, row in enumerate(rows)
-    ]
+def _bands(found: Sequence[LayerRow], axes: _Axes) -> Iterator[Markup]:
+    for i, row in enumerate(found):
+        left, right, (_, top) = axes.x(i - 0.5), axes.x(i + 0.5), axes.point(i, row.band)
+        yield rect(left, top, right - left + 0.3, FRAME.bottom - top, BAND)
 
 
-def _grid(axes: _Axes) -> list[str]:
-    parts = []
-    for exponent in range(axes.lowest, axes.highest + 1):
-        y = axes.y(10.0**exponent)
-        parts.append(f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='{GRID}'/>")
-        parts.append(f"<text x='{LEFT - 8}' y='{y + 4:.1f}' text-anchor='end'>{_power(exponent)}</text>")
-    return parts
-
-
-def _power(exponent: int) -> str:
-    return "1" if exponent == 0 else f"1e{exponent}"
-
-
-def _names(rows: Sequence[LayerRow], axes: _Axes) -> list[str]:
+def _names(found: Sequence[LayerRow], axes: _Axes) -> Iterator[Markup]:
     """The first two parts of module paths, where they change, with a line between them; names without room are left."""
-    parts, last, ends = [], "", [0.0, 0.0]
-    for i, row in enumerate(rows):
+    last, ends = "", [0.0, 0.0]
+    for i, row in enumerate(found):
         name = ".".join(row.module.split(": ")[0].split(".")[:2])
         if name == last:
             continue
-        last, x, floor = name, axes.x(i - 0.5), HEIGHT - BOTTOM
-        parts.append(f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{TOP}' y2='{floor}' stroke='{GRID}'/>")
-        start = min(x + 2, WIDTH - _text_width(name))
-        free = [line for line, end in enumerate(ends) if end <= start]
+        last, x = name, axes.x(i - 0.5)
+        yield line([(x, FRAME.top), (x, FRAME.bottom)], "line")
+        start = min(x + 2, WIDTH - _width(name))
+        free = [lane for lane, end in enumerate(ends) if end <= start]
         if free:
-            ends[free[0]] = start + _text_width(name)
-            parts.append(f"<text x='{start:.1f}' y='{floor + 16 + 14 * free[0]}'>{escape(name)}</text>")
-    return parts
+            ends[free[0]] = start + _width(name)
+            yield text(start, FRAME.bottom + 16 + 14 * free[0], name)
 
 
-def _text_width(text: str) -> float:
-    return 7.0 * len(text) + 4
+def _width(name: str) -> float:
+    return LETTER * len(name) + 4
 
 
-def _divergence(report: LayerReport, axes: _Axes) -> list[str]:
-    """The name of the first layer outside, at its point."""
-    for i, row in enumerate(report.rows):
+def _divergence(own: Sequence[tuple[LayerRow, tuple[float, float]]]) -> list[Markup]:
+    """The name of the first layer outside, left of its point, where errors are still small, if there is room."""
+    for row, (x, y) in own:
         if row.outside:
-            (x, y), width = axes.point(i, row.own_error), _text_width(row.module)
-            left = x + 8 if x + 8 + width <= WIDTH else x - 8 - width
-            height = max(y - 6, TOP - 4)
-            return [f"<text x='{left:.1f}' y='{height:.1f}' fill='{OUTSIDE}'>{escape(row.module)}</text>"]
+            fits = x - 8 - _width(row.module) >= FRAME.left
+            start, anchor = (x - 8, "end") if fits else (x + 8, "start")
+            return [text(start, max(y - 6, FRAME.top - 4), row.module, OUTSIDE, anchor=anchor)]
     return []
 
 
-def _line(points: Sequence[tuple[float, float]], colour: str) -> str:
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='1.5'/>"
+def _dot(row: LayerRow, point: tuple[float, float], colour: str, radius: float) -> Markup:
+    title = f"{row.module} ({row.operator}): error {row.error:.2g}, own error {row.own_error:.2g}, band {row.band:.2g}"
+    return circle(*point, radius, colour, title=title)
 
 
-def _dot(row: LayerRow, point: tuple[float, float], colour: str, radius: float) -> str:
-    text = f"{row.module} ({row.operator}): error {row.error:.2g}, own error {row.own_error:.2g}, band {row.band:.2g}"
-    title = f"<title>{escape(text)}</title>"
-    return f"<circle cx='{point[0]:.1f}' cy='{point[1]:.1f}' r='{radius}' fill='{colour}'>{title}</circle>"
-
-
-def _legend() -> list[str]:
-    items = [(ERROR, "error so far"), (OWN, "own error of the layer"), (OUTSIDE, "outside its band"), (BAND, "band")]
-    parts = []
-    for i, (colour, text) in enumerate(items):
-        x = LEFT + 180 * i
-        parts.append(f"<rect x='{x}' y='16' width='12' height='12' fill='{colour}'/>")
-        parts.append(f"<text x='{x + 18}' y='26'>{text}</text>")
-    return parts
+def _legend() -> Iterator[Markup]:
+    for i, (colour, label) in enumerate(LEGEND.items()):
+        x = FRAME.left + 180 * i
+        yield rect(x, 16, 12, 12, colour)
+        yield text(x + 18, 26, label)

@@ -93,11 +93,7 @@ def _bench_parts(bench: Mapping[str, Any]) -> list[str]:
     for found in tables_from(bench):
         rows = []
         for row in found.rows:
-            ratio = (
-                ["1", ""]
-                if row.ratio is None
-                else [f"{row.ratio.median:.2f}", f"{row.ratio.q1:.2f}-{row.ratio.q3:.2f}"]
-            )
+            ratio = ["1", ""] if row.ratio is None else [f"{row.ratio.median:.2f}", row.ratio.quartiles]
             rows.append([plain(row.name), *ratio, plain(row.verdict or "-"), f"{row.latency['p50']:.4g} ms"])
         title = f"time, {heading(found.batch, found.threads)}"
         parts.append(table([title, "of the first", "quartiles", "", "p50"], rows))

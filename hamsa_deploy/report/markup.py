@@ -57,3 +57,13 @@ def facts(rows: list[tuple[str, Child]]) -> Markup:
     """Labels and values; those without a value are left out."""
     parts = [part for label, value in rows if value for part in (tag("dt", label), tag("dd", value))]
     return tag("dl", *parts)
+
+
+def figure(drawing: Markup, caption: str) -> Markup:
+    """A drawing with what it shows below it; on a narrow screen it scrolls instead of becoming too small to read."""
+    return tag("figure", tag("div", drawing, class_="scroll figure"), tag("figcaption", caption))
+
+
+def side_by_side(*figures: Markup) -> Markup:
+    """In columns, as many as there is room for."""
+    return tag("div", *figures, class_="columns")

@@ -16,11 +16,11 @@ from typing import Any
 
 from hamsa_deploy.report.bench_html import bench_part
 from hamsa_deploy.report.document import FORMAT, VERSION, Document, title_of, verdict_of
-from hamsa_deploy.report.figures import recolouring
 from hamsa_deploy.report.markup import Markup, joined, tag
 from hamsa_deploy.report.parity_html import parity_parts
 from hamsa_deploy.report.precision_html import precision_part
 from hamsa_deploy.report.provenance_html import head_facts, provenance_part
+from hamsa_deploy.report.svg import style as colours
 
 DATA = "hamsa-report"  # id of the element that holds the document
 SYMBOLS = {"passed": ("\N{CHECK MARK} PASSED", "passed"), "failed": ("\N{BALLOT X} FAILED", "failed")}
@@ -33,7 +33,7 @@ def html_from_document(document: Document) -> str:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: the document is not what this version of the package makes.
     """
-    style = files(__package__).joinpath("style.css").read_text(encoding="utf-8") + recolouring()
+    style = colours() + files(__package__).joinpath("style.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

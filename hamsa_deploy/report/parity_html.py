@@ -7,9 +7,9 @@ from typing import Any
 
 from hamsa_deploy.parity.metrics import error_text, share_text
 from hamsa_deploy.report.document import PARITY, Document
-from hamsa_deploy.report.figures import figure, histogram_svg, side_by_side
+from hamsa_deploy.report.histograms import histogram_drawing
 from hamsa_deploy.report.layers_html import layers_part
-from hamsa_deploy.report.markup import Child, Markup, joined, table, tag
+from hamsa_deploy.report.markup import Child, Markup, figure, joined, side_by_side, table, tag
 from hamsa_deploy.report.wording import MISSING, allowed_text, metric_rows, value_text
 
 COMMAND = "hamsa-parity BUNDLE --report FILE.html"
@@ -114,7 +114,7 @@ def _accuracy(metrics: Mapping[str, float]) -> list[Markup]:
 def _histograms(found: Mapping[str, Any]) -> list[Markup]:
     drawings = [
         figure(
-            histogram_svg(name, each),
+            histogram_drawing(name, each).in_page(),
             f"{name}: {each['quantity']} of each image" + _left_of_the_limit(each),
         )
         for name, histograms in found["histograms"].items()

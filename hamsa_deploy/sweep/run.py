@@ -16,7 +16,7 @@ from hamsa_deploy.bench.benchmark import Progress
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.sweep.cells import Cell, requests_for
 from hamsa_deploy.sweep.digest import cell_digest, shared_digest
-from hamsa_deploy.sweep.plot import svg_from_sweep
+from hamsa_deploy.sweep.plot import sweep_drawing
 from hamsa_deploy.sweep.record import (
     BUILT,
     FAILED,
@@ -97,7 +97,7 @@ def run_sweep(
         write_record(folder, sweep)
     outcomes, table = timed(sweep.outcomes, folder, base.batch or 1, progress)
     sweep = dataclasses.replace(sweep, outcomes=outcomes, table=table, notes=tuple(notes))
-    write_files(folder, {PLOT: svg_from_sweep(sweep)})
+    write_files(folder, {PLOT: sweep_drawing(sweep).as_file()})
     write_record(folder, sweep)
     return sweep
 

@@ -25,7 +25,7 @@ from hamsa_deploy.parity.layers import report as report_module
 from hamsa_deploy.parity.layers.bands import BANDS
 from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.rows import Divergence
-from hamsa_deploy.report.layers_plot import svg_from_report
+from hamsa_deploy.report.layers_plot import layers_drawing
 from hamsa_deploy.samples import digits
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
@@ -244,14 +244,14 @@ def test_the_drawing_names_the_first_layer_outside(report_of: Callable[..., Laye
         change_constant(onnx, nodes(onnx, "head", "Gemm")[0], 1, lambda weight: weight * np.float32(1.5))
 
     report = report_of("onnx-fp32", perturb)
-    drawing = ElementTree.fromstring(svg_from_report(report))  # noqa: S314  # our own drawing
+    drawing = ElementTree.fromstring(layers_drawing(report).as_file())  # noqa: S314  # our own drawing
     texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
     assert "head" in texts
     circles = list(drawing.iter("{http://www.w3.org/2000/svg}circle"))
     assert len(circles) == 2 * len(report.rows)
     marked = [circle for circle in circles if circle.get("r") == "5"]
     assert len(marked) == sum(row.outside for row in report.rows)
-    assert "http" not in svg_from_report(report).replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in layers_drawing(report).as_file().replace("http://www.w3.org/2000/svg", "")
 
 
 def test_the_table_has_a_row_for_each_layer_and_the_verdict(report_of: Callable[..., LayerReport]) -> None:

@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from hamsa_deploy.report.svg import COLOURS, Box
 from hamsa_deploy.sweep.cells import Cell, matrix
-from hamsa_deploy.sweep.plot import DOT, EMPTY, FRAME, Box, label_of, placed, svg_from_sweep, ticks
+from hamsa_deploy.sweep.plot import DOT, EMPTY, FRAME, label_of, placed, sweep_drawing
 
 from .outcomes import failed, sweep_of, timed
 
@@ -25,9 +26,11 @@ def test_every_timed_bundle_is_a_point_and_those_on_the_front_are_filled() -> No
     sweep = sweep_of(
         timed(CELLS[0], 2.0, 130.0), timed(CELLS[1], 1.0, 60.0), timed(CELLS[3], 1.5, 45.0, 0.995), failed(CELLS[2], 2)
     )
-    text = svg_from_sweep(sweep)
+    text = sweep_drawing(sweep).as_file()
     dots = circles(text)
-    assert [dot.get("fill") for dot in dots] == ["var(--onnx)", "var(--onnx)", "var(--paper)"]
+    (colour,) = {dot.get("stroke") for dot in dots}  # one for each target
+    assert colour != COLOURS["paper"][0]
+    assert [dot.get("fill") for dot in dots] == [colour, colour, COLOURS["paper"][0]]
     assert float(dots[1].get("cx", "")) < float(dots[2].get("cx", "")) < float(dots[0].get("cx", ""))
     assert float(dots[0].get("cy", "")) < float(dots[1].get("cy", "")) < float(dots[2].get("cy", ""))
     assert "onnx int8, top-1 99.5 %" in text
@@ -42,7 +45,7 @@ def test_a_model_without_classes_has_no_top1_in_its_labels() -> None:
 
 
 def test_nothing_timed_is_said_and_not_drawn() -> None:
-    assert EMPTY in svg_from_sweep(sweep_of(failed(CELLS[0], 4)))
+    assert EMPTY in sweep_drawing(sweep_of(failed(CELLS[0], 4))).as_file()
 
 
 @pytest.mark.parametrize("spread", [0.0, 1.0, 8.0, 40.0])
@@ -56,12 +59,14 @@ def test_labels_of_close_points_cover_neither_each_other_nor_points_nor_the_fron
     assert all(box.is_inside(FRAME) for box in boxes)
 
 
-def test_ticks_are_round_and_within_the_axis() -> None:
-    assert ticks(0.61, 0.84) == pytest.approx([0.65, 0.7, 0.75, 0.8])
-    assert ticks(24.0, 153.0) == pytest.approx([50, 100, 150])
+def test_targets_have_colours_of_their_own() -> None:
+    cells = matrix(["onnx", "openvino", "tensorrt", "tensorrt-rtx"], ["fp32"])
+    dots = circles(sweep_drawing(sweep_of(*(timed(cell, 1.0 + k, 50.0) for k, cell in enumerate(cells)))).as_file())
+    assert len({dot.get("stroke") for dot in dots}) == 4
 
 
 def test_points_of_one_value_still_have_an_axis() -> None:
-    text = svg_from_sweep(sweep_of(timed(Cell("onnx", "fp32"), 1.0, 313.0), timed(Cell("onnx", "fp16"), 1.0, 313.0)))
+    cells = Cell("onnx", "fp32"), Cell("onnx", "fp16")
+    text = sweep_drawing(sweep_of(*(timed(cell, 1.0, 313.0) for cell in cells))).as_file()
     assert len(circles(text)) == 2
     assert "nan" not in text
