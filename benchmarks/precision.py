@@ -37,16 +37,17 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from hamsa_deploy import export, load_model
-from hamsa_deploy.form.request import MEASURED, PRECISIONS
+from hamsa_deploy.form.request import MEASURED
 from hamsa_deploy.models import model_entry
 from hamsa_deploy.parity.comparison import reference_inputs
 from hamsa_deploy.parity.decisions import same_top1
 from hamsa_deploy.parity.differences import cosines
 from hamsa_deploy.samples import digits
+from hamsa_deploy.targets import target_of
 from hamsa_runtime import Bundle, Engine
 from hamsa_runtime.errors import MissingError, ParityError
 
-TARGETS = {"openvino": "OpenVINO", "onnx": "ONNX Runtime"}
+TARGETS = ("openvino", "onnx")
 SECTIONS = ("nano", "s", "speed")
 CROPS, CALIBRATION = 64, 64
 # train_on_photographs.py has 0 and 1.
@@ -117,7 +118,7 @@ def hamsa_s_on_crops(weights: Path | None) -> Subject:
 def bundles_of(subject: Subject, folder: Path) -> dict[Form, Bundle]:
     """The model in every form that can be exported and checked here; what fails is said, and left out."""
     bundles = {}
-    for form in ((target, precision) for target in TARGETS for precision in PRECISIONS[target]):
+    for form in ((target, precision) for target in TARGETS for precision in target_of(target).precisions):
         say(f"{subject.name}: exporting {' '.join(form)}")
         try:
             bundles[form] = _exported(subject, form, folder / "-".join((subject.name, *form)))
@@ -236,7 +237,7 @@ def _print_table(
 ) -> None:
     print(f"{title}:\n\n| | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
     for form in forms:
-        print(f"| {TARGETS[form[0]]} {form[1]} | {' | '.join(cells(form))} |", flush=True)
+        print(f"| {target_of(form[0]).title} {form[1]} | {' | '.join(cells(form))} |", flush=True)
     print()
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.measure.interleaved import Run
+from hamsa_deploy.targets import all_targets, target_of
 from hamsa_runtime.backends import Settings, backend_for
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.tensorrt.gpu import has_gpu
-from hamsa_runtime.vocabulary import ENGINES
-
-ON_GPU = ("tensorrt", "tensorrt-rtx")
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,7 @@ class Candidate:
     @property
     def processor(self) -> str:
         """Whose energy counts: "CPU" or "GPU"."""
-        return "GPU" if self.engine in {engine_title(target) for target in ON_GPU} else "CPU"
-
-
-def engine_title(target: str) -> str:
-    """What people call the engine that runs a target's bundles by default."""
-    return next(engine.title for engine in ENGINES.values() if target in engine.runs)
+        return "GPU" if self.engine in {each.title for each in all_targets() if each.needs_gpu} else "CPU"
 
 
 def candidates_of(folders: Sequence[Path]) -> list[Candidate]:
@@ -65,14 +58,15 @@ def candidates_of(folders: Sequence[Path]) -> list[Candidate]:
 
 def check_engine(bundle: Bundle) -> None:
     """Fail early where a bundle's engine is not here. No other engine takes its place: its times would mislead."""
-    target = bundle.manifest.target
-    if target in ON_GPU and not has_gpu():
+    target = target_of(bundle.manifest.target)
+    if target.needs_gpu and not has_gpu():
+        here = [each.name for each in all_targets() if not each.needs_gpu]
         raise MissingError(
-            f"{bundle.folder}: made for {engine_title(target)}, and there is no NVIDIA GPU here",
+            f"{bundle.folder}: made for {target.title}, and there is no NVIDIA GPU here",
             expected="the engine that the bundle was made for; how fast another one runs its file says nothing",
-            fix="measure it on the device, or a bundle for openvino or onnx here",
+            fix=f"measure it on the device, or a bundle for {' or '.join(here)} here",
         )
-    backend_for(target, None)
+    backend_for(target.name, None)
 
 
 @contextlib.contextmanager
@@ -81,7 +75,7 @@ def opened_bundle(folder: Path, batch: int, threads: int | None) -> Iterator[Run
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     inputs = graph_inputs(manifest, batch)
-    settings = Settings(threads=None if manifest.target in ON_GPU else threads)
+    settings = Settings(threads=None if target_of(manifest.target).needs_gpu else threads)
     runner = backend_for(manifest.target, None)(folder, manifest, settings)
     try:
         _check_limits(folder, runner.batch_limits, batch)
@@ -103,7 +97,7 @@ def _candidate(bundle: Bundle, name: str) -> Candidate:
     manifest = bundle.manifest
     return Candidate(
         name,
-        engine_title(manifest.target),
+        target_of(manifest.target).title,
         manifest.precision,
         lambda batch, threads: opened_bundle(bundle.folder, batch, threads),
         lambda batch: bundle.folder,

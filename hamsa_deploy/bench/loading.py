@@ -65,8 +65,8 @@ def typical(loads: Sequence[Load]) -> Load:
 
 def loaded(folder: Path, batch: int, threads: int | None) -> Load:
     """Load a bundle in this process."""
-    from hamsa_deploy.bench.candidates import ON_GPU
     from hamsa_deploy.bench.inputs import graph_inputs
+    from hamsa_deploy.targets import target_of
     from hamsa_runtime import Engine, open_bundle
     from hamsa_runtime.backends import backend_for
 
@@ -78,7 +78,7 @@ def loaded(folder: Path, batch: int, threads: int | None) -> Load:
         CLEAR.write_text(RESET_PEAK)
     before = kibibytes("VmRSS", STATUS.read_text())
     start = time.perf_counter()
-    with Engine(folder, threads=None if manifest.target in ON_GPU else threads) as engine:
+    with Engine(folder, threads=None if target_of(manifest.target).needs_gpu else threads) as engine:
         ready = time.perf_counter() - start
         engine(images)
         first = time.perf_counter() - start

@@ -20,7 +20,8 @@ from hamsa_runtime.errors import MissingError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hamsa_deploy.cli.machine import Answer, Device, Machine
+    from hamsa_deploy.cli.machine import Device, Machine
+    from hamsa_deploy.targets.here import Answer
 
 DESCRIPTION = "Says what this machine can build and run, and which command installs what is missing."
 

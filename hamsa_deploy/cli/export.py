@@ -26,6 +26,7 @@ from hamsa_deploy.form.request import (
 )
 from hamsa_deploy.form.values import assignment, list_of, one_of, shapes
 from hamsa_deploy.services import SERVICES
+from hamsa_deploy.targets import all_targets
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.vocabulary import PRECISIONS, TARGETS
 
@@ -49,8 +50,7 @@ STAGES = {
     "calibrate": "measure ranges for int8",
     "search": "find the layers that int8 cannot hold",
     "int8": "write int8",
-    "openvino": "convert to OpenVINO",
-    "plan": "build the TensorRT plan, where that can be",
+    **{target.stage: target.stage_words for target in all_targets() if target.stage},
     "parity": "run it, and compare with PyTorch",
     "speed": "time it against float32",
     "pack": "hash and publish the bundle",

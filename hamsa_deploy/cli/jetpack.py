@@ -19,6 +19,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from hamsa_deploy.targets.here import numbers
+from hamsa_deploy.targets.tensorrt import APT_TENSORRT, OLDEST_TENSORRT
+
 Version = tuple[int, ...]
 
 
@@ -53,11 +56,9 @@ JETPACKS = (
     JetPack("7.2.1", (39, 2, 1), "10.16", "13.2", "3.12"),
 )
 LATER_TENSORRT = "11.4"  # supported on what is newer than the table's last row
-OLDEST_TENSORRT = (10, 3)  # reads ONNX opset 20, which the bundles are in
 # word in the device tree's model -> compute capability
 MODULES = {"Orin": "8.7", "Thor": "11.0", "Xavier": "7.2"}
 
-APT_TENSORRT = "sudo apt install python3-libnvinfer"
 APT_CUDA = "sudo apt install nvidia-jetpack"
 # TensorRT's Python package belongs to the system's Python; a virtual environment sees it only if it is told to.
 SYSTEM_VENV = "/usr/bin/python3 -m venv --system-site-packages .venv"
@@ -172,9 +173,3 @@ def _unseen() -> Misfit:
 
 def _another(tensorrt: str, name: str, valid: tuple[str, ...]) -> Misfit:
     return Misfit(f"tensorrt {tensorrt}; {name} has {' or '.join(valid)}", f"pip uninstall tensorrt; {APT_TENSORRT}")
-
-
-def numbers(version: str) -> Version:
-    """'10.3.0.post1' -> (10, 3, 0)."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(map(int, match.group().split("."))) if match else ()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 
-from hamsa_deploy.cli.jetpack import OLDEST_TENSORRT, Jetson, Misfit, misfits, numbers
+from hamsa_deploy.cli.jetpack import Jetson, Misfit, misfits
 from hamsa_deploy.cli.nvidia import (
     Gpu,
     bindings_misfit,
@@ -18,12 +18,13 @@ from hamsa_deploy.cli.nvidia import (
     this_gpus,
     this_jetson,
 )
-from hamsa_deploy.cli.packages import PACKAGES, Package
+from hamsa_deploy.cli.packages import PACKAGES
 from hamsa_deploy.measure.processor import cpuinfo, processor_name, values
-from hamsa_runtime.backends import TARGETS
+from hamsa_deploy.targets import all_targets
+from hamsa_deploy.targets.here import Answer, Package
+from hamsa_deploy.targets.record import Target
 from hamsa_runtime.backends.quiet import no_usage_reports
-from hamsa_runtime.manifest import PRECISIONS
-from hamsa_runtime.tensorrt.modules import MODULES
+from hamsa_runtime.vocabulary import PRECISIONS
 
 # Instruction sets that decide how fast, and in which types, engines run; as Linux names them.
 INSTRUCTIONS = (
@@ -31,10 +32,6 @@ INSTRUCTIONS = (
     "amx_tile", "amx_bf16", "amx_int8", "amx_fp16",
     "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2",
 )  # fmt: skip
-# Of TensorRT-RTX 1.x, by its support matrix; GPUs of servers are not among them.
-RTX_CAPABILITIES = ("7.5", "8.6", "8.9", "12.0", "12.1")
-# Where an engine is built and run.
-HERE, ON_THE_DEVICE, ON_ANOTHER = "here", "on the device", "here; on an RTX card"
 
 
 @dataclass(frozen=True)
@@ -53,15 +50,6 @@ class Device:
     name: str
     description: str
     capabilities: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Whether a bundle can be exported here; if not, why; if so, where its engine is built and run."""
-
-    yes: bool
-    why: str = ""
-    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,52 +106,43 @@ def answers(
 
     That includes running it, because parity does; but a bundle for TensorRT is whole, and compared, without its plan.
     """
+    asked = _Asked(packages, devices, gpus)
     return {
-        target: {precision: _answer(target, precision, packages, devices, gpus) for precision in PRECISIONS}
-        for target in TARGETS
+        target.name: {precision: _answer(target, precision, asked) for precision in PRECISIONS}
+        for target in all_targets()
     }
 
 
-def _answer(
-    target: str, precision: str, packages: Mapping[str, Found], devices: tuple[Device, ...], gpus: tuple[Gpu, ...]
-) -> Answer:
-    engine = "" if target in MODULES else target
-    needed = [package.module for package in PACKAGES if package.needed or package.module == engine]
-    missing = [module for module in needed if packages[module].version is None]
+@dataclass(frozen=True)
+class _Asked:
+    """What records ask; see `hamsa_deploy.targets.here.Machine`."""
+
+    packages: Mapping[str, Found]
+    devices: tuple[Device, ...]
+    cards: tuple[Gpu, ...]
+
+    def version(self, module: str) -> str | None:
+        return self.packages[module].version
+
+    def cpu_types(self, engine: str) -> tuple[str, ...] | None:
+        cpus = [device for device in self.devices if device.engine == engine and device.name == "CPU"]
+        return cpus[0].capabilities if cpus else None
+
+    def gpus(self) -> tuple[str, ...]:
+        bindings = self.version("cuda.bindings")
+        if bindings is None or bindings_misfit(bindings, cuda_major(self.cards, None)) is not None:
+            return ()
+        return tuple(card.compute_capability for card in self.cards)
+
+
+def _answer(target: Target, precision: str, asked: _Asked) -> Answer:
+    needed = [package.module for package in PACKAGES if package.needed or package.module in target.needs]
+    missing = [module for module in needed if asked.version(module) is None]
     if missing:
         return Answer(False, f"{', '.join(missing)} missing")
-    from hamsa_deploy.form.request import PRECISIONS  # imports torch, which is here
-
-    if precision not in PRECISIONS[target]:
-        return Answer(False, f"{target} has no {precision}")
-    if target == "openvino":
-        return _openvino_answer(precision, devices)
-    if target in MODULES:
-        return _tensorrt_answer(target, packages, gpus)
-    return Answer(True, engine=HERE)
-
-
-def _tensorrt_answer(target: str, packages: Mapping[str, Found], gpus: tuple[Gpu, ...]) -> Answer:
-    """TensorRT builds on the GPU that the plan is for, TensorRT-RTX anywhere."""
-    is_rtx = target == "tensorrt-rtx"
-    version = packages[MODULES[target]].version
-    if version is None or not (is_rtx or numbers(version) >= OLDEST_TENSORRT):
-        return Answer(True, engine=ON_THE_DEVICE)
-    fitting = [gpu for gpu in gpus if not is_rtx or gpu.compute_capability in RTX_CAPABILITIES]
-    bindings = packages["cuda.bindings"].version
-    if fitting and bindings is not None and bindings_misfit(bindings, cuda_major(gpus, None)) is None:
-        return Answer(True, engine=HERE)
-    return Answer(True, engine=ON_ANOTHER if is_rtx else ON_THE_DEVICE)
-
-
-def _openvino_answer(precision: str, devices: tuple[Device, ...]) -> Answer:
-    from hamsa_runtime.backends.openvino import PRECISIONS as CAPABILITIES
-
-    _, _, capability = CAPABILITIES[precision]
-    cpus = [device for device in devices if device.engine == "openvino" and device.name == "CPU"]
-    if any(capability in cpu.capabilities for cpu in cpus):
-        return Answer(True, engine=HERE)
-    return Answer(False, f"this CPU has no {capability}" if cpus else "OpenVINO finds no CPU")
+    if precision not in target.precisions:
+        return Answer(False, f"{target.name} has no {precision}")
+    return target.answer(precision, asked)
 
 
 def _misfits(

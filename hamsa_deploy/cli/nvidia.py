@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hamsa_deploy.cli.jetpack import Jetson, Misfit, jetson_from, numbers
+from hamsa_deploy.cli.jetpack import Jetson, Misfit, jetson_from
+from hamsa_deploy.targets.here import numbers
 
 TIMEOUT_SECONDS = 10.0
 DRIVER = Path("/proc/driver/nvidia")

@@ -13,14 +13,13 @@ from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.measure.execution import in_words, pays, some_of
+from hamsa_deploy.targets import target_of
 from hamsa_runtime.manifest import Execution
 from hamsa_runtime.outputs import LOGITS
 from hamsa_runtime.tensorrt.achieved import fallen_text
 from hamsa_runtime.vocabulary import ENGINES
 
 Document = Mapping[str, Any]
-# target -> the extra of hamsa-runtime that runs it
-EXTRAS = {"onnx": "onnxruntime"}
 BUILT_LATER = (
     "It is built on the device by the command hamsa-build BUNDLE, or when it is first loaded, which takes minutes. "
     "The bundle is complete, and fits any GPU."
@@ -291,7 +290,7 @@ def _verdict(document: Document) -> Text:
 
 
 def _next_steps(document: Document, folder: Path) -> Text:
-    extra = EXTRAS.get(document["target"], document["target"])
+    extra = target_of(document["target"]).engine.extra
     method = ".classify('photo.jpg')" if document["preprocessing"] else "(arrays)"
     if document["preprocessing"] and not any(spec["name"] == LOGITS for spec in document["outputs"]):
         method = "('photo.jpg')"

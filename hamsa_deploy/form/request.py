@@ -23,18 +23,6 @@ if TYPE_CHECKING:
     from hamsa_deploy.models.preprocessing import Preprocessing
     from hamsa_deploy.onnx_import import OnnxFile
 
-# What each target can be exported in; bf16 is OpenVINO's only: ONNX Runtime's CPU has no products in it.
-PRECISIONS = {
-    "onnx": ("fp32", "fp16", "int8"),
-    "openvino": ("fp32", "fp16", "bf16", "int8"),
-    "tensorrt": ("fp32", "fp16", "int8"),
-    "tensorrt-rtx": ("fp32", "fp16", "int8"),
-}
-# Targets without a use for native transforms, and why: for the others the engine has an FFT, TensorRT's from 11.2 on.
-NO_NATIVE_FFT = {
-    "openvino": "OpenVINO 2026.4 reads the operator DFT wrongly",
-    "tensorrt-rtx": "TensorRT-RTX 1.7 has no plugin for the operator DFT",
-}
 MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
 DEFAULT_TARGET = "openvino"  # of the command; `export` has none
 

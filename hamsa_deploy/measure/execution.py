@@ -18,6 +18,7 @@ import numpy as np
 
 from hamsa_deploy.measure.interleaved import Run, time_in_turn
 from hamsa_deploy.measure.processor import processor_name
+from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
 from hamsa_runtime.backends import Operator
 from hamsa_runtime.manifest import Execution, Manifest
@@ -156,7 +157,7 @@ def some_of(names: tuple[str, ...]) -> str:
 def _slower(execution: Execution, target: str, precision: str) -> list[str]:
     if pays(execution):
         return []
-    others = " or ".join(f"--{other}" for other in _alternatives(target, precision))
+    others = " or ".join(f"--{other}" for other in target_of(target).kernels_here() if other != precision)
     return [
         f"{precision} does not pay on this machine: {execution.ratio:.2f} times the time of float32; use --fp32"
         + (f", or try {others}" if others else "")
@@ -174,23 +175,6 @@ def _products_elsewhere(execution: Execution, precision: str) -> list[str]:
         return []
     counts = f"{sum(others.values())} of {sum(execution.products.values())} products"
     return [f"{counts} do not run in {precision}, although it was asked for: {in_words(others)}"]
-
-
-def _alternatives(target: str, precision: str) -> list[str]:
-    """Other precisions that the target's engine has kernels for on this processor."""
-    if target == "onnx":
-        able = ["int8"]
-    else:
-        from hamsa_runtime.backends.openvino import PRECISIONS
-        from hamsa_runtime.backends.quiet import no_usage_reports
-
-        with no_usage_reports():
-            import openvino
-        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        able = [
-            name for name, (_, _, needed) in PRECISIONS.items() if name in ("bf16", "int8") and needed in capabilities
-        ]
-    return [name for name in able if name != precision]
 
 
 def _batch(inputs: Mapping[str, np.ndarray], manifest: Manifest) -> int:

@@ -26,13 +26,12 @@ from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.parity.native_limits import wider_thresholds
 from hamsa_deploy.parity.pair import has_classes
 from hamsa_deploy.parity.verdict import ParityReport
+from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import inputs_from_images
-from hamsa_runtime.tensorrt.gpu import has_gpu
-from hamsa_runtime.tensorrt.modules import MODULES
 
 # Images at a time, and their pixels, which bound memory: two at least, so that they are a batch. Eight images through
 # HAMSA-S at 1248 pixels would take 12 GiB on ONNX Runtime.
@@ -71,8 +70,7 @@ def check_parity(
     name, expected = outputs_of_model(model, data, manifest)
     found, ran_on = _run(bundle, data, threads)
     report = compare(found, expected, thresholds or usual_thresholds(manifest), name, classes)
-    engine = stand_in(manifest)
-    on_onnxruntime = manifest.target == "onnx" or engine == "onnxruntime"
+    on_onnxruntime = ran_on["backend"] == "onnxruntime"
     wider = wider_thresholds(manifest) if on_onnxruntime and thresholds is None and not report.passed else None
     if wider is not None:
         limits, note = wider
@@ -149,9 +147,8 @@ def _run(bundle: str | Path, data: Any, threads: int | None) -> tuple[Arrays, di
 
 
 def stand_in(manifest: Manifest) -> str | None:
-    """The engine that runs a bundle whose own engine cannot run here: its ONNX file is the same, and typed."""
-    needs_gpu = manifest.target in MODULES
-    return "onnxruntime" if needs_gpu and not has_gpu() else None
+    """The engine that runs a bundle whose own engine cannot run here; None for its own."""
+    return target_of(manifest.target).backend_here()
 
 
 def compare(

@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 from hamsa_deploy.form.real_model import RealModel
-from hamsa_deploy.form.request import MEASURED, NO_NATIVE_FFT, PRECISIONS, Request
+from hamsa_deploy.form.request import MEASURED, Request
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS
 from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.spectral import FFTS
-from hamsa_deploy.targets import tensorrt_plan
+from hamsa_deploy.targets import all_targets, target_of
+from hamsa_deploy.targets.record import Target
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.errors import InputError, MissingError, unknown_name
 from hamsa_runtime.outputs import LOGITS, named_or_only
@@ -21,19 +22,12 @@ from hamsa_runtime.tensorrt.options import BuildOptions
 
 def check_request(request: Request) -> None:
     """Refuse what cannot be exported before anything is built."""
-    if request.to not in PRECISIONS:
-        raise unknown_name("target", request.to, PRECISIONS)
-    if request.precision not in PRECISIONS[request.to]:
-        raise InputError(
-            f"precision {request.precision} for {request.to}",
-            expected=f"one of {', '.join(PRECISIONS[request.to])}",
-            cause="ONNX Runtime's CPU has no products in bfloat16" if request.precision == "bf16" else "",
-            fix="--to openvino --bf16" if request.precision == "bf16" else "",
-        )
+    target = target_of(request.to)
+    _check_precision(target, request.precision)
     if request.input_dtype not in ("uint8", "float32"):
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
     _check_calibration(request)
-    _check_fft(request)
+    _check_fft(request, target)
     if request.batch is not None and request.batch < 1:
         raise InputError(f"a batch of {request.batch}", expected="at least 1")
     if isinstance(request.model, nn.Module):
@@ -42,13 +36,29 @@ def check_request(request: Request) -> None:
         raise InputError(
             f"preprocessing for {request.model.path}", expected="arrays, which an ONNX file takes as it is"
         )
-    _check_builder(request)
-    # Parity runs the bundle: without its engine, fail now. What TensorRT lacks is left to the device.
-    backend_for(request.to, "onnxruntime" if request.to in tensorrt_plan.TARGETS else None)
+    _check_builder(request, target)
+    if request.tune and target.needs_gpu and not has_gpu():
+        raise MissingError(
+            f"no GPU to measure plans on for {request.to}", fix="leave --tune away: the cost model then chooses"
+        )
+    # Parity runs the bundle: without its engine, fail now. What another one stands in for is left to the device.
+    backend_for(request.to, target.stand_in)
 
 
-def _check_builder(request: Request) -> None:
-    if request.to in tensorrt_plan.TARGETS:
+def _check_precision(target: Target, precision: str) -> None:
+    if precision in target.precisions:
+        return
+    able = [each.name for each in all_targets() if precision in each.precisions]
+    raise InputError(
+        f"precision {precision} for {target.name}",
+        expected=f"one of {', '.join(target.precisions)}",
+        cause=target.lacks.get(precision, ""),
+        fix=f"--to {able[0]} --{precision}" if able else "",
+    )
+
+
+def _check_builder(request: Request, target: Target) -> None:
+    if target.has_builder:
         options = request.builder or BuildOptions()
         options.check()
         if request.batch is not None and options.profile not in (BuildOptions().profile, (request.batch,) * 3):
@@ -57,15 +67,11 @@ def _check_builder(request: Request) -> None:
                 expected="a fixed batch, or a profile for a dynamic one",
                 fix="leave one of --batch and --batch-profile away",
             )
-        if request.tune and not has_gpu():
-            raise MissingError(
-                f"no GPU to measure plans on for {request.to}", fix="leave --tune away: the cost model then chooses"
-            )
         return
     if request.builder is not None or request.require_plan:
         raise InputError(
             f"options of TensorRT's builder for the target {request.to}",
-            expected=f"them only for {' and '.join(tensorrt_plan.TARGETS)}",
+            expected=f"them only for {' and '.join(each.name for each in all_targets() if each.has_builder)}",
             fix="leave them away, or choose another target",
         )
 
@@ -96,17 +102,17 @@ def _check_calibration(request: Request) -> None:
             raise unknown_name("pass", name, PASSES)
 
 
-def _check_fft(request: Request) -> None:
+def _check_fft(request: Request, target: Target) -> None:
     if request.fft not in FFTS:
         raise unknown_name("form of transforms", request.fft, FFTS)
     if request.fft == "real":
         return
-    if request.to in NO_NATIVE_FFT:
-        able = [target for target in PRECISIONS if target not in NO_NATIVE_FFT]
+    if target.no_native_fft:
+        able = [each.name for each in all_targets() if not each.no_native_fft]
         raise InputError(
             f"native transforms for {request.to}",
             expected=f"them only for {' and '.join(able)}, whose engines have an FFT that works",
-            cause=NO_NATIVE_FFT[request.to],
+            cause=target.no_native_fft,
             fix="leave --fft native away: products are what this engine is good at",
         )
     if isinstance(request.model, OnnxFile):

@@ -27,9 +27,8 @@ from hamsa_deploy.pipeline.tuning import choices, engine_timer, with_measurement
 from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
 from hamsa_deploy.precision.observers import ranges_of
 from hamsa_deploy.spectral.factorisations import Plan
-from hamsa_deploy.targets import onnx_file, tensorrt_plan
-from hamsa_deploy.targets.openvino_ir import ir_from_onnx
-from hamsa_runtime.errors import MissingError
+from hamsa_deploy.targets import onnx_file, target_of
+from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime.vocabulary import ONNX_FILE
 
 Progress = Callable[[str], AbstractContextManager[Any]]
@@ -49,13 +48,18 @@ def write_files(
         if float32_bundle:
             shutil.copytree(folder, float32_bundle, dirs_exist_ok=True)
     written = _write_typed(request, form, onnx_model, folder, progress)
-    if request.to == "openvino" and request.precision != "int8":
-        with progress("openvino"):
-            replace_onnx_by_ir(folder, request.precision)
-    if request.to in tensorrt_plan.TARGETS:
-        with progress("plan"):
-            return replace(written, engine=_write_plan(request, folder))
-    return written
+    target = target_of(request.to)
+    if not writes_after_typing(target, request.precision):
+        return written
+    with progress(target.stage):
+        order = Order(request.precision, builder_of(request), request.require_plan)
+        return replace(written, engine=target.write(folder, order))
+
+
+def writes_after_typing(target: Target, precision: str) -> bool:
+    """Whether a stage of its own makes of the typed ONNX file what the engine loads: a quantiser has done so."""
+    is_quantised = precision == "int8" and target.int8 is not None and target.int8.quantiser is not None
+    return bool(target.stage) and not is_quantised
 
 
 def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
@@ -68,22 +72,6 @@ def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Pat
             islands = float16_from_float32(model, ranges_of(model, _range_feeds(request, form)))
             onnx_file.save(model, folder / ONNX_FILE)
     return ExportFacts(islands)
-
-
-def _write_plan(request: Request, folder: Path) -> dict[str, Any]:
-    """The plan, where it can be built here; elsewhere the reason."""
-    try:
-        return tensorrt_plan.write_plan(request.to, folder, builder_of(request))
-    except MissingError as error:
-        if request.require_plan:
-            instead = "leave --require-plan away: the plan is then built on the device"
-            raise MissingError(
-                f"no plan can be built here: {error.found}",
-                expected="TensorRT and a GPU, because of --require-plan",
-                cause=error.cause,
-                fix=f"{error.fix}; or {instead}" if error.fix else instead,
-            ) from error
-        return tensorrt_plan.without_plan(error)
 
 
 def _write_int8(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
@@ -118,12 +106,6 @@ def _range_feeds(request: Request, form: RealModel) -> Iterable[Arrays]:
     if request.calibration is not None:
         return feeds_of_inputs(calibration_set(request.calibration, manifest, RANGE_IMAGES).inputs, manifest)
     return feeds_of(parity_data(request, form), manifest, limit=RANGE_IMAGES)
-
-
-def replace_onnx_by_ir(folder: Path, precision: str) -> None:
-    ir_from_onnx(folder / ONNX_FILE, folder, precision)
-    for path in folder.glob(f"{ONNX_FILE}*"):
-        path.unlink()
 
 
 def tuned_form(request: Request, form: RealModel) -> RealModel:

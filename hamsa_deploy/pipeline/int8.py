@@ -12,11 +12,12 @@ import onnx_ir as ir
 from hamsa_deploy.graph.evaluation import Arrays
 from hamsa_deploy.inputs.calibration_set import CalibrationSet, calibration_set
 from hamsa_deploy.inputs.feeds import feeds_of
+from hamsa_deploy.precision.int8.int8_sites import int8_of
 from hamsa_deploy.precision.int8.quantisation import Quantisation, quantisation_of
 from hamsa_deploy.precision.int8.thresholds import AUTO
 from hamsa_deploy.precision.measurements import Measurements
-from hamsa_deploy.targets import onnx_file, tensorrt_plan
-from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
+from hamsa_deploy.targets import onnx_file
+from hamsa_deploy.targets.record import Quantiser
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.vocabulary import ONNX_FILE
 
@@ -48,23 +49,22 @@ class Calibrated:
             Where floating point is float16, the islands that stay in float32.
         """
         path = folder / ONNX_FILE
-        if target in tensorrt_plan.TARGETS:
+        how = int8_of(target)
+        if how.quantiser is not None:
+            self._quantise_by_engine(how.quantiser, path, kept)
+            return {}
+        if how.around == "float16":
             ranges = self.measurements.ranges(self.quantisation.model, RANGE_IMAGES)
-            model, islands = self.quantisation.onnx_for_tensorrt(ranges, kept)
+            model, islands = self.quantisation.onnx_around_float16(ranges, kept)
             onnx_file.save(model, path)
             return islands
-        if target == "onnx":
-            onnx_file.save(self.quantisation.onnx(kept), path)
-        else:
-            self._write_ir(path, folder, kept)
+        onnx_file.save(self.quantisation.onnx(kept), path)
         return {}
 
-    def _write_ir(self, path: Path, folder: Path, kept: Sequence[str]) -> None:
+    def _quantise_by_engine(self, quantiser: Quantiser, path: Path, kept: Sequence[str]) -> None:
         onnx_file.save(self.quantisation.compact(), path)
-        sites, feeds = self.quantisation.without(kept), self.measurements.feeds[:CORRECTION_FEEDS]
-        int8_ir_from_onnx(path, folder, sites, self.quantisation.thresholds, feeds)
-        for left in folder.glob(f"{path.name}*"):
-            left.unlink()
+        nodes = {site.node for site in self.quantisation.without(kept)}
+        quantiser(path.parent, nodes, self.quantisation.thresholds, self.measurements.feeds[:CORRECTION_FEEDS])
 
     def as_manifest(self, kept: Sequence[str]) -> dict[str, Any]:
         """What the bundle's manifest says about it."""

@@ -16,7 +16,7 @@ from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request, builder_of
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.pipeline.int8 import Calibrated
-from hamsa_deploy.targets import tensorrt_plan
+from hamsa_deploy.targets import target_of
 from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest, manifest_from_json
 
 
@@ -71,7 +71,7 @@ def draft_of(request: Request, form: RealModel) -> Manifest:
 
 def _options(request: Request) -> dict[str, Any]:
     """Of the builder, for the device that builds the plan."""
-    return builder_of(request).as_manifest() if request.to in tensorrt_plan.TARGETS else {}
+    return builder_of(request).as_manifest() if target_of(request.to).has_builder else {}
 
 
 def _files_of(model: nn.Module | OnnxFile) -> dict[str, Any]:

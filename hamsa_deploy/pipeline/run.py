@@ -6,8 +6,7 @@ tune                  the plans of its transforms, if asked for     pipeline.tun
 emit                  -> ONNX                                       targets.onnx_file
 type                  -> float16 ONNX, if asked for                 precision.float16
   or quantise         -> int8 ONNX or OpenVINO IR, if asked for     pipeline.int8
-convert               -> OpenVINO IR, if asked for                  targets.openvino_ir
-  or build            -> TensorRT plan, where that can be           targets.tensorrt_plan
+write                 -> what the target's engine loads             targets.<name>
 parity                the staged bundle against the original        parity
 speed                 a lower precision against float32             measure.execution
 pack                  manifest, hashes, one rename                  pipeline.staging
@@ -32,13 +31,14 @@ from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
 from hamsa_deploy.pipeline.checks import check_labels, check_request
-from hamsa_deploy.pipeline.files import Progress, no_progress, replace_onnx_by_ir, tuned_form, write_files
+from hamsa_deploy.pipeline.files import Progress, no_progress, tuned_form, write_files, writes_after_typing
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.max_drop import described
 from hamsa_deploy.pipeline.staging import Stage, staged_bundle
 from hamsa_deploy.precision.int8.quantisation import ranking
-from hamsa_deploy.targets import tensorrt_plan
+from hamsa_deploy.targets import target_of
+from hamsa_deploy.targets.record import Order
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.tensorrt.achieved import fallen_text
@@ -136,8 +136,7 @@ def _execution(
     request: Request, form: RealModel, written: ExportFacts, stage: Stage, float32_bundle: Path
 ) -> dict[str, Any]:
     """For the manifest; `float32_bundle` holds the float32 ONNX file and becomes a bundle."""
-    if request.to == "openvino":
-        replace_onnx_by_ir(float32_bundle, FLOAT32)
+    target_of(request.to).write(float32_bundle, Order(FLOAT32))
     float32 = Stage(float32_bundle, float32_bundle).write_manifest(
         manifest_of(replace(request, precision=FLOAT32), form, ExportFacts())
     )
@@ -150,8 +149,7 @@ def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = Fal
     tuning = ["tune"] if tune else []
     searching = ["search"] if search else []
     typing = {"fp16": ["float16"], "int8": ["calibrate", *searching, "int8"]}.get(precision, [])
-    conversion = ["openvino"] if to == "openvino" and precision != "int8" else []
-    building = ["plan"] if to in tensorrt_plan.TARGETS else []
-    # A second plan, in float32, would take as long again, and nothing is learnt without a GPU.
-    comparison = [] if precision == FLOAT32 or building else ["speed"]
-    return ["real form", *tuning, "onnx", *typing, *conversion, *building, "parity", *comparison, "pack"]
+    target = target_of(to)
+    writing = [target.stage] if writes_after_typing(target, precision) else []
+    comparison = ["speed"] if precision != FLOAT32 and target.timed_beside_float32 else []
+    return ["real form", *tuning, "onnx", *typing, *writing, "parity", *comparison, "pack"]

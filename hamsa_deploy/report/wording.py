@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from hamsa_deploy.bench.candidates import engine_title
 from hamsa_deploy.parity.metrics import METRICS, Metric
 from hamsa_deploy.parity.verdict import ParityReport
+from hamsa_deploy.targets import target_of
 from hamsa_runtime.vocabulary import ENGINES
 
 Metrics = Mapping[str, Mapping[str, float]]
@@ -41,7 +41,7 @@ def allowed_text(limit: float, is_upper: bool) -> str:
 
 def engine_text(report: ParityReport, target: str) -> str:
     """The engine and what it really computes in: "OpenVINO 2026.4.1 on CPU; layers: 153 f32, 55 i8"."""
-    facts, own = report.ran_on, engine_title(target)
+    facts, own = report.ran_on, target_of(target).title
     layers = f"; layers: {facts['layers']}" if "layers" in facts else ""
     instead = f", from the ONNX file: no GPU here for {own}" if report.engine else ""
     version = facts["version"].split("-")[0]  # OpenVINO's goes on with its commit

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 from hamsa_deploy.form.request import MEASURED, Request
 from hamsa_deploy.precision.int8.thresholds import AUTO
-from hamsa_deploy.targets.tensorrt_plan import TARGETS as BUILT_BY_TENSORRT
+from hamsa_deploy.targets import all_targets, target_of
 from hamsa_runtime.errors import InputError
 
+WITH_BUILDER = f"a target of {' and '.join(each.name for each in all_targets() if each.has_builder)}"
 # Fields of a Request that only some cells take, with their options and the cells that do.
 SELECTIVE = {
     "calibration": ("--calibration", f"a precision of {' and '.join(MEASURED)}"),
     "calibration_method": ("--calibration-method", "the precision int8"),
     "max_drop": ("--max-drop", "the precision int8"),
-    "builder": ("options of TensorRT's builder", f"a target of {' and '.join(BUILT_BY_TENSORRT)}"),
-    "require_plan": ("--require-plan", f"a target of {' and '.join(BUILT_BY_TENSORRT)}"),
+    "builder": ("options of TensorRT's builder", WITH_BUILDER),
+    "require_plan": ("--require-plan", WITH_BUILDER),
 }
 
 
@@ -63,7 +64,7 @@ def requests_for(base: Request, cells: Sequence[Cell]) -> dict[Cell, Request]:
 
 
 def _request_for(base: Request, cell: Cell) -> Request:
-    is_int8, has_builder = cell.precision == "int8", cell.target in BUILT_BY_TENSORRT
+    is_int8, has_builder = cell.precision == "int8", target_of(cell.target).has_builder
     return dataclasses.replace(
         base,
         to=cell.target,

@@ -12,13 +12,12 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hamsa_deploy.precision.int8.int8_sites import Site
 from hamsa_deploy.targets.openvino_ir import name_outputs, save
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
@@ -30,7 +29,7 @@ LARGEST, SMALLEST = 127, -128
 def int8_ir_from_onnx(
     onnx_file: Path,
     folder: Path,
-    sites: Sequence[Site],
+    nodes: Collection[str],
     thresholds: Mapping[str, float],
     feeds: Iterable[Mapping[str, np.ndarray]],
 ) -> None:
@@ -39,8 +38,8 @@ def int8_ir_from_onnx(
     Args:
         onnx_file: float32.
         folder: where the IR goes.
-        sites: the products that become int8.
-        thresholds: for each activation of a site, the magnitude that the largest level stands for.
+        nodes: names of the products that become int8.
+        thresholds: for each activation of these, the magnitude that the largest level stands for.
         feeds: graph inputs by name, for the correction of biases.
 
     Raises:
@@ -57,7 +56,7 @@ def int8_ir_from_onnx(
                 nncf.Dataset([dict(feed) for feed in feeds]),
                 preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric activations
                 model_type=nncf.ModelType.TRANSFORMER,
-                ignored_scope=nncf.IgnoredScope(names=_all_but(model, sites), validate=False),
+                ignored_scope=nncf.IgnoredScope(names=_all_but(model, nodes), validate=False),
                 advanced_parameters=nncf.AdvancedQuantizationParameters(
                     smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
                 ),
@@ -89,14 +88,13 @@ def _packages() -> tuple[Any, Any]:
 QUANTISABLE_PRODUCTS = ("MatMul", "Convolution", "GroupConvolution")
 
 
-def _all_but(model: Any, sites: Sequence[Site]) -> list[str]:
-    """Names of all operators but the sites: NNCF may not quantise them."""
-    wanted = {site.node for site in sites}
+def _all_but(model: Any, nodes: Collection[str]) -> list[str]:
+    """Names of all operators but some products: NNCF may not quantise them."""
     names = []
     for node in model.get_ordered_ops():
         name = node.get_friendly_name()
-        is_site = node.get_type_name() in QUANTISABLE_PRODUCTS and name.removesuffix("/WithoutBiases") in wanted
-        if node.get_type_name() not in ("Constant", "Parameter", "Result") and not is_site:
+        is_wanted = node.get_type_name() in QUANTISABLE_PRODUCTS and name.removesuffix("/WithoutBiases") in nodes
+        if node.get_type_name() not in ("Constant", "Parameter", "Result") and not is_wanted:
             names.append(name)
     return names
 

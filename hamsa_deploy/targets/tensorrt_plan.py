@@ -13,11 +13,9 @@ from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import MissingError
 from hamsa_runtime.tensorrt.cache import PLAN, Source, cached_plan
 from hamsa_runtime.tensorrt.gpu import gpu_to_build_for
-from hamsa_runtime.tensorrt.modules import MODULES, load
+from hamsa_runtime.tensorrt.modules import load
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.tensorrt.plans import ONNX
-
-TARGETS = tuple(MODULES)
 
 
 def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, Any]:
@@ -45,6 +43,26 @@ def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, An
         **{name: identity[name] for name in ("module", "version", "system", "gpu", "compute_capability")},
         **{name: found.entry[name] for name in ("seconds", "asked", "achieved")},
     }
+
+
+def plan_or_reason(target: str, folder: Path, options: BuildOptions, *, required: bool) -> dict[str, Any]:
+    """`write_plan`, or, where nothing can be built here, the reason.
+
+    Raises:
+        MissingError: nothing can be built here, and `required`.
+    """
+    try:
+        return write_plan(target, folder, options)
+    except MissingError as error:
+        if required:
+            instead = "leave --require-plan away: the plan is then built on the device"
+            raise MissingError(
+                f"no plan can be built here: {error.found}",
+                expected="TensorRT and a GPU, because of --require-plan",
+                cause=error.cause,
+                fix=f"{error.fix}; or {instead}" if error.fix else instead,
+            ) from error
+        return without_plan(error)
 
 
 def without_plan(error: MissingError) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from hamsa_deploy.cli.jetpack import jetson_from
 from hamsa_deploy.cli.machine import Device, Found, Machine, answers
 from hamsa_deploy.cli.nvidia import Gpu
 from hamsa_deploy.cli.packages import PACKAGES, missing_package
-from hamsa_deploy.form.request import PRECISIONS
 from hamsa_deploy.measure.processor import processor_from
+from hamsa_deploy.targets import all_targets
 from hamsa_runtime.tensorrt.modules import MODULES
 
 from .conftest import Run
@@ -59,7 +59,7 @@ def test_answers_agree_with_what_the_pipeline_accepts() -> None:
     all_types = Device("openvino", "CPU", "", ("FP32", "FP16", "BF16", "INT8"))
     found = answers(ALL_HERE, (all_types,))
     yes = {target: tuple(p for p, a in row.items() if a.yes) for target, row in found.items()}
-    assert yes == PRECISIONS
+    assert yes == {target.name: target.precisions for target in all_targets()}
 
 
 def test_a_precision_that_the_cpu_lacks_is_a_no_and_says_why() -> None:

@@ -17,16 +17,15 @@ import pytest
 from hamsa_deploy.cli import export as command
 from hamsa_deploy.cli import request
 from hamsa_deploy.cli.export import main
-from hamsa_deploy.form.request import PRECISIONS
 from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.pipeline import files, manifest, run
 from hamsa_deploy.samples import digits
 from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.targets import all_targets
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.bundle import sha256_of
-from hamsa_runtime.vocabulary import TARGETS
 
 from .conftest import Export, Run, UserModel
 
@@ -357,10 +356,11 @@ def test_calibration_options_reach_the_request(
     assert (made.calibration, made.calibration_method) == (Path("pixels.npy"), "mse")
 
 
-def test_every_target_has_precisions() -> None:
-    assert set(PRECISIONS) == set(TARGETS)
-
-
 def test_the_command_describes_every_stage_of_the_pipeline() -> None:
-    stages = {s for to, ps in PRECISIONS.items() for p in ps for s in run.stages_of(to, p, tune=True, search=True)}
+    stages = {
+        stage
+        for each in all_targets()
+        for precision in each.precisions
+        for stage in run.stages_of(each.name, precision, tune=True, search=True)
+    }
     assert set(command.STAGES) == {"load"} | stages

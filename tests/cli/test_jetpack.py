@@ -6,16 +6,15 @@ import pytest
 
 from hamsa_deploy.cli.jetpack import (
     APT_CUDA,
-    APT_TENSORRT,
     JETPACKS,
-    OLDEST_TENSORRT,
     SYSTEM_VENV,
     jetpack_text,
     jetson_from,
     l4t_from,
     misfits,
-    numbers,
 )
+from hamsa_deploy.targets.here import numbers
+from hamsa_deploy.targets.tensorrt import APT_TENSORRT, OLDEST_TENSORRT
 
 R36_4_3 = """# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37
 # KERNEL_VARIANT: oot

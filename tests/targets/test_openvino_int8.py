@@ -50,7 +50,7 @@ def folder(
 ) -> Path:
     path = tmp_path_factory.mktemp("ir")
     thresholds = {name: 2.0 + i for i, name in enumerate(sorted({site.activation for site in sites}))}
-    int8_ir_from_onnx(onnx_file, path, sites, thresholds, feeds)
+    int8_ir_from_onnx(onnx_file, path, {site.node for site in sites}, thresholds, feeds)
     return path
 
 
@@ -102,7 +102,7 @@ def test_weights_are_int8(folder: Path, sites: list[Site]) -> None:
 def test_without_nncf_the_extra_is_named(onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingError, match="nncf") as raised:
-        int8_ir_from_onnx(onnx_file, tmp_path, [], {}, [])
+        int8_ir_from_onnx(onnx_file, tmp_path, (), {}, [])
     assert "hamsa-deploy[int8]" in raised.value.fix
     assert not list(tmp_path.iterdir())
 
@@ -115,7 +115,7 @@ def test_a_handler_that_nncf_shares_keeps_its_level(
     for logger in loggers:
         logger.addHandler(shared)
     try:
-        int8_ir_from_onnx(onnx_file, tmp_path, sites[:1], {sites[0].activation: 1.0}, feeds)
+        int8_ir_from_onnx(onnx_file, tmp_path, {sites[0].node}, {sites[0].activation: 1.0}, feeds)
         assert shared.level == logging.NOTSET
     finally:
         for logger in loggers:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.bench.peers.deit import HEADS
+from hamsa_deploy.bench.peers.deit import HEADS, Attend, fused
 from hamsa_deploy.bench.peers.quiet import quietly
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.outputs import LOGITS
+from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
 
 MHA_OPSET = 20  # GELU is one operator from here on
 
@@ -41,3 +43,11 @@ def openvino_file(model: nn.Module, example: Tensor, path: Path, name: str = "im
         converted.inputs[0].get_tensor().set_names({name})
         converted.outputs[0].get_tensor().set_names({LOGITS})
         openvino.save_model(converted, path, compress_to_fp16=False)
+
+
+# The engines that have a form of their own which is faster than what an export makes: how attention is written, the
+# file, and what writes it.
+FORMS: dict[str, tuple[Attend, str, Callable[[nn.Module, Tensor, Path, str], None]]] = {
+    "onnx": (multi_head_attention, ONNX_FILE, onnx_file),
+    "openvino": (fused, IR_FILES[0], openvino_file),
+}

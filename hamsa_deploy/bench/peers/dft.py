@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hamsa_deploy.bench.candidates import ON_GPU, Candidate, engine_title, opened_bundle
+from hamsa_deploy.bench.candidates import Candidate, opened_bundle
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.dft_files import dft_file
@@ -19,7 +19,8 @@ from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
 from hamsa_deploy.measure.interleaved import Run
 from hamsa_deploy.parity.differences import relative_errors
 from hamsa_deploy.parity.native_limits import BELOW_ANY_FAULT
-from hamsa_deploy.targets.openvino_ir import ir_from_onnx
+from hamsa_deploy.targets import target_of
+from hamsa_deploy.targets.record import Order
 from hamsa_runtime.errors import BuildError, InputError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.vocabulary import ONNX_FILE
@@ -27,9 +28,10 @@ from hamsa_runtime.vocabulary import ONNX_FILE
 
 def dft_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     """Exported for each batch when it is needed; see `peers_of`."""
-    if first.target in ON_GPU:
+    engine = target_of(first.target)
+    if engine.needs_gpu:
         raise InputError(
-            f"--peer dft with a bundle for {engine_title(first.target)}",
+            f"--peer dft with a bundle for {engine.title}",
             expected="a first bundle for openvino or onnx",
             cause="TensorRT before 11.2 has no DFT, and TensorRT-RTX does not parse it",
             fix="leave --peer dft away; --fft native makes a TensorRT bundle that keeps its transforms",
@@ -38,7 +40,7 @@ def dft_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     written = functools.cache(lambda batch: _written(model, first, batch, folder / str(batch)))
     return Candidate(
         "peer dft",
-        engine_title(first.target),
+        engine.title,
         "fp32",
         lambda batch, threads: _opened(model, first, written(batch), batch, threads),
         written,
@@ -59,9 +61,7 @@ def _written(model: FromPixels, first: Manifest, batch: int, folder: Path) -> Pa
             cause="an operator on complex tensors that the standard exporter does not know",
             fix="leave --peer dft away: for this model there is no such route",
         ) from error
-    if first.target == "openvino":
-        ir_from_onnx(path, folder)
-        path.unlink()
+    target_of(first.target).write(folder, Order("fp32"))
     write_manifest(folder, first, "dft", model, "fp32", outputs, batch)
     return folder
 
@@ -78,10 +78,11 @@ def _check_same(model: FromPixels, first: Manifest, batch: int, found: object) -
     assert isinstance(found, dict)
     examples = [torch.from_numpy(array) for array in graph_inputs(first, batch).values()]
     expected = (tensor.numpy() for tensor in _computed(model, examples))
+    title = target_of(first.target).title
     error = max(_error(found[spec.name], array) for spec, array in zip(first.outputs, expected, strict=True))
     if not error <= BELOW_ANY_FAULT:
         raise BuildError(
-            f"{engine_title(first.target)} computes something else from the operator DFT: relative error {error:.1e}",
+            f"{title} computes something else from the operator DFT: relative error {error:.1e}",
             expected=f"what PyTorch computes, at most {BELOW_ANY_FAULT:g} from it",
             fix="leave --peer dft away: its time would mean nothing",
         )

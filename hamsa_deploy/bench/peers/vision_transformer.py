@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.bench.candidates import ON_GPU, Candidate, engine_title, opened_bundle
+from hamsa_deploy.bench.candidates import Candidate, opened_bundle
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
-from hamsa_deploy.bench.peers.deit import PATCH, deit_s, fused
-from hamsa_deploy.bench.peers.deit_files import multi_head_attention, onnx_file, openvino_file
+from hamsa_deploy.bench.peers.deit import PATCH, deit_s
+from hamsa_deploy.bench.peers.deit_files import FORMS
 from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
+from hamsa_deploy.targets import target_of
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import LOGITS
@@ -41,7 +42,7 @@ def deit_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     written = functools.cache(lambda batch: _written(first, size, precision, batch, folder / str(batch)))
     return Candidate(
         "peer deit_s",
-        engine_title(first.target),
+        target_of(first.target).title,
         precision,
         lambda batch, threads: opened_bundle(written(batch), batch, threads),
         written,
@@ -49,7 +50,7 @@ def deit_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
 
 
 def _precision(first: Manifest) -> str:
-    able = ("fp32", "fp16") if first.target in ON_GPU else ("fp32", "bf16")
+    able = ("fp32", "fp16") if target_of(first.target).needs_gpu else ("fp32", "bf16")
     return first.precision if first.precision in able else "fp32"
 
 
@@ -68,23 +69,21 @@ def _size(first: Manifest) -> int:
 
 def _written(first: Manifest, size: int, precision: str, batch: int, folder: Path) -> Path:
     """The bundle, in the form that its engine runs fastest."""
-    if first.target in ON_GPU:
+    if first.target not in FORMS:
         return _exported(first, size, precision, batch, folder)
     folder.mkdir(parents=True)
     (example,) = (torch.from_numpy(array) for array in graph_inputs(first, batch).values())
-    attend = multi_head_attention if first.target == "onnx" else fused
+    attend, file, write = FORMS[first.target]
     model = _Logits(FromPixels(deit_s(size, attend), first)).eval()
-    if first.target == "onnx":
-        onnx_file(model, example, folder / "model.onnx", first.inputs[0].name)
-    else:
-        openvino_file(model, example, folder / "model.xml", first.inputs[0].name)
+    write(model, example, folder / file, first.inputs[0].name)
     logits = torch.empty(batch, deit_s(size).head.out_features)
     write_manifest(folder, first, "deit_s", model, precision, {LOGITS: logits}, batch)
     return folder
 
 
 def _exported(first: Manifest, size: int, precision: str, batch: int, folder: Path) -> Path:
-    """As this project exports any model: TensorRT finds the attention in its parts."""
+    """As this project exports any model, for an engine without a form of its own: TensorRT finds the attention in its
+    parts."""
     from hamsa_deploy.models.preprocessing import IMAGENET
     from hamsa_deploy.pipeline.run import export
     from hamsa_deploy.samples import photos
@@ -102,6 +101,6 @@ def _exported(first: Manifest, size: int, precision: str, batch: int, folder: Pa
         batch=batch,
         data=photos(),
         output=folder,
-        require_plan=True,
+        require_plan=target_of(first.target).has_builder,
     )
     return bundle.folder

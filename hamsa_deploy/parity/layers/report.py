@@ -19,7 +19,7 @@ from hamsa_deploy.parity.layers.openvino_values import OpenVinoValues
 from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import Bundle, open_bundle
-from hamsa_runtime.errors import ParityError
+from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
 
@@ -86,6 +86,12 @@ def _graph_of(bundle: Bundle, model: nn.Module) -> tuple[ir.Model, Values, str]:
     if ONNX_FILE in bundle.manifest.files:
         graph = ir.load(bundle.folder / ONNX_FILE)
         return graph, GraphValues(graph), "layers: the nodes of model.onnx one by one on ONNX Runtime, nothing fused"
+    if IR_FILES[0] not in bundle.manifest.files:
+        raise InputError(
+            f"{bundle.folder}: a bundle for {bundle.manifest.target}, without {ONNX_FILE} and {IR_FILES[0]}",
+            expected="one of both, between whose operators values can be read",
+            fix="leave --layers away: the outputs can be compared",
+        )
     note = "layers: the IR on OpenVINO, each value read through a result of its own, so that nothing is fused with it"
     values = OpenVinoValues(bundle.folder / IR_FILES[0], bundle.manifest.precision)
     return float32_form(model, bundle.manifest), values, note

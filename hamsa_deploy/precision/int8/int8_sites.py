@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from hamsa_deploy.targets import target_of
+from hamsa_deploy.targets.record import Int8
+from hamsa_runtime.errors import InputError
+
 KINDS = ("MatMul", "Gemm", "Conv")
-# What each target's engine has an int8 kernel for. ONNX Runtime's CPU has one for Gemm and Conv only where outputs are
-# int8, too; with float outputs it would widen the weights in every run.
-PRODUCTS = {"onnx": ("MatMul",), "openvino": KINDS, "tensorrt": KINDS, "tensorrt-rtx": KINDS}
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,24 @@ class Site:
 
 def sites_of(graph: ir.Graph, target: str) -> list[Site]:
     """The sites of a graph for a target, in its order."""
-    return _sites(graph, PRODUCTS[target])
+    return _sites(graph, int8_of(target).products)
 
 
 def other_sites_of(graph: ir.Graph, target: str) -> list[Site]:
     """Products with weights that only other targets compute in int8."""
-    return _sites(graph, [kind for kind in KINDS if kind not in PRODUCTS[target]])
+    return _sites(graph, [kind for kind in KINDS if kind not in int8_of(target).products])
+
+
+def int8_of(target: str) -> Int8:
+    """How a target's engine computes in int8.
+
+    Raises:
+        InputError: it does not, or there is no such target.
+    """
+    found = target_of(target).int8
+    if found is None:
+        raise InputError(f"int8 for {target}", expected=f"one of {', '.join(target_of(target).precisions)}")
+    return found
 
 
 def _sites(graph: ir.Graph, kinds: Collection[str]) -> list[Site]:

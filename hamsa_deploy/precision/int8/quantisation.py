@@ -57,7 +57,7 @@ class Quantisation:
         store_as_float16(copy)
         return copy
 
-    def onnx_for_tensorrt(self, ranges: Ranges, kept: Sequence[str] = ()) -> tuple[ir.Model, dict[str, str]]:
+    def onnx_around_float16(self, ranges: Ranges, kept: Sequence[str] = ()) -> tuple[ir.Model, dict[str, str]]:
         """An int8 copy with float16 between its products, and what stays in float32.
 
         Args:
@@ -87,7 +87,7 @@ def quantisation_of(
 
     Args:
         model: float32; the passes rewrite it in place.
-        target: decides what can be int8, see `sites.PRODUCTS`.
+        target: decides what can be int8, see `int8_sites`.
         measurements: on the calibration inputs.
         held_out: other inputs of the graph, to choose the method by.
         method: one of `thresholds.METHODS`, or "auto", which keeps the one with the least noise on `held_out`.

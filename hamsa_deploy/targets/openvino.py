@@ -1,0 +1,71 @@
+"""The target openvino: OpenVINO's IR, model.xml and model.bin, in place of the ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hamsa_deploy.targets.here import HERE, Answer, Machine, Package
+from hamsa_deploy.targets.record import Feeds, Int8, Order, Target
+from hamsa_runtime.vocabulary import ONNX_FILE
+
+
+@dataclass(frozen=True)
+class OpenVino(Target):
+    """See `Target`."""
+
+    def write(self, folder: Path, order: Order) -> None:
+        """Convert the file; of the precisions, only bfloat16 is not yet in its types."""
+        from hamsa_deploy.targets.openvino_ir import ir_from_onnx
+
+        ir_from_onnx(folder / ONNX_FILE, folder, order.precision)
+        _drop_onnx(folder)
+
+    def answer(self, precision: str, machine: Machine) -> Answer:
+        """The CPU has to compute in the precision: nothing else is ever put in its place."""
+        from hamsa_runtime.backends.openvino import PRECISIONS
+
+        types, needed = machine.cpu_types(self.name), PRECISIONS[precision][2]
+        if types is not None and needed in types:
+            return Answer(True, engine=HERE)
+        return Answer(False, "OpenVINO finds no CPU" if types is None else f"this CPU has no {needed}")
+
+    def kernels_here(self) -> tuple[str, ...]:
+        """As the engine says of the CPU; float16 it converts from on nearly all of them."""
+        from hamsa_runtime.backends.openvino import PRECISIONS
+        from hamsa_runtime.backends.quiet import no_usage_reports
+
+        with no_usage_reports():
+            import openvino
+        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return tuple(name for name in ("bf16", "int8") if PRECISIONS[name][2] in capabilities)
+
+
+def quantise(folder: Path, nodes: Collection[str], thresholds: Mapping[str, float], feeds: Feeds) -> None:
+    """See `Quantiser`."""
+    from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
+
+    int8_ir_from_onnx(folder / ONNX_FILE, folder, nodes, thresholds, feeds)
+    _drop_onnx(folder)
+
+
+def _drop_onnx(folder: Path) -> None:
+    """With its external data."""
+    for path in folder.glob(f"{ONNX_FILE}*"):
+        path.unlink()
+
+
+TARGET = OpenVino(
+    "openvino",
+    precisions=("fp32", "fp16", "bf16", "int8"),
+    int8=Int8(("MatMul", "Gemm", "Conv"), quantiser=quantise),
+    no_native_fft="OpenVINO 2026.4 reads the operator DFT wrongly",
+    stage="openvino",
+    stage_words="convert to OpenVINO",
+    packages=(
+        Package("openvino", "the target openvino", "pip install openvino"),
+        Package("nncf", "int8 for the target openvino", "pip install 'hamsa-deploy[int8]'"),
+    ),
+    needs=("openvino",),
+)

@@ -1,0 +1,67 @@
+"""The target tensorrt: the typed ONNX file, and beside it the plan that TensorRT has built from it, where it could.
+
+It has an FFT of its own from 11.2 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hamsa_deploy.targets.here import HERE, ON_THE_DEVICE, Answer, Machine, Package, numbers
+from hamsa_deploy.targets.onnx import NO_BFLOAT16
+from hamsa_deploy.targets.record import Int8, Order, Target
+
+OLDEST_TENSORRT = (10, 3)  # reads ONNX opset 20, which the bundles are in
+APT_TENSORRT = "sudo apt install python3-libnvinfer"
+INT8 = Int8(("MatMul", "Gemm", "Conv"), around="float16")
+
+
+@dataclass(frozen=True)
+class TensorRt(Target):
+    """What all engines of the family have in common; see `Target`."""
+
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    lacks: Mapping[str, str] = field(default_factory=lambda: {"bf16": NO_BFLOAT16})  # ONNX Runtime has to judge it
+    int8: Int8 | None = INT8
+    stage: str = "plan"
+    stage_words: str = "build the TensorRT plan, where that can be"
+    needs_gpu: bool = True
+    stand_in: str | None = "onnxruntime"
+    has_builder: bool = True
+    timed_beside_float32: bool = False  # a second plan takes as long again, and without a GPU nothing is learnt
+
+    def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
+        """Build the plan; what cannot be built here is left to the device."""
+        from hamsa_deploy.targets.tensorrt_plan import plan_or_reason
+
+        return plan_or_reason(self.name, folder, order.builder, required=order.require_plan)
+
+    def answer(self, precision: str, machine: Machine) -> Answer:
+        """A bundle is whole, and compared, without its plan, which is built on the GPU that it is for."""
+        version = machine.version("tensorrt")
+        is_built = version is not None and numbers(version) >= OLDEST_TENSORRT and machine.gpus()
+        return Answer(True, engine=HERE if is_built else ON_THE_DEVICE)
+
+
+TARGET = TensorRt(
+    "tensorrt",
+    packages=(
+        Package(
+            "tensorrt",
+            "builds and runs the target tensorrt, with a GPU",
+            "pip install tensorrt",
+            for_cuda_12="pip install tensorrt-cu12",
+            on_jetson=APT_TENSORRT,
+        ),
+        Package(
+            "cuda.bindings",
+            "GPU memory and streams, for TensorRT",
+            "pip install cuda-python",
+            for_cuda_12="pip install 'cuda-python<13'",
+            distribution="cuda-bindings",
+        ),
+    ),
+)
