@@ -67,10 +67,11 @@ FLAGS = BUILDER_FLAGS | flags_of(ExportOptions)
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    return run(_parser(), _export, argv)
+    return run(parser(), _export, argv)
 
 
-def _parser() -> Parser:
+def parser() -> RecipeParser:
+    """Of the command's line and its recipes; `parser().options_from(argv)` reads one."""
     parser = RecipeParser("hamsa-export", DESCRIPTION)
     parser.add_recipe()
     _add_model(parser)
@@ -117,7 +118,7 @@ def _add_target(parser: Parser) -> None:
 
 
 def _export(options: Any, terminal: Terminal) -> int:
-    _check_one_model(options)
+    check_one_model(options)
     if options.sweep:
         from hamsa_deploy.cli.sweep import sweep
 
@@ -139,7 +140,7 @@ def _export(options: Any, terminal: Terminal) -> int:
     return 0
 
 
-def _check_one_model(options: Any) -> None:
+def check_one_model(options: Any) -> None:
     """--onnx or --model with its options; the default model without either."""
     given = {"--model": options.model, "--weights": options.weights, "--set": options.set, "--input": options.input}
     others = [name for name, value in given.items() if value]

@@ -350,8 +350,8 @@ def test_calibration_options_reach_the_request(
     monkeypatch.setattr(request, "load_onnx", lambda path: path)
     np.save(workplace / "pixels.npy", np.zeros((1, 8, 8, 3), np.uint8))
     arguments = [*source, "--calibration", "pixels.npy", "--calibration-method", "mse"]
-    options = command._parser().options_from(arguments)
-    command._check_one_model(options)
+    options = command.parser().options_from(arguments)
+    command.check_one_model(options)
     made = request.request_from_options(options)
     assert (made.calibration, made.calibration_method) == (Path("pixels.npy"), "mse")
 

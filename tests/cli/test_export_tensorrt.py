@@ -108,8 +108,8 @@ def test_every_option_of_the_builder_reaches_it() -> None:
 
 
 def _options(arguments: list[str]) -> Any:
-    options = command._parser().options_from(arguments)
-    command._check_one_model(options)
+    options = command.parser().options_from(arguments)
+    command.check_one_model(options)
     return options
 
 

@@ -35,7 +35,7 @@ NAMES = {
 
 
 def options(*argv: str) -> argparse.Namespace:
-    return command._parser().options_from(argv)
+    return command.parser().options_from(argv)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_default_on_the_command_line_goes_before_the_recipe_too(recipe: Writte
 
 
 def test_two_recipes_do_not_see_each_other(recipe: Written) -> None:
-    parser = command._parser()
+    parser = command.parser()
     assert parser.options_from(["--recipe", str(recipe('without = ["smooth"]'))]).without == ["smooth"]
     assert parser.options_from([]).without == []
 
@@ -154,7 +154,7 @@ def test_a_recipe_that_is_not_text_says_so(tmp_path: Path, capsys: Captured) -> 
 
 
 def test_every_option_but_those_of_the_call_is_a_key() -> None:
-    parser = command._parser()
+    parser = command.parser()
     names = {name for action in parser.actions() for name in action.option_strings if name.startswith("--")}
     precisions = {f"--{precision}" for precision in PRECISIONS}
     of_the_call = {"--recipe", "--help", "--version", "--json", "--quiet", "--verbose"}
@@ -204,7 +204,7 @@ def test_a_recipe_explains_every_value_it_sets(path: Path) -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_is_a_request_that_the_pipeline_takes(path: Path) -> None:
     made = options("--recipe", str(path))
-    command._check_one_model(made)
+    command.check_one_model(made)
     request = request_from_options(made)
     check_request(request)
     assert (request.to, request.precision) == (made.to, made.precision)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hamsa_deploy.cli.export import _parser as export_parser
+from hamsa_deploy.cli.export import parser as export_parser
 from hamsa_deploy.models import load_weights
 from hamsa_deploy.onnx_import import load_onnx
 from hamsa_runtime.bundle import open_bundle
@@ -72,7 +72,7 @@ def _cache(data: bytes, folder: Path) -> None:
     place.mkdir(exist_ok=True)
     _written(data, place / cache.ENTRY)
     _written(PLAN, place / cache.PLAN)
-    found = cache._read(place, IDENTITY)
+    found = cache.plan_kept_in(place, IDENTITY)
     assert found is not None or not place.exists()
 
 

@@ -107,7 +107,7 @@ def cached_plan(
         except OSError as error:
             logger.warning("plans cannot be kept (%s): building one for this process only", error)
             return _built(trt, source, gpu, identity, None, report)
-        found = None if rebuild else _read(place, identity)
+        found = None if rebuild else plan_kept_in(place, identity)
         return found or _built(trt, source, gpu, identity, place, report)
 
 
@@ -180,8 +180,8 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-def _read(place: Path, identity: Mapping[str, Any]) -> Cached | None:
-    """The entry, or None; a damaged one is reported and removed."""
+def plan_kept_in(place: Path, identity: Mapping[str, Any]) -> Cached | None:
+    """The plan of an entry's folder, or None; a damaged one, or one of another identity, is reported and removed."""
     if not place.exists():
         return None
     try:
