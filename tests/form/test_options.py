@@ -96,7 +96,7 @@ def test_type_checkers_know_the_options() -> None:
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_every_flag_is_an_option_and_a_key_of_a_recipe(name: str) -> None:
-    flag, parser = FLAGS[name], command._parser()
+    flag, parser = FLAGS[name], command.parser()
     options = {action.dest: action for action in parser.actions()}
     assert flag.name.removeprefix("--") in keys_of(parser)
     assert parser.defaults()[flag.dest] == ([] if flag.is_list else None if flag.metavar or flag.one_each else False)
@@ -106,8 +106,8 @@ def test_every_flag_is_an_option_and_a_key_of_a_recipe(name: str) -> None:
 
 
 def test_an_empty_command_line_leaves_every_option_at_the_default_of_export() -> None:
-    options = command._parser().options_from([])
-    command._check_one_model(options)
+    options = command.parser().options_from([])
+    command.check_one_model(options)
     request = request_from_options(options)
     found_in_the_model = {"labels", "data"}  # hamsa_nano's
     for name in FLAGS.keys() - found_in_the_model:
