@@ -13,6 +13,7 @@ from hamsa_deploy.cli.files import check_writable
 from hamsa_deploy.cli.parser import Parser
 from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_deploy.cli.reports import Reports, add_report, planned
+from hamsa_deploy.form.request import DATA_HELP
 from hamsa_deploy.form.values import amount, points, share, svg_file
 from hamsa_runtime.errors import InputError, ParityError
 
@@ -54,8 +55,7 @@ def _parser() -> Parser:
         help="for a bundle of your own model, the package.module:factory that it names, which is imported")
     add = parser.add_argument_group("images").add_argument
     add("--data", type=Path, metavar="PATH",
-        help="a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for "
-             "accuracy, labels (N,); for a model of arrays, an .npz by input name (default: built-in samples)")
+        help=DATA_HELP.format(labels_for="accuracy", default="built-in samples"))
     add("--labels", type=Path, metavar="FILE",
         help="class names in order of the logits, one per line, by which folders are classes (default: the bundle's)")
     add = parser.add_argument_group("limits (default: those of the bundle's precision)").add_argument

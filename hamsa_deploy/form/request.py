@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hamsa_deploy.form.options import Flag, documented, named, option
 from hamsa_deploy.form.values import batch_profile, level, one_of, points, positive
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY, BuildOptions
-from hamsa_runtime.vocabulary import AUTO, FFTS, METHODS, PASSES
-from hamsa_runtime.vocabulary import PRECISIONS as ALL_PRECISIONS
+from hamsa_runtime.vocabulary import AUTO, FFTS, METHODS, PASSES, PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +29,17 @@ DEFAULT_TARGET = "openvino"  # of the command; `export` has none
 MODEL, TARGET, CALIBRATION, COMPARISON = "model", "target", "calibration", "comparison with the original"
 BUILDER = "TensorRT's builder, here and on the device"
 
+# Of --data, which hamsa-parity has, too.
+DATA_HELP = (
+    "a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for {labels_for}, "
+    "labels (N,); for a model of arrays, an .npz by input name (default: {default})"
+)
 PRECISION_HINTS = {"fp32": " (default)", "bf16": " (openvino only)", "int8": ", calibrated on images"}
+
+
+def quoted(names: Sequence[str]) -> str:
+    """As Python writes them, one after the other."""
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def other_passes(without: Collection[str]) -> list[str]:
@@ -53,11 +62,11 @@ class ExportOptions:
         "whose shapes settle what the file leaves open beside the batch; seldom needed.",
     )
     _: KW_ONLY
-    to: str = field(metadata=documented('"onnx", "openvino", "tensorrt" or "tensorrt-rtx".'))
+    to: str = field(metadata=documented(f"{quoted(TARGETS[:-1])} or {quoted(TARGETS[-1:])}."))
     precision: str = option(
         "fp32",
         '"fp32", "fp16", "int8" or (openvino) "bf16".',
-        Flag(TARGET, one_each={each: f"compute in {each}{PRECISION_HINTS.get(each, '')}" for each in ALL_PRECISIONS}),
+        Flag(TARGET, one_each={each: f"compute in {each}{PRECISION_HINTS.get(each, '')}" for each in PRECISIONS}),
     )
     name: str = option("model", "of the bundle, in its manifest.")
     preprocessing: Preprocessing | None = option(
@@ -93,9 +102,7 @@ class ExportOptions:
         "without preprocessing.",
         Flag(
             COMPARISON,
-            "a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for "
-            "--max-drop, labels (N,); for a model of arrays, an .npz by input name (default: built-in samples, or "
-            "random arrays)",
+            DATA_HELP.format(labels_for="--max-drop", default="built-in samples, or random arrays"),
             "PATH",
             Path,
         ),
@@ -124,8 +131,7 @@ class ExportOptions:
     )
     calibration_method: str = option(
         AUTO,
-        'for int8, "min-max", "percentile", "entropy", "mse", or "auto", which keeps the best of them on inputs that '
-        "it holds out.",
+        f"for int8, {quoted(METHODS)}, or {quoted([AUTO])}, which keeps the best of them on inputs that it holds out.",
         Flag(
             CALIBRATION,
             f"how int8 scales follow from that: {', '.join(METHODS)}, or {AUTO}, which keeps the best on a part held "
@@ -172,7 +178,7 @@ class ExportOptions:
     fft: str = option(
         "real",
         '"real" for transforms as products, or "native" for one operator DFT each, where the engine has an FFT of its '
-        "own (all but NO_NATIVE_FFT). Everything around them is the same.",
+        "own that works (`no_native_fft` of its record in targets says why not). Everything around them is the same.",
         Flag(
             TARGET,
             "real: transforms become products; native: they stay one operator DFT each, for an engine with an FFT of "

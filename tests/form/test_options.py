@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import typing
 from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
 
 import pytest
 from torch import nn
@@ -105,14 +106,27 @@ def test_every_flag_is_an_option_and_a_key_of_a_recipe(name: str) -> None:
         assert options[flag.dest].help == flag.help
 
 
-def test_an_empty_command_line_leaves_every_option_at_the_default_of_export() -> None:
-    options = command.parser().options_from([])
+def request_of(*arguments: str) -> Request:
+    options = command.parser().options_from(arguments)
     command.check_one_model(options)
-    request = request_from_options(options)
+    return request_from_options(options)
+
+
+def test_an_empty_command_line_leaves_every_option_at_the_default_of_export() -> None:
+    request = request_of()
     found_in_the_model = {"labels", "data"}  # hamsa_nano's
     for name in FLAGS.keys() - found_in_the_model:
         assert getattr(request, name) == inspect.signature(export).parameters[name].default, name
     assert request.builder is None
+
+
+def test_what_the_command_line_says_reaches_the_request(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("a\nb\n")
+    said = "--int8 --batch 4 --fft native --tune --max-drop 0 --without smooth --calibration-method mse --require-plan"
+    request = request_of(*said.split(), "--input", "float32", "--labels", str(tmp_path / "labels"))
+    assert (request.precision, request.batch, request.fft, request.tune) == ("int8", 4, "native", True)
+    assert (request.max_drop, request.passes, request.calibration_method) == (0.0, ["mean-split", "equalise"], "mse")
+    assert (request.require_plan, request.input_dtype, request.labels) == (True, "float32", ["a", "b"])
 
 
 def test_the_flags_of_the_builder_cover_its_options() -> None:
