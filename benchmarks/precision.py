@@ -37,11 +37,11 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from hamsa_deploy import export, load_model
-from hamsa_deploy.form.request import MEASURED
 from hamsa_deploy.models import model_entry
 from hamsa_deploy.parity.comparison import reference_inputs
 from hamsa_deploy.parity.decisions import same_top1
 from hamsa_deploy.parity.differences import cosines
+from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.samples import digits
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Bundle, Engine
@@ -129,7 +129,7 @@ def bundles_of(subject: Subject, folder: Path) -> dict[Form, Bundle]:
 
 def _exported(subject: Subject, form: Form, output: Path) -> Bundle:
     target, precision = form
-    options: dict[str, Any] = {"calibration": list(subject.calibration)} if precision in MEASURED else {}
+    options: dict[str, Any] = {"calibration": list(subject.calibration)} if precision_of(precision).is_measured else {}
     with quietly():
         return export(
             subject.model,

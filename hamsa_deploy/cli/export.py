@@ -25,6 +25,7 @@ from hamsa_deploy.form.request import (
     ExportOptions,
 )
 from hamsa_deploy.form.values import assignment, list_of, one_of, shapes
+from hamsa_deploy.precision.records import all_precisions
 from hamsa_deploy.services import SERVICES
 from hamsa_deploy.targets import all_targets
 from hamsa_runtime.errors import InputError
@@ -46,10 +47,7 @@ STAGES = {
     "real form": "rewrite torch.fft in real arithmetic",
     "tune": "measure plans on this machine",
     "onnx": "translate to ONNX",
-    "float16": "choose types for float16",
-    "calibrate": "measure ranges for int8",
-    "search": "find the layers that int8 cannot hold",
-    "int8": "write int8",
+    **{stage: words for precision in all_precisions() for stage, words in precision.stages.items()},
     **{target.stage: target.stage_words for target in all_targets() if target.stage},
     "parity": "run it, and compare with PyTorch",
     "speed": "time it against float32",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from hamsa_deploy.models.preprocessing import Preprocessing
     from hamsa_deploy.onnx_import import OnnxFile
 
-MEASURED = ("fp16", "int8")  # precisions that depend on ranges measured on images
 DEFAULT_TARGET = "openvino"  # of the command; `export` has none
 
 # Headings of hamsa-export's --help.
@@ -119,7 +118,7 @@ class ExportOptions:
     )
     calibration: Any = option(
         None,
-        "what ranges are measured on, for a precision in MEASURED: a folder of images, an .npz or .npy file, an "
+        "what ranges are measured on, for a precision that needs it: a folder of images, an .npz or .npy file, an "
         "iterable of images (for a model of arrays, of dicts of arrays), or None for the built-in samples.",
         Flag(
             CALIBRATION,

@@ -18,6 +18,8 @@ import numpy as np
 
 from hamsa_deploy.measure.interleaved import Run, time_in_turn
 from hamsa_deploy.measure.processor import processor_name
+from hamsa_deploy.precision.records import all_precisions, precision_of
+from hamsa_deploy.precision.records.record import Precision
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
 from hamsa_runtime.backends import Operator
@@ -31,14 +33,12 @@ PRODUCTS = frozenset(
 )
 CONVERSIONS = frozenset("Cast Convert DequantizeLinear FakeQuantize QuantizeLinear".split())
 # What engines call number types -> what people do.
-WORDS = {"f64": "float64", "f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "uint8"}
+WORDS = {"f64": "float64", "u8": "uint8"} | {each.type: each.words for each in all_precisions()}
 # Signed and unsigned activations have kernels of the same speed, with the same signed weights.
 ONE_NAME = {"u8": "i8"}
 # A lower precision pays if it takes at most this share of float32's time: medians of repeated measurements differ by 1
 # to 3 % on a machine that does nothing else.
 PAYS = 0.95
-# bundle precision -> what engines call it
-TYPES = {"fp16": "f16", "bf16": "bf16", "int8": "i8"}
 MOST_NAMES = 5
 # What a whole export may spend on its speed. A model of many seconds is measured with the fewest rounds.
 BUDGET_SECONDS = 4.0
@@ -137,9 +137,10 @@ def in_words(counts: Mapping[str, int]) -> str:
 
 def warnings_of(execution: Execution, target: str, precision: str) -> list[str]:
     """A sentence for each thing that is not as somebody who asks for this precision expects."""
+    asked = precision_of(precision)
     return [
         *_slower(execution, target, precision),
-        *(_layers_not_in_int8(execution) if precision == "int8" else _products_elsewhere(execution, precision)),
+        *(_layers_not_in_int8(execution) if asked.is_quantised else _products_elsewhere(execution, asked)),
     ]
 
 
@@ -169,12 +170,12 @@ def _layers_not_in_int8(execution: Execution) -> list[str]:
     return [f"{len(layers)} layers do not run in int8, although they should: {some_of(layers)}"] if layers else []
 
 
-def _products_elsewhere(execution: Execution, precision: str) -> list[str]:
-    others = {name: count for name, count in execution.products.items() if name != TYPES[precision]}
+def _products_elsewhere(execution: Execution, precision: Precision) -> list[str]:
+    others = {name: count for name, count in execution.products.items() if name != precision.type}
     if not others:
         return []
     counts = f"{sum(others.values())} of {sum(execution.products.values())} products"
-    return [f"{counts} do not run in {precision}, although it was asked for: {in_words(others)}"]
+    return [f"{counts} do not run in {precision.name}, although it was asked for: {in_words(others)}"]
 
 
 def _batch(inputs: Mapping[str, np.ndarray], manifest: Manifest) -> int:

@@ -9,16 +9,12 @@ import numpy as np
 
 from hamsa_deploy.parity.agreement import Agreement
 from hamsa_deploy.parity.metrics import METRICS, Judgement, Thresholds
+from hamsa_deploy.precision.records import precision_of
+from hamsa_deploy.precision.records.record import Precision
 
 # Classes are swapped if this share of one is taken for another, of at least so many images: no poor model does that.
 SWAPPED, FEWEST = 0.8, 3
 SHOWN = 5
-
-WAYS_OUT = {
-    "fp32": "hamsa-export again, from the checkpoint that the reference has",
-    "int8": "hamsa-export --int8 --max-drop 0.5, which keeps the costliest layers in floating point; more calibration "
-    "images; or --bf16 or --fp16",
-}
 
 
 class Limit(NamedTuple):
@@ -65,7 +61,7 @@ def failures_of(name: str, agreement: Agreement, thresholds: Thresholds) -> list
 
 def way_out(precision: str) -> str:
     """What to do about an exported model that failed."""
-    return WAYS_OUT.get(precision, "export with --fp32 to see whether the precision is the cause")
+    return precision_of(precision).way_out if precision else Precision.way_out
 
 
 def swapped_classes(prediction: np.ndarray, classes: np.ndarray) -> dict[int, int]:

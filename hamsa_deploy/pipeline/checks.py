@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from hamsa_deploy.form.real_model import RealModel
-from hamsa_deploy.form.request import MEASURED, Request
+from hamsa_deploy.form.request import Request
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS
 from hamsa_deploy.precision.passes import PASSES
+from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.spectral import FFTS
 from hamsa_deploy.targets import all_targets, target_of
 from hamsa_deploy.targets.record import Target
@@ -79,19 +80,21 @@ def _check_builder(request: Request, target: Target) -> None:
 def _check_calibration(request: Request) -> None:
     if request.calibration_method not in (*METHODS, AUTO):
         raise unknown_name("calibration method", request.calibration_method, (*METHODS, AUTO))
-    if request.calibration is not None and request.precision not in MEASURED:
+    precision = precision_of(request.precision)
+    if request.calibration is not None and not precision.is_measured:
+        measured = [each.name for each in all_precisions() if each.is_measured]
         raise InputError(
             f"calibration inputs for precision {request.precision}",
-            expected=f"calibration only for {' and '.join(MEASURED)}, which depend on measured ranges",
+            expected=f"calibration only for {' and '.join(measured)}, which depend on measured ranges",
             fix="leave --calibration away, or choose another precision",
         )
-    if request.calibration_method != AUTO and request.precision != "int8":
+    if request.calibration_method != AUTO and not precision.is_quantised:
         raise InputError(
             f"calibration method {request.calibration_method} for precision {request.precision}",
             expected="a method only for int8, whose scales it chooses",
             fix="leave --calibration-method away, or choose another precision",
         )
-    if request.max_drop is not None and request.precision != "int8":
+    if request.max_drop is not None and not precision.is_quantised:
         raise InputError(
             f"a largest loss of {request.max_drop:g} points for precision {request.precision}",
             expected="--max-drop only for int8, some of whose layers can stay in floating point",

@@ -24,8 +24,8 @@ from hamsa_deploy.pipeline.manifest import ExportFacts, draft_of, manifest_of
 from hamsa_deploy.pipeline.max_drop import layers_kept
 from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.pipeline.tuning import choices, engine_timer, with_measurements
-from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
 from hamsa_deploy.precision.observers import ranges_of
+from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import onnx_file, target_of
 from hamsa_deploy.targets.record import Order, Target
@@ -58,18 +58,19 @@ def write_files(
 
 def writes_after_typing(target: Target, precision: str) -> bool:
     """Whether a stage of its own makes of the typed ONNX file what the engine loads: a quantiser has done so."""
-    is_quantised = precision == "int8" and target.int8 is not None and target.int8.quantiser is not None
-    return bool(target.stage) and not is_quantised
+    has_quantiser = target.int8 is not None and target.int8.quantiser is not None
+    return bool(target.stage) and not (has_quantiser and precision_of(precision).is_quantised)
 
 
 def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
     """The float32 ONNX file in the precision asked for."""
-    if request.precision == "int8":
+    precision = precision_of(request.precision)
+    if precision.is_quantised:
         return _write_int8(request, form, model, folder, progress)
-    islands: dict[str, str] = {}
-    if request.precision == "fp16":
-        with progress("float16"):
-            islands = float16_from_float32(model, ranges_of(model, _range_feeds(request, form)))
+    islands: Mapping[str, str] = {}
+    for stage in precision.stages:
+        with progress(stage):
+            islands = precision.apply(model, lambda: ranges_of(model, _range_feeds(request, form)))
             onnx_file.save(model, folder / ONNX_FILE)
     return ExportFacts(islands)
 
@@ -110,7 +111,7 @@ def _range_feeds(request: Request, form: RealModel) -> Iterable[Arrays]:
 
 def tuned_form(request: Request, form: RealModel) -> RealModel:
     """The form with the plans that are fastest here, and with what was measured in its transforms."""
-    precision = "fp32" if request.precision == "int8" else request.precision  # int8 leaves transforms as they are
+    precision = precision_of(request.precision).of_transforms
 
     def build(model: nn.Module, example: torch.Tensor, plans: Mapping[int, Plan], folder: Path) -> None:
         trial = Request(model, (example,), to=request.to, precision=precision, batch=len(example))

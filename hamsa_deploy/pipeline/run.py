@@ -37,13 +37,13 @@ from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.max_drop import described
 from hamsa_deploy.pipeline.staging import Stage, staged_bundle
 from hamsa_deploy.precision.int8.quantisation import ranking
+from hamsa_deploy.precision.records import precision_of
+from hamsa_deploy.precision.records.record import FLOAT32
 from hamsa_deploy.targets import target_of
 from hamsa_deploy.targets.record import Order
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.tensorrt.achieved import fallen_text
-
-FLOAT32 = "fp32"
 
 LOG = logging.getLogger(__name__)
 
@@ -147,8 +147,7 @@ def _execution(
 def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = False) -> list[str]:
     """The stages that `export` goes through: what it calls `progress` with, in order."""
     tuning = ["tune"] if tune else []
-    searching = ["search"] if search else []
-    typing = {"fp16": ["float16"], "int8": ["calibrate", *searching, "int8"]}.get(precision, [])
+    typing = [stage for stage in precision_of(precision).stages if search or stage != "search"]
     target = target_of(to)
     writing = [target.stage] if writes_after_typing(target, precision) else []
     comparison = ["speed"] if precision != FLOAT32 and target.timed_beside_float32 else []

@@ -6,17 +6,20 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hamsa_deploy.form.request import MEASURED, Request
+from hamsa_deploy.form.request import Request
 from hamsa_deploy.precision.int8.thresholds import AUTO
+from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.targets import all_targets, target_of
 from hamsa_runtime.errors import InputError
 
+MEASURED = f"a precision of {' and '.join(each.name for each in all_precisions() if each.is_measured)}"
+QUANTISED = f"the precision {' or '.join(each.name for each in all_precisions() if each.is_quantised)}"
 WITH_BUILDER = f"a target of {' and '.join(each.name for each in all_targets() if each.has_builder)}"
 # Fields of a Request that only some cells take, with their options and the cells that do.
 SELECTIVE = {
-    "calibration": ("--calibration", f"a precision of {' and '.join(MEASURED)}"),
-    "calibration_method": ("--calibration-method", "the precision int8"),
-    "max_drop": ("--max-drop", "the precision int8"),
+    "calibration": ("--calibration", MEASURED),
+    "calibration_method": ("--calibration-method", QUANTISED),
+    "max_drop": ("--max-drop", QUANTISED),
     "builder": ("options of TensorRT's builder", WITH_BUILDER),
     "require_plan": ("--require-plan", WITH_BUILDER),
 }
@@ -64,14 +67,14 @@ def requests_for(base: Request, cells: Sequence[Cell]) -> dict[Cell, Request]:
 
 
 def _request_for(base: Request, cell: Cell) -> Request:
-    is_int8, has_builder = cell.precision == "int8", target_of(cell.target).has_builder
+    precision, has_builder = precision_of(cell.precision), target_of(cell.target).has_builder
     return dataclasses.replace(
         base,
         to=cell.target,
         precision=cell.precision,
-        calibration=base.calibration if cell.precision in MEASURED else None,
-        calibration_method=base.calibration_method if is_int8 else AUTO,
-        max_drop=base.max_drop if is_int8 else None,
+        calibration=base.calibration if precision.is_measured else None,
+        calibration_method=base.calibration_method if precision.is_quantised else AUTO,
+        max_drop=base.max_drop if precision.is_quantised else None,
         builder=base.builder if has_builder else None,
         require_plan=base.require_plan and has_builder,
     )

@@ -22,9 +22,9 @@ from hamsa_deploy.cli.layers import show_layers
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.parity.layers import LayerReport, divergence, layer_report
 from hamsa_deploy.parity.layers import report as report_module
-from hamsa_deploy.parity.layers.bands import BANDS
 from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.rows import Divergence
+from hamsa_deploy.parity.metrics import BANDS
 from hamsa_deploy.report.layers_plot import layers_drawing
 from hamsa_deploy.samples import digits
 from hamsa_runtime import Engine

@@ -17,10 +17,9 @@ norm, a doubled scale or channels in another order add 0.3 and more, one weight 
 
 from __future__ import annotations
 
+from hamsa_deploy.parity.metrics import BANDS
 from hamsa_deploy.parity.native_limits import wider_thresholds
 from hamsa_runtime.manifest import Manifest
-
-BANDS = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.2}
 
 
 def band_of(manifest: Manifest) -> float:

@@ -16,7 +16,6 @@ import numpy as np
 import onnx_ir as ir
 from torch import nn
 
-from hamsa_deploy.parity.layers.bands import BANDS
 from hamsa_deploy.parity.layers.comparison import Comparison, producers_of
 from hamsa_deploy.parity.layers.distance import relative_error
 from hamsa_deploy.parity.layers.findings import changed_constants, finding_about
@@ -25,6 +24,9 @@ from hamsa_deploy.parity.layers.graph_values import Arrays, GraphValues, Values
 from hamsa_deploy.parity.layers.matching import FLOATS, INPUT, module_of
 from hamsa_deploy.parity.layers.rounding import rounding_finding
 from hamsa_deploy.parity.layers.rows import Divergence, LayerRow
+from hamsa_deploy.parity.metrics import BANDS
+from hamsa_deploy.precision.records import precision_of
+from hamsa_deploy.precision.records.record import FLOAT32
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.vocabulary import ONNX_FILE
 
@@ -91,6 +93,10 @@ class Localisation:
     def _module(self, node: ir.Node | None) -> str:
         return (module_of(node) or self.row.module) if self.row.module != INPUT else INPUT
 
+    @property
+    def _is_quantised(self) -> bool:
+        return precision_of(self.manifest.precision).is_quantised
+
     def _before(self) -> float:
         place = self.rows.index(self.row)
         return max((row.error for row in self.rows[:place] if not row.is_rounding), default=0.0)
@@ -100,20 +106,20 @@ class Localisation:
             return "preprocessing"
         if self._is_wrong_anew():
             return "real form"
-        if is_damaged or self.manifest.precision == "fp32":
+        if is_damaged or self.manifest.precision == FLOAT32:
             return "file"
-        return "precision" if self.manifest.precision == "int8" or not np.isfinite(found).all() else "file"
+        return "precision" if self._is_quantised or not np.isfinite(found).all() else "file"
 
     def _is_wrong_anew(self) -> bool:
         value = self.expected[self.row.value]
         if self.row.value not in GraphValues(self.anew).names or (value.units != 1).any():
             return False
         again = self._again(GraphValues(self.anew), [self.row.value])[self.row.value]
-        return again.shape == value.array.shape and not value.error(again) <= max(BANDS["fp32"], self.row.band)
+        return again.shape == value.array.shape and not value.error(again) <= max(BANDS[FLOAT32], self.row.band)
 
     def _node(self) -> tuple[ir.Node | None, str]:
         """The first node of the layer that is outside, and what is known about it; int8's passes change them all."""
-        node = self._first_unlike_anew() if self.manifest.precision != "int8" else None
+        node = self._first_unlike_anew() if not self._is_quantised else None
         if node is None:
             return None, ""
         original = producers_of(self.anew.graph)[str(node.outputs[0].name)]

@@ -15,7 +15,7 @@ from hamsa_runtime.backends import Operator, Settings, Timed, check_names, no_cu
 from hamsa_runtime.batches import zeros
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
-from hamsa_runtime.vocabulary import ONNX_FILE
+from hamsa_runtime.vocabulary import ONNX_FILE, PRECISIONS
 from hamsa_runtime.whole_files import scratch_folder
 
 PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
@@ -26,8 +26,8 @@ TYPES = {"float": "f32", "double": "f64", "float16": "f16", "bfloat16": "bf16", 
 TYPES |= {"int32": "i32", "int64": "i64"}
 KERNEL = "_kernel_time"
 
-# ONNX Runtime computes in the types of the file; float16 is a typed file, and no kernel set takes bfloat16.
-PRECISIONS = ("fp32", "fp16", "int8")
+# ONNX Runtime computes in the types of the file; only bfloat16 no kernel set takes.
+WITHOUT = ("bf16",)
 
 # The first version with an inverse DFT to real numbers; 1.23 and 1.24 refuse to load it, 1.25 and 1.26 compute another.
 NATIVE_SINCE = (1, 27)
@@ -49,10 +49,10 @@ class Runner:
         no_throughput("onnxruntime", settings)
         device, threads = settings.device or "CPU", settings.threads
         self._providers, self._threads = [_provider(device)], threads
-        if manifest.precision not in PRECISIONS:
+        if manifest.precision in WITHOUT:
             raise MissingError(
                 f"ONNX Runtime cannot run {manifest.precision}",
-                expected="one of " + ", ".join(PRECISIONS),
+                expected="one of " + ", ".join(name for name in PRECISIONS if name not in WITHOUT),
                 fix="Engine(folder, backend='openvino')",
             )
         if manifest.has_native_transforms and not has_native_transforms():
