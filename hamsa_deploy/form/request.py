@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.form.options import Flag, documented, named, option
 from hamsa_deploy.form.values import batch_profile, level, one_of, points, positive
+from hamsa_deploy.targets import all_targets
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY, BuildOptions
 from hamsa_runtime.vocabulary import AUTO, FFTS, METHODS, PASSES, PRECISIONS, TARGETS
 
@@ -33,12 +34,19 @@ DATA_HELP = (
     "a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for {labels_for}, "
     "labels (N,); for a model of arrays, an .npz by input name (default: {default})"
 )
-PRECISION_HINTS = {"fp32": " (default)", "bf16": " (openvino only)", "int8": ", calibrated on images"}
+PRECISION_HINTS = {"fp32": " (default)", "int8": ", calibrated on images"}
 
 
 def quoted(names: Sequence[str]) -> str:
     """As Python writes them, one after the other."""
     return ", ".join(f'"{name}"' for name in names)
+
+
+def precision_help(precision: str) -> str:
+    """What its switch does, and for which targets, if not for all."""
+    able = [each.name for each in all_targets() if precision in each.precisions]
+    where = "" if len(able) == len(all_targets()) else f" ({' and '.join(able)} only)"
+    return f"compute in {precision}{PRECISION_HINTS.get(precision, '')}{where}"
 
 
 def other_passes(without: Collection[str]) -> list[str]:
@@ -65,7 +73,7 @@ class ExportOptions:
     precision: str = option(
         "fp32",
         '"fp32", "fp16", "int8" or (openvino) "bf16".',
-        Flag(TARGET, one_each={each: f"compute in {each}{PRECISION_HINTS.get(each, '')}" for each in PRECISIONS}),
+        Flag(TARGET, one_each={each: precision_help(each) for each in PRECISIONS}),
     )
     name: str = option("model", "of the bundle, in its manifest.")
     preprocessing: Preprocessing | None = option(
