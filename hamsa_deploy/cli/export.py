@@ -33,6 +33,7 @@ from hamsa_runtime.vocabulary import PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
     from hamsa_deploy.form.request import Request
+    from hamsa_runtime.manifest import Manifest
 
 DESCRIPTION = (
     "Exports a PyTorch model, or an ONNX file with Fourier transforms, as a bundle that runs without PyTorch, and "
@@ -130,11 +131,11 @@ def _export(options: Any, terminal: Terminal) -> int:
         repository = repository_for(service, options.output, request.name, request.precision) if service else None
         output = options.output or Path("out", f"{request.name}-{request.to}-{request.precision}")
         output = repository.version if repository else output
-        document = _planned(request, stages) if options.dry_run else _exported(request, output, stages)
+        manifest = _planned(request, stages) if options.dry_run else _exported(request, output, stages)
     if options.dry_run:
-        _show_plan(document, options, output, terminal)
+        _show_plan(manifest, options, output, terminal)
     else:
-        _show_result(document, stages.seconds, output, repository, terminal)
+        _show_result(manifest, stages.seconds, output, repository, terminal)
     return 0
 
 
@@ -151,40 +152,40 @@ def check_one_model(options: Any) -> None:
     options.model = options.model or DEFAULT_MODEL
 
 
-def _planned(request: Request, stages: Stages) -> dict[str, Any]:
+def _planned(request: Request, stages: Stages) -> Manifest:
     """The manifest as far as it is known once the model is captured."""
     from hamsa_deploy.form.from_request import real_model_of_request
     from hamsa_deploy.pipeline.checks import check_request
-    from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
+    from hamsa_deploy.pipeline.manifest import manifest_of
 
     check_request(request)
     with stages("real form"):
         form = real_model_of_request(request)
-    return manifest_of(request, form, ExportFacts())
+    return manifest_of(request, form)
 
 
-def _exported(request: Request, output: Path, stages: Stages) -> dict[str, Any]:
+def _exported(request: Request, output: Path, stages: Stages) -> Manifest:
     """The manifest of the published bundle."""
     from hamsa_deploy.pipeline.run import export
 
-    bundle = export(**vars(request), output=output, progress=stages)
-    return dataclasses.asdict(bundle.manifest)
+    return export(**vars(request), output=output, progress=stages).manifest
 
 
-def _show_plan(document: dict[str, Any], options: Any, output: Path, terminal: Terminal) -> None:
+def _show_plan(manifest: Manifest, options: Any, output: Path, terminal: Terminal) -> None:
     from hamsa_deploy.pipeline.run import stages_of
 
     search = options.max_drop is not None
-    stages = stages_of(document["target"], document["precision"], tune=options.tune, search=search)
+    stages = stages_of(manifest.target, manifest.precision, tune=options.tune, search=search)
     if terminal.as_json:
         rows = [{"name": name, "seconds": None} for name in stages]
+        document = {name: value for name, value in dataclasses.asdict(manifest).items() if name != "files"}
         _write_json("planned", document, rows, output, terminal)
     else:
-        summary.show_plan(terminal.out, document, stages, output)
+        summary.show_plan(terminal.out, manifest, stages, output)
 
 
 def _show_result(
-    document: dict[str, Any],
+    manifest: Manifest,
     seconds: Mapping[str, float],
     output: Path,
     repository: Repository | None,
@@ -194,9 +195,9 @@ def _show_result(
     if terminal.as_json:
         rows = [{"name": name, "seconds": round(time, 3)} for name, time in seconds.items()]
         extra = as_document(repository, files) if repository else {}
-        _write_json("passed", document | extra, rows, output, terminal)
+        _write_json("passed", dataclasses.asdict(manifest) | extra, rows, output, terminal)
         return
-    summary.show_result(terminal.out, document, seconds, output)
+    summary.show_result(terminal.out, manifest, seconds, output)
     if repository:
         show_service(terminal.out, repository, files)
 

@@ -14,12 +14,24 @@ from rich.text import Text
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.measure.execution import in_words, pays, some_of
 from hamsa_deploy.targets import target_of
-from hamsa_runtime.manifest import Execution
+from hamsa_runtime.manifest import (
+    AchievedTypes,
+    Calibration,
+    EngineBuild,
+    Execution,
+    FileEntry,
+    InputSpec,
+    Manifest,
+    Model,
+    OutputSpec,
+    Parity,
+    Preprocessing,
+    Transform,
+)
 from hamsa_runtime.outputs import LOGITS
 from hamsa_runtime.tensorrt.achieved import fallen_text
 from hamsa_runtime.vocabulary import ENGINES
 
-Document = Mapping[str, Any]
 BUILT_LATER = (
     "It is built on the device by the command hamsa-build BUNDLE, or when it is first loaded, which takes minutes. "
     "The bundle is complete, and fits any GPU."
@@ -28,18 +40,18 @@ COMPILED_LATER = "to be compiled for the GPU when it is first loaded"
 RANDOM = "RANDOM, no weights were given: good for measuring speed, not for predictions"
 
 
-def model_facts(document: Document) -> Table:
+def model_facts(manifest: Manifest) -> Table:
     """The model, its weights, inputs, outputs and transforms."""
-    model, how = document["model"], document["preprocessing"]
+    model, how = manifest.model, manifest.preprocessing
     rows = [
         ("model", _model_text(model)),
         ("weights", _weights_text(model)),
-        *(("input", _spec_text(spec)) for spec in document["inputs"]),
-        *(("output", _spec_text(spec)) for spec in document["outputs"]),
-        ("transforms", _transforms_text(document["plan"])),
+        *(("input", _spec_text(spec)) for spec in manifest.inputs),
+        *(("output", _spec_text(spec)) for spec in manifest.outputs),
+        ("transforms", _transforms_text(manifest.plan)),
     ]
-    if how:
-        rows.insert(3, ("pixels", _pixels_text(document)))
+    if how is not None:
+        rows.insert(3, ("pixels", _pixels_text(how, model)))
     facts = grid()
     for label, text in rows:
         style = "bold yellow" if text == RANDOM else ""
@@ -47,36 +59,36 @@ def model_facts(document: Document) -> Table:
     return facts
 
 
-def show_result(console: Console, document: Document, seconds: Mapping[str, float], folder: Path) -> None:
+def show_result(console: Console, manifest: Manifest, seconds: Mapping[str, float], folder: Path) -> None:
     """Everything about a published bundle, and what to do with it next."""
     _show(
         console,
-        Text.assemble((document["name"], "bold"), " for ", (_variant(document), "bold")),
-        model_facts(document),
-        *_island_facts(document.get("islands", {})),
-        *([_calibration_facts(document["calibration"])] if document.get("calibration") else []),
-        *([_plan_facts(document["engine"])] if document.get("engine") else []),
-        _side_by_side(_stage_table(seconds), _file_table(document["files"])),
-        _parity_table(document),
-        *([_execution_facts(document)] if document.get("execution") else []),
-        _verdict(document),
+        Text.assemble((manifest.name, "bold"), " for ", (_variant(manifest), "bold")),
+        model_facts(manifest),
+        *_island_facts(manifest.islands),
+        *([_calibration_facts(manifest.calibration)] if manifest.calibration else []),
+        *([_plan_facts(manifest.engine)] if manifest.engine else []),
+        _side_by_side(_stage_table(seconds), _file_table(manifest.files)),
+        *([_parity_table(manifest.parity, manifest.model)] if manifest.parity else []),
+        *([_execution_facts(manifest.execution, manifest.precision)] if manifest.execution else []),
+        _verdict(manifest),
     )
     console.print(Text.assemble(("Bundle  ", "bold"), f"{folder}"), soft_wrap=True)
-    console.print(_next_steps(document, folder), soft_wrap=True)
+    console.print(_next_steps(manifest, folder), soft_wrap=True)
 
 
-def show_plan(console: Console, document: Document, stages: Sequence[str], output: Path) -> None:
+def show_plan(console: Console, manifest: Manifest, stages: Sequence[str], output: Path) -> None:
     """What an export would do."""
     transforms = table("transform of", "length", "factors", "kind")
-    for row in document["plan"]:
-        factors = " x ".join(map(str, row["factors"]))
-        transforms.add_row(Text(row["module"] or "the model"), str(row["length"]), factors, row["kind"])
+    for each in manifest.plan:
+        factors = " x ".join(map(str, each.factors))
+        transforms.add_row(Text(each.module or "the model"), str(each.length), factors, each.kind)
     exists = " (replaces what is there)" if output.exists() else ""
     _show(
         console,
-        Text.assemble("Plan for ", (document["name"], "bold"), " on ", (_variant(document), "bold")),
-        model_facts(document),
-        *([transforms] if document["plan"] else []),
+        Text.assemble("Plan for ", (manifest.name, "bold"), " on ", (_variant(manifest), "bold")),
+        model_facts(manifest),
+        *([transforms] if manifest.plan else []),
     )
     console.print(Text.assemble(("Stages  ", "bold"), ", ".join(stages)), soft_wrap=True)
     console.print(Text.assemble(("Output  ", "bold"), f"{output}{exists}"), soft_wrap=True)
@@ -89,47 +101,46 @@ def _show(console: Console, *parts: RenderableType) -> None:
         console.print()
 
 
-def _variant(document: Document) -> str:
-    return f"{document['target']}, {document['precision']}"
+def _variant(manifest: Manifest) -> str:
+    return f"{manifest.target}, {manifest.precision}"
 
 
-def _is_onnx_file(model: Document) -> bool:
+def _is_onnx_file(model: Model) -> bool:
     """A file is its own weights; a PyTorch model has another name than its checkpoint."""
-    return model["weights"] is not None and model["weights"]["file"] == model["reference"]
+    return model.weights is not None and model.weights.file == model.reference
 
 
-def _model_text(model: Document) -> str:
-    config = "" if _is_onnx_file(model) else _config_text(model["config"])
-    return f"{model['reference']}{config}, {model['parameters']:,} parameters"
+def _model_text(model: Model) -> str:
+    config = "" if _is_onnx_file(model) else _config_text(model.config)
+    return f"{model.reference}{config}, {model.parameters:,} parameters"
 
 
 def _config_text(config: Mapping[str, Any]) -> str:
     return f" ({', '.join(f'{key}={value}' for key, value in config.items())})" if config else ""
 
 
-def _weights_text(model: Document) -> str:
-    if model["weights"] is not None:
-        files = {model["weights"]["file"]: model["weights"]["sha256"], **model["config"].get("external_data", {})}
+def _weights_text(model: Model) -> str:
+    if model.weights is not None:
+        files = {model.weights.file: model.weights.sha256, **model.config.get("external_data", {})}
         return "; ".join(f"{name}, sha256 {digest[:12]}" for name, digest in files.items())
-    return "as the factory made them" if ":" in model["reference"] else RANDOM
+    return "as the factory made them" if ":" in model.reference else RANDOM
 
 
-def _spec_text(spec: Document) -> str:
-    layout = f" {spec['layout']}" if spec.get("layout") else ""
-    return f"{spec['name']}: {spec['dtype']} [{', '.join(map(str, spec['shape']))}]{layout}"
+def _spec_text(spec: InputSpec | OutputSpec) -> str:
+    layout = f" {spec.layout}" if isinstance(spec, InputSpec) and spec.layout else ""
+    return f"{spec.name}: {spec.dtype} [{', '.join(map(str, spec.shape))}]{layout}"
 
 
-def _pixels_text(document: Document) -> str:
-    how = document["preprocessing"]
-    where = "in the graph" if how["normalise"] == "graph" else "by the runtime"
-    users = " (ImageNet's, assumed)" if ":" in document["model"]["reference"] else ""
-    mean, std = (", ".join(f"{value:g}" for value in how[key]) for key in ("mean", "std"))
-    return f"resized to {how['size'][0]} x {how['size'][1]}; normalised {where}, mean {mean}, std {std}{users}"
+def _pixels_text(how: Preprocessing, model: Model) -> str:
+    where = "in the graph" if how.normalise == "graph" else "by the runtime"
+    users = " (ImageNet's, assumed)" if ":" in model.reference else ""
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (how.mean, how.std))
+    return f"resized to {how.size[0]} x {how.size[1]}; normalised {where}, mean {mean}, std {std}{users}"
 
 
-def _transforms_text(plan: Iterable[Document]) -> str:
+def _transforms_text(plan: Iterable[Transform]) -> str:
     """'of length 3136 = 56 x 56 (2 times), 49'."""
-    counts = Counter((row["length"], tuple(row["factors"]), row["kind"] == "native") for row in plan)
+    counts = Counter((each.length, each.factors, each.kind == "native") for each in plan)
     parts = [
         str(length)
         + (f" = {' x '.join(map(str, factors))}" if len(factors) > 1 else "")
@@ -140,20 +151,20 @@ def _transforms_text(plan: Iterable[Document]) -> str:
     return f"of length {', '.join(parts)}" if parts else "none: this model has no Fourier transform"
 
 
-def _calibration_facts(calibration: Document) -> Table:
+def _calibration_facts(calibration: Calibration) -> Table:
     """What int8 was calibrated on and how, and what was done to the graph before."""
-    inputs, method = calibration["inputs"], calibration["method"]
-    score = calibration["signal_to_noise_db"].get(method)
-    skipped = f", {len(inputs['skipped'])} of them unreadable" if inputs["skipped"] else ""
+    inputs, method = calibration.inputs, calibration.method
+    score = calibration.signal_to_noise_db.get(method)
+    skipped = f", {len(inputs.skipped)} of them unreadable" if inputs.skipped else ""
     held_out = f" (the best on those held out, {score:.1f} dB)" if score is not None else ""
-    kept = calibration["kept_layers"]
+    kept = calibration.kept_layers
     rows = [
         (
             "calibrated",
-            f"on {inputs['used']} of {inputs['found']} inputs, {inputs['source']}{skipped}; {method}{held_out}",
+            f"on {inputs.used} of {inputs.found} inputs, {inputs.source}{skipped}; {method}{held_out}",
         ),
-        ("int8", f"{calibration['int8_layers']} layers" + (f"; in float32: {', '.join(kept)}" if kept else "")),
-        *((name, done) for name, done in calibration["passes"].items()),
+        ("int8", f"{calibration.int8_layers} layers" + (f"; in float32: {', '.join(kept)}" if kept else "")),
+        *((name, done) for name, done in calibration.passes.items()),
     ]
     facts = grid()
     for label, text in rows:
@@ -178,28 +189,28 @@ def _island_facts(islands: Mapping[str, str]) -> Iterator[Table]:
     yield facts
 
 
-def _plan_facts(engine: Document) -> Table:
+def _plan_facts(engine: EngineBuild) -> Table:
     """The TensorRT plan: what was asked of it and what became of that; or why there is none, and what happens then."""
-    if engine["missing"]:
-        rows = [("plan", f"not in this bundle: {engine['missing']}", "yellow"), ("", BUILT_LATER, "")]
+    if engine.missing:
+        rows = [("plan", f"not in this bundle: {engine.missing}", "yellow"), ("", BUILT_LATER, "")]
     else:
-        where = f"for {engine['gpu']} ({engine['compute_capability']}) only" if engine["gpu"] else COMPILED_LATER
-        built = f"built by {engine['module']} {engine['version']} in {engine['seconds']:.1f} s, {where}"
-        rows = [("plan", built, ""), ("asked for", f"{in_words(engine['asked'])} nodes", "")]
-        rows += _achieved_rows(engine["achieved"])
+        where = f"for {engine.gpu} ({engine.compute_capability}) only" if engine.gpu else COMPILED_LATER
+        built = f"built by {engine.module} {engine.version} in {engine.seconds:.1f} s, {where}"
+        rows = [("plan", built, ""), ("asked for", f"{in_words(engine.asked)} nodes", "")]
+        rows += _achieved_rows(engine.achieved)
     facts = grid()
     for label, text, style in rows:
         facts.add_row(Text(label, "cyan"), Text(text, style))
     return facts
 
 
-def _achieved_rows(found: Document | None) -> list[tuple[str, str, str]]:
+def _achieved_rows(found: AchievedTypes | None) -> list[tuple[str, str, str]]:
     if found is None:
         return [("layers", "not known: TensorRT has not told", "yellow")]
-    total = sum(found["layers"].values())
-    rows = [("layers", f"{in_words(found['layers'])}; {found['fused']} of {total} do the work of several nodes", "")]
-    if found["fell_back"]:
-        rows.append(("fell back", fallen_text(found["fell_back"]), "yellow"))
+    total = sum(found.layers.values())
+    rows = [("layers", f"{in_words(found.layers)}; {found.fused} of {total} do the work of several nodes", "")]
+    if found.fell_back:
+        rows.append(("fell back", fallen_text(found.fell_back), "yellow"))
     return rows
 
 
@@ -218,10 +229,10 @@ def _stage_table(seconds: Mapping[str, float]) -> Table:
     return rows
 
 
-def _file_table(files: Mapping[str, Document]) -> Table:
+def _file_table(files: Mapping[str, FileEntry]) -> Table:
     rows = table("file", "size")
     for name, entry in files.items():
-        rows.add_row(Text(name), size_text(entry["bytes"]))
+        rows.add_row(Text(name), size_text(entry.bytes))
     return rows
 
 
@@ -233,37 +244,34 @@ def size_text(size: int) -> str:
     return f"{size} B"
 
 
-def _parity_table(document: Document) -> RenderableType:
-    parity = document["parity"]
-    limits, original = parity["thresholds"], parity["reference"] if _is_onnx_file(document["model"]) else "PyTorch"
+def _parity_table(parity: Parity, model: Model) -> RenderableType:
+    limits, original = parity.thresholds, parity.reference if _is_onnx_file(model) else "PyTorch"
     rows = table("output", "max relative error", "cosine", "same top-1")
-    for name, metrics in parity["metrics"].items():
+    for name, metrics in parity.metrics.items():
         error, cosine = f"{metrics['max_relative_error']:.1e}", f"{metrics['cosine']:.7f}"
-        rows.add_row(Text(name), error, cosine, _top1_text(metrics, parity["images"]))
+        rows.add_row(Text(name), error, cosine, _top1_text(metrics, parity.images))
     rows.add_section()
     limit = f"at most {limits['max_relative_error']:.0e}"
     rows.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
-    engine = parity.get("engine")
-    by = f", its ONNX file run by {ENGINES[engine].title}: no GPU here runs the plan" if engine else ""
-    note = [Text(f"\n{parity['note']}", "yellow")] if parity.get("note") else []
-    return Group(Text(f"Compared with {original} on {parity['images']} inputs{by}\n", "bold"), rows, *note)
+    by = f", its ONNX file run by {ENGINES[parity.engine].title}: no GPU here runs the plan" if parity.engine else ""
+    note = [Text(f"\n{parity.note}", "yellow")] if parity.note else []
+    return Group(Text(f"Compared with {original} on {parity.images} inputs{by}\n", "bold"), rows, *note)
 
 
-def _top1_text(metrics: Document, images: int) -> str:
+def _top1_text(metrics: Mapping[str, Any], images: int) -> str:
     if "top1" not in metrics:
         return "-"
     ties = f", {metrics['top1_ties']} ties" if metrics["top1_ties"] else ""
     return f"{round(metrics['top1'] * images)} of {images}{ties}"
 
 
-def _execution_facts(document: Document) -> RenderableType:
+def _execution_facts(execution: Execution, precision: str) -> RenderableType:
     """What runs in which precision, and how fast, with what is not as hoped in yellow."""
-    execution = Execution(**document["execution"])
     conversions = f"; {execution.conversions} conversions between types" if execution.conversions else ""
     rows = [
         ("products", in_words(execution.products), ""),
         ("other operators", in_words(execution.others) + conversions, ""),
-        ("speed", _speed_text(execution, document["precision"]), "" if pays(execution) else "yellow"),
+        ("speed", _speed_text(execution, precision), "" if pays(execution) else "yellow"),
     ]
     if execution.not_int8:
         rows.insert(1, ("not int8", f"{some_of(execution.not_int8)}, although asked for", "yellow"))
@@ -280,19 +288,20 @@ def _speed_text(execution: Execution, precision: str) -> str:
     return f"{times}, {share}" + ("" if pays(execution) else f": {precision} does not pay here")
 
 
-def _verdict(document: Document) -> Text:
-    original = document["model"]["reference"] if _is_onnx_file(document["model"]) else "PyTorch"
-    accuracy = "ONNX Runtime's DFT" if document["parity"].get("note") else document["precision"]
+def _verdict(manifest: Manifest) -> Text:
+    original = manifest.model.reference if _is_onnx_file(manifest.model) else "PyTorch"
+    widened = manifest.parity is not None and manifest.parity.note
+    accuracy = "ONNX Runtime's DFT" if widened else manifest.precision
     return Text.assemble(
         ("✓ PASSED  ", "bold green"),
         f"the bundle computes what {original} computes, within the accuracy of {accuracy}",
     )
 
 
-def _next_steps(document: Document, folder: Path) -> Text:
-    extra = target_of(document["target"]).engine.extra
-    method = ".classify('photo.jpg')" if document["preprocessing"] else "(arrays)"
-    if document["preprocessing"] and not any(spec["name"] == LOGITS for spec in document["outputs"]):
+def _next_steps(manifest: Manifest, folder: Path) -> Text:
+    extra = target_of(manifest.target).engine.extra
+    method = ".classify('photo.jpg')" if manifest.preprocessing else "(arrays)"
+    if manifest.preprocessing and not any(spec.name == LOGITS for spec in manifest.outputs):
         method = "('photo.jpg')"
     return Text.assemble(
         ("Next    ", "bold"),

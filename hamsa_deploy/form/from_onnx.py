@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.form.real_model import RealModel, each_once
+from hamsa_deploy.form.real_model import RealModel, Shape, each_once
 from hamsa_deploy.onnx_import.loading import OnnxFile, copy_of
 from hamsa_deploy.onnx_import.replacement import real_onnx
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import onnx_file
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import DTYPES
+from hamsa_runtime.manifest import InputSpec, OutputSpec
+from hamsa_runtime.vocabulary import DTYPES
 
 Sizes = Sequence[int]
 
@@ -53,8 +54,8 @@ def real_model_of_file(
     return RealModel(
         reference=file.path.name,
         parameters=sum(int(tensor.size) for tensor in weights if tensor and tensor.dtype.is_floating_point()),
-        inputs=[_spec(file, value, "input") for value in model.graph.inputs],
-        outputs=[_spec(file, value, "output") for value in model.graph.outputs],
+        inputs=tuple(InputSpec(*_spec(file, value, "input")) for value in model.graph.inputs),
+        outputs=tuple(OutputSpec(*_spec(file, value, "output")) for value in model.graph.outputs),
         transforms=each_once(transforms),
         write=lambda path: _written(model, path),
     )
@@ -119,21 +120,23 @@ def _text(value: ir.Value) -> str:
     return f"{value.name} [{', '.join(map(str, value.shape or ()))}]"
 
 
-def _spec(file: OnnxFile, value: ir.Value, kind: str) -> dict[str, Any]:
+def _spec(file: OnnxFile, value: ir.Value, kind: str) -> tuple[str, str, Shape]:
+    """Name, dtype and shape."""
     dtype = "" if value.dtype is None or not isinstance(value.type, ir.TensorType) else _numpy_name(value.dtype)
     if dtype not in DTYPES or value.shape is None:
         raise InputError(
             f"{file.path}: the {kind} {value.name!r} is {value.type} of shape {value.shape}",
             expected=f"a tensor of known rank, of {', '.join(DTYPES)}",
         )
-    shape = ["batch" if axis == 0 and not isinstance(d, int) else d for axis, d in enumerate(value.shape)]
-    if not all(isinstance(size, int) for size in shape[1:]):
+    others = [size for size in value.shape[1:] if isinstance(size, int)]
+    if len(others) < len(value.shape) - 1:
         raise InputError(
             f"{file.path}: the {kind} {_text(value)} has a dynamic dimension beside the batch",
             expected="fixed sizes but for the first dimension",
             fix="fix them: --input-shape 1x3x224x224",
         )
-    return {"name": str(value.name), "dtype": dtype, "shape": shape}
+    first: Shape = tuple(size if isinstance(size, int) else "batch" for size in value.shape[:1])
+    return str(value.name), dtype, (*first, *others)
 
 
 def _numpy_name(dtype: ir.DataType) -> str:

@@ -19,6 +19,7 @@ from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import InputSpec
 
 EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
 
@@ -76,13 +77,13 @@ def parity_data(request: Request, form: RealModel) -> Any:
     if request.preprocessing is not None:
         raise InputError("no images for the parity check", expected="data=, a list of images")
     generator = torch.Generator().manual_seed(0)
-    return {spec["name"]: _random(spec, generator) for spec in form.inputs}
+    return {spec.name: _random(spec, generator) for spec in form.inputs}
 
 
-def _random(spec: Mapping[str, Any], generator: torch.Generator) -> np.ndarray:
+def _random(spec: InputSpec, generator: torch.Generator) -> np.ndarray:
     """Normal numbers; for a type of whole numbers 0 and 1, which every index and mask may be."""
-    dtype: torch.dtype = getattr(torch, spec["dtype"])
-    shape = [EXAMPLE_BATCH if size == "batch" else size for size in spec["shape"]]
+    dtype: torch.dtype = getattr(torch, spec.dtype)
+    shape = [EXAMPLE_BATCH if size == "batch" else size for size in spec.shape]
     if dtype.is_floating_point:
         return torch.randn(shape, generator=generator).to(dtype).numpy()
     return torch.randint(0, 2, shape, generator=generator).to(dtype).numpy()

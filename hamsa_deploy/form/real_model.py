@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import onnx_ir as ir
 import torch
@@ -14,8 +14,10 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.targets.onnx_file import onnx_from_program
+from hamsa_runtime.manifest import InputSpec, OutputSpec, Transform
 
-Rows = list[dict[str, Any]]
+Spec = TypeVar("Spec", InputSpec, OutputSpec)
+Shape = tuple[int | Literal["batch"], ...]
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,16 @@ class RealModel:
     Attributes:
         reference: what the model is called where nobody gave it a name.
         parameters: how many numbers its weights have.
-        inputs, outputs: name, dtype and shape of each, `batch` for the dynamic dimension.
-        transforms: each once: module, length, factors, kind.
+        inputs, outputs: as the manifest has them; nobody has said yet whether an input is an image.
+        transforms: each once.
         write: writes the ONNX file to a path, and returns the model as written.
     """
 
     reference: str
     parameters: int
-    inputs: Rows
-    outputs: Rows
-    transforms: Rows
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+    transforms: tuple[Transform, ...]
     write: Callable[[Path], ir.Model]
 
 
@@ -44,8 +46,8 @@ def real_model_of_program(program: ExportedProgram, model: torch.nn.Module) -> R
     return RealModel(
         reference=f"{type(model).__module__}:{type(model).__qualname__}",
         parameters=sum(p.numel() for p in model.parameters()),
-        inputs=_specs(program, program.graph_signature.user_inputs, inputs),
-        outputs=_specs(program, program.graph_signature.user_outputs, outputs),
+        inputs=_specs(InputSpec, program, program.graph_signature.user_inputs, inputs),
+        outputs=_specs(OutputSpec, program, program.graph_signature.user_outputs, outputs),
         transforms=each_once(program.graph_module.meta["transforms"]),
         write=lambda path: onnx_from_program(program, path, inputs=inputs, outputs=outputs),
     )
@@ -58,23 +60,22 @@ def output_names(program: ExportedProgram) -> list[str]:
     return names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec))
 
 
-def each_once(rows: Rows) -> Rows:
-    """Rows without repetitions, in order."""
-    found: Rows = []
-    for row in rows:
-        if row not in found:
-            found.append(row)
-    return found
+def each_once(transforms: Iterable[Transform]) -> tuple[Transform, ...]:
+    """Without repetitions, in order."""
+    return tuple(dict.fromkeys(transforms))
 
 
-def _specs(program: ExportedProgram, graph_names: Any, names: list[str]) -> Rows:
+def _specs(
+    make: Callable[[str, str, Shape], Spec], program: ExportedProgram, graph_names: Any, names: list[str]
+) -> tuple[Spec, ...]:
     nodes = {node.name: node for node in program.graph.nodes}
     values = [nodes[str(name)].meta["val"] for name in graph_names]
-    return [
-        {
-            "name": name,
-            "dtype": str(value.dtype).removeprefix("torch."),
-            "shape": ["batch" if isinstance(size, torch.SymInt) else size for size in value.shape],
-        }
+    return tuple(
+        make(name, str(value.dtype).removeprefix("torch."), _shape_of(value))
         for name, value in zip(names, values, strict=True)
-    ]
+    )
+
+
+def _shape_of(value: torch.Tensor) -> Shape:
+    """With "batch" for the dynamic dimension."""
+    return tuple("batch" if isinstance(size, torch.SymInt) else size for size in value.shape)

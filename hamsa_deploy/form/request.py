@@ -20,8 +20,8 @@ from hamsa_runtime.vocabulary import AUTO, FFTS, METHODS, PASSES, PRECISIONS, TA
 if TYPE_CHECKING:
     from torch import nn
 
-    from hamsa_deploy.models.preprocessing import Preprocessing
     from hamsa_deploy.onnx_import import OnnxFile
+    from hamsa_runtime.manifest import Preprocessing
 
 DEFAULT_TARGET = "openvino"  # of the command; `export` has none
 

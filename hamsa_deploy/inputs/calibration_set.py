@@ -25,7 +25,7 @@ from hamsa_deploy.inputs.files import read_arrays, read_images
 from hamsa_deploy.samples import sample_images
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.images import image_from_pixels, load_image, scaled, upright
-from hamsa_runtime.manifest import InputSpec, Manifest, Preprocessing
+from hamsa_runtime.manifest import CalibrationInputs, InputSpec, Manifest, Preprocessing
 from hamsa_runtime.preprocess import inputs_from_images
 
 LIMIT = 256  # inputs used
@@ -69,15 +69,10 @@ class CalibrationSet:
         """Every fourth input, by which the competing methods are judged."""
         return self.inputs[HELD_OUT - 1 :: HELD_OUT]
 
-    def as_manifest(self) -> dict[str, Any]:
+    @property
+    def recorded(self) -> CalibrationInputs:
         """What the bundle's manifest says about the inputs."""
-        return {
-            "source": self.source,
-            "found": self.found,
-            "used": len(self.inputs),
-            "skipped": dict(self.skipped),
-            "sha256": self.sha256,
-        }
+        return CalibrationInputs(self.source, self.found, len(self.inputs), dict(self.skipped), self.sha256)
 
 
 def calibration_set(source: Any, manifest: Manifest, limit: int = LIMIT) -> CalibrationSet:

@@ -6,10 +6,9 @@ from what was asked for.
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +59,7 @@ class Executed:
     products: Mapping[str, int]
     others: Mapping[str, int]
     conversions: int
-    not_int8: Sequence[str]
+    not_int8: tuple[str, ...]
 
 
 def count_executed(operators: Iterable[Operator], int8_layers: Mapping[str, str]) -> Executed:
@@ -81,7 +80,7 @@ def count_executed(operators: Iterable[Operator], int8_layers: Mapping[str, str]
         products=dict(Counter(_name(each.precision) for each in products).most_common()),
         others=dict(Counter(each.precision for each in others).most_common()),
         conversions=len(conversions),
-        not_int8=[layer for node, layer in int8_layers.items() if node not in in_int8],
+        not_int8=tuple(layer for node, layer in int8_layers.items() if node not in in_int8),
     )
 
 
@@ -106,8 +105,8 @@ def measure_speed(run: Run, float32: Run) -> Speed:
 
 def measure_execution(
     folder: Path, float32_bundle: Path, inputs: Mapping[str, np.ndarray], int8_layers: Mapping[str, str]
-) -> dict[str, Any]:
-    """Run a bundle and its float32 float32_bundle on this machine's CPU.
+) -> Execution:
+    """Run a bundle and the float32 bundle of the same model on this machine's CPU.
 
     Args:
         folder: the bundle, with a manifest.
@@ -116,18 +115,21 @@ def measure_execution(
         int8_layers: see `count_executed`.
 
     Returns:
-        `hamsa_runtime.manifest.Execution` as a dict.
+        What the manifest says of it.
     """
     with Engine(folder) as engine, Engine(float32_bundle) as float32:
         found = count_executed(engine.operators(), int8_layers)
         arrays = _as_an_engine_takes_them(inputs, engine.manifest)
         times = measure_speed(lambda: engine(arrays), lambda: float32(arrays))
-    return {
-        "device": processor_name(),
-        "batch": _batch(inputs, engine.manifest),
-        **dataclasses.asdict(found),
+    return Execution(
+        device=processor_name(),
+        batch=_batch(inputs, engine.manifest),
+        products=found.products,
+        others=found.others,
+        conversions=found.conversions,
+        not_int8=found.not_int8,
         **{name: float(f"{value:.4g}") for name, value in times._asdict().items()},
-    }
+    )
 
 
 def in_words(counts: Mapping[str, int]) -> str:

@@ -3,10 +3,10 @@
 from hamsa_deploy.models.checkpoint import load_checkpoint, load_weights
 from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_deploy.models.macs import count_macs, count_parameters
-from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.models.registry import MODELS, ModelEntry, load_model, model_entry
 from hamsa_deploy.models.sass import SASS
 from hamsa_deploy.models.vminet import VMINet
+from hamsa_runtime.manifest import Preprocessing
 
 __all__ = [
     "HAMSA",

@@ -20,9 +20,10 @@ from torch import nn
 
 from hamsa_deploy.models.checkpoint import load_weights
 from hamsa_deploy.models.hamsa import HAMSA
-from hamsa_deploy.models.preprocessing import DIGITS, IMAGENET, Preprocessing
+from hamsa_deploy.models.preprocessing import DIGITS, IMAGENET
 from hamsa_deploy.models.vminet import VMINet
 from hamsa_runtime.errors import InputError, nearest
+from hamsa_runtime.manifest import Preprocessing
 
 logger = logging.getLogger("hamsa_deploy")
 

@@ -11,6 +11,7 @@ a pattern would have to be repeated for every combination of the optional inputs
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -26,16 +27,16 @@ from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import onnx_file
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import Transform
 from hamsa_runtime.vocabulary import ONNX_FILE
 from hamsa_runtime.whole_files import scratch_folder
 
 STANDARD = ("", "ai.onnx")
-Rows = list[dict[str, Any]]
 
 
 def real_onnx(
     model: ir.Model, *, target: str = "onnx", plans: Mapping[int, Plan] = MappingProxyType({})
-) -> tuple[ir.Model, Rows]:
+) -> tuple[ir.Model, list[Transform]]:
     """Replace every DFT and STFT node by real products, as `to_real` does for torch.fft.
 
     Args:
@@ -58,18 +59,18 @@ def real_onnx(
         _raise_opset(model)
     _infer_shapes(model)
     templates: dict[Dft | Stft, _Template] = {}
-    rows: Rows = []
+    transforms: list[Transform] = []
     for index, node in enumerate(_spectral_nodes(model)):
         operator = operator_of(node, model.opset_imports.get("", 0))
         template = templates.setdefault(operator, _Template(operator, target, plans))
-        rows += template.rows_for(node)
+        transforms += template.transforms_for(node)
         _splice(model, node, template.graph(), prefix=f"{node.outputs[0].name}/{index}/")
     if templates:
         passes.DeduplicateHashedInitializersPass()(model)
         passes.RemoveUnusedNodesPass()(model)  # the constants that only the replaced nodes read
         _infer_shapes(model)
     model.producer_name = "hamsa-deploy"
-    return model, rows
+    return model, transforms
 
 
 def _spectral_nodes(model: ir.Model) -> list[ir.Node]:
@@ -103,18 +104,18 @@ class _Template:
     def __init__(self, operator: Dft | Stft, target: str, plans: Mapping[int, Plan]) -> None:
         self.operator, self.target, self.plans = operator, target, plans
         self._model: ir.Model | None = None
-        self._rows: Rows = []
+        self._transforms: list[Transform] = []
 
     def graph(self) -> ir.Graph:
         """A copy of its own, whose tensors are shared."""
         assert self._model is not None
         return self._model.graph.clone()
 
-    def rows_for(self, node: ir.Node) -> Rows:
+    def transforms_for(self, node: ir.Node) -> list[Transform]:
         """The transforms of the compiled form, under the node's name."""
         if self._model is None:
             self._compile()
-        return [{**row, "module": name_of(node)} for row in self._rows]
+        return [replace(transform, module=name_of(node)) for transform in self._transforms]
 
     def _compile(self) -> None:
         signal, sizes = _example_of(self.operator)
@@ -135,7 +136,7 @@ class _Template:
             path = folder / ONNX_FILE
             onnx_file.onnx_from_program(program, path, inputs=names, outputs=["output"])
             self._model = ir.external_data.load_to_model(ir.load(path))
-        self._rows = program.graph_module.meta["transforms"]
+        self._transforms = program.graph_module.meta["transforms"]
 
 
 def _example_of(operator: Dft | Stft) -> tuple[torch.Tensor, dict[int, Any]]:

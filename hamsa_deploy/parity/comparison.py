@@ -28,7 +28,7 @@ from hamsa_deploy.parity.pair import has_classes
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
-from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import inputs_from_images
@@ -42,7 +42,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def check_parity(
-    bundle: str | Path,
+    bundle: Bundle | str | Path,
     model: nn.Module | OnnxFile,
     data: Any,
     *,
@@ -53,7 +53,7 @@ def check_parity(
     """Compare a bundle with the model that it was exported from.
 
     Args:
-        bundle: the folder.
+        bundle: or its folder.
         model: the PyTorch model, in eval mode; its parameters' dtype is the reference's precision. Or the ONNX file.
         data: images as `Engine` takes them (a list of them, or an array with a leading batch axis); for a model without
             preprocessing, a dict of arrays by input name, or one array.
@@ -66,7 +66,8 @@ def check_parity(
         ParityError: an output is NaN, empty or of another shape. (A mere difference is in the report.)
         InputError: the data do not fit the model.
     """
-    manifest = open_bundle(bundle).manifest
+    bundle = opened(bundle)
+    manifest = bundle.manifest
     name, expected = outputs_of_model(model, data, manifest)
     found, ran_on = _run(bundle, data, threads)
     report = compare(found, expected, thresholds or usual_thresholds(manifest), name, classes)
@@ -75,12 +76,12 @@ def check_parity(
     if wider is not None:
         limits, note = wider
         report = dataclasses.replace(compare(found, expected, limits, name, classes), note=note)
-    return _described(report, Path(bundle), data, ran_on)
+    return _described(report, bundle, data, ran_on)
 
 
 def check_against(
-    bundle: str | Path,
-    other: str | Path,
+    bundle: Bundle | str | Path,
+    other: Bundle | str | Path,
     data: Any,
     *,
     thresholds: Thresholds | None = None,
@@ -97,12 +98,18 @@ def check_against(
     Raises:
         ParityError, InputError: as `check_parity`.
     """
-    manifest, before = open_bundle(bundle).manifest, open_bundle(other).manifest
+    bundle, other = opened(bundle), opened(other)
+    manifest, before = bundle.manifest, other.manifest
     name = f"{before.name} for {before.target}, {before.precision}"
     found, ran_on = _run(bundle, data, threads)
-    expected = outputs_of_bundle(other, data, threads)
+    expected, _ = _run(other, data, threads)
     report = compare(found, expected, thresholds or usual_thresholds(manifest, before), name, classes)
-    return _described(report, Path(bundle), data, ran_on)
+    return _described(report, bundle, data, ran_on)
+
+
+def opened(bundle: Bundle | str | Path) -> Bundle:
+    """A bundle, or that in a folder."""
+    return bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
 
 
 def usual_thresholds(manifest: Manifest, *others: Manifest) -> Thresholds:
@@ -110,15 +117,14 @@ def usual_thresholds(manifest: Manifest, *others: Manifest) -> Thresholds:
     return THRESHOLDS[max((each.precision for each in (manifest, *others)), key=list(THRESHOLDS).index)]
 
 
-def _described(report: ParityReport, bundle: Path, data: Any, ran_on: Mapping[str, str]) -> ParityReport:
-    manifest = open_bundle(bundle).manifest
+def _described(report: ParityReport, bundle: Bundle, data: Any, ran_on: Mapping[str, str]) -> ParityReport:
     return dataclasses.replace(
         report,
-        engine=stand_in(manifest),
-        precision=manifest.precision,
+        engine=stand_in(bundle.manifest),
+        precision=bundle.manifest.precision,
         image_names=_image_names(data),
         ran_on=ran_on,
-        bundle=bundle,
+        bundle=bundle.folder,
     )
 
 
@@ -135,14 +141,14 @@ def outputs_of_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest)
     return name, _joined([reference(chunk, manifest) for chunk in _chunks(data, manifest)])
 
 
-def outputs_of_bundle(bundle: str | Path, data: Any, threads: int | None = None) -> Arrays:
+def outputs_of_bundle(bundle: Bundle, data: Any) -> Arrays:
     """What a bundle computes for all of the data, by output name."""
-    return _run(bundle, data, threads)[0]
+    return _run(bundle, data, None)[0]
 
 
-def _run(bundle: str | Path, data: Any, threads: int | None) -> tuple[Arrays, dict[str, str]]:
+def _run(bundle: Bundle, data: Any, threads: int | None) -> tuple[Arrays, dict[str, str]]:
     """What a bundle computes, and what the engine says about itself."""
-    with Engine(bundle, threads=threads, backend=stand_in(open_bundle(bundle).manifest)) as engine:
+    with Engine(bundle.folder, threads=threads, backend=stand_in(bundle.manifest)) as engine:
         return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)]), engine.describe()
 
 

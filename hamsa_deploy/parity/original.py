@@ -75,9 +75,9 @@ def declared_faults(manifest: Manifest) -> list[str]:
         return []
     faults = []
     if manifest.preprocessing is not None and entry.preprocessing is not None:
-        trained = entry.preprocessing.as_manifest()
-        found = {name: value for name, value in dataclasses.asdict(manifest.preprocessing).items() if name in trained}
-        different = [name for name in trained if _plain(found[name]) != _plain(trained[name])]
+        found, trained = (dataclasses.asdict(each) for each in (manifest.preprocessing, entry.preprocessing))
+        # Where pixels are normalised is the export's choice, not the training's.
+        different = [name for name in trained if name != "normalise" and found[name] != trained[name]]
         faults += [f"preprocessing: {name} {found[name]}, trained with {trained[name]}" for name in different]
     return faults + order_faults(manifest.labels, entry.labels, model.reference)
 
@@ -88,10 +88,6 @@ def order_faults(names: tuple[str, ...] | None, others: tuple[str, ...] | None, 
         return []
     i = next(i for i, (one, other) in enumerate(zip(names, others, strict=True)) if one != other)
     return [f"labels: class {i} is {names[i]!r} in the bundle and {others[i]!r} in {who}: they are in another order"]
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def check_trusted(model: Model, trusted: str | None) -> None:

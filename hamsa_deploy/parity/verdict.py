@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from hamsa_deploy.parity.agreement import Agreement
 from hamsa_deploy.parity.limits import way_out
 from hamsa_deploy.parity.metrics import Thresholds
 from hamsa_runtime.errors import ParityError
+from hamsa_runtime.manifest import Parity
 
 WORST = 10  # images that a report lists for each output
 
@@ -52,17 +53,18 @@ class ParityReport:
     def passed(self) -> bool:
         return not self.failures
 
-    def as_manifest(self) -> dict[str, Any]:
+    @property
+    def recorded(self) -> Parity:
         """The report as the bundle's manifest stores it."""
-        return {
-            "reference": self.reference,
-            "images": self.images,
-            "metrics": self.metrics,
-            "thresholds": self.thresholds.as_dict(),
-            "passed": self.passed,
-            "engine": self.engine,
-            "note": self.note,
-        }
+        return Parity(
+            reference=self.reference,
+            images=self.images,
+            metrics=self.metrics,
+            thresholds=self.thresholds.as_dict(),
+            passed=self.passed,
+            engine=self.engine,
+            note=self.note,
+        )
 
     def to_json(self) -> str:
         """The report as JSON text."""
@@ -72,7 +74,7 @@ class ParityReport:
         """The report as plain values: what the manifest has, the failures, and the worst images of each output."""
         worst = {name: [self._image(name, i) for i in each.worst(WORST)] for name, each in self.agreements.items()}
         return {
-            **self.as_manifest(),
+            **asdict(self.recorded),
             "failures": self.failures,
             "ran_on": dict(self.ran_on),
             "worst_images": worst,

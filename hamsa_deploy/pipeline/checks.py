@@ -148,9 +148,9 @@ def _check_module(request: Request, model: nn.Module) -> None:
 
 def check_labels(request: Request, form: RealModel) -> None:
     """One label for every class, wherever the number of classes is known."""
-    outputs = {spec["name"]: spec["shape"] for spec in form.outputs}
+    outputs = {spec.name: spec.shape for spec in form.outputs}
     name = named_or_only(LOGITS, outputs)
-    shape = [] if name is None else outputs[name]
+    shape = () if name is None else outputs[name]
     if request.labels is not None and len(shape) == 2 and len(request.labels) != shape[1]:
         raise InputError(
             f"{len(request.labels)} labels for a model with {shape[1]} classes",

@@ -20,7 +20,7 @@ from hamsa_deploy.graph.evaluation import Arrays
 from hamsa_deploy.inputs.calibration_set import calibration_set
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.pipeline.int8 import RANGE_IMAGES, Calibrated, calibrated, feeds_of_inputs
-from hamsa_deploy.pipeline.manifest import ExportFacts, draft_of, manifest_of
+from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.max_drop import layers_kept
 from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.pipeline.tuning import choices, engine_timer, with_measurements
@@ -29,6 +29,7 @@ from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import onnx_file, target_of
 from hamsa_deploy.targets.record import Order, Target
+from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.vocabulary import ONNX_FILE
 
 Progress = Callable[[str], AbstractContextManager[Any]]
@@ -78,7 +79,7 @@ def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Pat
 def _write_int8(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
     with progress("calibrate"):
         ready = calibrated(
-            model, draft_of(request, form), request.calibration, request.calibration_method, request.passes
+            model, manifest_of(request, form), request.calibration, request.calibration_method, request.passes
         )
     kept: list[str] = []
     if request.max_drop is not None:
@@ -87,23 +88,25 @@ def _write_int8(request: Request, form: RealModel, model: ir.Model, folder: Path
     with progress("int8"):
         islands = ready.write(request.to, folder, kept)
     layers = {site.node: site.layer for site in ready.quantisation.without(kept)}
-    return ExportFacts(islands, calibration=ready.as_manifest(kept), ready=ready, int8_layers=layers)
+    return ExportFacts(islands, calibration=ready.recorded(kept), calibrated=ready, int8_layers=layers)
 
 
 def _layers_kept(request: Request, form: RealModel, ready: Calibrated, max_drop: float) -> list[str]:
     """Nodes that have to stay in floating point for the accuracy to hold."""
     data = parity_data(request, form)
 
-    def build(folder: Path, kept: Sequence[str]) -> None:
-        ready.write(request.to, folder, kept)
-        Stage(folder, folder).write_manifest(manifest_of(request, form, ExportFacts()))
+    manifest = manifest_of(request, form)
 
-    return layers_kept(ready, draft_of(request, form), build, request.model, data, request.classes, max_drop)
+    def build(folder: Path, kept: Sequence[str]) -> Bundle:
+        ready.write(request.to, folder, kept)
+        return Stage(folder, folder).write_manifest(manifest)
+
+    return layers_kept(ready, manifest, build, request.model, data, request.classes, max_drop)
 
 
 def _range_feeds(request: Request, form: RealModel) -> Iterable[Arrays]:
     """What the ranges of float16 are measured on: calibration inputs if given, or else the data of the parity check."""
-    manifest = draft_of(request, form)
+    manifest = manifest_of(request, form)
     if request.calibration is not None:
         return feeds_of_inputs(calibration_set(request.calibration, manifest, RANGE_IMAGES).inputs, manifest)
     return feeds_of(parity_data(request, form), manifest, limit=RANGE_IMAGES)
@@ -117,7 +120,7 @@ def tuned_form(request: Request, form: RealModel) -> RealModel:
         trial = Request(model, (example,), to=request.to, precision=precision, batch=len(example))
         real = real_model_of_request(trial, plans)
         written = write_files(trial, real, folder, no_progress)
-        Stage(folder, folder).write_manifest(manifest_of(trial, real, written))
+        Stage(folder, folder).write_manifest(written.added_to(manifest_of(trial, real)))
 
     chosen = choices(form.transforms, request.to, engine_timer(build, request.batch or 1))
     plans = {n: choice.plan for n, choice in chosen.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from hamsa_deploy.precision.int8.thresholds import AUTO
 from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.targets import onnx_file
 from hamsa_deploy.targets.record import Quantiser
-from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.manifest import Calibration, Manifest
 from hamsa_runtime.vocabulary import ONNX_FILE
 
 # Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
@@ -66,18 +67,19 @@ class Calibrated:
         nodes = {site.node for site in self.quantisation.without(kept)}
         quantiser(path.parent, nodes, self.quantisation.thresholds, self.measurements.feeds[:CORRECTION_FEEDS])
 
-    def as_manifest(self, kept: Sequence[str]) -> dict[str, Any]:
-        """What the bundle's manifest says about it."""
+    def recorded(self, kept: Sequence[str]) -> Calibration:
+        """What the bundle's manifest says about it, where the nodes in `kept` stay in floating point."""
         found = self.quantisation
         layers = {site.node: site.layer for site in found.sites}
-        return {
-            "inputs": self.inputs.as_manifest(),
-            "method": found.method,
-            "signal_to_noise_db": {name: round(score, 2) for name, score in found.scores.items()},
-            "passes": dict(found.passes),
-            "int8_layers": len(found.sites) - len(kept),
-            "kept_layers": [layers[node] for node in kept],
-        }
+        return Calibration(
+            inputs=self.inputs.recorded,
+            method=found.method,
+            # JSON has no number for a method that leaves no noise at all.
+            signal_to_noise_db={name: round(score, 2) for name, score in found.scores.items() if math.isfinite(score)},
+            passes=dict(found.passes),
+            int8_layers=len(found.sites) - len(kept),
+            kept_layers=tuple(layers[node] for node in kept),
+        )
 
 
 def calibrated(model: ir.Model, manifest: Manifest, source: Any, method: str, passes: Sequence[str]) -> Calibrated:

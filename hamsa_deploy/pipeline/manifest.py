@@ -1,85 +1,97 @@
-"""The manifest of a bundle, from the request and what became of it."""
+"""The manifest of a bundle: from the request and its real model, and then what became of them, fact by fact."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-
-from torch import nn
+from typing import Literal
 
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request, builder_of
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.targets import target_of
-from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest, manifest_from_json
+from hamsa_runtime.errors import unknown_name
+from hamsa_runtime.manifest import Calibration, EngineBuild, Manifest, Model, Preprocessing, WeightsFile
+from hamsa_runtime.vocabulary import SCHEMA_VERSION
+
+Layout = Literal["NHWC", "NCHW"] | None
+# What a request may say of its model.
+PROVENANCE = ("reference", "config", "weights", "parameters")
 
 
 @dataclass(frozen=True)
 class ExportFacts:
-    """What became of the request: float16's islands, int8's calibration and TensorRT's plan, as the manifest has them;
-    the calibration itself, and which nodes are int8, with what reports call them."""
+    """What became of the request while the files were written.
+
+    Attributes:
+        islands: layers that float16 leaves in float32, each with its reason.
+        calibration: int8's, as the manifest has it.
+        engine: TensorRT's plan, or why there is none.
+        calibrated: int8's calibration itself, for the advice where parity fails.
+        int8_layers: node of the ONNX graph -> what reports call it, for the products asked for in int8.
+    """
 
     islands: Mapping[str, str] = field(default_factory=dict)
-    calibration: Mapping[str, Any] | None = None
-    engine: Mapping[str, Any] | None = None
-    ready: Calibrated | None = None
+    calibration: Calibration | None = None
+    engine: EngineBuild | None = None
+    calibrated: Calibrated | None = None
     int8_layers: Mapping[str, str] = field(default_factory=dict)
 
-
-def manifest_of(request: Request, form: RealModel, written: ExportFacts) -> dict[str, Any]:
-    """Everything the manifest holds but `files`, before parity is known."""
-    how = request.preprocessing
-    layout = None if how is None else "NHWC" if request.input_dtype == "uint8" else "NCHW"
-    normalise = "graph" if request.input_dtype == "uint8" else "runtime"
-    return {
-        "schema": SCHEMA_VERSION,
-        "name": request.name,
-        "model": {
-            "reference": form.reference,
-            "config": {},
-            "weights": None,
-            "parameters": form.parameters,
-            **_files_of(request.model),
-            **(request.provenance or {}),
-        },
-        "inputs": [{**spec, "layout": layout} for spec in form.inputs],
-        "outputs": form.outputs,
-        "preprocessing": None if how is None else {**how.as_manifest(), "normalise": normalise},
-        "labels": None if request.labels is None else list(request.labels),
-        "target": request.to,
-        "precision": request.precision,
-        "options": _options(request),
-        "islands": dict(written.islands),
-        "plan": form.transforms,
-        "versions": tool_versions(),
-        "calibration": None if written.calibration is None else dict(written.calibration),
-        "parity": None,
-        **({} if written.engine is None else {"engine": dict(written.engine)}),
-    }
+    def added_to(self, manifest: Manifest) -> Manifest:
+        """A manifest that tells them."""
+        return replace(manifest, islands=self.islands, calibration=self.calibration, engine=self.engine)
 
 
-def draft_of(request: Request, form: RealModel) -> Manifest:
-    """The manifest as far as it is known before there are files: what the graph's inputs are made of."""
-    return manifest_from_json(json.dumps({**manifest_of(request, form, ExportFacts()), "files": {}}).encode())
+def manifest_of(request: Request, real: RealModel) -> Manifest:
+    """Everything that is known before there are files."""
+    how = _preprocessing(request)
+    layout: Layout = None if how is None else "NHWC" if how.normalise == "graph" else "NCHW"
+    return Manifest(
+        schema=SCHEMA_VERSION,
+        name=request.name,
+        model=_model(request, real),
+        inputs=tuple(replace(spec, layout=layout) for spec in real.inputs),
+        outputs=real.outputs,
+        preprocessing=how,
+        labels=None if request.labels is None else tuple(request.labels),
+        target=request.to,
+        precision=request.precision,
+        options=builder_of(request).as_options() if target_of(request.to).has_builder else {},
+        plan=real.transforms,
+        files={},
+        versions=tool_versions(),
+        calibration=None,
+        parity=None,
+    )
 
 
-def _options(request: Request) -> dict[str, Any]:
-    """Of the builder, for the device that builds the plan."""
-    return builder_of(request).as_manifest() if target_of(request.to).has_builder else {}
+def _preprocessing(request: Request) -> Preprocessing | None:
+    """The request's, which also says what the graph takes: pixels, which it normalises, or what the runtime makes."""
+    how, in_graph = request.preprocessing, request.input_dtype == "uint8"
+    return None if how is None else replace(how, normalise="graph" if in_graph else "runtime")
 
 
-def _files_of(model: nn.Module | OnnxFile) -> dict[str, Any]:
-    """Of an ONNX file, itself as the weights, and its external data in the configuration."""
-    if not isinstance(model, OnnxFile):
-        return {}
-    (name, digest), *data = model.sha256.items()
-    return {"weights": {"file": name, "sha256": digest}, "config": {"external_data": dict(data)} if data else {}}
+def _model(request: Request, real: RealModel) -> Model:
+    found = Model(reference=real.reference, config={}, weights=None, parameters=real.parameters)
+    if isinstance(request.model, OnnxFile):
+        found = _of_file(request.model, found)
+    told = dict(request.provenance or {})
+    for key in told:
+        if key not in PROVENANCE:
+            raise unknown_name("key of provenance", key, PROVENANCE)
+    if told.get("weights") is not None:
+        told["weights"] = WeightsFile(**told["weights"])
+    return replace(found, **told)
+
+
+def _of_file(file: OnnxFile, model: Model) -> Model:
+    """An ONNX file is its own weights; its external data go into the configuration."""
+    (name, digest), *data = file.sha256.items()
+    return replace(model, weights=WeightsFile(name, digest), config={"external_data": dict(data)} if data else {})
 
 
 def tool_versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.parity.comparison import outputs_of_bundle, outputs_of_model
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.precision.int8.quantisation import Quantisation, ranking
+from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import LOGITS, classes_in, named_or_only
@@ -25,7 +26,7 @@ logger = logging.getLogger("hamsa_deploy")
 
 SHOWN = 10  # layers of a ranking in an error
 
-Build = Callable[[Path, Sequence[str]], object]
+Build = Callable[[Path, Sequence[str]], Bundle]
 
 
 class Accuracy:
@@ -60,9 +61,9 @@ class Accuracy:
         digest.update(b"" if self._classes is None else self._classes.tobytes())
         return digest.hexdigest()
 
-    def drop(self, folder: Path) -> float:
-        """The loss of the bundle in a folder, in points; negative if it is better than float32."""
-        found = outputs_of_bundle(folder, self._data)[self._output].argmax(axis=1)
+    def drop(self, bundle: Bundle) -> float:
+        """The loss of a bundle, in points; negative if it is better than float32."""
+        found = outputs_of_bundle(bundle, self._data)[self._output].argmax(axis=1)
         if self._classes is None:
             return 100 * float((found != self._predicted).mean())
         right, right_before = found == self._classes, self._predicted == self._classes
@@ -106,8 +107,7 @@ def layers_kept(
         name = str(number)
         if name not in known:
             with scratch_folder() as folder:
-                build(folder, nodes[:number])
-                known[name] = accuracy.drop(folder)
+                known[name] = accuracy.drop(build(folder, nodes[:number]))
             known.save()
         logger.info("%d of %d layers in floating point: %.2f points lost", number, len(nodes), known[name])
         return known[name]

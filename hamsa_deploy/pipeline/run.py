@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -27,7 +26,6 @@ from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import ExportOptions, Request
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.measure.execution import measure_execution, warnings_of
-from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
 from hamsa_deploy.pipeline.checks import check_labels, check_request
@@ -43,6 +41,7 @@ from hamsa_deploy.targets import target_of
 from hamsa_deploy.targets.record import Order
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import ParityError
+from hamsa_runtime.manifest import Execution, Preprocessing
 from hamsa_runtime.tensorrt.achieved import fallen_text
 
 LOG = logging.getLogger(__name__)
@@ -97,16 +96,16 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
             with progress("tune"):
                 form = tuned_form(request, form)
         written = write_files(request, form, stage.folder, progress, float32_bundle)
-        manifest = manifest_of(request, form, written)
+        manifest = written.added_to(manifest_of(request, form))
         with progress("parity"):
-            stage.write_manifest(manifest)
-            report = check_parity(stage.folder, request.model, parity_data(request, form))
-            _require(report, written.ready)
+            report = check_parity(stage.write_manifest(manifest), request.model, parity_data(request, form))
+            _require(report, written.calibrated)
         if float32_bundle:
             with progress("speed"):
-                manifest["execution"] = _execution(request, form, written, stage, float32_bundle)
+                execution = _execution(request, form, written, stage, float32_bundle)
+                manifest = replace(manifest, execution=execution)
         with progress("pack"):
-            stage.write_manifest({**manifest, "parity": report.as_manifest()})
+            stage.write_manifest(replace(manifest, parity=report.recorded))
             bundle = stage.publish()
     if bundle.manifest.execution:
         for sentence in warnings_of(bundle.manifest.execution, to, precision):
@@ -134,11 +133,11 @@ def _require(report: ParityReport, ready: Calibrated | None) -> None:
 
 def _execution(
     request: Request, form: RealModel, written: ExportFacts, stage: Stage, float32_bundle: Path
-) -> dict[str, Any]:
+) -> Execution:
     """For the manifest; `float32_bundle` holds the float32 ONNX file and becomes a bundle."""
     target_of(request.to).write(float32_bundle, Order(FLOAT32))
     float32 = Stage(float32_bundle, float32_bundle).write_manifest(
-        manifest_of(replace(request, precision=FLOAT32), form, ExportFacts())
+        manifest_of(replace(request, precision=FLOAT32), form)
     )
     inputs = next(feeds_of(parity_data(request, form), float32.manifest))
     return measure_execution(stage.folder, float32_bundle, inputs, written.int8_layers)

@@ -15,20 +15,19 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import json
 import os
 import re
 import secrets
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from hamsa_runtime.bundle import Bundle, open_bundle, sha256_of
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import MANIFEST, manifest_from_json
+from hamsa_runtime.manifest import FileEntry, Manifest
+from hamsa_runtime.vocabulary import MANIFEST
 from hamsa_runtime.whole_files import DISK_ERRORS
 
 # linux/fs.h: swaps two paths in one step, so that there is no moment without a bundle
@@ -68,23 +67,18 @@ class Stage:
     destination: Path
     published: bool = field(default=False, init=False)
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> Bundle:
+    def write_manifest(self, manifest: Manifest) -> Bundle:
         """Hashes every file in the folder and writes the manifest, replacing an earlier one.
 
         Args:
-            manifest: every key of the schema except ``files``, which is computed.
+            manifest: of which `files` is not known yet: it is what is found in the folder.
 
         Raises:
             InputError: the manifest is not valid, or a file in the folder is a link.
         """
-        if "files" in manifest:
-            raise InputError(
-                "the manifest already has the key 'files'", expected="all keys but 'files': it is computed"
-            )
-        data = _json_from({**manifest, "files": _hashed(self.folder)})
-        checked = manifest_from_json(data)
-        (self.folder / MANIFEST).write_bytes(data)
-        return Bundle(self.folder, checked)
+        whole = replace(manifest, files=_hashed(self.folder))
+        (self.folder / MANIFEST).write_bytes(whole.to_json())
+        return Bundle(self.folder, whole)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -106,7 +100,8 @@ class Stage:
         """
         if self.published:
             raise InputError(f"{self.destination}: published already", expected="one publish() for each stage")
-        open_bundle(self.folder).verify()
+        staged = open_bundle(self.folder)
+        staged.verify()
         _check_replaceable(self.destination)
         with _reported(self.destination):
             for path in (*self.folder.rglob("*"), self.folder):
@@ -116,27 +111,18 @@ class Stage:
         # If the rename is not durable yet, a power cut leaves the old bundle whole: nothing to undo.
         with contextlib.suppress(OSError):
             _fsync(self.destination.parent)
-        return open_bundle(self.destination)
+        return Bundle(self.destination, staged.manifest)
 
 
-def _hashed(folder: Path) -> dict[str, dict[str, str | int]]:
-    entries: dict[str, dict[str, str | int]] = {}
+def _hashed(folder: Path) -> dict[str, FileEntry]:
+    entries: dict[str, FileEntry] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
             raise InputError(f"{path.name}: a link in the staging folder", expected="a copy of the file")
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name != MANIFEST:
-            digest, size = sha256_of(path)
-            entries[name] = {"sha256": digest, "bytes": size}
+            entries[name] = FileEntry(*sha256_of(path))
     return entries
-
-
-def _json_from(document: Mapping[str, Any]) -> bytes:
-    try:
-        text = json.dumps(document, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
-        return (text + "\n").encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the manifest cannot be written as JSON: {error}", expected="plain finite values") from error
 
 
 def _check_replaceable(destination: Path) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from hamsa_deploy.measure.interleaved import Run, time_in_turn
 from hamsa_deploy.spectral.costs import nanoseconds
 from hamsa_deploy.spectral.factorisations import Plan, candidates
 from hamsa_runtime import Engine
+from hamsa_runtime.manifest import Measurement, Transform
 from hamsa_runtime.whole_files import scratch_folder
 
 # A plan is preferred to the model's choice if it takes at most this share of its time: medians of repeated
@@ -35,7 +35,7 @@ ROUNDS = 15
 PERCENTILE = 25
 TURN_SECONDS = 0.002
 
-Rows = Sequence[Mapping[str, Any]]
+Transforms = Sequence[Transform]
 # From a length, a number of columns and plans to the milliseconds of each.
 Timer = Callable[[int, int, Sequence[Plan]], Sequence[float]]
 # Exports a module with an example input and the plans of some lengths to a bundle in an empty folder.
@@ -63,15 +63,13 @@ class Choice:
         fastest, milliseconds = min(self.measured, key=lambda pair: pair[1])
         return fastest if milliseconds <= CLEARLY_FASTER * self.measured[0][1] else self.default
 
-    def as_manifest(self) -> list[dict[str, Any]]:
+    @property
+    def recorded(self) -> tuple[Measurement, ...]:
         """For the manifest's `measured`."""
-        return [
-            {"factors": list(plan.factors), "milliseconds": float(f"{milliseconds:.4g}")}
-            for plan, milliseconds in self.measured
-        ]
+        return tuple(Measurement(plan.factors, float(f"{time:.4g}")) for plan, time in self.measured)
 
 
-def choices(transforms: Rows, target: str, timer: Timer) -> dict[int, Choice]:
+def choices(transforms: Transforms, target: str, timer: Timer) -> dict[int, Choice]:
     """Measure the plans of every length that leaves a choice.
 
     Args:
@@ -105,28 +103,30 @@ def _confirmed(plans: Sequence[Plan], columns: Iterable[int], timer: Timer) -> C
     return choice
 
 
-def with_measurements(transforms: Rows, chosen: Mapping[int, Choice]) -> list[dict[str, Any]]:
-    """The rows, with what was measured for their lengths."""
-    rows = []
-    for row in transforms:
-        was_measured = _has_plan(row) and row["length"] in chosen
-        rows.append({**row, "measured": chosen[row["length"]].as_manifest()} if was_measured else {**row})
-    return rows
+def with_measurements(transforms: Transforms, chosen: Mapping[int, Choice]) -> tuple[Transform, ...]:
+    """The transforms, with what was measured for their lengths."""
+    return tuple(
+        replace(each, measured=chosen[each.length].recorded) if _has_plan(each) and each.length in chosen else each
+        for each in transforms
+    )
 
 
-def _has_plan(row: Mapping[str, Any]) -> bool:
-    """Whether the row is a whole transform; parts of one are products with one matrix."""
-    return row.get("columns") is not None and row["kind"] == Plan(row["length"], tuple(row["factors"])).kind
+def _plan_of(transform: Transform) -> Plan:
+    return Plan(transform.length, transform.factors)
 
 
-def _defaults(transforms: Rows) -> dict[Plan, list[int]]:
+def _has_plan(transform: Transform) -> bool:
+    """Whether it is a whole transform; parts of one are products with one matrix."""
+    return transform.columns is not None and transform.kind == _plan_of(transform).kind
+
+
+def _defaults(transforms: Transforms) -> dict[Plan, list[int]]:
     """The plan of each length, and the numbers of columns that it is used for, each once."""
-    found: dict[Plan, list[int]] = {}
-    for row in filter(_has_plan, transforms):
-        columns = found.setdefault(Plan(row["length"], tuple(row["factors"])), [])
-        if row["columns"] not in columns:
-            columns.append(row["columns"])
-    return found
+    found: dict[Plan, dict[int, None]] = {}
+    for each in transforms:
+        if each.columns is not None and _has_plan(each):
+            found.setdefault(_plan_of(each), {})[each.columns] = None
+    return {plan: list(columns) for plan, columns in found.items()}
 
 
 def _worth_measuring(default: Plan, target: str, columns: Iterable[int]) -> list[Plan]:

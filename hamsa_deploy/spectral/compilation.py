@@ -19,6 +19,7 @@ import torch.fx.traceback as fx_traceback
 from torch import nn
 
 from hamsa_deploy.spectral.factorisations import Plan, plan_for
+from hamsa_runtime.manifest import Transform
 
 T = TypeVar("T")
 
@@ -50,13 +51,13 @@ class Compilation:
         plans: the plan of each transform length, as far as it has been chosen.
         native: whether all other lengths are left to the engine's own transform.
         node: the node of the user's graph at work.
-        transforms: one row for each transform emitted, for the manifest.
+        transforms: those emitted, as the manifest lists them.
     """
 
     def __init__(self, module: nn.Module, target: str, plans: Mapping[int, Plan], native: bool = False) -> None:
         self.module, self.target, self.native = module, target, native
         self.node: torch.fx.Node | None = None
-        self.transforms: list[dict[str, Any]] = []
+        self.transforms: list[Transform] = []
         self.plans: dict[int, Plan] = dict(plans)
         # Facts by id; the reference to the value keeps the id from being used again.
         self._nonnegative: dict[int, Any] = {}

@@ -30,6 +30,7 @@ from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
 from hamsa_runtime.errors import HamsaError, InputError, unknown_name
+from hamsa_runtime.manifest import Transform
 
 __all__ = ["FFTS", "rules", "to_real"]
 
@@ -60,7 +61,7 @@ def to_real(
 
     Returns:
         A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left (but for
-        native ones). Its graph_module.meta["transforms"] lists the transforms.
+        native ones). Its graph_module.meta["transforms"] lists the transforms, as a manifest does.
 
     Raises:
         UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the model's line.
@@ -138,7 +139,7 @@ def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, P
     """A module that interprets `graph` with the compiler's values; it has the user's signature."""
 
     class Interpreted(nn.Module):
-        transforms: list[dict[str, Any]]
+        transforms: list[Transform]
 
         def forward(self, *args: Any) -> Any:
             state = compilation.Compilation(self, target, plans, native)
@@ -157,7 +158,7 @@ def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, P
     return Interpreted().eval()
 
 
-def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[dict[str, Any]]:
+def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[Transform]:
     """The dry run: over fake tensors, so that the module knows all its buffers before it is captured.
 
     Their shapes are dynamic where the captured ones are; with others, what depends on a shape would seem constant.

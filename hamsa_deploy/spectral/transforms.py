@@ -21,6 +21,7 @@ from hamsa_deploy.spectral.padded import Padded, linearly
 from hamsa_deploy.spectral.products import as_columns, multiply, multiply_each
 from hamsa_deploy.spectral.provenance import module_path
 from hamsa_deploy.spectral.values import Real, constant_from, gather, is_zero, settled
+from hamsa_runtime.manifest import Transform
 
 
 def real_dft(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
@@ -361,5 +362,4 @@ def _zeros(like: Real, axis: int, length: int) -> Real:
 def _note(n: int, factors: tuple[int, ...], kind: str, columns: int) -> None:
     state = compilation.current()
     module = module_path(state.node) if state.node is not None else ""
-    row = {"module": module, "length": n, "factors": list(factors), "kind": kind, "columns": columns}
-    state.transforms.append(row)
+    state.transforms.append(Transform(module, n, factors, kind, columns))

@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from hamsa_deploy.targets.here import HERE, Answer, Machine, Package
+from hamsa_runtime.manifest import EngineBuild
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.vocabulary import ENGINES, EngineName
 
@@ -113,11 +114,11 @@ class Target:
 
         return self.stand_in if self.needs_gpu and not has_gpu() else None
 
-    def write(self, folder: Path, order: Order) -> Mapping[str, Any] | None:
+    def write(self, folder: Path, order: Order) -> EngineBuild | None:
         """From the typed ONNX file in a folder to what the engine loads: beside that file, or in place of it.
 
         Returns:
-            For an engine with a builder, `hamsa_runtime.manifest.EngineBuild` as a dict.
+            For an engine with a builder, what the manifest says of its work.
 
         Raises:
             MissingError: the engine's package, which this needs, is not installed.

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hamsa_deploy.targets.here import HERE, ON_THE_DEVICE, Answer, Machine, Package, numbers
 from hamsa_deploy.targets.onnx import NO_BFLOAT16
 from hamsa_deploy.targets.record import Int8, Order, Target
+from hamsa_runtime.manifest import EngineBuild
 
 OLDEST_TENSORRT = (10, 3)  # reads ONNX opset 20, which the bundles are in
 APT_TENSORRT = "sudo apt install python3-libnvinfer"
@@ -33,7 +33,7 @@ class TensorRt(Target):
     has_builder: bool = True
     timed_beside_float32: bool = False  # a second plan takes as long again, and without a GPU nothing is learnt
 
-    def write(self, folder: Path, order: Order) -> Mapping[str, Any]:
+    def write(self, folder: Path, order: Order) -> EngineBuild:
         """Build the plan; what cannot be built here is left to the device."""
         from hamsa_deploy.targets.tensorrt_plan import plan_or_reason
 

@@ -7,10 +7,10 @@ on the device, or the runtime when it is first loaded. TensorRT-RTX builds ahead
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import MissingError
+from hamsa_runtime.manifest import AchievedTypes, EngineBuild
 from hamsa_runtime.tensorrt.cache import PLAN, Source, cached_plan
 from hamsa_runtime.tensorrt.gpu import gpu_to_build_for
 from hamsa_runtime.tensorrt.modules import load
@@ -18,7 +18,7 @@ from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.tensorrt.plans import ONNX
 
 
-def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, Any]:
+def write_plan(target: str, folder: Path, options: BuildOptions) -> EngineBuild:
     """Build the plan of a bundle into its folder, if this machine can.
 
     Args:
@@ -27,7 +27,7 @@ def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, An
         options: for the builder.
 
     Returns:
-        `hamsa_runtime.manifest.EngineBuild` as a dict.
+        What the manifest says of it.
 
     Raises:
         MissingError: nothing can be built here.
@@ -38,14 +38,16 @@ def write_plan(target: str, folder: Path, options: BuildOptions) -> dict[str, An
     found = cached_plan(trt, source, gpu_to_build_for(trt))
     (folder / PLAN).write_bytes(found.plan)
     identity = found.entry["identity"]
-    return {
-        "missing": "",
+    achieved = found.entry["achieved"]
+    return EngineBuild(
+        missing="",
         **{name: identity[name] for name in ("module", "version", "system", "gpu", "compute_capability")},
-        **{name: found.entry[name] for name in ("seconds", "asked", "achieved")},
-    }
+        **{name: found.entry[name] for name in ("seconds", "asked")},
+        achieved=None if achieved is None else AchievedTypes(**achieved),
+    )
 
 
-def plan_or_reason(target: str, folder: Path, options: BuildOptions, *, required: bool) -> dict[str, Any]:
+def plan_or_reason(target: str, folder: Path, options: BuildOptions, *, required: bool) -> EngineBuild:
     """`write_plan`, or, where nothing can be built here, the reason.
 
     Raises:
@@ -65,7 +67,6 @@ def plan_or_reason(target: str, folder: Path, options: BuildOptions, *, required
         return without_plan(error)
 
 
-def without_plan(error: MissingError) -> dict[str, Any]:
+def without_plan(error: MissingError) -> EngineBuild:
     """What `write_plan` returns, for a bundle without a plan: with the reason."""
-    nothing = {"module": "", "version": "", "system": "", "gpu": None, "compute_capability": None, "seconds": 0.0}
-    return {"missing": error.found, **nothing, "asked": {}, "achieved": None}
+    return EngineBuild(error.found, "", "", "", None, None, 0.0, {}, None)

@@ -14,6 +14,7 @@ from hamsa_deploy.cli.request import request_from_options
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.cli import build
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import AchievedTypes, EngineBuild
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 
@@ -82,10 +83,9 @@ def test_rtx_builds_ahead_of_time_and_hamsa_build_has_nothing_to_do(
 def test_what_fell_back_is_a_note(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     from hamsa_deploy.targets import tensorrt_plan as target
 
-    def built(*_: object) -> dict[str, Any]:
-        plan = {"missing": "", "module": "tensorrt", "version": "10.3.0", "system": "Linux aarch64", "gpu": "Orin"}
-        achieved = {"layers": {"f16": 3, "f32": 1}, "fused": 2, "fell_back": ["stages.0/node_add"]}
-        return {**plan, "compute_capability": "8.7", "seconds": 61.0, "asked": {"f16": 9}, "achieved": achieved}
+    def built(*_: object) -> EngineBuild:
+        achieved = AchievedTypes(layers={"f16": 3, "f32": 1}, fused=2, fell_back=("stages.0/node_add",))
+        return EngineBuild("", "tensorrt", "10.3.0", "Linux aarch64", "Orin", "8.7", 61.0, {"f16": 9}, achieved)
 
     monkeypatch.setattr(target, "write_plan", built)
     assert main([*SMALL, "--to", "tensorrt", "--fp16", "-o", "bundle"]) == 0

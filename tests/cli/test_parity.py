@@ -20,9 +20,9 @@ from hamsa_deploy.cli.export import main as export
 from hamsa_deploy.cli.parity import main, options_from
 from hamsa_deploy.models.registry import MODELS
 from hamsa_deploy.parity.metrics import Thresholds
-from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.samples import FOLDER, digits
 from hamsa_runtime.bundle import sha256_of
+from tests.rewriting import rewrite_manifest
 
 from .conftest import Export, UserModel
 
@@ -45,9 +45,7 @@ def changed(bundle: Path, folder: Path, edit: Callable[[onnx.ModelProto], None] 
         model = onnx.load(folder / "model.onnx")
         edit(model)
         onnx.save(model, folder / "model.onnx")
-    document = {**json.loads((folder / "manifest.json").read_text()), **keys}
-    del document["files"]
-    Stage(folder, folder).write_manifest(document)
+    rewrite_manifest(folder, **keys)
     return folder
 
 

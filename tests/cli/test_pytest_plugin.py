@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -11,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hamsa_deploy.models import load_model
-from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.samples import sample_images
 from hamsa_deploy.testing import assert_parity
+from tests.rewriting import rewrite_manifest
 
 from .conftest import Export
 
@@ -75,12 +74,10 @@ def test_outside_its_limits_the_worst_images_are_listed(project: Path) -> None:
 
 def damage(folder: Path) -> None:
     """Zeros for the last weights, with a manifest that says so: files are whole, results are not."""
-    manifest = json.loads((folder / "manifest.json").read_text())
     weights = bytearray((folder / "model.bin").read_bytes())
     weights[-40000:] = bytes(40000)
     (folder / "model.bin").write_bytes(bytes(weights))
-    del manifest["files"]
-    Stage(folder, folder).write_manifest(manifest)
+    rewrite_manifest(folder)
 
 
 def test_another_precision_is_a_failed_assertion(exported: Export) -> None:

@@ -67,11 +67,11 @@ WRONG = {
     "two inputs": changed(inputs=manifest_for()["inputs"] * 2),
     "quotes": changed(target="o'nnx"),
     "umlauts": changed(target="öpenvino" * 30),
-    "nested": changed(calibration={"a": [{"b": "\0"}]}),
+    "nested": changed(model={"reference": "m", "config": {"a": [{"b": "\0"}]}, "weights": None, "parameters": 0}),
 }
 NOT_JSON = {
     **{
-        f"literal {name}": changed(calibration={"scale": 12345}).replace(b"12345", name.encode())
+        f"literal {name}": changed(options={"scale": 12345}).replace(b"12345", name.encode())
         for name in ("NaN", "Infinity", "-Infinity", "1e999")
     },
     **{repr(data)[:20]: data for data, _ in cases_of(rejections.test_bytes_that_are_no_manifest_are_rejected)},

@@ -21,12 +21,12 @@ from onnx import numpy_helper
 
 from hamsa_deploy.inputs.files import read_images
 from hamsa_deploy.parity import metrics
-from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.services import next_version
 from hamsa_deploy.testing import assert_parity
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.errors import InputError, MissingError, ParityError
 from hamsa_runtime.images import load_image
+from tests.rewriting import rewrite_manifest
 from tests.unprivileged import unprivileged
 
 from .conftest import (
@@ -55,9 +55,7 @@ def reference_of(folder: Path, edit: Edit, **keys: object) -> Path:
     model = onnx.load(other / "model.onnx")
     edit(model)
     onnx.save(model, other / "model.onnx")
-    document = {**json.loads((other / "manifest.json").read_text()), **keys}
-    del document["files"]
-    Stage(other, other).write_manifest(document)
+    rewrite_manifest(other, **keys)
     return other
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,7 +140,7 @@ def test_the_manifest_says_what_was_used_and_holds_no_path(tmp_path: Path, caplo
     folder = saved(tmp_path / "photos")
     (folder / "0003.png").write_bytes((folder / "0003.png").read_bytes()[:300])
     with caplog.at_level(logging.WARNING, "hamsa_deploy"):
-        document = calibration_set(folder, IMAGES).as_manifest()
+        document = asdict(calibration_set(folder, IMAGES).recorded)
     assert {key: document[key] for key in ("source", "found", "used")} == {"source": "photos", "found": 12, "used": 11}
     assert list(document["skipped"]) == ["0003.png"]
     assert document["skipped"]["0003.png"].startswith("0003.png: the image is damaged")

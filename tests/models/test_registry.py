@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -147,19 +146,16 @@ def test_unknown_option_of_a_user_factory(user_module: str) -> None:
     assert "'width'" in caught.value.fix
 
 
-def test_preprocessing_as_manifest_is_plain_json() -> None:
-    preprocessing = model_entry("hamsa_s").preprocessing
-    assert preprocessing is not None
-    manifest = preprocessing.as_manifest()
-    assert json.loads(json.dumps(manifest)) == manifest
-    assert manifest == {
-        "size": [224, 224],
-        "channels": 3,
-        "resize": "bicubic",
-        "crop_fraction": 0.875,
-        "mean": [0.485, 0.456, 0.406],
-        "std": [0.229, 0.224, 0.225],
-    }
+def test_the_preprocessing_of_imagenet_classifiers() -> None:
+    assert model_entry("hamsa_s").preprocessing == Preprocessing(
+        size=(224, 224),
+        channels=3,
+        resize="bicubic",
+        crop_fraction=0.875,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        normalise="graph",
+    )
 
 
 def test_entry_follows_the_configuration() -> None:

@@ -104,8 +104,8 @@ def test_equal_nodes_share_their_constants_and_names_stay_apart() -> None:
     assert relative_error(run(found, x=x), numpy_dft(x, 1, None, 1, 0)) < ROUNDING
     stored = [tensor.raw_data for tensor in found.graph.initializer if len(tensor.raw_data) > 1000]
     assert len(stored) == len(set(stored))
-    assert {row["module"] for row in rows} == {"first", "second", "third"}
-    assert {row["length"] for row in rows} == {30}
+    assert {row.module for row in rows} == {"first", "second", "third"}
+    assert {row.length for row in rows} == {30}
     assert {node.metadata_props.get("module") for node in model.graph} >= {"first", "second", "third"}
 
 

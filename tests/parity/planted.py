@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.pipeline.staging import Stage
+from tests.rewriting import rewrite_manifest
 
 Fault = Callable[[ir.Model], None]
 
@@ -23,13 +22,6 @@ def with_fault(bundle: Path, folder: Path, fault: Fault) -> Path:
     ir.save(model, folder / "model.onnx")
     rewrite_manifest(folder)
     return folder
-
-
-def rewrite_manifest(folder: Path) -> None:
-    """The hashes of the files as they are."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["files"]
-    Stage(folder, folder).write_manifest(manifest)
 
 
 def nodes(model: ir.Model, module: str, operator: str) -> list[ir.Node]:

@@ -32,8 +32,9 @@ from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import Images
+from tests.rewriting import rewrite_manifest
 
-from .planted import change_constant, insert_behind, nodes, rewrite_manifest, with_fault
+from .planted import change_constant, insert_behind, nodes, with_fault
 
 BLOCK = "stages.1.blocks.0"
 HIDDEN = f"{BLOCK}.ffn.expand"

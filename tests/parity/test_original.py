@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def declared(**changes: Any) -> list[str]:
     shape = ["batch", *how.size, 3]
     image = [{"name": "images", "dtype": "uint8", "shape": shape, "layout": "NHWC"}]
     document = {**manifest_for(), "files": {}, "inputs": image, "labels": labels}
-    document |= {"preprocessing": {**how.as_manifest(), "normalise": "graph"}}
+    document |= {"preprocessing": asdict(how)}
     document["preprocessing"] |= changes.pop("preprocessing", {})
     document |= {"model": json.loads(json.dumps(dict(vars(manifest().model), weights=vars(manifest().model.weights))))}
     return declared_faults(manifest_from_json(json.dumps(document | changes).encode()))
@@ -167,7 +168,7 @@ def declared(**changes: Any) -> list[str]:
 def test_what_the_manifest_says_otherwise_than_the_training_is_a_fault() -> None:
     assert declared() == []
     [sentence] = declared(preprocessing={"mean": [0.4, 0.5, 0.6]})
-    assert sentence == "preprocessing: mean (0.4, 0.5, 0.6), trained with [0.5, 0.5, 0.5]"
+    assert sentence == "preprocessing: mean (0.4, 0.5, 0.6), trained with (0.5, 0.5, 0.5)"
     [sentence] = declared(labels=list("1023456789"))
     assert "class 0 is '1' in the bundle and '0' in hamsa_nano" in sentence
 

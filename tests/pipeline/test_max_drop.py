@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from hamsa_deploy.pipeline import max_drop
 from hamsa_deploy.pipeline.max_drop import Accuracy
+from hamsa_runtime import Bundle
 from hamsa_runtime.errors import InputError
 
 FLOAT32 = {"logits": np.eye(4)[[0, 1, 2, 3]], "embedding": np.zeros((4, 2))}
+BUNDLE = cast("Bundle", None)  # its outputs are made up below
 CLASSES = [0, 1, 2, 0]  # the last one is wrong in float32
 
 
@@ -24,13 +26,13 @@ def int8(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("int8")
 def test_with_true_classes_it_is_the_loss_of_top1() -> None:
-    assert Accuracy(None, FLOAT32, CLASSES).drop(Path()) == 0
-    assert Accuracy(None, FLOAT32, [0, 1, 2, 3]).drop(Path()) == 50
+    assert Accuracy(None, FLOAT32, CLASSES).drop(BUNDLE) == 0
+    assert Accuracy(None, FLOAT32, [0, 1, 2, 3]).drop(BUNDLE) == 50
 
 
 @pytest.mark.usefixtures("int8")
 def test_without_it_is_disagreement() -> None:
-    assert Accuracy(None, FLOAT32).drop(Path()) == 50
+    assert Accuracy(None, FLOAT32).drop(BUNDLE) == 50
 
 
 def test_what_it_depends_on_has_a_hash_of_its_own() -> None:

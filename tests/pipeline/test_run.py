@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from hamsa_deploy.samples import digits
 from hamsa_runtime import Bundle, Engine
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.errors import InputError, ParityError
-from hamsa_runtime.manifest import Execution
+from hamsa_runtime.manifest import Calibration, Execution
 
 IMAGES, LABELS = digits()
 needs_native = pytest.mark.skipif(not has_native_transforms(), reason="this ONNX Runtime has no inverse real DFT")
@@ -45,7 +44,7 @@ def execution_of(bundle: Bundle) -> Execution:
     return bundle.manifest.execution
 
 
-def calibration_of(bundle: Bundle) -> Mapping[str, Any]:
+def calibration_of(bundle: Bundle) -> Calibration:
     assert bundle.manifest.calibration is not None
     return bundle.manifest.calibration
 
@@ -171,7 +170,7 @@ def test_native_transforms_in_lower_precision(tmp_path: Path, precision: str) ->
     nodes = onnx.load(tmp_path / "b" / "model.onnx").graph.node
     assert sum(node.op_type == "DFT" for node in nodes) == 10
     if precision == "int8":
-        assert calibration_of(bundle)["passes"]["mean-split"] == "0 of 0 transforms without the mean"
+        assert calibration_of(bundle).passes["mean-split"] == "0 of 0 transforms without the mean"
         assert execution_of(bundle).products == {"i8": 50, "f32": 5}  # linears; 4 convolutions and the head
     else:
         assert not any(reason.startswith("length") for reason in manifest.islands.values())  # 256, 64, 16 and 4
@@ -223,10 +222,10 @@ def test_the_manifest_says_how_int8_was_calibrated(bundle: Bundle) -> None:
         assert bundle.manifest.calibration is None
         return
     record = calibration_of(bundle)
-    assert (record["method"], record["kept_layers"]) == ("percentile", [])
-    assert (record["inputs"]["used"], record["inputs"]["source"]) == (100, "a Python list")
-    assert set(record["passes"]) == {"mean-split", "equalise", "smooth"}
-    assert record["int8_layers"] == execution_of(bundle).products["i8"]
+    assert (record.method, record.kept_layers) == ("percentile", ())
+    assert (record.inputs.used, record.inputs.source) == (100, "a Python list")
+    assert set(record.passes) == {"mean-split", "equalise", "smooth"}
+    assert record.int8_layers == execution_of(bundle).products["i8"]
 
 
 @pytest.fixture
@@ -240,23 +239,23 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A drop that three layers in floating point avoid: the bundle that is measured says how many there are."""
 
-    def drop(self: Accuracy, folder: Path) -> float:
-        graph = onnx.load(folder / "model.onnx").graph
+    def drop(self: Accuracy, bundle: Bundle) -> float:
+        graph = onnx.load(bundle.folder / "model.onnx").graph
         return 0.0 if sum(node.op_type == "QuantizeLinear" for node in graph.node) <= 47 else 1.0
 
     monkeypatch.setattr(Accuracy, "drop", drop)
     bundle = nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
     record = calibration_of(bundle)
-    assert (len(record["kept_layers"]), record["int8_layers"]) == (3, 47)
-    assert all(layer.startswith(("stages.", "head")) for layer in record["kept_layers"])
-    assert execution_of(bundle).products["i8"] == record["int8_layers"]
+    assert (len(record.kept_layers), record.int8_layers) == (3, 47)
+    assert all(layer.startswith(("stages.", "head")) for layer in record.kept_layers)
+    assert execution_of(bundle).products["i8"] == record.int8_layers
 
 
 @pytest.mark.usefixtures("empty_cache")
 def test_a_drop_that_cannot_be_had_is_a_parity_failure_with_the_ranking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Accuracy, "drop", lambda self, folder: 1.0)
+    monkeypatch.setattr(Accuracy, "drop", lambda self, bundle: 1.0)
     with pytest.raises(ParityError, match="even with one layer of 50 in int8") as raised:
         nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
     assert raised.value.exit_code == 3

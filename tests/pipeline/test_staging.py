@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from onnx import TensorProto, helper
 from hamsa_deploy.pipeline.staging import Stage, staged_bundle
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import Manifest, manifest_from_json
 from tests.unprivileged import unprivileged
 
 TENSOR = {"dtype": "float32", "shape": ["batch", 2]}
@@ -41,10 +43,15 @@ MANIFEST: dict[str, Any] = {
     "precision": "fp32",
     "options": {},
     "plan": [],
+    "files": {},
     "versions": {},
     "calibration": None,
     "parity": None,
 }
+
+
+def manifest(**changes: Any) -> Manifest:
+    return manifest_from_json(json.dumps(MANIFEST | changes).encode())
 
 
 def fill(stage: Stage, content: bytes = b"new", **changes: Any) -> None:
@@ -52,7 +59,7 @@ def fill(stage: Stage, content: bytes = b"new", **changes: Any) -> None:
     (stage.folder / "model.onnx").write_bytes(content)
     (stage.folder / "notes").mkdir(exist_ok=True)
     (stage.folder / "notes" / "plan.txt").write_text("dense")
-    stage.write_manifest({**MANIFEST, **changes})
+    stage.write_manifest(manifest(**changes))
 
 
 def write(folder: Path, content: bytes = b"new", **changes: Any) -> None:
@@ -137,11 +144,11 @@ def test_an_engine_runs_the_staged_bundle_before_it_is_published(old: Path) -> N
     parity = {"reference": "torch", "images": 1, "metrics": {}, "thresholds": {}, "passed": True}
     with staged_bundle(old) as stage:
         onnx.save(model, stage.folder / "model.onnx")
-        stage.write_manifest(MANIFEST)
+        stage.write_manifest(manifest())
         with Engine(stage.folder) as engine:
             np.testing.assert_array_equal(engine(np.ones((3, 2), np.float32))["y"], -np.ones((3, 2)))
         assert snapshot(old) == before
-        stage.write_manifest({**MANIFEST, "parity": parity})
+        stage.write_manifest(manifest(parity=parity))
         stage.publish()
     assert open_bundle(old).manifest.parity is not None
 
@@ -228,17 +235,17 @@ def test_a_rename_that_is_not_durable_yet_is_no_failure(old: Path, monkeypatch: 
     "changes",
     [
         {"target": "opnvino"},
-        {"files": {}},
         {"options": {"x": float("nan")}},
         {"options": {"x": {1}}},
-        {"extra": 1},
+        {"inputs": ()},
+        {"labels": 7},
     ],
 )
 def test_a_manifest_that_no_reader_would_take_is_not_written(old: Path, changes: dict[str, Any]) -> None:
     before = snapshot(old.parent)
     with staged_bundle(old) as stage:
         with pytest.raises(InputError):
-            stage.write_manifest({**MANIFEST, **changes})
+            stage.write_manifest(replace(manifest(), **changes))
         assert list(stage.folder.iterdir()) == []
     assert snapshot(old.parent) == before
 
@@ -255,7 +262,7 @@ def test_publish_needs_a_manifest_that_still_fits_the_files(old: Path) -> None:
         (stage.folder / "model.onnx").unlink()
         (stage.folder / "model.onnx").symlink_to("/etc/hostname")
         with pytest.raises(InputError, match="a link"):
-            stage.write_manifest(MANIFEST)
+            stage.write_manifest(manifest())
     assert snapshot(old.parent) == before
 
 

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 import hamsa_deploy
 from hamsa_deploy.pipeline import files
 from hamsa_deploy.pipeline.tuning import Choice, choices, with_measurements
-from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.compiler import to_real
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_runtime import Bundle
+from hamsa_runtime.manifest import Measurement, Transform
 
 DENSE, TWO = Plan(64, (64,)), Plan(64, (8, 8))
 
 
-def row(plan: Plan, columns: int = 8, kind: str = "", module: str = "block") -> dict[str, object]:
-    factors = list(plan.factors)
-    return {"module": module, "length": plan.n, "factors": factors, "kind": kind or plan.kind, "columns": columns}
+def row(plan: Plan, columns: int = 8, kind: str = "", module: str = "block") -> Transform:
+    return Transform(module, plan.n, plan.factors, kind or plan.kind, columns)
 
 
 class Stopwatch:
@@ -85,7 +85,7 @@ def test_the_default_is_measured_first_even_where_its_estimate_is_bad() -> None:
 def test_what_leaves_no_choice_is_not_measured() -> None:
     timer = Stopwatch(0, 1.0)
     partial = row(DENSE, kind="dense, 5 frequencies")
-    framed = {"module": "", "length": 16, "factors": [16], "kind": "convolution of frames"}
+    framed = Transform("", 16, (16,), "convolution of frames")
     assert choices([row(Plan(3, (3,))), partial, framed], "onnx", timer) == {}
     assert timer.asked == []
 
@@ -94,16 +94,13 @@ def test_measurements_are_added_to_whole_transforms_of_their_length() -> None:
     choice = Choice(((DENSE, 2.00049), (Plan(64, ()), 1e-5 / 3)))
     rows = [row(DENSE), row(DENSE, kind="dense, 5 frequencies"), row(Plan(32, (32,)))]
     found = with_measurements(rows, {64: choice})
-    assert found[0]["measured"] == [
-        {"factors": [64], "milliseconds": 2.0},
-        {"factors": [], "milliseconds": 3.333e-06},
-    ]
-    assert found[1:] == rows[1:]
+    assert found[0].measured == (Measurement((64,), 2.0), Measurement((), 3.333e-06))
+    assert list(found[1:]) == rows[1:]
 
 
 def test_rows_of_a_program_say_how_many_columns_they_have() -> None:
     program = to_real(Power(), (torch.zeros(2, 64, 3, 5),))
-    assert [each["columns"] for each in program.graph_module.meta["transforms"]] == [15]
+    assert [each.columns for each in program.graph_module.meta["transforms"]] == [15]
 
 
 class Power(nn.Module):

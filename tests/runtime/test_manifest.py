@@ -200,7 +200,7 @@ def test_a_newer_schema_is_reported_as_such() -> None:
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_not_finite_are_rejected(literal: str) -> None:
-    data = json.dumps(manifest_for(calibration={"scale": 12345})).replace("12345", literal)
+    data = json.dumps(manifest_for(options={"scale": 12345})).replace("12345", literal)
     with pytest.raises(InputError, match=r"manifest\.json"):
         manifest_from_json(data.encode())
 

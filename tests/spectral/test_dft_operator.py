@@ -97,13 +97,13 @@ def test_other_programs_agree_with_torch_fft(name: str) -> None:
     model, x = Program(OTHERS[name]), signal(12, 1)
     program = native(model, x)
     assert relative_error(program.module()(x), model(x)) < 1e-14
-    assert {row["kind"] for row in program.graph_module.meta["transforms"]} == {"native"}
+    assert {row.kind for row in program.graph_module.meta["transforms"]} == {"native"}
 
 
 def test_a_filter_stays_two_transforms_which_the_plan_lists() -> None:
     program = native(Program(OTHERS["a filter"]), signal(12, 1))
     rows = program.graph_module.meta["transforms"]
-    assert [(row["length"], row["factors"], row["kind"]) for row in rows] == [(12, [12], "native")] * 2
+    assert [(row.length, row.factors, row.kind) for row in rows] == [(12, (12,), "native")] * 2
 
 
 def test_a_plan_that_is_asked_for_stays() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hamsa_deploy.spectral import to_real
 from hamsa_deploy.spectral.factorisations import plan_for
+from hamsa_runtime.manifest import Transform
 
 from .programs import Program, as_real, check_exact, operators, relative_error
 
@@ -88,9 +89,7 @@ def test_stft_is_one_convolution_while_a_frame_is_dense() -> None:
     names = operators(program)
     assert names.count("conv1d") == 1
     assert "matmul" not in names
-    assert program.graph_module.meta["transforms"] == [
-        {"module": "", "length": 16, "factors": [16], "kind": "convolution of frames"}
-    ]
+    assert program.graph_module.meta["transforms"] == [Transform("", 16, (16,), "convolution of frames")]
 
 
 def test_stft_is_the_transform_of_frames_where_it_has_two_factors() -> None:

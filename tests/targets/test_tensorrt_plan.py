@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,8 +133,7 @@ def test_without_the_package_there_is_a_reason_and_no_plan(folder: Path, monkeyp
         tensorrt_plan.write_plan("tensorrt", folder, BuildOptions())
     assert not (folder / "model.plan").exists()
     without = tensorrt_plan.without_plan(caught.value)
-    assert without["missing"] == caught.value.found
-    json.dumps(without)
+    assert without.missing == caught.value.found
 
 
 @pytest.mark.skipif(has_gpu(), reason="a GPU is here")
@@ -151,11 +149,11 @@ def test_without_a_gpu_there_is_a_reason_and_no_plan(folder: Path, monkeypatch: 
 
 def test_rtx_builds_here_for_no_gpu_in_particular(folder: Path) -> None:
     found = tensorrt_plan.write_plan("tensorrt-rtx", folder, BuildOptions())
-    assert found["missing"] == ""
-    assert (found["module"], found["gpu"], found["compute_capability"]) == ("tensorrt_rtx", None, None)
+    assert found.missing == ""
+    assert (found.module, found.gpu, found.compute_capability) == ("tensorrt_rtx", None, None)
     assert (folder / "model.plan").stat().st_size > 10**6
-    assert found["achieved"]["fell_back"] == []
-    json.dumps(found)
+    assert found.achieved is not None
+    assert found.achieved.fell_back == ()
 
 
 @pytest.mark.parametrize(

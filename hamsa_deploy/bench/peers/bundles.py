@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
 from hamsa_deploy.pipeline.staging import Stage
-from hamsa_runtime.manifest import SCHEMA_VERSION, Manifest
+from hamsa_runtime.manifest import Manifest, Model, OutputSpec
+from hamsa_runtime.vocabulary import SCHEMA_VERSION
 
 
 def write_manifest(
@@ -27,34 +27,28 @@ def write_manifest(
         outputs: by name, for this batch.
         batch: the only one that the peer takes.
     """
-    how = like.preprocessing
-    document: dict[str, Any] = {
-        "schema": SCHEMA_VERSION,
-        "name": name,
-        "model": {
-            "reference": like.model.reference,
-            "config": {},
-            "weights": None,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        },
-        "inputs": [{**dataclasses.asdict(spec), "shape": _fixed(spec.shape, batch)} for spec in like.inputs],
-        "outputs": [
-            {"name": key, "dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
+    manifest = Manifest(
+        schema=SCHEMA_VERSION,
+        name=name,
+        model=Model(like.model.reference, {}, None, sum(parameter.numel() for parameter in model.parameters())),
+        inputs=tuple(dataclasses.replace(spec, shape=_fixed(spec.shape, batch)) for spec in like.inputs),
+        outputs=tuple(
+            OutputSpec(key, str(value.dtype).removeprefix("torch."), tuple(value.shape))
             for key, value in outputs.items()
-        ],
-        "preprocessing": None if how is None else dataclasses.asdict(how),
-        "labels": None,
-        "target": like.target,
-        "precision": precision,
-        "options": {},
-        "islands": {},
-        "plan": [],
-        "versions": {},
-        "calibration": None,
-        "parity": None,
-    }
-    Stage(folder, folder).write_manifest(document)
+        ),
+        preprocessing=like.preprocessing,
+        labels=None,
+        target=like.target,
+        precision=precision,
+        options={},
+        plan=(),
+        files={},
+        versions={},
+        calibration=None,
+        parity=None,
+    )
+    Stage(folder, folder).write_manifest(manifest)
 
 
-def _fixed(shape: Sequence[int | str], batch: int) -> list[int]:
-    return [batch if isinstance(size, str) else size for size in shape]
+def _fixed(shape: Sequence[int | str], batch: int) -> tuple[int, ...]:
+    return tuple(batch if isinstance(size, str) else size for size in shape)

@@ -12,7 +12,6 @@ from torch import nn
 
 from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
-from hamsa_deploy.models.preprocessing import Preprocessing
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_runtime.manifest import InputSpec, Manifest
 from hamsa_runtime.vocabulary import ONNX_FILE
@@ -27,7 +26,7 @@ def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
         model,
         to=manifest.target,
         example_inputs=[_example(spec) for spec in manifest.inputs],
-        preprocessing=None if how is None else _preprocessing(manifest),
+        preprocessing=how,
         input_dtype="uint8" if how is not None and how.normalise == "graph" else "float32",
         batch=None if first in ((), ("batch",)) else int(first[0]),
         fft="native" if manifest.has_native_transforms else "real",
@@ -39,12 +38,6 @@ def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
         written = ir.load(path)
         ir.external_data.load_to_model(written)
     return written
-
-
-def _preprocessing(manifest: Manifest) -> Preprocessing:
-    how = manifest.preprocessing
-    assert how is not None
-    return Preprocessing(how.size, how.channels, how.resize, how.crop_fraction, how.mean, how.std)
 
 
 def _example(spec: InputSpec) -> torch.Tensor:

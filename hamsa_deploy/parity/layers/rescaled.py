@@ -23,8 +23,8 @@ LARGEST_EXPONENT = 24.0
 
 def may_be_rescaled(model: ir.Model, manifest: Manifest) -> set[str]:
     """Names of the values that a pass may have changed."""
-    passes = (manifest.calibration or {}).get("passes") or {}
-    if not any(name in passes for name in RESCALING_PASSES):
+    calibration = manifest.calibration
+    if calibration is None or not any(name in calibration.passes for name in RESCALING_PASSES):
         return set()
     outputs = {id(value) for value in model.graph.outputs}
     known: dict[int, bool] = {}

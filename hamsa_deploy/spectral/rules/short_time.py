@@ -35,6 +35,7 @@ from hamsa_deploy.spectral.values import (
     functions,
     is_complex,
 )
+from hamsa_runtime.manifest import Transform
 
 
 @dataclass(frozen=True)
@@ -192,5 +193,4 @@ def _envelope(framing: Framing, frames: int) -> Any:
 def _note(framing: Framing) -> None:
     state = compilation.current()
     module = module_path(state.node) if state.node is not None else ""
-    row = {"module": module, "length": framing.n, "factors": [framing.n], "kind": "convolution of frames"}
-    state.transforms.append(row)
+    state.transforms.append(Transform(module, framing.n, (framing.n,), "convolution of frames"))

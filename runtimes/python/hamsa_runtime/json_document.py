@@ -14,10 +14,7 @@ MAX_DEPTH = 32
 
 def json_document(data: bytes) -> Any:
     """The parsed bytes of a manifest; InputError if they are not such JSON."""
-    if len(data) > MAX_BYTES:
-        raise InputError(f"manifest.json: more than {MAX_BYTES} bytes", expected=f"at most {MAX_BYTES} bytes")
-    if (depth := _depth(data)) > MAX_DEPTH:
-        raise InputError(f"manifest.json: nested {depth} levels deep", expected=f"at most {MAX_DEPTH} levels")
+    check_bounds(data)
     try:
         return json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -27,6 +24,14 @@ def json_document(data: bytes) -> Any:
             cause="the file is cut or was edited by hand",
             fix="copy or export the bundle again",
         ) from error
+
+
+def check_bounds(data: bytes) -> None:
+    """Raise InputError for bytes that are too many, or too deeply nested, to be a manifest."""
+    if len(data) > MAX_BYTES:
+        raise InputError(f"manifest.json: more than {MAX_BYTES} bytes", expected=f"at most {MAX_BYTES} bytes")
+    if (depth := _depth(data)) > MAX_DEPTH:
+        raise InputError(f"manifest.json: nested {depth} levels deep", expected=f"at most {MAX_DEPTH} levels")
 
 
 def _depth(data: bytes) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.json_document import MAX_BYTES, MAX_DEPTH, json_document
+from hamsa_runtime.json_document import MAX_BYTES, MAX_DEPTH, check_bounds, json_document
 from hamsa_runtime.records import SINCE, document_from, record_from
 from hamsa_runtime.schema import Schema, reject
 from hamsa_runtime.vocabulary import DTYPES, MANIFEST, PRECISIONS, SCHEMA, SCHEMA_VERSION
@@ -27,6 +27,8 @@ __all__ = [
     "PRECISIONS",
     "SCHEMA_VERSION",
     "AchievedTypes",
+    "Calibration",
+    "CalibrationInputs",
     "EngineBuild",
     "Execution",
     "FileEntry",
@@ -72,7 +74,7 @@ class InputSpec:
     name: str
     dtype: str
     shape: tuple[int | Literal["batch"], ...]
-    layout: Literal["NHWC", "NCHW"] | None
+    layout: Literal["NHWC", "NCHW"] | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,34 @@ class FileEntry:
 
     sha256: str
     bytes: int
+
+
+@dataclass(frozen=True)
+class CalibrationInputs:
+    """What ranges were measured on: `used` of the `found` inputs of a source; those that could not be read are
+    `skipped`, each with the reason. The hash is of the inputs and of how they are prepared."""
+
+    source: str
+    found: int
+    used: int
+    skipped: Mapping[str, str]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How an int8 bundle was calibrated.
+
+    `signal_to_noise_db` has a score for each method that was tried; `passes` what each rewriting did, in its own
+    words; `kept_layers` are those that stay in floating point, beside `int8_layers` that do not.
+    """
+
+    inputs: CalibrationInputs
+    method: str
+    signal_to_noise_db: Mapping[str, float]
+    passes: Mapping[str, str]
+    int8_layers: int
+    kept_layers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -244,7 +274,7 @@ class Manifest:
     plan: tuple[Transform, ...]
     files: Mapping[str, FileEntry]
     versions: Mapping[str, str]
-    calibration: Mapping[str, Any] | None
+    calibration: Calibration | None
     parity: Parity | None
     islands: Mapping[str, str] = field(default_factory=dict)
     execution: Execution | None = field(default=None, metadata=SINCE)
@@ -262,13 +292,16 @@ class Manifest:
             InputError: it is not valid; `manifest_from_json` would refuse it.
         """
         try:
-            text = json.dumps(self.as_document(), sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
+            document = self.as_document()
+            text = json.dumps(document, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=False)
             data = (text + "\n").encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(
                 f"the manifest cannot be written as JSON: {error}", expected="plain finite values"
             ) from error
-        manifest_from_json(data)
+        check_bounds(data)
+        _SCHEMA.check(document)
+        _check_whole(self)
         return data
 
     @property
@@ -294,11 +327,16 @@ def manifest_from_json(data: bytes) -> Manifest:
     _check_version(document)
     _SCHEMA.check(document)
     manifest = record_from(Manifest, document)
+    _check_whole(manifest)
+    return manifest
+
+
+def _check_whole(manifest: Manifest) -> None:
+    """What no single field tells."""
     _check_names("inputs", manifest.inputs)
     _check_names("outputs", manifest.outputs)
     if manifest.preprocessing is not None:
         _check_preprocessing(manifest.preprocessing, manifest.inputs)
-    return manifest
 
 
 def _check_version(document: Any) -> None:

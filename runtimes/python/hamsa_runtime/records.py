@@ -32,7 +32,7 @@ def document_from(value: Any) -> Any:
         return {name: document_from(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [document_from(each) for each in value]
-    return value
+    return float(value) if isinstance(value, float) else value  # NumPy's float64 is one, too
 
 
 @functools.cache

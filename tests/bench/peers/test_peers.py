@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def nano(**changes: Any) -> Manifest:
             {"name": "logits", "dtype": "float32", "shape": ["batch", 10]},
             {"name": "embedding", "dtype": "float32", "shape": ["batch", 64]},
         ],
-        preprocessing={**how.as_manifest(), "normalise": "graph"},
+        preprocessing=asdict(how),
     )
     return manifest_from_json(json.dumps({**document, **changes}).encode())
 

@@ -27,7 +27,7 @@ ODD = BuildOptions(
 
 @pytest.mark.parametrize("options", [BuildOptions(), ODD])
 def test_a_manifest_gives_back_what_it_was_given(options: BuildOptions) -> None:
-    stored = options.as_manifest()
+    stored = options.as_options()
     assert all(value is None or isinstance(value, bool | int | float | str) for value in stored.values())
     assert options_from_manifest({**stored, "of another stage": 1}) == options
 
@@ -49,7 +49,7 @@ def test_a_manifest_gives_back_what_it_was_given(options: BuildOptions) -> None:
 )
 def test_what_no_builder_takes_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        options_from_manifest(BuildOptions().as_manifest() | changes)
+        options_from_manifest(BuildOptions().as_options() | changes)
 
 
 def test_the_workspace_is_never_more_than_what_is_free() -> None:

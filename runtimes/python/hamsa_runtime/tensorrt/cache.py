@@ -116,7 +116,7 @@ def identity_of(trt: Any, source: Source, gpu: Gpu | None) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "onnx": dict(source.hashes),
-        "options": source.options.as_manifest(),
+        "options": source.options.as_options(),
         "module": trt.__name__,
         "version": str(trt.__version__),
         "gpu": None if gpu is None else gpu.name,

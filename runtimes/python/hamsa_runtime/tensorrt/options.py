@@ -65,7 +65,7 @@ class BuildOptions:
             if not re.fullmatch(r"\d{1,2}\.\d", each):
                 raise InputError(f"compute capability {each!r}", expected="major.minor, such as 8.9")
 
-    def as_manifest(self) -> dict[str, Scalar]:
+    def as_options(self) -> dict[str, Scalar]:
         """Flat, as a manifest stores options."""
         return {**dataclasses.asdict(self), "compute_capabilities": " ".join(self.compute_capabilities)}
 
