@@ -21,8 +21,7 @@ from hamsa_deploy.spectral.mirrored import Mirrored
 from hamsa_deploy.spectral.padded import Padded, linearly
 from hamsa_deploy.spectral.products import multiply
 from hamsa_deploy.spectral.spectrum import Spectrum
-from hamsa_deploy.spectral.transforms import at_times
-from hamsa_deploy.spectral.values import Constant, Lazy, Real, constant_from, settled
+from hamsa_deploy.spectral.values import Constant, Lazy, Real, at_times, constant_from, settled
 
 # What rounding in float64 leaves of a zero: a causal kernel has exact zeros before it was transformed.
 ROUNDING = 1e-14

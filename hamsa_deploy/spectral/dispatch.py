@@ -30,9 +30,11 @@ from hamsa_deploy.spectral.values import (
     Constant,
     Lazy,
     RealView,
+    Rule,
     Value,
     is_complex,
     is_zero,
+    rules_missing,
     settled,
 )
 
@@ -43,7 +45,6 @@ VIEWS = {"view", "_unsafe_view"}
 UNINITIALISED = {"empty", "empty_like", "new_empty"}
 
 Function = Callable[..., Any]
-Rule = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # (operator, args, kwargs) -> result
 
 COMPLEX_RULES: dict[str, Rule] = {}  # for an operator that is given a complex value
 ENTRY_RULES: dict[str, Rule] = {}  # for an operator that makes complex or lazy values out of ordinary ones
@@ -89,6 +90,7 @@ def lazy_rule(kind: type, *names: str) -> Callable[[Rule], Rule]:
     return lambda function: LAZY_RULES.setdefault(kind, {}).update(dict.fromkeys(names, function)) or function
 
 
+@Value.dispatched_by
 def apply(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result of `func` on ordinary tensors and compiler values alike."""
     name = operator_name(func)
@@ -205,6 +207,8 @@ def _narrow_dtypes(args: Any, kwargs: Any) -> dict[torch.dtype, torch.dtype]:
 def _complex_rule(name: str) -> Rule:
     if name in COMPLEX_RULES:
         return COMPLEX_RULES[name]
+    if not COMPLEX_RULES:
+        rules_missing(name)
     raise UnsupportedOperatorError(name, alternative_to(name, supported_operators()))
 
 

@@ -1,6 +1,6 @@
 r"""Discrete Fourier transforms as products of small dense matrices.
 
-    forward   X[k] = n^{-1/2} sum_t x[t] exp(-2 pi i t k / n)        for k on a half lattice, x real
+    forward   X[k] = n^{-1/2} sum_t x[t] exp(-2 pi i t k / n)        for k in half a spectrum, x real
     inverse   x[t] = n^{-1/2} Re sum_k X[k] exp(+2 pi i t k / n)     from the same half, X Hermitian
 
 Both are orthonormal, whatever the model's own normalisation: float16 sums over thousands of points overflow otherwise.
@@ -19,7 +19,7 @@ k1 = n1/2 hold a frequency and its mirror image both; `HalfSpectrum.weight` acco
 rader      n prime: X[g^-q] = x[0] + sum_m x[g^m] exp(-2 pi i g^(m - q) / n), a cyclic convolution of length n - 1 with
            a constant, by a real transform of length n - 1 and half of an inverse one; g generates the group modulo n.
 
-native     One DFT operator of ONNX (native.py), on request only, for engines with an FFT of their own: on the two
+native     One DFT operator of ONNX (dft_operator.py), on request only, for engines with an FFT of their own: on the two
            measured here it never clearly wins, and costs accuracy. benchmarks/native_dft.py, 32 signals: on ONNX
            Runtime 1.31 it takes 1.4 to 7 times the plan's time at powers of two from 64 to 65,536, 17 times at 3136
            (error 3e-4); on OpenVINO 2026.4 0.9 to 1.1 times at powers of two, where all frequencies are asked for and
@@ -129,13 +129,9 @@ class Plan:
 
     @cached_property
     def weight(self) -> np.ndarray:
-        """(n,): what multiplies the entries of a spectrum before the inverse transform adds up its half lattice. A
+        """(n,): what multiplies the entries of a spectrum before the inverse transform adds up its half of it. A
         native one counts mirror images itself, and takes the mean of an entry and its image."""
         return np.full(self.n, 0.5) if self.native else self.half_spectrum.weight
-
-    def dense_matrices(self) -> tuple[np.ndarray, np.ndarray]:
-        """(h, n) cosines and (h, n) minus sines: X = (C + i S) x."""
-        return rows_of_dft(self.n, self.half_spectrum.half, np.arange(self.n))
 
     def first_matrix(self) -> np.ndarray:
         """(h1 * 2, n1): real and imaginary row of each k1 in turn."""

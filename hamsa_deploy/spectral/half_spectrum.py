@@ -1,11 +1,11 @@
 """Which frequencies are stored, in which order.
 
-The spectrum X[k] of a real signal of length n is Hermitian, X[-k] = conj(X[k]), so a *half lattice* of frequencies
-tells all of it. A lattice lists the frequencies that a plan produces (`half`), in the plan's own order, and their
-mirror images -k mod n (`mirror`). Every k is in one of the two; a few are in both (k = 0 and k = n/2 always are).
+The spectrum X[k] of a real signal of length n is Hermitian, X[-k] = conj(X[k]), so a *half spectrum* tells
+all of it. It lists the frequencies that a plan produces (`half`), in the plan's own order, and their mirror images
+-k mod n (`mirror`). Every k is in one of the two; a few are in both (k = 0 and k = n/2 always are).
 
-A one-sided spectrum, frequencies 0..n//2 as torch.fft.rfft gives them, is a lattice of length n//2 + 1 in which every
-frequency is its own mirror image: what a plan stores at k > n/2 stands for n - k.
+A one-sided spectrum, frequencies 0..n//2 as torch.fft.rfft gives them, is a half spectrum of length n//2 + 1 in which
+every frequency is its own mirror image: what a plan stores at k > n/2 stands for n - k.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class HalfSpectrum:
 
     @classmethod
     def hermitian(cls, n: int, half: np.ndarray) -> HalfSpectrum:
-        """The lattice of a transform of length n; the mirror image of k is -k mod n."""
+        """The half spectrum of a transform of length n; the mirror image of k is -k mod n."""
         return cls(n, half, (-half) % n)
 
     @cached_property
@@ -41,8 +41,13 @@ class HalfSpectrum:
         folded = np.minimum(self.half, self.mirror)
         return HalfSpectrum(self.n // 2 + 1, folded, folded)
 
+    @cached_property
+    def one_sided_signs(self) -> np.ndarray:
+        """(h,): what multiplies an odd value in that reading; -1 where what is stored at k > n/2 stands for n - k."""
+        return np.where(self.half > self.n // 2, -1.0, 1.0)
+
     def relabelled(self, index: np.ndarray) -> HalfSpectrum:
-        """The lattice of y, where y[i] = x[index[i]] and index is a permutation: nothing moves but the labels."""
+        """That of y, where y[i] = x[index[i]] and index is a permutation: nothing moves but the labels."""
         position = np.argsort(index)
         return HalfSpectrum(self.n, position[self.half], position[self.mirror])
 

@@ -40,7 +40,7 @@ class Mirrored(Lazy):
         minus: values at their mirror images, up to `sign`, or None where `parity` gives them.
         parity: EVEN, ODD or 0.
         axis: the frequency axis, counted from the end (-1 is the last).
-        lattice: which frequencies are stored.
+        half_spectrum: which frequencies are stored.
         sign: what `minus` is to be multiplied with. The product of a constant and an odd value has -1; the sum that
             it goes into becomes a difference, so no constant is stored with both signs.
     """
@@ -95,12 +95,12 @@ class Mirrored(Lazy):
         return gather(stored, self.axis, order)
 
     def on_half(self, plus: Real, minus: Real | None, parity: int, sign: int = 1) -> Mirrored:
-        """A value on the same axis and lattice."""
+        """A value on the same axis and half spectrum."""
         return Mirrored(plus, minus, parity, self.axis, self.half_spectrum, sign)
 
 
 def mirror_constant(constant: Constant, axis: int, half_spectrum: HalfSpectrum) -> Mirrored:
-    """A constant along a frequency axis, permuted to the lattice's order; its parity is found from its values."""
+    """A constant along a frequency axis, permuted to the half spectrum's order; its parity is found from its values."""
 
     def halves() -> tuple[torch.Tensor, torch.Tensor, int]:
         value = constant.wide()
@@ -222,7 +222,7 @@ def _minus_of_sum(name: str, a: Any, b: Any) -> tuple[Real, int, int]:
 
 @lazy_rule(Mirrored, "cat")
 def cat(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Concatenation along another axis, of values on one lattice."""
+    """Concatenation along another axis, of values on one half spectrum."""
     parts, dim = list(args[0]), (args[1] if len(args) > 1 else kwargs.get("dim", 0))
     leader = next(part for part in parts if isinstance(part, Mirrored))
     dim = dim if dim < 0 else dim - leader.ndim

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import compilation, dft_operator, rader
+from hamsa_deploy.spectral import compilation, dft_operator, factored, rader
 from hamsa_deploy.spectral.costs import Work, nanoseconds
 from hamsa_deploy.spectral.factorisations import Plan, rows_of_dft
 from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
 from hamsa_deploy.spectral.padded import Padded, linearly
-from hamsa_deploy.spectral.products import as_columns, multiply, multiply_each
+from hamsa_deploy.spectral.products import multiply
 from hamsa_deploy.spectral.provenance import module_path
-from hamsa_deploy.spectral.values import Real, constant_from, gather, is_zero, settled
+from hamsa_deploy.spectral.values import Complex, Real, at_times, constant_from, functions, gather, is_zero, settled
 from hamsa_runtime.manifest import Transform
 
 
@@ -190,10 +190,10 @@ class _Inverse:
         return _dense_idft(even, odd, self.axis, (weight * cosines, self.sign * weight * sines))
 
     def _half(self, part: Real, plan: Plan, parity: int) -> Real:
-        """weight (Z[k] + parity Z[-k]) on the half lattice; one-sided, weight 2 Z[k]."""
+        """weight (Z[k] + parity Z[-k]) on half of the frequencies; one-sided, weight 2 Z[k]."""
         half_spectrum = plan.half_spectrum.one_sided if self.one_sided else plan.half_spectrum
         if not isinstance(part, Mirrored) or not part.half_spectrum.same_order(half_spectrum):
-            part = _on_lattice(settled(part, Mirrored), self.axis, half_spectrum)
+            part = _on_half(settled(part, Mirrored), self.axis, half_spectrum)
         if self.one_sided or part.parity == parity:
             half, factor = part.plus, 2.0
         else:
@@ -208,7 +208,7 @@ class _Inverse:
         return half * constant_from(_along(weight, self.axis), half.dtype)
 
 
-def _on_lattice(x: Real, axis: int, half_spectrum: HalfSpectrum) -> Mirrored:
+def _on_half(x: Real, axis: int, half_spectrum: HalfSpectrum) -> Mirrored:
     """A full spectrum as a Mirrored; free where the order is natural."""
     plus = x if np.array_equal(half_spectrum.half, np.arange(x.shape[axis])) else gather(x, axis, half_spectrum.half)
     if half_spectrum.mirror is half_spectrum.half:
@@ -217,39 +217,17 @@ def _on_lattice(x: Real, axis: int, half_spectrum: HalfSpectrum) -> Mirrored:
 
 
 def _planned_dft(x: Real, axis: int, plan: Plan, one_sided: bool) -> tuple[Real, Real]:
-    """Real and imaginary part on the plan's half lattice, from an ordinary or Padded signal."""
+    """Real and imaginary part on the plan's half spectrum, from an ordinary or Padded signal."""
     _note(plan.n, plan.factors, plan.kind, columns_of(x, axis))
     if plan.is_dense:
         samples = x.index if isinstance(x, Padded) else np.arange(plan.n)
         return _dense_dft(x, axis, rows_of_dft(plan.n, plan.half_spectrum.half, samples))
     if plan.is_rader:
-        re, im = rader.dft(settled(x, Padded), axis, plan)
+        re, im = _rader_dft(settled(x, Padded), axis, plan)
         return re, _signed(im, axis, plan) if one_sided else im
     if plan.native:
         return dft_operator.dft(settled(x, Padded), axis)
-    x, rows = _leading_rows(x, axis, plan)
-    columns, restore = as_columns(x, axis)
-    batch, width = list(columns.shape[:-2]), columns.shape[-1]
-    re, im = _factored_dft(columns, plan, rows, one_sided)
-    shape = (*batch, len(plan.half_spectrum.half), width)
-    return restore(torch.reshape(re, shape)), restore(torch.reshape(im, shape))
-
-
-def _factored_dft(x: Real, plan: Plan, rows: int, one_sided: bool) -> tuple[Real, Real]:
-    """From (.., rows * n / n1, columns), the samples that are not zero, to two (.., P, n_k, columns)."""
-    batch, width = list(x.shape[:-2]), x.shape[-1]
-    n1, *others = plan.factors
-    rest = plan.n // n1
-    s = multiply(plan.first_matrix()[:, :rows], torch.reshape(x, (*batch, rows, rest * width)), -2)
-    matrices = plan.first_rows
-    for step, factor in enumerate(others, start=1):
-        rest //= factor
-        s = torch.reshape(s, (*batch, matrices, 2 * factor, rest * width))
-        if step < len(others):
-            s = multiply_each(plan.middle_matrix(step), s)
-        matrices *= factor
-    re, im = _last_matrices(plan, one_sided)
-    return multiply_each(re, s), multiply_each(im, s)
+    return factored.dft(x, axis, plan, one_sided)
 
 
 def _planned_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, inverse: _Inverse) -> Real:
@@ -259,10 +237,10 @@ def _planned_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, in
         return _dense_idft(even, odd, axis, rows_of_dft(plan.n, plan.half_spectrum.half, times))
     if plan.is_rader:
         odd = odd if odd is None or not inverse.one_sided else _signed(odd, axis, plan)
-        return rader.idft(even, odd, axis, plan, times)
+        return _rader_idft(even, odd, axis, plan, times)
     if plan.native:
         return at_times(dft_operator.idft(even, odd, axis, plan.n), axis, times)
-    return _factored_idft(even, odd, axis, plan, inverse)
+    return factored.idft(even, odd, axis, plan, times, inverse.one_sided)
 
 
 def _dense_idft(even: Real | None, odd: Real | None, axis: int, matrices: tuple[np.ndarray, np.ndarray]) -> Real:
@@ -273,62 +251,48 @@ def _dense_idft(even: Real | None, odd: Real | None, axis: int, matrices: tuple[
     return multiply(matrix, part, axis, transposed=True)
 
 
-def _factored_idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, inverse: _Inverse) -> Real:
-    """The steps of _factored_dft, transposed and in the opposite order."""
-    n1, *others = plan.factors
-    rest = plan.n // n1
-    terms = []
-    for matrices, part in zip(_last_matrices(plan, inverse.one_sided), (even, odd), strict=True):
-        if part is not None:
-            columns, restore = as_columns(part, axis)
-            batch, width = list(columns.shape[:-2]), columns.shape[-1]
-            spectrum = torch.reshape(columns, (*batch, len(matrices), others[-1], width))
-            terms.append(multiply_each(matrices, spectrum, transposed=True))
-    s = terms[0] if len(terms) == 1 else terms[0] + terms[1]
-    inner = 1
-    for step in range(len(others) - 1, 0, -1):
-        inner *= others[step]
-        matrix = plan.middle_matrix(step)
-        s = torch.reshape(s, (*batch, len(matrix), 2 * others[step - 1], inner * width))
-        s = multiply_each(matrix, s, transposed=True)
-    rows = -(-(int(inverse.times.max()) + 1) // rest)  # the later ones are cut off
-    s = torch.reshape(s, (*batch, 2 * plan.first_rows, rest * width))
-    s = multiply(plan.first_matrix()[:, :rows], s, -2, transposed=True)
-    return at_times(restore(torch.reshape(s, (*batch, rows * rest, width))), axis, inverse.times)
-
-
-def _last_matrices(plan: Plan, one_sided: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices of the last step. One-sided, what is stored at k > n/2 stands for n - k: the other sign."""
-    re, im = plan.later_matrices(len(plan.factors) - 1)
-    if one_sided:
-        im = im * _signs(plan).reshape(*im.shape[:2], 1)
-    return re, im
-
-
-def _signs(plan: Plan) -> np.ndarray:
-    return np.where(plan.half_spectrum.half > plan.n // 2, -1.0, 1.0)
-
-
 def _signed(im: Real, axis: int, plan: Plan) -> Real:
-    return im * constant_from(_along(_signs(plan), axis), im.dtype)
+    return im * constant_from(_along(plan.half_spectrum.one_sided_signs, axis), im.dtype)
 
 
-def _leading_rows(x: Real, axis: int, plan: Plan) -> tuple[Real, int]:
-    """The samples as whole rows of the first step: of a signal with zeros behind it, only as many as hold samples."""
-    rest = plan.n // plan.factors[0]
-    if not isinstance(x, Padded) or not np.array_equal(x.index, np.arange(len(x.index))):
-        return settled(x, Padded), plan.factors[0]
-    rows = -(-len(x.index) // rest)
-    return settled(Padded(x.value, axis, rows * rest, x.index), Padded), rows
+def _rader_dft(x: Real, axis: int, plan: Plan) -> tuple[Real, Real]:
+    """Real and imaginary part in the order of the plan's half spectrum, from an ordinary signal (..., p, ...)."""
+    p, root = plan.n, np.sqrt(plan.n)
+    every, half = np.arange(p - 1), np.arange((p - 1) // 2)
+    spectrum = Complex(*real_dft(gather(x, axis, rader.powers(p, 1)), axis, every))
+    z = functions.mul(spectrum, _response(rader.forward_response(p), axis, x.dtype))
+    re, im = (real_idft(a, b, axis, p - 1, half) for a, b in ((z.re, z.im), (z.im, -z.re)))
+    first, total = torch.narrow(x, axis, 0, 1) * (1 / root), torch.sum(x, axis, keepdim=True) * (1 / root)
+    return torch.cat([total, first + re], axis), torch.cat([torch.zeros_like(total), im], axis)
 
 
-def at_times(x: Real, axis: int, times: np.ndarray) -> Real:
-    """The entries of x at some positions along an axis."""
-    if len(times) == x.shape[axis] and np.array_equal(times, np.arange(len(times))):
-        return x
-    if np.array_equal(times, np.arange(times[0], times[0] + len(times))):
-        return torch.narrow(x, axis, int(times[0]), len(times))
-    return gather(x, axis, times)
+def _rader_idft(re: Real | None, im: Real | None, axis: int, plan: Plan, times: np.ndarray) -> Real:
+    """The signal at some times, from weighted halves in the order of the plan's half spectrum; None for zero.
+
+    x[t] = sum over stored k of (re[k] cos(2 pi k t / p) - im[k] sin(2 pi k t / p)) / sqrt(p)
+    """
+    p, root = plan.n, np.sqrt(plan.n)
+    every, half = np.arange(p - 1), np.arange((p - 1) // 2)
+    total: Complex | None = None
+    for part, response in zip((re, im), rader.inverse_responses(p), strict=True):
+        if part is None:
+            continue
+        tail = Padded(torch.narrow(part, axis, 1, len(half)), axis, p - 1, half)
+        z = functions.mul(Complex(*real_dft(tail, axis, every)), _response(response, axis, part.dtype))
+        total = z if total is None else functions.add(total, z)
+    assert total is not None
+    tail = real_idft(total.re, total.im, axis, p - 1, every)
+    if re is None:
+        first = torch.zeros_like(torch.narrow(tail, axis, 0, 1))
+    else:
+        tail = tail + torch.narrow(re, axis, 0, 1) * (1 / root)
+        first = torch.sum(re, axis, keepdim=True) * (1 / root)
+    return gather(torch.cat([first, tail], axis), axis, rader.places(p)[times])
+
+
+def _response(response: np.ndarray, axis: int, dtype: torch.dtype) -> Real:
+    dtypes = {torch.float64: torch.complex128}
+    return constant_from(_along(response, axis), dtypes.get(dtype, torch.complex64))
 
 
 def _dense_is_cheaper(plan: Plan, frequencies: int, samples: int, columns: int) -> bool:

@@ -5,18 +5,19 @@
     RealView(z)                  view_as_real(z), not stacked before somebody needs the stacked form
     Mirrored(plus, minus)        a real tensor along a frequency axis, on half of the frequencies (mirrored.py)
     Padded(value, index)         a real tensor that is zero elsewhere along an axis (padded.py)
-    LazyInverse(compute)         the result of an inverse transform, not computed yet (pending.py)
+    LazyInverse(compute)         the result of an inverse transform, not computed yet (lazy_inverse.py)
     Spectrum, Filtered           a Complex: the transform of a value, times a constant; not computed yet (spectrum.py)
 
 `re`, `im`, `plus` and `minus` are *real values*: a torch.Tensor, a Constant, Mirrored, Padded or LazyInverse. All
 classes take part in ordinary PyTorch expressions: `a.re * b.re` or `torch.sigmoid(m)` reach `dispatch.apply` through
-`__torch_function__`, so a rule reads like the mathematics it states.
+`__torch_function__`, so a rule reads like the mathematics it states. dispatch.py imports these classes, and tells
+`Value` about `apply`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, NoReturn, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from hamsa_deploy.spectral import compilation
 # torch.Tensor, Constant or a Lazy. PyTorch's annotations admit no tensor-like classes, so a checker sees Any.
 Real: TypeAlias = Any
 Deferred: TypeAlias = Real | Callable[[], Real]
+Rule: TypeAlias = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # (operator, args, kwargs) -> result
 
 functions: Any = torch  # torch.add and the rest take our values through __torch_function__; their annotations do not
 
@@ -39,19 +41,30 @@ WIDE = {
 PART = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
+def rules_missing(func: Any, *_: Any) -> NoReturn:
+    """What an operator on values does as long as nobody has loaded the rules."""
+    operator = getattr(func, "__name__", func)
+    raise RuntimeError(f"no rule is loaded for {operator}: import hamsa_deploy.spectral.compiler, which loads all")
+
+
 class Value:
-    """Base class: routes operators and torch functions to `dispatch.apply`."""
+    """Base class: routes operators and torch functions to the function that `dispatched_by` was given."""
 
     shape: torch.Size
     dtype: torch.dtype
+    _apply: ClassVar[Rule] = staticmethod(rules_missing)
+
+    @staticmethod
+    def dispatched_by(apply: Rule) -> Rule:
+        """Decorates the one function through which every operator on values goes."""
+        Value._apply = staticmethod(apply)
+        return apply
 
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        from hamsa_deploy.spectral.dispatch import apply
-
-        return apply(func, args, kwargs or {})
+        return Value._apply(func, args, kwargs or {})
 
     @property
     def ndim(self) -> int:
@@ -137,6 +150,15 @@ def constant_from(array: np.ndarray, dtype: torch.dtype) -> Any:
 def gather(x: Real, axis: int, order: np.ndarray) -> Real:
     """The entries of x along an axis in another order."""
     return torch.index_select(x, axis, constant_from(order, torch.int64))
+
+
+def at_times(x: Real, axis: int, times: np.ndarray) -> Real:
+    """The entries of x at some positions along an axis."""
+    if len(times) == x.shape[axis] and np.array_equal(times, np.arange(len(times))):
+        return x
+    if np.array_equal(times, np.arange(times[0], times[0] + len(times))):
+        return torch.narrow(x, axis, int(times[0]), len(times))
+    return gather(x, axis, times)
 
 
 class Complex(Value):

@@ -12,7 +12,7 @@ LONG_LENGTHS = (420, 441, 509)  # above the length up to which one dense product
 def axis(filling: Filling) -> str:
     rank = len(filling.shape)
     quiet = [a for a in range(rank) if filling.shape[a] not in filling.scope.spectrum]
-    # A spectrum is mostly worked on along its other axes: anything else leaves the half lattice.
+    # A spectrum is mostly worked on along its other axes: anything else needs the full spectrum.
     along = quiet if quiet and filling.whole(0, 3) else range(rank)
     return filling.draw_axis(along)
 

@@ -18,7 +18,7 @@ LENGTHS = [1, 2, 3, 4, 7, 12, 49, 60, 97, 196, 197, 400, 401, 404, 625, 784, 102
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-def test_a_lattice_covers_every_frequency_with_weight_one(n: int) -> None:
+def test_a_half_spectrum_covers_every_frequency_with_weight_one(n: int) -> None:
     half_spectrum = plan_for(n).half_spectrum
     total = np.zeros(n)
     np.add.at(total, half_spectrum.half, half_spectrum.weight[half_spectrum.half])
@@ -27,13 +27,13 @@ def test_a_lattice_covers_every_frequency_with_weight_one(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-def test_a_lattice_order_finds_every_frequency(n: int) -> None:
+def test_the_order_of_a_half_spectrum_finds_every_frequency(n: int) -> None:
     half_spectrum = plan_for(n).half_spectrum
     both = np.concatenate([half_spectrum.half, half_spectrum.mirror])
     np.testing.assert_array_equal(both[half_spectrum.order], np.arange(n))
 
 
-def test_lattices_of_other_order_differ() -> None:
+def test_half_spectra_of_other_order_differ() -> None:
     assert Plan(8, (8,)).half_spectrum.same_order(HalfSpectrum.hermitian(8, np.arange(5)))
     assert not Plan(8, (8,)).half_spectrum.same_order(Plan(8, (4, 2)).half_spectrum)
 
@@ -147,7 +147,7 @@ def test_two_factors_leave_no_twiddle_multiplication_and_no_gather() -> None:
     # forward: one over n1, then one each for the real and the imaginary parts; inverse: one of an even spectrum, one
     assert found.count("matmul") == 5
     assert not {"index_select", "gather", "flip", "index"} & set(found)
-    assert found.count("mul") == 3  # two squares, and the weights of the half lattice
+    assert found.count("mul") == 3  # two squares, and the weights of the half spectrum
 
 
 class Autocorrelation(nn.Module):

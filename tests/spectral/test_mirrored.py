@@ -1,4 +1,4 @@
-"""What the half lattice saves, and that it never changes a value."""
+"""What half a spectrum saves, and that it never changes a value."""
 
 from __future__ import annotations
 

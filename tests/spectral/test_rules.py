@@ -15,6 +15,7 @@ from torch import Tensor, fft, nn
 
 from hamsa_deploy.spectral import dispatch, supported_operators, to_real
 from hamsa_deploy.spectral.table import COMPOSITES
+from hamsa_deploy.spectral.values import Rule
 
 from .programs import Program, as_real, assert_real, check_exact, relative_error
 
@@ -295,7 +296,7 @@ CASES = [
 ]
 
 
-def recorded(name: str, rule: dispatch.Rule, names: set[str]) -> dispatch.Rule:
+def recorded(name: str, rule: Rule, names: set[str]) -> Rule:
     def record(*arguments: Any) -> Any:
         names.add(name)
         return rule(*arguments)

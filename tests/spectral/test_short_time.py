@@ -162,7 +162,7 @@ class Denoiser(nn.Module):
 
 @pytest.mark.parametrize("n", [DENSE, FACTORED])
 def test_between_them_batch_and_signal_may_vary(n: int) -> None:
-    """In float32; 2e-6 is what the transforms of test_plans.py are held to."""
+    """In float32; 2e-6 is what the transforms of test_factorisations.py are held to."""
     batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=n + 1, max=5000)
     model = Denoiser(n)
     program = to_real(model, (signal(2, 3 * n).float(),), dynamic_shapes=({0: batch, 1: samples},))
