@@ -13,8 +13,8 @@ import torch
 from measure import say
 from torch import Tensor, nn
 
-from hamsa_deploy.spectral import to_real
-from hamsa_deploy.spectral.costs import TARGETS, Work
+from hamsa_deploy.spectral.compiler import to_real
+from hamsa_deploy.spectral.costs import RATES, Work
 from hamsa_deploy.spectral.factorisations import Plan, candidates, plan_for
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 
@@ -164,5 +164,5 @@ def plans_to_measure(n: int, columns: int) -> list[Plan]:
         if n >= SMALLEST_FACTOR**count:
             ranked = sorted((plan for plan in every if len(plan.factors) == count), key=lambda plan: plan.work.macs)
             found += [plan for rank in ranks for plan in ranked[rank : rank + 1]]
-    found += [plan_for(n, target, columns) for target in TARGETS]
+    found += [plan_for(n, target, columns) for target in RATES]
     return list(dict.fromkeys(found))

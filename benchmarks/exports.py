@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 
 from hamsa_deploy.bench.peers.dft_files import dft_file
 from hamsa_deploy.models import load_model
-from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.compiler import to_real
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_deploy.targets.openvino_ir import ir_from_onnx
 from hamsa_runtime.vocabulary import IR_FILES

@@ -21,7 +21,7 @@ from cost_samples import Sample, samples
 from measure import Run, onnxruntime_run, openvino_run, say
 
 from hamsa_deploy.measure.interleaved import time_in_turn
-from hamsa_deploy.spectral.costs import TARGETS, Work, for_columns
+from hamsa_deploy.spectral.costs import RATES, Work, for_columns
 from hamsa_deploy.spectral.factorisations import best
 
 # Of the times of one sample: low, because what disturbs a measurement only ever makes it longer.
@@ -45,7 +45,7 @@ def main() -> None:
     every = list(samples())
     for sample in every:
         sample.file(options.keep)
-    for target in TARGETS:
+    for target in RATES:
         measured = _measured(every, target, options.threads, options.rounds, options.keep)
         _report(target, every, measured)
 

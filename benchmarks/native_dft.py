@@ -20,8 +20,8 @@ from measure import Run, interleaved, onnxruntime_run, openvino_run, relative_er
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from hamsa_deploy.spectral import to_real
-from hamsa_deploy.spectral.costs import TARGETS
+from hamsa_deploy.spectral.compiler import to_real
+from hamsa_deploy.spectral.costs import RATES
 from hamsa_deploy.spectral.factorisations import plan_for
 from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=32, help="how many signals")
     options = parser.parse_args()
     print(f"{'target':10}{'length':>8}  {'plan':16}{'plan, ms':>10}{'native, ms':>12}{'ratio':>8}{'native error':>14}")
-    for target in TARGETS:
+    for target in RATES:
         for n in LENGTHS:
             say(f"length {n} on {target}")
             _print_row(target, n, options.columns, options.threads, options.rounds)

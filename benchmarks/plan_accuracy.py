@@ -21,9 +21,10 @@ from measure import say
 from torch import nn
 
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.dispatch import apply, full
+from hamsa_deploy.spectral.dispatch import full
 from hamsa_deploy.spectral.factorisations import plan_for
-from hamsa_deploy.spectral.values import Complex, as_complex
+from hamsa_deploy.spectral.rules.fourier import irfft, rfft
+from hamsa_deploy.spectral.values import Complex
 
 SIGNALS = 8
 WORST = 8
@@ -74,12 +75,12 @@ def accuracy(n: int, target: str) -> Accuracy:
 
 
 def _forward(x: torch.Tensor) -> np.ndarray:
-    z = as_complex(apply(torch.ops.aten.fft_rfft.default, (x, None, 0, "ortho"), {}))
+    z = rfft(x, dim=0, norm="ortho")
     return full(z.re).numpy() + 1j * full(z.im).numpy()
 
 
 def _inverse(re: torch.Tensor, im: torch.Tensor, n: int) -> np.ndarray:
-    return full(apply(torch.ops.aten.fft_irfft.default, (Complex(re, im), n, 0, "ortho"), {})).numpy()
+    return full(irfft(Complex(re, im), n, dim=0, norm="ortho")).numpy()
 
 
 def _error(found: np.ndarray, expected: np.ndarray) -> float:

@@ -23,7 +23,7 @@ from torch.export import Dim, ExportedProgram
 
 from hamsa_deploy.onnx_import.loading import copy_of
 from hamsa_deploy.onnx_import.operators import DTYPES, OPERATORS, Dft, Stft, name_of, operator_of
-from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.compiler import to_real
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import onnx_file
 from hamsa_runtime.errors import InputError

@@ -11,7 +11,6 @@ from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS
 from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.precision.records import all_precisions, precision_of
-from hamsa_deploy.spectral import FFTS
 from hamsa_deploy.targets import all_targets, target_of
 from hamsa_deploy.targets.record import Target
 from hamsa_runtime.backends import backend_for
@@ -19,6 +18,7 @@ from hamsa_runtime.errors import InputError, MissingError, unknown_name
 from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
+from hamsa_runtime.vocabulary import FFTS
 
 
 def check_request(request: Request) -> None:

@@ -1,6 +1,8 @@
-"""The spectral compiler: torch.fft and complex tensors become real arithmetic. Nothing here knows HAMSA."""
+"""The spectral compiler: torch.fft and complex tensors become real arithmetic. Nothing here knows HAMSA.
 
-from hamsa_deploy.spectral.compiler import FFTS, to_real
-from hamsa_deploy.spectral.dispatch import supported_operators
+Three floors, each of which imports only what is below it:
 
-__all__ = ["FFTS", "supported_operators", "to_real"]
+    compiler/    to_real, the way in; importing it loads the rules
+    rules/       what each operator does to complex values, one family per file
+    *.py         the values, how an operator finds its rule (dispatch.py), and how transforms are computed
+"""

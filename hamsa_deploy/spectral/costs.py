@@ -79,7 +79,6 @@ RATES = {
     "tensorrt-rtx": GPU,
 }
 # fmt: on
-TARGETS = tuple(RATES)
 
 
 def nanoseconds(work: Work, target: str, columns: int) -> float:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from hamsa_deploy.spectral import to_real
-from hamsa_deploy.spectral.costs import TARGETS
+from hamsa_deploy.spectral.compiler import to_real
+from hamsa_deploy.spectral.costs import RATES
 from hamsa_deploy.spectral.factorisations import Plan, best, candidates, plan_for
 from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 
@@ -111,7 +111,7 @@ def test_the_forms_of_a_length() -> None:
     assert Plan(2310, (2310,)) in candidates(2310)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", RATES)
 def test_short_lengths_are_dense_and_long_ones_have_factors(target: str) -> None:
     """As the rates have it; in between, targets and numbers of columns differ."""
     middle = 1 if target.startswith("tensorrt") else 2  # a GPU multiplies sooner than it starts another kernel

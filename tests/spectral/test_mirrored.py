@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fft, nn
 
 from hamsa_deploy.models import SASS
-from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.compiler import to_real
 
 from .programs import Program, check_exact, operators
 

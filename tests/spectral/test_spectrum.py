@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fft, nn
 
-from hamsa_deploy.spectral import to_real
+from hamsa_deploy.spectral.compiler import to_real
 from hamsa_deploy.spectral.costs import RATES
 from hamsa_deploy.spectral.factorisations import Plan
 

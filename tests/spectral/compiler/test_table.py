@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from hamsa_deploy.spectral.compiler.table import COMPOSITES, FAMILIES, family_of, names_of, operators_table
 from hamsa_deploy.spectral.dispatch import COMPLEX_RULES, ENTRY_RULES
-from hamsa_deploy.spectral.table import COMPOSITES, FAMILIES, family_of, names_of, operators_table
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-BEGIN, END = "<!-- operators: python -m hamsa_deploy.spectral.table -->\n", "\n<!-- end of operators -->"
+README = (Path(__file__).parents[3] / "README.md").read_text()
+BEGIN, END = "<!-- operators: python -m hamsa_deploy.spectral.compiler.table -->\n", "\n<!-- end of operators -->"
 NAMES = sorted({*COMPOSITES, *(name for family in FAMILIES for name in names_of(family))})
 
 

@@ -14,12 +14,12 @@ from torch import Tensor, fft, nn
 
 from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.models import MODELS, SASS, load_model
-from hamsa_deploy.spectral import supported_operators, to_real
 from hamsa_deploy.spectral.alternatives import alternative_to
+from hamsa_deploy.spectral.compiler import supported_operators, to_real
 from hamsa_deploy.spectral.provenance import innermost_frame, module_path
 from hamsa_runtime.errors import InputError
 
-from .programs import FLOAT64_LIMIT, Program, assert_real, check_exact, operators, relative_error
+from ..programs import FLOAT64_LIMIT, Program, assert_real, check_exact, operators, relative_error
 
 
 class Mixer(nn.Module):
@@ -119,7 +119,7 @@ def test_an_operator_without_a_rule_is_named_with_module_and_line() -> None:
     message = str(caught.value)
     assert "linalg_inv" in message
     assert "module 'inner'" in message
-    assert "test_compiler.py" in message or "programs.py" in message
+    assert "test_rewriting.py" in message or "programs.py" in message
     assert caught.value.exit_code == 2
 
 
@@ -232,7 +232,7 @@ def test_a_transform_along_a_dynamic_axis_fails_before_anything_is_built() -> No
     length = torch.export.Dim("length", min=2, max=64)
     with pytest.raises(UnsupportedTransformError, match="dynamic length") as caught:
         to_real(Spectrum(), (torch.randn(2, 9),), dynamic_shapes={"x": {1: length}})
-    assert "test_compiler.py" in str(caught.value)
+    assert "test_rewriting.py" in str(caught.value)
 
 
 REFUSED = {

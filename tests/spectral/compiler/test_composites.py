@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from hamsa_deploy.spectral import supported_operators
-from hamsa_deploy.spectral.composites import decompositions, taken_apart_if_complex
+from hamsa_deploy.spectral.compiler import supported_operators
+from hamsa_deploy.spectral.compiler.composites import decompositions, taken_apart_if_complex
 from hamsa_deploy.spectral.dispatch import operator_name
 
 Z = torch.ones(2, dtype=torch.complex64)

@@ -23,18 +23,16 @@ from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
-from hamsa_deploy.spectral import compilation, composites, rules
-from hamsa_deploy.spectral.costs import TARGETS
+from hamsa_deploy.spectral import compilation
+from hamsa_deploy.spectral.compiler import composites
+from hamsa_deploy.spectral.costs import RATES
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
 from hamsa_runtime.errors import HamsaError, InputError, unknown_name
 from hamsa_runtime.manifest import Transform
-
-__all__ = ["FFTS", "rules", "to_real"]
-
-FFTS = ("real", "native")  # what a transform becomes: products of real matrices, or the engine's own operator
+from hamsa_runtime.vocabulary import FFTS
 
 
 def to_real(
@@ -54,7 +52,7 @@ def to_real(
             a complex output.
         dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch; pass {}
             to fix all shapes.
-        target: the engine that the products are shaped for, one of TARGETS.
+        target: the engine that the products are shaped for, one of those in RATES.
         plans: the plan for some transform lengths; the cost model chooses the others.
         fft: "native" leaves each transform of a signal as one FFT operator, which is real at its outer end, for engines
             that have one. Short-time transforms of short frames remain one convolution.
@@ -68,8 +66,8 @@ def to_real(
         UnsupportedTransformError: a transform along a dynamic axis, or of length 0.
         InputError: the model cannot be captured, or the target or `fft` is unknown.
     """
-    if target not in TARGETS:
-        raise InputError(f"unknown target '{target}'", expected=f"one of {', '.join(TARGETS)}")
+    if target not in RATES:
+        raise InputError(f"unknown target '{target}'", expected=f"one of {', '.join(RATES)}")
     if fft not in FFTS:
         raise unknown_name("form of transforms", fft, FFTS)
     inputs, shapes = tuple(example_inputs), dynamic_shapes
