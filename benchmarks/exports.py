@@ -8,7 +8,7 @@ import torch
 from measure import images, quietly
 from torch.export import ExportedProgram
 
-from hamsa_deploy.bench.peers.dft_files import dft_file
+from hamsa_deploy.bench.peers.dft import dft_file
 from hamsa_deploy.models import load_model
 from hamsa_deploy.spectral.compiler import to_real
 from hamsa_deploy.targets.onnx_file import onnx_from_program

@@ -42,7 +42,7 @@ from measure import (
 from torch import Tensor
 
 from hamsa_deploy.bench.peers.deit import HEADS, Attend, deit_s, fused
-from hamsa_deploy.bench.peers.deit_files import multi_head_attention, onnx_file, openvino_file
+from hamsa_deploy.bench.peers.vision_transformer import multi_head_attention, onnx_file, openvino_file
 
 Export = Callable[[int, int, Path], Path]
 """Image size, batch, folder -> the file written there."""

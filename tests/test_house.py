@@ -78,7 +78,7 @@ UPWARD_IMPORTS = [
 # say what goes with what, each in a file of its own.
 RECORDS = ("hamsa_deploy.targets.", "hamsa_deploy.precision.records.")
 SAYS_NAMES = {
-    "hamsa_deploy.bench.peers.deit_files: onnx openvino": "what the peers' own exporters write",
+    "hamsa_deploy.bench.peers.vision_transformer: onnx openvino": "what the peers' own exporters write",
     "hamsa_deploy.bench.peers.vision_transformer: fp32 bf16": "what the peer is compared in on a processor",
     "hamsa_deploy.bench.peers.vision_transformer: fp32 fp16": "what the peer is compared in on a GPU",
     "hamsa_deploy.bench.report: openvino tensorrt tensorrt-rtx": "packages on PyPI, some called as a target is",

@@ -115,7 +115,7 @@ def _compared(
         layers = _layers(request, options.plot, stages) if options.layers else None
     except ParityError as error:
         if reports is not None:
-            from hamsa_deploy.cli.parity_reports import write_failure
+            from hamsa_deploy.cli.parity_summary import write_failure
 
             write_failure(reports, request, error)
         raise
@@ -123,7 +123,7 @@ def _compared(
 
 
 def _write(reports: Reports, request: ParityRequest, report: ParityReport, layers: LayerReport | None) -> None:
-    from hamsa_deploy.cli.parity_reports import write_result
+    from hamsa_deploy.cli.parity_summary import write_result
 
     write_result(reports, request, report, layers)
 
@@ -166,7 +166,7 @@ def _shown(request: ParityRequest, report: ParityReport, layers: LayerReport | N
         terminal.write_json({**head, **request.as_dict(), "notes": terminal.notes, **body})
     else:
         if layers is not None:
-            from hamsa_deploy.cli.layers import show_layers
+            from hamsa_deploy.cli.parity_summary import show_layers
 
             show_layers(terminal.out, layers)
             terminal.out.print()

@@ -1,21 +1,27 @@
-"""What hamsa-parity shows: what was compared with what, every metric beside its limit, accuracy, and the verdict."""
+"""What hamsa-parity shows and writes into reports: what was compared, metrics beside their limits, and the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
+from hamsa_deploy.parity.layers.rows import HEADINGS, Divergence, LayerReport, table_rows
 from hamsa_deploy.parity.limits import limits_of, way_out
 from hamsa_deploy.parity.metrics import error_text, share_text
+from hamsa_deploy.report.document import PARITY
+from hamsa_deploy.report.parity_section import section_from_error, section_from_report
+from hamsa_deploy.report.precision_map import precision_maps
 from hamsa_deploy.report.wording import agreement_sentence, allowed_text, engine_text, metric_rows
+from hamsa_runtime.errors import ParityError
 
 if TYPE_CHECKING:
     from hamsa_deploy.cli.parity_request import ParityRequest
+    from hamsa_deploy.cli.reports import Reports
     from hamsa_deploy.parity import ParityReport
     from hamsa_deploy.parity.agreement import Agreement
 
@@ -36,6 +42,41 @@ def show_report(console: Console, request: ParityRequest, report: ParityReport) 
         console.print(part)
         console.print()
     console.print(_verdict(request, report))
+
+
+def show_layers(console: Console, report: LayerReport) -> None:
+    """Print the table, what could not be compared, and the verdict."""
+    console.print(_layer_table(report))
+    console.print()
+    for name, reason in report.not_comparable.items():
+        console.print(Text.assemble((f"not comparable  {name or 'the model'}: ", "yellow"), reason), soft_wrap=True)
+    for note in report.notes:
+        console.print(Text(note, "dim"), soft_wrap=True)
+    if report.divergence is None:
+        console.print(Text.assemble(("✓ ", "bold green"), report.sentence()), soft_wrap=True)
+        return
+    console.print(Text.assemble(("✗ first divergence  ", "bold red"), (report.divergence.module, "bold")))
+    console.print(_divergence_facts(report.divergence))
+
+
+def write_result(reports: Reports, request: ParityRequest, report: ParityReport, layers: LayerReport | None) -> None:
+    """A comparison that was made, whatever its verdict."""
+    section = section_from_report(
+        report,
+        manifest=request.manifest,
+        data=request.data,
+        labels=request.labels,
+        limits_given=request.thresholds is not None,
+        layers=layers,
+    )
+    maps = precision_maps(request.bundle)
+    run_by = engine_text(report, request.manifest.target)
+    reports.write(PARITY, {**section, **_origin(request), "run_by": run_by, "precision_maps": maps})
+
+
+def write_failure(reports: Reports, request: ParityRequest, error: ParityError) -> None:
+    """A comparison that broke off."""
+    reports.write(PARITY, {**section_from_error(error, request.manifest.precision), **_origin(request)})
 
 
 def _facts(request: ParityRequest, report: ParityReport) -> Table:
@@ -125,3 +166,30 @@ def _verdict(request: ParityRequest, report: ParityReport) -> Text:
         return Text.assemble(("✓ PASSED  ", "bold green"), text)
     lines = "\n          ".join(report.failures)
     return Text.assemble(("✗ FAILED  ", "bold red"), lines, ("\nTry       ", "bold"), way_out(report.precision))
+
+
+def _layer_table(report: LayerReport) -> Table:
+    """A row for each layer; those outside their band are red."""
+    columns = table(*HEADINGS)
+    columns.columns[1].justify = "left"
+    for row, cells in zip(report.rows, table_rows(report.rows), strict=True):
+        columns.add_row(*map(Text, cells), style="red" if row.outside else None)
+    return columns
+
+
+def _divergence_facts(found: Divergence) -> Table:
+    rows = {
+        "node": f"{found.node} ({found.operator})" + (f", {found.source}" if found.source else ""),
+        "own error": f"{found.own_error:.2g}, band {found.band:.2g}; image {found.image}",
+        "error before it": f"{found.before:.2g}",
+        "introduced by": found.stage,
+        "finding": found.finding,
+    }
+    facts = grid()
+    for label, text in rows.items():
+        facts.add_row(Text(label, "cyan"), Text(text))
+    return facts
+
+
+def _origin(request: ParityRequest) -> dict[str, Any]:
+    return {"compared_with": request.reference_text, "data": request.data_text}

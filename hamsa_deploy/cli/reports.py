@@ -63,9 +63,9 @@ class Reports:
             name: of the command's own section, which replaces an older one.
             section: what the command has found.
         """
+        from hamsa_deploy.report import FORMS as WRITERS
         from hamsa_deploy.report.document import document_of
         from hamsa_deploy.report.files import write
-        from hamsa_deploy.report.forms import FORMS as WRITERS
         from hamsa_deploy.report.provenance import provenance
 
         own = {name: {**provenance(self.command), **section}}

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hamsa_deploy.parity.verdict import ParityReport
-from hamsa_deploy.report.document import PARITY, bundle_facts, document_of
+from hamsa_deploy.report.document import PARITY, Document, bundle_facts, document_of
+from hamsa_deploy.report.junit import junit_from_document
+from hamsa_deploy.report.markdown import markdown_from_document
 from hamsa_deploy.report.page import html_from_document
 from hamsa_deploy.report.parity_section import section_from_report
 from hamsa_deploy.report.provenance import provenance
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
 
-__all__ = ["html_from_document", "html_from_parity"]
+__all__ = ["FORMS", "html_from_document", "html_from_parity"]
+
+# The forms of a report, by the suffix of its files: one line each.
+FORMS: dict[str, Callable[[Document], str]] = {
+    ".html": html_from_document,
+    ".md": markdown_from_document,
+    ".xml": junit_from_document,
+}
 
 
 def html_from_parity(report: ParityReport, data: Any = None) -> str:

@@ -1,5 +1,5 @@
 """One model in several precisions for several targets: every bundle built, compared and timed, and the best named.
 
-cells (what is built) -> digest (is it there already?) -> run (build the rest) -> timing (all in turn)
+cells (what is built) -> digest (is it there already?) -> run (build the rest, time all in turn)
     -> pareto (which of them no other one beats) -> record (sweep.json), plot (pareto.svg)
 """

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from hamsa_deploy.bench.benchmark import Progress
+from hamsa_deploy.bench.benchmark import Progress, Table, benchmark
+from hamsa_deploy.bench.candidates import Candidate, candidates_of
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.sweep.cells import Cell, requests_for
 from hamsa_deploy.sweep.digest import cell_digest, shared_digest
@@ -29,12 +30,13 @@ from hamsa_deploy.sweep.record import (
     write_files,
     write_record,
 )
-from hamsa_deploy.sweep.timing import timed
 from hamsa_runtime.bundle import open_bundle, sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
 from hamsa_runtime.manifest import MANIFEST
 
 LOG = logging.getLogger("hamsa_deploy")
+
+SECONDS = 10.0  # for the rounds of the benchmark, and again for loading
 
 Build = Callable[[Request, Path], None]
 """Exports one request to a folder; see `pipeline.export`."""
@@ -95,11 +97,32 @@ def run_sweep(
         outcomes = (*sweep.outcomes[:index], outcome, *sweep.outcomes[index + 1 :])
         sweep = dataclasses.replace(sweep, outcomes=outcomes, made=made, notes=tuple(notes))
         write_record(folder, sweep)
-    outcomes, table = timed(sweep.outcomes, folder, base.batch or 1, progress)
+    outcomes, table = time_bundles(sweep.outcomes, folder, base.batch or 1, progress)
     sweep = dataclasses.replace(sweep, outcomes=outcomes, table=table, notes=tuple(notes))
     write_files(folder, {PLOT: sweep_drawing(sweep).as_file()})
     write_record(folder, sweep)
     return sweep
+
+
+def time_bundles(
+    outcomes: Sequence[Outcome], folder: Path, batch: int, progress: Progress
+) -> tuple[tuple[Outcome, ...], Table | None]:
+    """Time all bundles in turn in one run, so that ratios are fair: an outcome has its row, or why it has none.
+
+    Args:
+        outcomes: of all cells; those without a bundle stay as they are.
+        folder: that holds the bundles.
+        batch: images of one inference.
+        progress: see `benchmark`.
+    """
+    reasons = {each.bundle: _obstacle(folder / each.bundle, batch) for each in outcomes if each.is_there}
+    able = [folder / name for name, reason in reasons.items() if not reason]
+    table = benchmark(candidates_of(able), batch, None, SECONDS, progress=progress) if able else None
+    rows = {} if table is None else {row.name: row for row in table.rows}
+    return tuple(
+        dataclasses.replace(each, row=rows.get(each.bundle), not_timed=reasons.get(each.bundle, ""))
+        for each in outcomes
+    ), table
 
 
 def _planned(
@@ -148,3 +171,18 @@ def _make_folder(folder: Path) -> None:
         raise InputError(
             f"{folder}: cannot be made ({error.strerror})", expected="a place that may be written to", fix="-o DIR"
         ) from error
+
+
+def _obstacle(bundle: Path, batch: int) -> str:
+    """Why it cannot run here, such as a missing GPU; empty if it can. One that cannot must not stop the others."""
+    try:
+        (candidate,) = candidates_of([bundle])
+        _run_once(candidate, batch)
+    except HamsaError as error:
+        return error.found.removeprefix(f"{bundle}: ")
+    return ""
+
+
+def _run_once(candidate: Candidate, batch: int) -> None:
+    with candidate.opened(batch, None) as run:
+        run()

@@ -14,7 +14,6 @@ import pytest
 from hamsa_deploy.cli.export import main
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.pipeline import run
-from hamsa_deploy.sweep import timing
 from hamsa_runtime import open_bundle
 from hamsa_runtime.tensorrt.gpu import has_gpu
 
@@ -28,7 +27,7 @@ ONNX = ("--sweep", "precisions=fp32,fp16", "targets=onnx")
 
 @pytest.fixture(autouse=True)
 def short_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "SECONDS", 0.05)
+    monkeypatch.setattr("hamsa_deploy.sweep.run.SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -125,7 +124,7 @@ def test_a_cell_outside_its_limits_exits_3_and_stops_nobody(
 
 
 def test_a_missing_package_fails_its_cells_only(model: list[str], run_hamsa: Run, workplace: Path) -> None:
-    before = "sys.modules['openvino'] = None\nfrom hamsa_deploy.sweep import timing\ntiming.SECONDS = 0.05"
+    before = "sys.modules['openvino'] = None\nfrom hamsa_deploy.sweep import run\nrun.SECONDS = 0.05"
     before = f"import sys\n{before}"
     done = run_hamsa("export", *model, "--sweep", "targets=openvino,onnx", "-o", "s", before=before)
     assert done.code == 4, done.err

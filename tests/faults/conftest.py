@@ -17,7 +17,6 @@ from rich.table import Table
 
 from hamsa_deploy.cli import export, parity
 from hamsa_deploy.parity import metrics
-from hamsa_deploy.sweep import timing
 from hamsa_runtime.cli import build
 from tests.cli.conftest import USER_CODE
 from tests.runtime.tiny_bundles import image_model, manifest_for, save_model, write_files
@@ -115,7 +114,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def hamsa(workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Hamsa:
     """`hamsa("export", ...)` calls the command in the workplace."""
-    monkeypatch.setattr(timing, "SECONDS", 0.05)  # of a sweep's benchmark
+    monkeypatch.setattr("hamsa_deploy.sweep.run.SECONDS", 0.05)  # of a sweep's benchmark
 
     def call(command: str, *arguments: str | Path) -> Finished:
         capsys.readouterr()

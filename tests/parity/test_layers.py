@@ -18,7 +18,7 @@ from rich.console import Console
 from torch import nn
 
 import hamsa_deploy
-from hamsa_deploy.cli.layers import show_layers
+from hamsa_deploy.cli.parity_summary import show_layers
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.parity.layers import LayerReport, divergence, layer_report
 from hamsa_deploy.parity.layers import report as report_module

@@ -2,11 +2,14 @@
 
 It runs in the precision of the first bundle where that is float32, bfloat16, or float16 on a GPU; beside the others in
 float32: random weights are not worth calibrating, and no CPU engine here runs it faster in float16.
+
+Each engine gets the file that it runs fastest; `benchmarks/peers.py` compares the forms, and says why these.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,13 +18,17 @@ from torch import Tensor, nn
 from hamsa_deploy.bench.candidates import Candidate, opened_bundle
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
-from hamsa_deploy.bench.peers.deit import PATCH, deit_s
-from hamsa_deploy.bench.peers.deit_files import FORMS
+from hamsa_deploy.bench.peers.deit import HEADS, PATCH, Attend, deit_s, fused
 from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
+from hamsa_deploy.bench.peers.quiet import quietly
 from hamsa_deploy.targets import target_of
+from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import LOGITS
+from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
+
+MHA_OPSET = 20  # GELU is one operator from here on
 
 
 class _Logits(nn.Module):
@@ -47,6 +54,42 @@ def deit_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
         lambda batch, threads: opened_bundle(written(batch), batch, threads),
         written,
     )
+
+
+def multi_head_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """ONNX Runtime's own operator, as DeiT-S's `attend`; it has no meaning outside an export."""
+    return torch.onnx.ops.symbolic(
+        "com.microsoft::MultiHeadAttention", (q, k, v), {"num_heads": HEADS}, dtype=q.dtype, shape=q.shape, version=1
+    )
+
+
+def onnx_file(model: nn.Module, example: Tensor, path: Path, name: str = "images", opset: int = MHA_OPSET) -> None:
+    """What torch.onnx.export makes of a model of images; the input gets a name, the output is LOGITS; shapes fixed."""
+    with quietly():
+        torch.onnx.export(
+            model, (example,), path, dynamo=True, opset_version=opset, verbose=False, external_data=False,
+            input_names=[name], output_names=[LOGITS],
+        )  # fmt: skip
+
+
+def openvino_file(model: nn.Module, example: Tensor, path: Path, name: str = "images") -> None:
+    """IR from OpenVINO's own PyTorch front end; the input gets a name, the output is LOGITS; weights stay float32."""
+    with no_usage_reports():
+        import openvino
+    with quietly():
+        program = torch.export.export(model, (example,))
+        converted = openvino.convert_model(program)
+        converted.inputs[0].get_tensor().set_names({name})
+        converted.outputs[0].get_tensor().set_names({LOGITS})
+        openvino.save_model(converted, path, compress_to_fp16=False)
+
+
+# The engines that have a form of their own which is faster than what an export makes: how attention is written, the
+# file, and what writes it.
+FORMS: dict[str, tuple[Attend, str, Callable[[nn.Module, Tensor, Path, str], None]]] = {
+    "onnx": (multi_head_attention, ONNX_FILE, onnx_file),
+    "openvino": (fused, IR_FILES[0], openvino_file),
+}
 
 
 def _precision(first: Manifest) -> str:

@@ -16,7 +16,7 @@ from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers import PEERS, dft, peers_of
 from hamsa_deploy.bench.peers.deit import deit_s
-from hamsa_deploy.bench.peers.dft_files import dft_file
+from hamsa_deploy.bench.peers.dft import dft_file
 from hamsa_deploy.cli import bench as command
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.parity.differences import relative_errors
