@@ -10,7 +10,8 @@
 
 namespace hamsa {
 
-// A pattern that is anchored at both ends, of: characters, escaped ones, \uXXXX below 0x80, [classes], (?:groups), |, *,
+// A pattern that is anchored at both ends, of: characters, escaped ones, \uXXXX below 0x80, [classes], (?:groups), |,
+// *,
 // + and {n}. std::logic_error for any other: that is a mistake in the pattern.
 //
 // Texts are compared byte by byte. A class of all characters but some takes each byte of a longer one, so that it is to

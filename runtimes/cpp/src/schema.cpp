@@ -22,18 +22,22 @@ using Names = std::vector<std::string>;
 const std::string definitions = "#/$defs/";
 
 const Names annotations{"$schema", "$id", "$comment", "title", "description", "examples", "x-expected"};
-const Names applied{"type",     "enum",       "minimum",  "exclusiveMinimum",     "maximum",       "minItems",
-                    "maxItems", "pattern",    "items",    "properties",           "required",      "additionalProperties",
-                    "anyOf",    "not",        "$ref",     "propertyNames",        "$defs"};
+const Names applied{"type",     "enum",    "minimum", "exclusiveMinimum", "maximum",  "minItems",
+                    "maxItems", "pattern", "items",   "properties",       "required", "additionalProperties",
+                    "anyOf",    "not",     "$ref",    "propertyNames",    "$defs"};
 
 struct Words {
     const char *name, *words;
 };
 constexpr std::array bounds{Words{"minimum", "of at least"}, Words{"exclusiveMinimum", "above"},
-                            Words{"maximum", "at most"}, Words{"minItems", "of at least"}, Words{"maxItems", "at most"}};
-constexpr std::array types{Words{"null", "null"},           Words{"boolean", "true or false"},
-                           Words{"integer", "a whole number"}, Words{"number", "a finite number"},
-                           Words{"string", "a text"},       Words{"array", "a list"},
+                            Words{"maximum", "at most"}, Words{"minItems", "of at least"},
+                            Words{"maxItems", "at most"}};
+constexpr std::array types{Words{"null", "null"},
+                           Words{"boolean", "true or false"},
+                           Words{"integer", "a whole number"},
+                           Words{"number", "a finite number"},
+                           Words{"string", "a text"},
+                           Words{"array", "a list"},
                            Words{"object", "an object"}};
 
 constexpr std::size_t shown_length = 80;
@@ -300,7 +304,8 @@ struct Schema::Parts {
     // Whether a value is what the node says of it, leaving aside what is in it.
     bool fits(const Node& node, const Json& value) const {
         const Names kinds = types_of(node);
-        const bool is_one = std::any_of(kinds.begin(), kinds.end(), [&](const auto& kind) { return is_a(value, kind); });
+        const bool is_one =
+            std::any_of(kinds.begin(), kinds.end(), [&](const auto& kind) { return is_a(value, kind); });
         if ((!kinds.empty() && !is_one) || (node.contains("enum") && !is_listed(value, node["enum"]))) {
             return false;
         }
@@ -328,7 +333,8 @@ struct Schema::Parts {
         }
         if (others.size() == 1) {
             check(*others.front(), value, where);
-        } else if (std::none_of(others.begin(), others.end(), [&](const Node* each) { return accepts(*each, value); })) {
+        } else if (std::none_of(others.begin(), others.end(),
+                                [&](const Node* each) { return accepts(*each, value); })) {
             throw rejected(value, where, expected_by(node));
         }
     }
@@ -386,8 +392,8 @@ InputError rejected_text(const std::string& shown, const std::string& where, con
                          const std::string& fix, const std::string& cause) {
     const bool fits = first_characters(shown, shown_length) == shown;
     const std::string value = fits ? shown : first_characters(shown, shown_length - 3) + "...";
-    return InputError("manifest.json: " + (where.empty() ? "the whole file" : where) + " is " + value, expected,
-                      cause, fix);
+    return InputError("manifest.json: " + (where.empty() ? "the whole file" : where) + " is " + value, expected, cause,
+                      fix);
 }
 
 InputError rejected(const Json& value, const std::string& where, const std::string& expected, const std::string& fix) {

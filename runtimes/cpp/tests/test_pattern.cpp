@@ -9,12 +9,12 @@ using hamsa::Pattern;
 
 TEST_CASE("patterns match what std::regex matches") {
     const std::vector<std::string> patterns{
-        "^$",           "^a$",         "^a*$",          "^a+$",      "^(?:ab)*$",    "^(?:a|bc)+$",   "^a|b$",
-        "^[abc]{3}$",   "^[a-c]*$",    "^[^a-c]+$",     "^a\\.b$",   "^[.]$",        "^[\\\\/]+$",    "^(?:a*)*$",
-        "^a(?:|b)c$",   "^(?:ab){2}$", "^[\\u0041-C]$", "^[a-c-]+$", "^(?:a+|b*)+$", "^\\u0061{2}b$", "^(?:a(?:b|c)+)*$"};
-    const std::vector<std::string> texts{"",     "a",  "b",   "aa",  "ab",  "abc",  "abab", "bc",    "aab", "c.",
-                                         "a.b",  ".",  "/",   "\\/", "A",   "D",    "ac",   "a-c",   "d",   "abbc",
-                                         "aab\n", "\n", "acab", "bbb", "a\n", "ababab"};
+        "^$",          "^a$",           "^a*$",      "^a+$",         "^(?:ab)*$",     "^(?:a|bc)+$",     "^[abc]{3}$",
+        "^[a-c]*$",    "^[^a-c]+$",     "^a\\.b$",   "^[.]$",        "^[\\\\/]+$",    "^(?:a*)*$",       "^a(?:|b)c$",
+        "^(?:ab){2}$", "^[\\u0041-C]$", "^[a-c-]+$", "^(?:a+|b*)+$", "^\\u0061{2}b$", "^(?:a(?:b|c)+)*$"};
+    const std::vector<std::string> texts{"",   "a",    "b",     "aa", "ab",   "abc", "abab", "bc",    "aab",
+                                         "c.", "a.b",  ".",     "/",  "\\/",  "A",   "D",    "ac",    "a-c",
+                                         "d",  "abbc", "aab\n", "\n", "acab", "bbb", "a\n",  "ababab"};
     for (const std::string& pattern : patterns) {
         const std::regex judge(pattern);
         for (const std::string& text : texts) {
@@ -38,8 +38,9 @@ TEST_CASE("a text of megabytes needs no stack") {
 }
 
 TEST_CASE("what is not known in a pattern is a mistake, and never left out") {
-    for (const std::string pattern : {"", "^", "a$", "^a", "^a)$", "^(?:a$", "^(a)$", "^a?$", "^a{}$", "^a{1,2}$", "^a|b$", "^a.b$",
-                                      "^[a$", "^\\d$", "^\\u00fc$", "^\xc3\xbc$", "^*$", "^a**$", "^[[]$", "^\\$"}) {
+    for (const std::string pattern :
+         {"",      "^",     "a$",   "^a",    "^a)$",      "^(?:a$",     "^(a)$", "^a?$",  "^a{}$", "^a{1,2}$",
+          "^a|b$", "^a.b$", "^[a$", "^\\d$", "^\\u00fc$", "^\xc3\xbc$", "^*$",   "^a**$", "^[[]$", "^\\$"}) {
         CAPTURE(pattern);
         CHECK_THROWS_AS(Pattern{pattern}, std::logic_error);
     }
