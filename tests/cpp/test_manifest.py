@@ -12,7 +12,9 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import manifest_from_json
 
 from ..runtime import test_manifest as rejections
+from ..runtime.manifest_values import NOT_PARSED_IN_CPP
 from ..runtime.test_manifest import EXECUTION, HASH, at
+from ..runtime.test_manifest_schema import PLACES, cases_by_place
 from ..runtime.tiny_bundles import manifest_for
 from .building import Probe
 
@@ -131,3 +133,13 @@ def test_what_is_no_manifest_is_rejected_by_both(probe: Probe, tmp_path: Path, n
 @pytest.mark.parametrize("name", GOOD)
 def test_a_good_manifest_is_accepted_by_both(probe: Probe, tmp_path: Path, name: str) -> None:
     assert answers(probe, GOOD[name], tmp_path) == ({}, None)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_both_read_the_same_of_what_the_schema_says(probe: Probe, tmp_path: Path, place: str) -> None:
+    for case in cases_by_place()[place]:
+        found, error = answers(probe, case.data, tmp_path)
+        assert (found == {}) == (error is None) == case.is_right, str(case)
+        if error is not None and case.kind not in NOT_PARSED_IN_CPP:
+            said = (found["found"], found["expected"], found["cause"], found["fix"])
+            assert said == (error.found, error.expected, error.cause, error.fix), str(case)

@@ -186,7 +186,7 @@ def _matches(pattern: str, value: str) -> bool:
 
 def _is_unicode(value: str) -> bool:
     """JSON lets lone surrogates through."""
-    return not any("\ud800" <= c <= "\udfff" for c in value)
+    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _is_within(node: Node, value: float) -> bool:
