@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
@@ -21,6 +22,7 @@ from hamsa_runtime import Bundle, Engine
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Calibration, Execution
+from hamsa_runtime.vocabulary import SCHEMA
 
 IMAGES, LABELS = digits()
 needs_native = pytest.mark.skipif(not has_native_transforms(), reason="this ONNX Runtime has no inverse real DFT")
@@ -71,6 +73,12 @@ def test_every_target_and_precision_classifies_the_held_out_digits(bundle: Bundl
     with Engine(bundle.folder) as engine:
         best = [int(rows[0][0]) for rows in engine.classify(list(IMAGES), top=1)]
     assert np.mean(np.array(best) == LABELS) >= 0.97
+
+
+def test_the_manifest_is_valid_by_its_published_schema_and_writes_itself_again(bundle: Bundle) -> None:
+    data = (bundle.folder / "manifest.json").read_bytes()
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(data))
+    assert bundle.manifest.to_json() == data
 
 
 def test_the_manifest_holds_the_proof(bundle: Bundle) -> None:

@@ -228,13 +228,16 @@ def _around_pattern(node: Node) -> Iterator[Value]:
     for example in [each for each in node["examples"] if isinstance(each, str)]:
         yield Value("pattern", "an example", example, True)
         yield Value("pattern", "a lone surrogate", f"{example}\ud800", False)
-        yield Value("pattern", "a line break at the end", f"{example}\n", _is_leaf(node, f"{example}\n"))
-        others = [Value("pattern", "a neighbour", each, _is_leaf(node, each)) for each in _neighbours(example)]
+        others = [Value("pattern", _kind(each), each, _is_leaf(node, each)) for each in _neighbours(example)]
         yield from [each for each in others if not each.is_right]
         yield from [each for each in others if each.is_right][:RIGHT_NEIGHBOURS]
     for other in node.get("not", {}).get("enum", ()):
         yield Value("not", "what it forbids", other, False)
         yield Value("not", "nearly what it forbids", f"{other}x", True)
+
+
+def _kind(text: str) -> str:
+    return "a line break at the end" if text.endswith("\n") else "a neighbour"
 
 
 def _neighbours(text: str) -> Iterator[str]:
