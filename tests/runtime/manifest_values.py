@@ -7,6 +7,7 @@ given all of them, and so is a validator of JSON Schema: see `STRICTER` for what
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -80,9 +81,10 @@ class Case(NamedTuple):
         return f"{self.place}: {self.keyword}: {self.kind}"
 
 
-def cases() -> list[Case]:
+@functools.cache
+def cases() -> tuple[Case, ...]:
     """All of them, those of one place after another."""
-    return [case for place in places() for case in _cases_at(place)]
+    return tuple(case for place in places() for case in _cases_at(place))
 
 
 def complete() -> dict[str, Any]:

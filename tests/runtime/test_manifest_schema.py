@@ -37,29 +37,24 @@ def cases_by_place() -> dict[str, list[Case]]:
     return found
 
 
-def is_read(data: bytes) -> bool:
+def error_of(data: bytes) -> InputError | None:
     try:
         manifest_from_json(data)
-    except InputError:
-        return False
-    return True
+    except InputError as error:
+        return error
+    return None
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_right_values_are_read_and_wrong_ones_are_not(place: str) -> None:
-    tried = cases_by_place()[place]
-    assert tried
-    assert [str(case) for case in tried if is_read(case.data) != case.is_right] == []
-
-
-def test_an_error_names_the_place_and_says_what_was_expected() -> None:
-    for case in cases():
-        if not case.is_right:
-            with pytest.raises(InputError) as caught:
-                manifest_from_json(case.data)
-            assert caught.value.found.startswith("manifest.json: ")
-            assert case.place in caught.value.found, str(case)
-            assert caught.value.expected, str(case)
+def test_right_values_are_read_and_wrong_ones_are_refused_with_their_place(place: str) -> None:
+    assert cases_by_place()[place]
+    for case in cases_by_place()[place]:
+        error = error_of(case.data)
+        assert (error is None) == case.is_right, str(case)
+        if error is not None:
+            assert error.found.startswith("manifest.json: ")
+            assert place in error.found, str(case)
+            assert error.expected, str(case)
 
 
 def test_every_field_of_the_schema_is_tried() -> None:
@@ -190,7 +185,7 @@ def test_what_is_not_applied_is_a_mistake_in_the_schema_and_never_left_out(schem
         Schema(schema)
 
 
-RECORDS = {cls.__name__: cls for cls in vars(manifest_module).values() if dataclasses.is_dataclass(cls)}
+RECORDS = [cls for cls in vars(manifest_module).values() if isinstance(cls, type) and dataclasses.is_dataclass(cls)]
 # Preprocessing is also made by hand, and then mostly for pixels.
 WITH_A_DEFAULT = {"Preprocessing.normalise"}
 
@@ -246,9 +241,7 @@ def test_what_is_read_is_written_and_read_again() -> None:
     for case in cases():
         if case.is_right:
             manifest = manifest_from_json(case.data)
-            data = manifest.to_json()
-            assert manifest_from_json(data) == manifest, str(case)
-            assert manifest_from_json(data).to_json() == data, str(case)
+            assert manifest_from_json(manifest.to_json()) == manifest, str(case)
 
 
 def test_what_is_written_is_what_was_read() -> None:
