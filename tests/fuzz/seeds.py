@@ -19,6 +19,7 @@ CORPUS = Path(__file__).parent / "corpus"
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.fuzz.targets import IDENTITY, PLAN, tiny_model  # noqa: E402
+from tests.runtime.manifest_values import complete  # noqa: E402
 from tests.runtime.tiny_bundles import manifest_for  # noqa: E402
 
 
@@ -35,6 +36,7 @@ def seeds() -> dict[str, bytes]:
     return {
         "manifest/image": json.dumps(manifest_for(files=files)).encode(),
         "manifest/arrays": json.dumps(manifest_for(preprocessing=None, labels=None, parity=parity)).encode(),
+        "manifest/complete": json.dumps(complete()).encode(),
         "bundle/good": json.dumps(listed).encode() + b"\0" + PLAN,
         "npy/good": array.getvalue(),
         "recipe/int8": b'to = "openvino"\nprecision = "int8"\nmax-drop = 0.5\nwithout = ["smooth"]\nbatch = 1\n',
