@@ -186,6 +186,12 @@ def test_an_unknown_key_names_the_nearest() -> None:
         manifest_from_json(at("preprocessing.crop", 1))
 
 
+def test_a_misspelt_value_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="target is 'opnvino'") as caught:
+        parsed(target="opnvino")
+    assert caught.value.fix == "did you mean 'openvino'?"
+
+
 def test_a_missing_key_is_named() -> None:
     document = manifest_for()
     del document["outputs"][0]["dtype"]
@@ -194,8 +200,9 @@ def test_a_missing_key_is_named() -> None:
 
 
 def test_a_newer_schema_is_reported_as_such() -> None:
-    with pytest.raises(InputError, match="schema is 2"):
+    with pytest.raises(InputError, match="schema is 2") as caught:
         parsed(schema=2, something_new=1)
+    assert caught.value.cause == "a newer hamsa-deploy"
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
