@@ -120,12 +120,14 @@ def test_a_bundle_may_say_what_ran_and_older_ones_do_not() -> None:
         ("inputs.0.shape", "batch", "a list"),
         ("inputs.0.layout", "NHCW", "one of 'NHWC', 'NCHW'"),
         ("inputs.0.layout", "NCHW", "one input, uint8 NHWC"),
+        ("inputs.0.dtype", "float32", "one input, uint8 NHWC"),
         ("inputs.0.shape", ["batch", 8, 8, 3], "one input, uint8 NHWC"),
         ("outputs.1.name", "embedding", "each of them once"),
         ("preprocessing.size", [8], "a list of 2"),
         ("preprocessing.channels", 4, "one of 1, 3"),
         ("preprocessing.crop_fraction", 0, "above 0"),
         ("preprocessing.mean", [0.5], "one per channel"),
+        ("preprocessing.std", [0.5], "one per channel"),
         ("preprocessing.std", [0.2, 0.2, 0], "above 0"),
         ("preprocessing.resize", "bicubc", "one of 'bicubic', 'bilinear'"),
         ("labels", ["a", 1], "a text"),
@@ -176,6 +178,27 @@ def test_a_wrong_value_is_rejected_with_its_place(path: str, value: Any, expecte
 def test_a_file_name_that_could_leave_the_folder_is_rejected(name: str) -> None:
     with pytest.raises(InputError, match=r"manifest\.json: files"):
         parsed(files={name: {"sha256": HASH, "bytes": 1}})
+
+
+def test_the_manifest_cannot_list_itself() -> None:
+    with pytest.raises(InputError, match=r"the name is 'manifest\.json'") as caught:
+        parsed(files={"manifest.json": {"sha256": HASH, "bytes": 1}})
+    assert caught.value.expected == "a file other than the manifest: it cannot hold its own hash"
+
+
+@pytest.mark.parametrize("ports", ["inputs", "outputs"])
+def test_each_input_and_output_has_a_name_of_its_own(ports: str) -> None:
+    twice = manifest_for()[ports][:1] * 2
+    with pytest.raises(InputError, match=f"{ports}: names is") as caught:
+        parsed(preprocessing=None, **{ports: twice})
+    assert caught.value.expected == "each of them once"
+
+
+def test_an_image_is_the_only_input() -> None:
+    images = manifest_for()["inputs"]
+    with pytest.raises(InputError, match="inputs is") as caught:
+        parsed(inputs=[*images, {**images[0], "name": "other"}])
+    assert caught.value.expected.startswith("one input, uint8 NHWC")
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
