@@ -67,6 +67,7 @@ WRONG = {
     "execution": changed(execution={**EXECUTION, "ratio": "0.5"}),
     "parity engine": changed(parity={**PARITY, "engine": 3}),
     "two inputs": changed(inputs=manifest_for()["inputs"] * 2),
+    "two images": changed(inputs=[{**manifest_for()["inputs"][0], "name": name} for name in "ab"]),
     "quotes": changed(target="o'nnx"),
     "umlauts": changed(target="öpenvino" * 30),
     "nested": changed(model={"reference": "m", "config": {"a": [{"b": "\0"}]}, "weights": None, "parameters": 0}),
