@@ -187,7 +187,7 @@ def test_what_is_not_applied_is_a_mistake_in_the_schema_and_never_left_out(schem
 
 RECORDS = [cls for cls in vars(manifest_module).values() if isinstance(cls, type) and dataclasses.is_dataclass(cls)]
 # Preprocessing is also made by hand, and then mostly for pixels.
-WITH_A_DEFAULT = {"Preprocessing.normalise"}
+WITH_A_DEFAULT = {"InputSpec.layout", "Preprocessing.normalise"}
 
 
 def same(hint: Any, node: Mapping[str, Any], where: str) -> None:
