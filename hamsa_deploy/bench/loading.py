@@ -63,7 +63,7 @@ def typical(loads: Sequence[Load]) -> Load:
     )
 
 
-def loaded(folder: Path, batch: int, threads: int | None) -> Load:
+def load_here(folder: Path, batch: int, threads: int | None) -> Load:
     """Load a bundle in this process."""
     from hamsa_deploy.bench.inputs import graph_inputs
     from hamsa_deploy.targets import target_of
@@ -104,7 +104,7 @@ def kibibytes(key: str, status: str) -> int:
 def main() -> None:
     """The process of its own: prints a `Load` as JSON."""
     folder, batch, threads = sys.argv[1:]
-    sys.stdout.write(json.dumps(asdict(loaded(Path(folder), int(batch), int(threads) or None))))
+    sys.stdout.write(json.dumps(asdict(load_here(Path(folder), int(batch), int(threads) or None))))
 
 
 if __name__ == "__main__":

@@ -107,11 +107,11 @@ def _compared(
     request: ParityRequest, options: Any, stages: Stages, reports: Reports | None
 ) -> tuple[ParityReport, LayerReport | None]:
     """Both comparisons. Of one that cannot be finished there is a report, too: that is when people need it."""
-    from hamsa_deploy.cli.parity_request import compared
+    from hamsa_deploy.cli.parity_request import compare_request
 
     try:
         with stages("compare"):
-            report = compared(request)
+            report = compare_request(request)
         layers = _layers(request, options.plot, stages) if options.layers else None
     except ParityError as error:
         if reports is not None:
@@ -129,12 +129,12 @@ def _write(reports: Reports, request: ParityRequest, report: ParityReport, layer
 
 
 def _layers(request: ParityRequest, plot: Path | None, stages: Stages) -> LayerReport:
-    from hamsa_deploy.cli.parity_request import layers_compared
+    from hamsa_deploy.cli.parity_request import compare_layers
     from hamsa_deploy.report.files import write
     from hamsa_deploy.report.layers_plot import layers_drawing
 
     with stages("layers"):
-        layers = layers_compared(request)
+        layers = compare_layers(request)
         if plot is not None:
             write(plot, layers_drawing(layers).as_file())
     return layers

@@ -95,7 +95,7 @@ def request_from_options(options: Any) -> ParityRequest:
     )
 
 
-def compared(request: ParityRequest) -> ParityReport:
+def compare_request(request: ParityRequest) -> ParityReport:
     """The comparison, with the faults of the manifest among the failures."""
     given: dict[str, Any] = {"thresholds": request.thresholds, "classes": request.classes}
     if isinstance(request.reference, Path):
@@ -105,7 +105,7 @@ def compared(request: ParityRequest) -> ParityReport:
     return dataclasses.replace(report, failures=[*request.faults, *report.failures])
 
 
-def layers_compared(request: ParityRequest) -> LayerReport:
+def compare_layers(request: ParityRequest) -> LayerReport:
     """The comparison layer by layer, which needs the PyTorch model."""
     from hamsa_deploy.parity.layers import layer_report
 

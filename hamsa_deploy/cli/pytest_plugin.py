@@ -76,13 +76,13 @@ def _check_files(config: pytest.Config, bundle: Path) -> None:
 
 def _check_parity(config: pytest.Config, bundle: Path) -> None:
     from hamsa_deploy.cli.parity import options_from
-    from hamsa_deploy.cli.parity_request import compared, request_from_options
+    from hamsa_deploy.cli.parity_request import compare_request, request_from_options
     from hamsa_deploy.testing import failure_text
 
     given = {name: config.getoption(f"--hamsa-{name}") for name in PASSED_ON}
     arguments = [f"--{name}={value}" for name, value in given.items() if value is not None]
     request = request_from_options(options_from([str(bundle), *arguments]))
-    report = compared(request)
+    report = compare_request(request)
     assert report.passed, failure_text(bundle, report, request.reference, request.data)
 
 

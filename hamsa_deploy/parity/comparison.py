@@ -68,7 +68,7 @@ def check_parity(
     """
     bundle = opened(bundle)
     manifest = bundle.manifest
-    name, expected = outputs_of_model(model, data, manifest)
+    name, expected = run_model(model, data, manifest)
     found, ran_on = _run(bundle, data, threads)
     report = compare(found, expected, thresholds or usual_thresholds(manifest), name, classes)
     on_onnxruntime = ran_on["backend"] == "onnxruntime"
@@ -135,13 +135,13 @@ def _image_names(data: Any) -> list[str]:
     return ["/".join(Path(each).parts[-2:]) for each in data]
 
 
-def outputs_of_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[str, Arrays]:
+def run_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[str, Arrays]:
     """What the original is called, and what it computes for all of the data, by output name."""
     name, reference = _reference(model)
     return name, _joined([reference(chunk, manifest) for chunk in _chunks(data, manifest)])
 
 
-def outputs_of_bundle(bundle: Bundle, data: Any) -> Arrays:
+def run_bundle(bundle: Bundle, data: Any) -> Arrays:
     """What a bundle computes for all of the data, by output name."""
     return _run(bundle, data, None)[0]
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from hamsa_deploy.graph.evaluation import decibels
 from hamsa_deploy.onnx_import import OnnxFile
-from hamsa_deploy.parity.comparison import outputs_of_bundle, outputs_of_model
+from hamsa_deploy.parity.comparison import run_bundle, run_model
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.precision.int8.quantisation import Quantisation, ranking
 from hamsa_runtime.bundle import Bundle
@@ -63,7 +63,7 @@ class Accuracy:
 
     def drop(self, bundle: Bundle) -> float:
         """The loss of a bundle, in points; negative if it is better than float32."""
-        found = outputs_of_bundle(bundle, self._data)[self._output].argmax(axis=1)
+        found = run_bundle(bundle, self._data)[self._output].argmax(axis=1)
         if self._classes is None:
             return 100 * float((found != self._predicted).mean())
         right, right_before = found == self._classes, self._predicted == self._classes
@@ -94,7 +94,7 @@ def layers_kept(
     """
     costs = ranking(ready.quantisation, ready.measurements)
     nodes = list(costs)
-    accuracy = Accuracy(data, outputs_of_model(model, data, manifest)[1], classes)
+    accuracy = Accuracy(data, run_model(model, data, manifest)[1], classes)
     known = ready.measurements.numbers(
         ready.quantisation.model,
         "drops",
