@@ -13,9 +13,10 @@ import torch
 from measure import say
 from torch import Tensor, nn
 
-from hamsa_deploy.spectral.compiler import to_real
-from hamsa_deploy.spectral.costs import RATES, Work
+from hamsa_deploy import to_real
+from hamsa_deploy.spectral.costs import Work
 from hamsa_deploy.spectral.factorisations import Plan, candidates, plan_for
+from hamsa_deploy.targets import all_targets
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 
 # length: for how many columns. Sizes of vision models (49 .. 24,336 = 156 x 156 tokens, 32 .. 512 channels), powers of
@@ -164,5 +165,5 @@ def plans_to_measure(n: int, columns: int) -> list[Plan]:
         if n >= SMALLEST_FACTOR**count:
             ranked = sorted((plan for plan in every if len(plan.factors) == count), key=lambda plan: plan.work.macs)
             found += [plan for rank in ranks for plan in ranked[rank : rank + 1]]
-    found += [plan_for(n, target, columns) for target in RATES]
+    found += [plan_for(n, target.rates, columns) for target in all_targets()]
     return list(dict.fromkeys(found))

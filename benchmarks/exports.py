@@ -8,9 +8,9 @@ import torch
 from measure import images, quietly
 from torch.export import ExportedProgram
 
+from hamsa_deploy import to_real
 from hamsa_deploy.bench.peers.dft import dft_file
 from hamsa_deploy.models import load_model
-from hamsa_deploy.spectral.compiler import to_real
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_deploy.targets.openvino_ir import ir_from_onnx
 from hamsa_runtime.vocabulary import IR_FILES

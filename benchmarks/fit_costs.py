@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from cost_samples import Sample, samples
-from measure import Run, onnxruntime_run, openvino_run, say
+from measure import FLOAT32_RUNS, Run, say
 
 from hamsa_deploy.measure.interleaved import time_in_turn
-from hamsa_deploy.spectral.costs import RATES, Work, for_columns
+from hamsa_deploy.spectral.costs import Work, for_columns
 from hamsa_deploy.spectral.factorisations import best
 
 # Of the times of one sample: low, because what disturbs a measurement only ever makes it longer.
@@ -45,7 +45,7 @@ def main() -> None:
     every = list(samples())
     for sample in every:
         sample.file(options.keep)
-    for target in RATES:
+    for target in FLOAT32_RUNS:
         measured = _measured(every, target, options.threads, options.rounds, options.keep)
         _report(target, every, measured)
 
@@ -74,9 +74,7 @@ def _groups(every: Iterable[Sample]) -> dict[str, list[Sample]]:
 def _run(sample: Sample, target: str, threads: int, folder: Path) -> Run:
     x = np.random.default_rng(0).standard_normal(sample.shape, dtype=np.float32)
     path = sample.file(folder)
-    if target == "openvino":
-        return openvino_run(path, x, "f32", threads)
-    return onnxruntime_run(path, x, threads)
+    return FLOAT32_RUNS[target](path, x, threads)
 
 
 def _milliseconds(runs: Mapping[str, Run], rounds: int) -> Milliseconds:

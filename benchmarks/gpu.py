@@ -23,10 +23,10 @@ from measure import images, interleaved, quietly, relative_error, say
 from torch import Tensor, nn
 
 import hamsa_deploy
+from hamsa_deploy import to_real
 from hamsa_deploy.bench.peers.deit import deit_s
 from hamsa_deploy.models import model_entry
 from hamsa_deploy.samples import sample_images
-from hamsa_deploy.spectral.compiler import to_real
 from hamsa_runtime import Engine
 from hamsa_runtime.errors import HamsaError
 

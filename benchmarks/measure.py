@@ -85,6 +85,13 @@ def openvino_run(path: Path, x: np.ndarray, precision: str, threads: int) -> Run
     return run
 
 
+# The engines that are here on every machine, by target: from a float32 ONNX file, an input and threads.
+FLOAT32_RUNS: dict[str, Callable[[Path, np.ndarray, int], Run]] = {
+    "onnx": onnxruntime_run,
+    "openvino": lambda path, x, threads: openvino_run(path, x, F32, threads),
+}
+
+
 def openvino_compiled(
     path: Path, x: np.ndarray, precision: str, threads: int, *, profile: bool = False
 ) -> openvino.CompiledModel:

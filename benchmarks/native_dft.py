@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from measure import Run, interleaved, onnxruntime_run, openvino_run, relative_error, say
+from measure import FLOAT32_RUNS, Run, interleaved, relative_error, say
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from hamsa_deploy.spectral.compiler import to_real
-from hamsa_deploy.spectral.costs import RATES
+from hamsa_deploy import to_real
 from hamsa_deploy.spectral.factorisations import plan_for
+from hamsa_deploy.targets import target_of
 from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program
 
 LENGTHS = (49, 64, 196, 256, 784, 1024, 3136, 4096, 16384, 65536)
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=32, help="how many signals")
     options = parser.parse_args()
     print(f"{'target':10}{'length':>8}  {'plan':16}{'plan, ms':>10}{'native, ms':>12}{'ratio':>8}{'native error':>14}")
-    for target in RATES:
+    for target in FLOAT32_RUNS:
         for n in LENGTHS:
             say(f"length {n} on {target}")
             _print_row(target, n, options.columns, options.threads, options.rounds)
@@ -53,7 +53,7 @@ def _print_row(target: str, n: int, columns: int, threads: int, rounds: int) -> 
         times = {name: statistics.median(each) for name, each in interleaved(runs, rounds).items()}
         spectrum = np.fft.rfft(x.astype(np.float64)) if one_sided else np.fft.fft(x.astype(np.float64))
         error = relative_error(runs["native"](), np.stack([spectrum.real, spectrum.imag], axis=-1))
-    form = " x ".join(map(str, plan_for(n, target, columns).factors))
+    form = " x ".join(map(str, plan_for(n, target_of(target).rates, columns).factors))
     plan, dft = times["plan"], times["native"]
     print(f"{target:10}{n:8}  {form:16}{plan:10.2f}{dft:12.2f}{dft / plan:7.1f}x{error:14.0e}", flush=True)
 
@@ -80,7 +80,7 @@ def native_model(n: int, columns: int, one_sided: bool) -> onnx.ModelProto:
 
 
 def _run(target: str, path: Path, x: np.ndarray, threads: int) -> Run:
-    return openvino_run(path, x, "f32", threads) if target == "openvino" else onnxruntime_run(path, x, threads)
+    return FLOAT32_RUNS[target](path, x, threads)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from hamsa_deploy.spectral.dispatch import full
 from hamsa_deploy.spectral.factorisations import plan_for
 from hamsa_deploy.spectral.rules.fourier import irfft, rfft
 from hamsa_deploy.spectral.values import Complex
+from hamsa_deploy.targets import target_of
 
 SIGNALS = 8
 WORST = 8
@@ -66,7 +67,7 @@ def accuracy(n: int, target: str) -> Accuracy:
     im[0] = 0.0  # at k = 0, and at k = n/2, the spectrum of a real signal is real
     if n % 2 == 0:
         im[-1] = 0.0
-    with compilation.tracing(compilation.Compilation(nn.Module(), target, {})), torch.no_grad():
+    with compilation.tracing(compilation.Compilation(nn.Module(), target_of(target).rates, {})), torch.no_grad():
         found_spectrum = _forward(torch.from_numpy(x))
         found_signal = _inverse(torch.from_numpy(re), torch.from_numpy(im), n)
     spectrum = np.fft.rfft(x.astype(np.float64), axis=0, norm="ortho")

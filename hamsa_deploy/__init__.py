@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from hamsa_deploy.parity import ParityReport, check_parity
     from hamsa_deploy.parity.layers import layer_report
     from hamsa_deploy.pipeline.run import export
-    from hamsa_deploy.spectral.compiler import to_real
+    from hamsa_deploy.targets.to_real import to_real
 
 __version__ = "0.1.0"
 
 # Imported at first use: `hamsa-export --help` must not wait for torch.
 _HOMES = {
     "load_model": "hamsa_deploy.models",
-    "to_real": "hamsa_deploy.spectral.compiler",
+    "to_real": "hamsa_deploy.targets.to_real",
     "export": "hamsa_deploy.pipeline.run",
     "check_parity": "hamsa_deploy.parity",
     "ParityReport": "hamsa_deploy.parity",

@@ -16,8 +16,8 @@ from hamsa_deploy.form.real_model import RealModel, real_model_of_program
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.normalisation import normalised, scale_and_offset
 from hamsa_deploy.onnx_import import OnnxFile
-from hamsa_deploy.spectral.compiler import to_real
 from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec
 

@@ -23,9 +23,9 @@ from torch.export import Dim, ExportedProgram
 
 from hamsa_deploy.onnx_import.loading import copy_of
 from hamsa_deploy.onnx_import.operators import DTYPES, OPERATORS, Dft, Stft, name_of, operator_of
-from hamsa_deploy.spectral.compiler import to_real
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import onnx_file
+from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Transform
 from hamsa_runtime.vocabulary import ONNX_FILE

@@ -122,7 +122,7 @@ def tuned_form(request: Request, form: RealModel) -> RealModel:
         written = write_files(trial, real, folder, no_progress)
         Stage(folder, folder).write_manifest(written.added_to(manifest_of(trial, real)))
 
-    chosen = choices(form.transforms, request.to, engine_timer(build, request.batch or 1))
+    chosen = choices(form.transforms, target_of(request.to).rates, engine_timer(build, request.batch or 1))
     plans = {n: choice.plan for n, choice in chosen.items()}
     if any(choice.plan != choice.default for choice in chosen.values()):
         form = real_model_of_request(request, plans)

@@ -1,6 +1,6 @@
 """`export`: from a model to a checked bundle, stage by stage.
 
-capture and realise   nn.Module -> real-valued ExportedProgram      spectral.to_real
+capture and realise   nn.Module -> real-valued ExportedProgram      targets.to_real
   or replace          ONNX file -> real-valued ONNX graph           onnx_import
 tune                  the plans of its transforms, if asked for     pipeline.tuning
 emit                  -> ONNX                                       targets.onnx_file

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hamsa_deploy.measure.interleaved import Run, time_in_turn
-from hamsa_deploy.spectral.costs import nanoseconds
+from hamsa_deploy.spectral.costs import Rates, nanoseconds
 from hamsa_deploy.spectral.factorisations import Plan, candidates
 from hamsa_runtime import Engine
 from hamsa_runtime.manifest import Measurement, Transform
@@ -69,12 +69,12 @@ class Choice:
         return tuple(Measurement(plan.factors, float(f"{time:.4g}")) for plan, time in self.measured)
 
 
-def choices(transforms: Transforms, target: str, timer: Timer) -> dict[int, Choice]:
+def choices(transforms: Transforms, rates: Rates, timer: Timer) -> dict[int, Choice]:
     """Measure the plans of every length that leaves a choice.
 
     Args:
         transforms: as a first compilation lists them, with their columns.
-        target: the engine that the estimates are for.
+        rates: of the engine, for the estimates.
         timer: measures.
 
     Returns:
@@ -82,7 +82,7 @@ def choices(transforms: Transforms, target: str, timer: Timer) -> dict[int, Choi
     """
     found = {}
     for default, columns in _defaults(transforms).items():
-        plans = _worth_measuring(default, target, columns)
+        plans = _worth_measuring(default, rates, columns)
         if len(plans) > 1:
             found[default.n] = _confirmed(plans, columns, timer)
     return found
@@ -129,9 +129,9 @@ def _defaults(transforms: Transforms) -> dict[Plan, list[int]]:
     return {plan: list(columns) for plan, columns in found.items()}
 
 
-def _worth_measuring(default: Plan, target: str, columns: Iterable[int]) -> list[Plan]:
+def _worth_measuring(default: Plan, rates: Rates, columns: Iterable[int]) -> list[Plan]:
     """The default, and the others from the smallest estimate on."""
-    estimates = {plan: sum(nanoseconds(plan.work, target, each) for each in columns) for plan in candidates(default.n)}
+    estimates = {plan: sum(nanoseconds(plan.work, rates, each) for each in columns) for plan in candidates(default.n)}
     limit = HOPELESS * min(estimates.values())
     others = [plan for plan in sorted(estimates, key=estimates.__getitem__) if plan != default]
     return [default, *(plan for plan in others[: MOST_CANDIDATES - 1] if estimates[plan] <= limit)]

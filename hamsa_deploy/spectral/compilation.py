@@ -18,6 +18,7 @@ import torch
 import torch.fx.traceback as fx_traceback
 from torch import nn
 
+from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.factorisations import Plan, plan_for
 from hamsa_runtime.manifest import Transform
 
@@ -47,15 +48,15 @@ class Compilation:
 
     Attributes:
         module: carries the parameters and the computed constants of the real graph.
-        target: the engine that the graph is shaped for.
+        rates: of the engine that the graph is shaped for.
         plans: the plan of each transform length, as far as it has been chosen.
         native: whether all other lengths are left to the engine's own transform.
         node: the node of the user's graph at work.
         transforms: those emitted, as the manifest lists them.
     """
 
-    def __init__(self, module: nn.Module, target: str, plans: Mapping[int, Plan], native: bool = False) -> None:
-        self.module, self.target, self.native = module, target, native
+    def __init__(self, module: nn.Module, rates: Rates, plans: Mapping[int, Plan], native: bool = False) -> None:
+        self.module, self.rates, self.native = module, rates, native
         self.node: torch.fx.Node | None = None
         self.transforms: list[Transform] = []
         self.plans: dict[int, Plan] = dict(plans)
@@ -101,7 +102,7 @@ class Compilation:
     def plan(self, n: int, columns: int) -> Plan:
         """The plan for a length; one for the whole model, so that spectra of one length fit each other."""
         if n not in self.plans:
-            self.plans[n] = Plan(n, (n,), native=True) if self.native else plan_for(n, self.target, columns)
+            self.plans[n] = Plan(n, (n,), native=True) if self.native else plan_for(n, self.rates, columns)
         return self.plans[n]
 
 

@@ -3,7 +3,7 @@
     time = operators * operator + matrices * matrix + stored * numbers stored
          + columns * (plain * MACs + batched * MACs + depthwise * MACs + moved * numbers + pointwise * numbers)
 
-The rates are fitted to measurements by benchmarks/fit_costs.py; only their ratios matter.
+Only the ratios of the rates matter.
 """
 
 from __future__ import annotations
@@ -54,34 +54,26 @@ def for_columns(work: Work, columns: int) -> Work:
     return replace(work, **each)
 
 
-# Nanoseconds for each field of Work, in float32: benchmarks/fit_costs.py on two cores of a Xeon with AMX, ONNX Runtime
-# 1.31 and OpenVINO 2026.4, November 2026. Estimates are off by 8 % and 6 % (medians, on the two engines); the plan that
-# is chosen is 2.0 % and 2.1 % slower than the fastest one measured (means of 41 lengths and widths; the median is 0,
-# the worst 22 % and 13 %). Pointwise operators show no cost of their own on OpenVINO, which fuses them.
-#
-# GPU is not fitted, since no GPU was at hand: it is reckoned for float16 on a small one, an Orin Nano, from 2.5 T MAC/s
-# in products (a quarter of its peak; a third of that where matrices are small), 68 GB/s of memory, and 8 us to start a
-# kernel. Pointwise operators are fused. `--tune` measures on the GPU that is there.
+@dataclass(frozen=True)
+class Rates(Work):
+    """Nanoseconds for each field of Work, in float32: how fast an engine is; the records in targets/ have them.
+
+    Fitted ones come from benchmarks/fit_costs.py on two cores of a Xeon with AMX, ONNX Runtime 1.31 and OpenVINO
+    2026.4, November 2026. Estimates are off by 8 % and 6 % (medians, on the two engines); the plan that is chosen is
+    2.0 % and 2.1 % slower than the fastest one measured (means of 41 lengths and widths; the median is 0, the worst
+    22 % and 13 %).
+    """
+
+
 # fmt: off
-GPU = Work(
-    plain=0.0004, batched=0.0012, depthwise=0.02, moved=0.03, pointwise=0.0, stored=0.03, operators=8000, matrices=0.0,
+CPU = Rates(  # ONNX Runtime's: what is chosen for where nobody names an engine
+    plain=0.00579, batched=0.00583, depthwise=0.102, moved=0.189, pointwise=0.649, stored=0.15, operators=862,
+    matrices=204,
 )
-RATES = {
-    "onnx": Work(
-        plain=0.00579, batched=0.00583, depthwise=0.102, moved=0.189, pointwise=0.649, stored=0.15, operators=862,
-        matrices=204,
-    ),
-    "openvino": Work(
-        plain=0.00735, batched=0.00941, depthwise=0.0204, moved=0.35, pointwise=0.0, stored=0.0, operators=494,
-        matrices=10.8,
-    ),
-    "tensorrt": GPU,
-    "tensorrt-rtx": GPU,
-}
 # fmt: on
 
 
-def nanoseconds(work: Work, target: str, columns: int) -> float:
+def nanoseconds(work: Work, rates: Rates, columns: int) -> float:
     """Estimated time of some work on so many columns."""
-    rates, whole = RATES[target], for_columns(work, columns)
+    whole = for_columns(work, columns)
     return sum(getattr(rates, name) * getattr(whole, name) for name in FIELDS)

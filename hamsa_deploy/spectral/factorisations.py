@@ -46,7 +46,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from hamsa_deploy.spectral.costs import Work, nanoseconds
+from hamsa_deploy.spectral.costs import CPU, Rates, Work, nanoseconds
 from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 
 
@@ -218,9 +218,9 @@ AS_GOOD_AS_EQUAL = 1.03
 
 
 @cache
-def plan_for(n: int, target: str = "onnx", columns: int = USUAL_COLUMNS) -> Plan:
-    """The plan that is estimated to be fastest, see `best`."""
-    return best({plan: nanoseconds(plan.work, target, columns) for plan in candidates(n)})
+def plan_for(n: int, rates: Rates = CPU, columns: int = USUAL_COLUMNS) -> Plan:
+    """The plan that is estimated to be fastest at these rates, see `best`."""
+    return best({plan: nanoseconds(plan.work, rates, columns) for plan in candidates(n)})
 
 
 def best(estimates: Mapping[Plan, float]) -> Plan:

@@ -71,6 +71,6 @@ def _of_spectrum(
 def _is_cheaper(convolution: Convolution, n: int, columns: int) -> bool:
     state = compilation.current()
     transforms = state.plan(n, columns).work
-    return nanoseconds(convolution.work, state.target, columns) < nanoseconds(
-        transforms + transforms, state.target, columns
+    return nanoseconds(convolution.work, state.rates, columns) < nanoseconds(
+        transforms + transforms, state.rates, columns
     )

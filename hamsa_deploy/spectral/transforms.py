@@ -301,8 +301,8 @@ def _dense_is_cheaper(plan: Plan, frequencies: int, samples: int, columns: int) 
         return True
     macs = 2 * frequencies * samples
     few = Work(plain=macs, moved=2 * frequencies, stored=macs, operators=2)
-    target = compilation.current().target
-    return nanoseconds(few, target, columns) < nanoseconds(plan.work, target, columns)
+    rates = compilation.current().rates
+    return nanoseconds(few, rates, columns) < nanoseconds(plan.work, rates, columns)
 
 
 def columns_of(x: Real, axis: int) -> int:

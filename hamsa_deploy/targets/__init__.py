@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from importlib import import_module
 
 from hamsa_deploy.targets.record import Target
@@ -10,7 +9,6 @@ from hamsa_runtime.errors import unknown_name
 from hamsa_runtime.vocabulary import TARGETS
 
 
-@cache
 def target_of(name: str) -> Target:
     """The record of a target, from the file of its name: a list of imports would be a second list of names.
 

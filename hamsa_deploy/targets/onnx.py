@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hamsa_deploy.spectral.costs import CPU
 from hamsa_deploy.targets.record import Int8, Target
 
 NO_BFLOAT16 = "ONNX Runtime's CPU has no products in bfloat16"
@@ -21,6 +22,7 @@ class Onnx(Target):
 TARGET = Onnx(
     "onnx",
     precisions=("fp32", "fp16", "int8"),
+    rates=CPU,
     lacks={"bf16": NO_BFLOAT16},
     # It has int8 kernels for Gemm and Conv only where outputs are int8, too; with float outputs it would widen the
     # weights in every run.

@@ -35,7 +35,7 @@ def onnx_from_program(
     """Translate a real-valued program to ONNX and write it.
 
     Args:
-        program: from spectral.to_real, or any program without complex tensors.
+        program: from `to_real`, or any program without complex tensors.
         path: the file to write, `model.onnx`; weights beyond 1.9 GB go to `model.onnx.data` beside it.
         inputs, outputs: names for the graph's inputs and outputs, in order.
 

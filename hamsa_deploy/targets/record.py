@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.targets.here import HERE, Answer, Machine, Package
 from hamsa_runtime.manifest import EngineBuild
 from hamsa_runtime.tensorrt.options import BuildOptions
@@ -70,6 +71,7 @@ class Target:
     Attributes:
         name: in the vocabulary.
         precisions: what bundles for it can be in, in the vocabulary's order; float32 always.
+        rates: what computing costs its engine: they choose between ways to compute a transform.
         lacks: precisions that are not among them, and why not, where there is a reason to be told.
         int8: how it computes in int8; None where that is not among its precisions.
         no_native_fft: why transforms cannot be left to the engine; empty where it has an FFT of its own that works.
@@ -86,6 +88,7 @@ class Target:
 
     name: str
     precisions: tuple[str, ...]
+    rates: Rates
     lacks: Mapping[str, str] = field(default_factory=dict)
     int8: Int8 | None = None
     no_native_fft: str = ""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.targets.here import HERE, ON_THE_DEVICE, Answer, Machine, Package, numbers
 from hamsa_deploy.targets.onnx import NO_BFLOAT16
 from hamsa_deploy.targets.record import Int8, Order, Target
@@ -16,6 +17,12 @@ from hamsa_runtime.manifest import EngineBuild
 
 OLDEST_TENSORRT = (10, 3)  # reads ONNX opset 20, which the bundles are in
 APT_TENSORRT = "sudo apt install python3-libnvinfer"
+# Not fitted, since no GPU was at hand: reckoned for float16 on a small one, an Orin Nano, from 2.5 T MAC/s in products
+# (a quarter of its peak; a third of that where matrices are small), 68 GB/s of memory, and 8 us to start a kernel.
+# Pointwise operators are fused. `--tune` measures on the GPU that is there.
+SMALL_GPU = Rates(
+    plain=0.0004, batched=0.0012, depthwise=0.02, moved=0.03, pointwise=0.0, stored=0.03, operators=8000, matrices=0.0,
+)  # fmt: skip
 INT8 = Int8(("MatMul", "Gemm", "Conv"), around="float16")
 
 
@@ -24,6 +31,7 @@ class TensorRt(Target):
     """What all engines of the family have in common; see `Target`."""
 
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    rates: Rates = SMALL_GPU
     lacks: Mapping[str, str] = field(default_factory=lambda: {"bf16": NO_BFLOAT16})  # ONNX Runtime has to judge it
     int8: Int8 | None = INT8
     stage: str = "plan"

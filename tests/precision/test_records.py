@@ -59,13 +59,9 @@ def test_what_types_a_graph_has_a_stage(precision: Precision) -> None:
     assert types == bool(precision.stages)
 
 
-def test_int8_alone_leaves_transforms_in_float32() -> None:
-    assert {each.name: each.of_transforms for each in all_precisions()} == {
-        "fp32": FLOAT32,
-        "fp16": "fp16",
-        "bf16": "bf16",
-        "int8": FLOAT32,
-    }
+@EACH
+def test_what_is_quantised_leaves_transforms_in_float32(precision: Precision) -> None:
+    assert precision.of_transforms == (FLOAT32 if precision.is_quantised else precision.name)
 
 
 @pytest.mark.parametrize("place", ["record", "stages", "execution", "way out"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.spectral.compiler import to_real
+from hamsa_deploy import to_real
 from hamsa_deploy.spectral.separable import OneAxisAtATime
 
 # Rounding is 1e-16 in float64 and 6e-8 in float32. Random programs amplify it 10 times at most (random_scope.py).

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hamsa_deploy.spectral.compiler import to_real
+from hamsa_deploy import to_real
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.backends.onnxruntime import has_native_transforms

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from hamsa_deploy.spectral.compiler import to_real
-from hamsa_deploy.spectral.costs import RATES
+from hamsa_deploy import to_real
 from hamsa_deploy.spectral.factorisations import Plan, best, candidates, plan_for
 from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
+from hamsa_deploy.targets import all_targets, target_of
 
 from .programs import Program, assert_real, check_exact, operators, relative_error
 
@@ -111,25 +111,25 @@ def test_the_forms_of_a_length() -> None:
     assert Plan(2310, (2310,)) in candidates(2310)
 
 
-@pytest.mark.parametrize("target", RATES)
+@pytest.mark.parametrize("target", [target.name for target in all_targets()])
 def test_short_lengths_are_dense_and_long_ones_have_factors(target: str) -> None:
     """As the rates have it; in between, targets and numbers of columns differ."""
     middle = 1 if target.startswith("tensorrt") else 2  # a GPU multiplies sooner than it starts another kernel
     for n, count in ((1, 1), (7, 1), (49, 1), (256, middle), (512, 2), (4096, 3), (12544, 3)):
-        assert len(plan_for(n, target).factors) == count
+        assert len(plan_for(n, target_of(target).rates).factors) == count
     for n in (3136, 97344):
-        plan = plan_for(n, target)
+        plan = plan_for(n, target_of(target).rates)
         assert np.prod(plan.factors) == n
         assert plan.work.macs * 10 < Plan(n, (n,)).work.macs
-    assert len(plan_for(97344, target).factors) >= 3
-    assert plan_for(97344, target).work.stored * 4 < 100e6  # bytes in float32
+    assert len(plan_for(97344, target_of(target).rates).factors) >= 3
+    assert plan_for(97344, target_of(target).rates).work.stored * 4 < 100e6  # bytes in float32
 
 
 @pytest.mark.parametrize(("target", "dense"), [("onnx", [97, 401, 1021]), ("openvino", [97, 401])])
 def test_long_primes_are_computed_by_raders_form(target: str, dense: list[int]) -> None:
-    assert all(plan_for(n, target).is_dense for n in dense)
-    assert all(plan_for(n, target).is_rader for n in (2053, 3001))
-    assert plan_for(1021, "openvino").is_rader
+    assert all(plan_for(n, target_of(target).rates).is_dense for n in dense)
+    assert all(plan_for(n, target_of(target).rates).is_rader for n in (2053, 3001))
+    assert plan_for(1021, target_of("openvino").rates).is_rader
 
 
 def test_of_plans_that_are_as_good_as_equal_the_one_with_fewest_factors_is_taken() -> None:

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fft, nn
 
+from hamsa_deploy import to_real
 from hamsa_deploy.models import load_model
-from hamsa_deploy.spectral.compiler import to_real
 
 from .programs import Program, as_real, operators
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, fft, nn
 
+from hamsa_deploy import to_real
 from hamsa_deploy.models import SASS
-from hamsa_deploy.spectral.compiler import to_real
 
 from .programs import Program, check_exact, operators
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, find, given, note, settings
 
+from hamsa_deploy import to_real
 from hamsa_deploy.errors import UnsupportedOperatorError
-from hamsa_deploy.spectral.compiler import to_real
 
 from .programs import check_both_precisions
 from .random_operations import BESIDE, GENERAL, MIXING, WITHOUT_A_RULE, lines

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fft, nn
 
+from hamsa_deploy import to_real
 from hamsa_deploy.spectral import dispatch
-from hamsa_deploy.spectral.compiler import supported_operators, to_real
+from hamsa_deploy.spectral.compiler import supported_operators
 from hamsa_deploy.spectral.compiler.table import COMPOSITES
 from hamsa_deploy.spectral.values import Rule
 

@@ -5,7 +5,7 @@ Plans are pinned, and so are rates where one of several exact forms is chosen; c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +14,9 @@ from torch.export import ExportedProgram
 from torch.utils.flop_counter import FlopCounterMode
 
 from hamsa_deploy.models import SASS
-from hamsa_deploy.spectral.costs import RATES, Work
-from hamsa_deploy.spectral.factorisations import Plan, plan_for
+from hamsa_deploy.spectral.costs import Rates
+from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.targets import onnx
 
 from .programs import Program, check_exact, operators
 
@@ -46,17 +47,9 @@ def activations(program: ExportedProgram) -> list[tuple[int, ...]]:
     return [shape for shape in shapes if shape[:1] == (BATCH,)]
 
 
-@pytest.fixture
-def rates(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """For tests that choose what things cost. No plan that was chosen at those costs is remembered."""
-    plan_for.cache_clear()
-    yield monkeypatch
-    plan_for.cache_clear()
-
-
-def charge(rates: pytest.MonkeyPatch, **nanoseconds: float) -> None:
+def charge(monkeypatch: pytest.MonkeyPatch, **nanoseconds: float) -> None:
     """Nothing costs anything but what is named."""
-    rates.setitem(RATES, "onnx", Work(**nanoseconds))
+    monkeypatch.setattr(onnx, "TARGET", replace(onnx.TARGET, rates=Rates(**nanoseconds)))
 
 
 class LearnedFilter(nn.Module):
@@ -150,10 +143,10 @@ class TokenMixing(nn.Module):
 
 
 @pytest.mark.parametrize("two_sided", [False, True])
-def test_a_learned_filter_runs_on_half_the_frequencies(rates: pytest.MonkeyPatch, two_sided: bool) -> None:
+def test_a_learned_filter_runs_on_half_the_frequencies(monkeypatch: pytest.MonkeyPatch, two_sided: bool) -> None:
     n, channels = 32, 5
     h = n // 2 + 1
-    charge(rates, plain=1, depthwise=10)
+    charge(monkeypatch, plain=1, depthwise=10)
     x = normal(BATCH, n, channels)
     program = check_exact(LearnedFilter(n, channels, two_sided).double(), x, plans=dense(n))
     # h real and h imaginary parts from n samples, and back
@@ -202,10 +195,10 @@ def test_a_fourier_operator_in_two_dimensions_computes_its_modes_only() -> None:
     assert all(width // 2 + 1 not in shape for shape in activations(program))
 
 
-def test_a_long_convolution_by_transforms_skips_the_zeros_and_what_is_cut_off(rates: pytest.MonkeyPatch) -> None:
+def test_a_long_convolution_by_transforms_skips_the_zeros_and_what_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     n, channels = 24, 3
     h = n + 1  # of 2 n frequencies
-    charge(rates, plain=1, depthwise=100)
+    charge(monkeypatch, plain=1, depthwise=100)
     x = normal(BATCH, channels, n)
     program = check_exact(LongConvolution(channels, n).double(), x, plans=dense(2 * n))
     # n samples are not zero, n of the results are wanted
@@ -272,10 +265,10 @@ FORMS = {
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("two_sided", [False, True])
-def test_the_cheapest_exact_form_of_a_filter_wins(rates: pytest.MonkeyPatch, name: str, two_sided: bool) -> None:
+def test_the_cheapest_exact_form_of_a_filter_wins(monkeypatch: pytest.MonkeyPatch, name: str, two_sided: bool) -> None:
     of_filter, factors, costs, expected = FORMS[name]
     n, channels = 32, 5
-    charge(rates, **costs)
+    charge(monkeypatch, **costs)
     x = normal(BATCH, n, channels)
     program = check_exact(LearnedFilter(n, of_filter, two_sided).double(), x, plans={n: Plan(n, factors)})
     assert macs(program, x) == expected(n, channels)

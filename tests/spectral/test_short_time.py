@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.spectral.compiler import to_real
+from hamsa_deploy import to_real
 from hamsa_deploy.spectral.factorisations import plan_for
 from hamsa_runtime.manifest import Transform
 

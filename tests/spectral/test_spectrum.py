@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fft, nn
 
-from hamsa_deploy.spectral.compiler import to_real
-from hamsa_deploy.spectral.costs import RATES
+from hamsa_deploy import to_real
 from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.targets import onnx
 
 from .programs import FLOAT32_LIMIT, FLOAT64_LIMIT, Program, as_real, assert_real, check_exact, relative_error
 
@@ -379,12 +379,17 @@ FILTERS = [
 ]
 
 
+def charge_depthwise(monkeypatch: pytest.MonkeyPatch, nanoseconds: float) -> None:
+    rates = dataclasses.replace(onnx.TARGET.rates, depthwise=nanoseconds)
+    monkeypatch.setattr(onnx, "TARGET", dataclasses.replace(onnx.TARGET, rates=rates))
+
+
 @pytest.mark.parametrize("depthwise", [0.0, 1e6], ids=["depthwise is free", "depthwise is dear"])
 @pytest.mark.parametrize("case", FILTERS, ids=str)
 def test_filters_along_every_axis(
     monkeypatch: pytest.MonkeyPatch, case: tuple[int, int, tuple[int, ...]], depthwise: float
 ) -> None:
-    monkeypatch.setitem(RATES, "onnx", dataclasses.replace(RATES["onnx"], depthwise=depthwise))
+    charge_depthwise(monkeypatch, depthwise)
     rank, axis, shape = case
     sizes = (4, 6, 3, 5)[-rank:]
     n, place = sizes[axis], axis - rank
@@ -414,7 +419,7 @@ def long_convolution(kernel: Tensor, centred: bool, in_frequency: bool) -> Calla
 @pytest.mark.parametrize("depthwise", [0.0, 1e6], ids=["depthwise is free", "depthwise is dear"])
 @pytest.mark.parametrize("taps", KERNEL_LENGTHS)
 def test_long_convolutions(monkeypatch: pytest.MonkeyPatch, taps: int, depthwise: float) -> None:
-    monkeypatch.setitem(RATES, "onnx", dataclasses.replace(RATES["onnx"], depthwise=depthwise))
+    charge_depthwise(monkeypatch, depthwise)
     kernels = normal(taps, seed=1), normal(CHANNELS, taps, seed=2)
     programs = [long_convolution(k, c, f) for k in kernels for c in (False, True) for f in (False, True)]
     x = normal(2, CHANNELS, SIGNAL, seed=0)

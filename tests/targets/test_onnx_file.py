@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 import torch
 
+from hamsa_deploy import to_real
 from hamsa_deploy.models import load_model
-from hamsa_deploy.spectral.compiler import to_real
 from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program, save
 from hamsa_runtime.backends import module_of_node
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from hamsa_deploy.spectral.compiler import to_real
+from hamsa_deploy import to_real
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_deploy.targets.openvino_ir import ir_from_onnx
 from hamsa_runtime.errors import BuildError

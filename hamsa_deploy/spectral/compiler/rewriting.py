@@ -25,51 +25,31 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler import composites
-from hamsa_deploy.spectral.costs import RATES
+from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
-from hamsa_runtime.errors import HamsaError, InputError, unknown_name
+from hamsa_runtime.errors import HamsaError, InputError
 from hamsa_runtime.manifest import Transform
-from hamsa_runtime.vocabulary import FFTS
 
 
-def to_real(
+def rewrite(
     model: nn.Module | ExportedProgram,
     example_inputs: Sequence[Any],
+    rates: Rates,
     *,
     dynamic_shapes: Any = None,
-    target: str = "onnx",
     plans: Mapping[int, Plan] = MappingProxyType({}),
-    fft: str = "real",
+    native: bool = False,
 ) -> ExportedProgram:
-    """Rewrite a model with torch.fft and complex tensors into real arithmetic.
+    """Rewrite a model with torch.fft and complex tensors into real arithmetic; see `hamsa_deploy.to_real`.
 
     Args:
-        model: any module that torch.export captures (in eval mode), or a captured program.
-        example_inputs: positional inputs. A complex one becomes a real one with an extra last dimension of 2; so does
-            a complex output.
-        dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch; pass {}
-            to fix all shapes.
-        target: the engine that the products are shaped for, one of those in RATES.
-        plans: the plan for some transform lengths; the cost model chooses the others.
-        fft: "native" leaves each transform of a signal as one FFT operator, which is real at its outer end, for engines
-            that have one. Short-time transforms of short frames remain one convolution.
-
-    Returns:
-        A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left (but for
-        native ones). Its graph_module.meta["transforms"] lists the transforms, as a manifest does.
-
-    Raises:
-        UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the model's line.
-        UnsupportedTransformError: a transform along a dynamic axis, or of length 0.
-        InputError: the model cannot be captured, or the target or `fft` is unknown.
+        model, example_inputs, dynamic_shapes, plans: as there.
+        rates: of the engine that the products are shaped for.
+        native: whether transforms of signals stay FFT operators.
     """
-    if target not in RATES:
-        raise InputError(f"unknown target '{target}'", expected=f"one of {', '.join(RATES)}")
-    if fft not in FFTS:
-        raise unknown_name("form of transforms", fft, FFTS)
     inputs, shapes = tuple(example_inputs), dynamic_shapes
     if dynamic_shapes is None:
         inputs, dynamic_shapes = _with_dynamic_batch(inputs)
@@ -78,7 +58,7 @@ def to_real(
     captured = captured.run_decompositions(composites.decompositions())
     graph = captured.module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
-    real = _real_module(graph, target, plans, native=fft == "native")
+    real = _real_module(graph, rates, plans, native)
     transforms = _collect_constants(real, graph)
     program = _capture(real, inputs, dynamic_shapes)
     _simplify(program)
@@ -133,14 +113,14 @@ def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> 
         ) from error
 
 
-def _real_module(graph: torch.fx.GraphModule, target: str, plans: Mapping[int, Plan], native: bool) -> nn.Module:
+def _real_module(graph: torch.fx.GraphModule, rates: Rates, plans: Mapping[int, Plan], native: bool) -> nn.Module:
     """A module that interprets `graph` with the compiler's values; it has the user's signature."""
 
     class Interpreted(nn.Module):
         transforms: list[Transform]
 
         def forward(self, *args: Any) -> Any:
-            state = compilation.Compilation(self, target, plans, native)
+            state = compilation.Compilation(self, rates, plans, native)
             with compilation.tracing(state), fx_traceback.preserve_node_meta():
                 result = RealInterpreter(graph).run(*pytree.tree_leaves(args))
             self.transforms = state.transforms

@@ -1,0 +1,53 @@
+"""nn.Module -> real-valued ExportedProgram, in products of the shapes that a target's engine is fast at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+from torch.export import ExportedProgram
+
+from hamsa_deploy.spectral.compiler import rewrite
+from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.targets import target_of
+from hamsa_runtime.errors import unknown_name
+from hamsa_runtime.vocabulary import FFTS
+
+
+def to_real(
+    model: nn.Module | ExportedProgram,
+    example_inputs: Sequence[Any],
+    *,
+    dynamic_shapes: Any = None,
+    target: str = "onnx",
+    plans: Mapping[int, Plan] = MappingProxyType({}),
+    fft: str = "real",
+) -> ExportedProgram:
+    """Rewrite a model with torch.fft and complex tensors into real arithmetic.
+
+    Args:
+        model: any module that torch.export captures (in eval mode), or a captured program.
+        example_inputs: positional inputs. A complex one becomes a real one with an extra last dimension of 2; so does
+            a complex output.
+        dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch; pass {}
+            to fix all shapes.
+        target: the engine that the products are shaped for.
+        plans: the plan for some transform lengths; the cost model chooses the others.
+        fft: "native" leaves each transform of a signal as one FFT operator, which is real at its outer end, for engines
+            that have one. Short-time transforms of short frames remain one convolution.
+
+    Returns:
+        A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left (but for
+        native ones). Its graph_module.meta["transforms"] lists the transforms, as a manifest does.
+
+    Raises:
+        UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the model's line.
+        UnsupportedTransformError: a transform along a dynamic axis, or of length 0.
+        InputError: the model cannot be captured, or the target or `fft` is unknown.
+    """
+    rates = target_of(target).rates
+    if fft not in FFTS:
+        raise unknown_name("form of transforms", fft, FFTS)
+    return rewrite(model, example_inputs, rates, dynamic_shapes=dynamic_shapes, plans=plans, native=fft == "native")
