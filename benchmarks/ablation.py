@@ -31,18 +31,17 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from precision import hamsa_s_on_crops, sqnr
 
 from hamsa_deploy import export
-from hamsa_deploy.graph.evaluation import Evaluator
+from hamsa_deploy.graph.sessions import Evaluator
 from hamsa_deploy.inputs.calibration_set import calibration_set
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.models import model_entry
-from hamsa_deploy.pipeline.int8 import calibrated, feeds_of_inputs
-from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS
-from hamsa_deploy.precision.passes import PASSES
+from hamsa_deploy.pipeline.int8 import calibrate, feeds_of_inputs
 from hamsa_runtime import Bundle
 from hamsa_runtime.backends.quiet import no_usage_reports
+from hamsa_runtime.batches import Arrays
+from hamsa_runtime.vocabulary import AUTO, METHODS, PASSES
 
 OUTPUT = "embedding"
-Feed = Mapping[str, np.ndarray]
 
 
 class Subject:
@@ -75,10 +74,10 @@ class Subject:
 class Reader(CalibrationDataReader):  # type: ignore[misc]
     """The calibration inputs, one by one."""
 
-    def __init__(self, feeds: Sequence[Feed]) -> None:
-        self._feeds: Iterator[Feed] = iter(feeds)
+    def __init__(self, feeds: Sequence[Arrays]) -> None:
+        self._feeds: Iterator[Arrays] = iter(feeds)
 
-    def get_next(self) -> Feed | None:
+    def get_next(self) -> Arrays | None:
         return next(self._feeds, None)
 
 
@@ -109,13 +108,13 @@ def rows(subject: Subject) -> dict[str, Callable[[], str]]:
     for name in PASSES:
         others = tuple(other for other in PASSES if other != name)
         table[f"ours, without {name}"] = partial(ours, subject, others, AUTO)
-    table["ours, all passes"] = partial(ours, subject, tuple(PASSES), AUTO)
+    table["ours, all passes"] = partial(ours, subject, PASSES, AUTO)
     return table
 
 
 def ours(subject: Subject, passes: Sequence[str], method: str) -> str:
     """With some of the passes."""
-    ready = calibrated(ir.load(subject.file), subject.bundle.manifest, subject.calibration, method, passes)
+    ready = calibrate(ir.load(subject.file), subject.bundle.manifest, subject.calibration, method, passes)
     found = f"{subject.decibels(ready.quantisation.onnx()):.1f}"
     return found if method != AUTO else f"{found} ({ready.quantisation.method})"
 

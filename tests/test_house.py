@@ -65,12 +65,9 @@ SMALL, MOST_SMALL = 60, 25
 # Debts: circles as their members in order, imports as "importer -> imported".
 CIRCLES_OF_FILES: list[str] = []
 CIRCLES_OF_PACKAGES = [
-    "hamsa_deploy.precision hamsa_deploy.precision.passes",
     "hamsa_runtime.backends hamsa_runtime.tensorrt",
 ]
 UPWARD_IMPORTS = [
-    "hamsa_deploy.precision.measurements -> hamsa_deploy.precision.passes.mean_split",
-    "hamsa_deploy.precision.measurements -> hamsa_deploy.precision.passes.smoothing",
     "hamsa_runtime.tensorrt.ports -> hamsa_runtime.backends",
 ]
 
@@ -84,7 +81,6 @@ SAYS_NAMES = {
     "hamsa_deploy.bench.report: openvino tensorrt tensorrt-rtx": "packages on PyPI, some called as a target is",
     "hamsa_deploy.form.request: fp32 int8": "what --help adds to a precision",
     "hamsa_deploy.parity.metrics: fp32 fp16 bf16 int8": "what each precision may differ by",
-    "hamsa_deploy.precision.int8.thresholds: min-max percentile entropy mse": "what computes each",
 }
 # Who says them and should take them from the vocabulary, or from the target's record.
 SAYS_NAMES_STILL: list[str] = []

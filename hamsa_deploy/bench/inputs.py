@@ -11,11 +11,10 @@ import itertools
 import numpy as np
 
 from hamsa_deploy.samples import sample_images
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec, Manifest
 from hamsa_runtime.preprocess import inputs_from_images
-
-Arrays = dict[str, np.ndarray]
 
 
 def graph_inputs(manifest: Manifest, batch: int) -> Arrays:

@@ -1,24 +1,23 @@
 """What flows through an ONNX graph: values between its nodes, on real inputs.
 
-Ranges for float16 and int8 come from here. ONNX Runtime runs the graph as it is written, without optimisations that
-would fuse nodes and lose values.
+Ranges for float16 and int8 come from here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 
-Arrays = Mapping[str, np.ndarray]
+from hamsa_deploy.graph.sessions import session_from_model
+from hamsa_runtime.batches import Arrays
 
 # Values are fetched in groups: those of one image through HAMSA-S are 0.6 GB, at 1248 pixels 18 GB.
 GROUP_BYTES = 2 * 2**30
 
 
-def observed(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> Iterator[dict[str, np.ndarray]]:
+def observe(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> Iterator[Arrays]:
     """Run the graph, and hand out values between its nodes.
 
     Args:
@@ -33,14 +32,15 @@ def observed(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> 
     if not feeds:
         return
     for group in _groups(model, names, batch=len(next(iter(feeds[0].values())))):
-        yield from _of_group(model, group, feeds)
+        yield from _observe_group(model, group, feeds)
 
 
-def _of_group(model: ir.Model, group: list[str], feeds: Iterable[Arrays]) -> Iterator[dict[str, np.ndarray]]:
+def _observe_group(model: ir.Model, group: list[str], feeds: Iterable[Arrays]) -> Iterator[Arrays]:
     """One group after the other: a session holds the weights, packed as well, and two at once are one too many."""
-    session = _session(model, group)
+    values = values_by_name(model.graph)
+    session = session_from_model(model, optimised=False, outputs=[values[name] for name in group])
     for feed in feeds:
-        yield dict(zip(group, session.run(group, dict(feed)), strict=True))
+        yield dict(zip(group, session.run(group, feed), strict=True))
 
 
 def _groups(model: ir.Model, names: Sequence[str], batch: int) -> list[list[str]]:
@@ -69,15 +69,3 @@ def _nbytes(value: ir.Value, batch: int) -> int:
     assert value.shape is not None
     sizes = [size if isinstance(size, int) else batch for size in value.shape]
     return int(np.prod(sizes) * value.dtype.itemsize)
-
-
-def _session(model: ir.Model, names: Sequence[str]) -> onnxruntime.InferenceSession:
-    """A session whose outputs are these values."""
-    proto = ir.to_proto(model)
-    known = values_by_name(model.graph)
-    del proto.graph.output[:]
-    proto.graph.output.extend(ir.to_proto(known[name]) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])

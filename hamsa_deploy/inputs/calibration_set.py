@@ -23,6 +23,7 @@ from PIL import Image
 
 from hamsa_deploy.inputs.files import read_arrays, read_images
 from hamsa_deploy.samples import sample_images
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.images import image_from_pixels, load_image, scaled, upright
 from hamsa_runtime.manifest import CalibrationInputs, InputSpec, Manifest, Preprocessing
@@ -35,8 +36,6 @@ HELD_OUT = 4  # every fourth
 BUILT_IN = "built-in samples"
 
 logger = logging.getLogger("hamsa_deploy")
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

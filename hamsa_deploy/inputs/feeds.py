@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import inputs_from_images
 
-Feed = dict[str, np.ndarray]
 
-
-def feeds_of(data: Any, manifest: Manifest, batch: int = 1, limit: int | None = None) -> Iterator[Feed]:
+def feeds_of(data: Any, manifest: Manifest, batch: int = 1, limit: int | None = None) -> Iterator[Arrays]:
     """The graph's inputs for some data, a few images at a time, so that many of them need no more memory than one.
 
     Args:
@@ -50,9 +49,7 @@ def _filled(images: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
 
 
-def _feeds_of_arrays(
-    arrays: Mapping[str, np.ndarray], manifest: Manifest, batch: int, limit: int | None
-) -> Iterator[Feed]:
+def _feeds_of_arrays(arrays: Arrays, manifest: Manifest, batch: int, limit: int | None) -> Iterator[Arrays]:
     """Slices of the arrays; the arrays themselves where the batch is fixed, or is not the first axis of all."""
     if any(spec.shape[:1] != ("batch",) for spec in manifest.inputs):
         yield dict(arrays)

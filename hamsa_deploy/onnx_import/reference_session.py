@@ -8,21 +8,18 @@ with the engines. (HAMSA-S takes it some seconds for an image.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes import common as passes
 
 from hamsa_deploy.onnx_import.loading import OnnxFile, copy_of
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.errors import InputError
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 # Attributes that hold an element type: Cast; the random and EyeLike operators; the window operators.
 TYPE_ATTRIBUTES = ("to", "dtype", "output_datatype")
-
-Arrays = dict[str, np.ndarray]
 
 
 class ReferenceSession:
@@ -40,7 +37,7 @@ class ReferenceSession:
         except Exception as error:  # a missing operator surfaces in many ways
             raise self._unable(error) from error
 
-    def __call__(self, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    def __call__(self, inputs: Arrays) -> Arrays:
         """Outputs by name, for inputs by name."""
         widened = {name: _widened(array) for name, array in inputs.items()}
         try:

@@ -28,6 +28,7 @@ from hamsa_deploy.parity.pair import has_classes
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
@@ -37,8 +38,6 @@ from hamsa_runtime.preprocess import inputs_from_images
 # HAMSA-S at 1248 pixels would take 12 GiB on ONNX Runtime.
 CHUNK, LEAST_CHUNK = 8, 2
 CHUNK_PIXELS = CHUNK * 448 * 448
-
-Arrays = dict[str, np.ndarray]
 
 
 def check_parity(

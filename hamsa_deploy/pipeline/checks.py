@@ -8,8 +8,6 @@ from torch import nn
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.onnx_import import OnnxFile
-from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS
-from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.targets import all_targets, target_of
 from hamsa_deploy.targets.record import Target
@@ -18,7 +16,7 @@ from hamsa_runtime.errors import InputError, MissingError, unknown_name
 from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
-from hamsa_runtime.vocabulary import FFTS
+from hamsa_runtime.vocabulary import AUTO, FFTS, METHODS, PASSES
 
 
 def check_request(request: Request) -> None:

@@ -16,19 +16,19 @@ from torch import nn
 from hamsa_deploy.form.from_request import parity_data, real_model_of_request
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request, builder_of
-from hamsa_deploy.graph.evaluation import Arrays
 from hamsa_deploy.inputs.calibration_set import calibration_set
 from hamsa_deploy.inputs.feeds import feeds_of
-from hamsa_deploy.pipeline.int8 import RANGE_IMAGES, Calibrated, calibrated, feeds_of_inputs
+from hamsa_deploy.pipeline.int8 import RANGE_IMAGES, Calibrated, calibrate, feeds_of_inputs
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
-from hamsa_deploy.pipeline.max_drop import layers_kept
+from hamsa_deploy.pipeline.max_drop import choose_layers_to_keep
 from hamsa_deploy.pipeline.staging import Stage
-from hamsa_deploy.pipeline.tuning import choices, engine_timer, with_measurements
-from hamsa_deploy.precision.observers import ranges_of
+from hamsa_deploy.pipeline.tuning import choose_plans, engine_timer, with_measurements
+from hamsa_deploy.precision.observers import RANGES, Ranges, float32_values
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import onnx_file, target_of
 from hamsa_deploy.targets.record import Order, Target
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.vocabulary import ONNX_FILE
 
@@ -68,40 +68,42 @@ def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Pat
     precision = precision_of(request.precision)
     if precision.is_quantised:
         return _write_int8(request, form, model, folder, progress)
+
+    def ranges() -> Ranges:
+        return RANGES.watch(model, float32_values(model), _range_feeds(request, form))
+
     islands: Mapping[str, str] = {}
     for stage in precision.stages:
         with progress(stage):
-            islands = precision.apply(model, lambda: ranges_of(model, _range_feeds(request, form)))
+            islands = precision.apply(model, ranges)
             onnx_file.save(model, folder / ONNX_FILE)
     return ExportFacts(islands)
 
 
 def _write_int8(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
     with progress("calibrate"):
-        ready = calibrated(
+        ready = calibrate(
             model, manifest_of(request, form), request.calibration, request.calibration_method, request.passes
         )
     kept: list[str] = []
     if request.max_drop is not None:
         with progress("search"):
-            kept = _layers_kept(request, form, ready, request.max_drop)
+            kept = _choose_layers_to_keep(request, form, ready, request.max_drop)
     with progress("int8"):
         islands = ready.write(request.to, folder, kept)
     layers = {site.node: site.layer for site in ready.quantisation.without(kept)}
     return ExportFacts(islands, calibration=ready.recorded(kept), calibrated=ready, int8_layers=layers)
 
 
-def _layers_kept(request: Request, form: RealModel, ready: Calibrated, max_drop: float) -> list[str]:
+def _choose_layers_to_keep(request: Request, form: RealModel, ready: Calibrated, max_drop: float) -> list[str]:
     """Nodes that have to stay in floating point for the accuracy to hold."""
-    data = parity_data(request, form)
-
-    manifest = manifest_of(request, form)
+    data, manifest = parity_data(request, form), manifest_of(request, form)
 
     def build(folder: Path, kept: Sequence[str]) -> Bundle:
         ready.write(request.to, folder, kept)
         return Stage(folder, folder).write_manifest(manifest)
 
-    return layers_kept(ready, manifest, build, request.model, data, request.classes, max_drop)
+    return choose_layers_to_keep(ready, manifest, build, request.model, data, request.classes, max_drop)
 
 
 def _range_feeds(request: Request, form: RealModel) -> Iterable[Arrays]:
@@ -122,7 +124,7 @@ def tuned_form(request: Request, form: RealModel) -> RealModel:
         written = write_files(trial, real, folder, no_progress)
         Stage(folder, folder).write_manifest(written.added_to(manifest_of(trial, real)))
 
-    chosen = choices(form.transforms, target_of(request.to).rates, engine_timer(build, request.batch or 1))
+    chosen = choose_plans(form.transforms, target_of(request.to).rates, engine_timer(build, request.batch or 1))
     plans = {n: choice.plan for n, choice in chosen.items()}
     if any(choice.plan != choice.default for choice in chosen.values()):
         form = real_model_of_request(request, plans)

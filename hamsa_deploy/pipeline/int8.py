@@ -10,17 +10,17 @@ from typing import Any
 
 import onnx_ir as ir
 
-from hamsa_deploy.graph.evaluation import Arrays
 from hamsa_deploy.inputs.calibration_set import CalibrationSet, calibration_set
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.precision.int8.int8_sites import int8_of
-from hamsa_deploy.precision.int8.quantisation import Quantisation, quantisation_of
-from hamsa_deploy.precision.int8.thresholds import AUTO
+from hamsa_deploy.precision.int8.quantisation import Quantisation, choose_quantisation
 from hamsa_deploy.precision.measurements import Measurements
+from hamsa_deploy.precision.observers import RANGES, float32_values
 from hamsa_deploy.targets import onnx_file
 from hamsa_deploy.targets.record import Quantiser
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.manifest import Calibration, Manifest
-from hamsa_runtime.vocabulary import ONNX_FILE
+from hamsa_runtime.vocabulary import AUTO, ONNX_FILE
 
 # Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
 # range beyond the headroom that is kept anyway.
@@ -55,7 +55,8 @@ class Calibrated:
             self._quantise_by_engine(how.quantiser, path, kept)
             return {}
         if how.around == "float16":
-            ranges = self.measurements.ranges(self.quantisation.model, RANGE_IMAGES)
+            float32 = self.quantisation.model
+            ranges = self.measurements.observe(float32, RANGES, float32_values(float32), RANGE_IMAGES)
             model, islands = self.quantisation.onnx_around_float16(ranges, kept)
             onnx_file.save(model, path)
             return islands
@@ -82,21 +83,21 @@ class Calibrated:
         )
 
 
-def calibrated(model: ir.Model, manifest: Manifest, source: Any, method: str, passes: Sequence[str]) -> Calibrated:
+def calibrate(model: ir.Model, manifest: Manifest, source: Any, method: str, passes: Sequence[str]) -> Calibrated:
     """Calibrate a float32 graph.
 
     Args:
         model: float32, as the bundle would hold it; the passes rewrite it in place.
         manifest: of the bundle, for its target, inputs and preprocessing.
         source: calibration inputs, see `calibration_set`.
-        method: one of `thresholds.METHODS`, or "auto".
-        passes: which of `passes.PASSES` to apply.
+        method: one of METHODS, or AUTO.
+        passes: which of PASSES to apply.
     """
     inputs = calibration_set(source, manifest)
     fitted, held_out = (inputs.fitted, inputs.held_out) if method == AUTO else (inputs.inputs, ())
     measurements = Measurements(feeds_of_inputs(fitted, manifest), inputs.sha256)
     others = feeds_of_inputs(held_out, manifest)
-    found = quantisation_of(model, manifest.target, measurements, others, method, passes)
+    found = choose_quantisation(model, manifest.target, measurements, others, method, passes)
     return Calibrated(found, inputs, measurements)
 
 

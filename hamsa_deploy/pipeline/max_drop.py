@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from hamsa_deploy.graph.evaluation import decibels
+from hamsa_deploy.graph.sessions import decibels
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.parity.comparison import run_bundle, run_model
 from hamsa_deploy.pipeline.int8 import Calibrated
-from hamsa_deploy.precision.int8.quantisation import Quantisation, ranking
+from hamsa_deploy.precision.int8.quantisation import Quantisation, rank_layers
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
@@ -38,7 +39,7 @@ class Accuracy:
         classes: the true class of each input, or None.
     """
 
-    def __init__(self, data: Any, expected: dict[str, np.ndarray], classes: Sequence[int] | None = None) -> None:
+    def __init__(self, data: Any, expected: Arrays, classes: Sequence[int] | None = None) -> None:
         name = named_or_only(LOGITS, expected) or next(iter(expected))  # of several, people mean the first
         if classes_in(expected[name].shape) is None:
             raise InputError(
@@ -70,7 +71,7 @@ class Accuracy:
         return 100 * (float(right_before.mean()) - float(right.mean()))
 
 
-def layers_kept(
+def choose_layers_to_keep(
     ready: Calibrated,
     manifest: Manifest,
     build: Build,
@@ -92,7 +93,7 @@ def layers_kept(
     Raises:
         ParityError: the loss is too large even with a single layer in int8; lists the layers that cost most.
     """
-    costs = ranking(ready.quantisation, ready.measurements)
+    costs = rank_layers(ready.quantisation, ready.measurements)
     nodes = list(costs)
     accuracy = Accuracy(data, run_model(model, data, manifest)[1], classes)
     known = ready.measurements.numbers(

@@ -34,7 +34,7 @@ from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.max_drop import described
 from hamsa_deploy.pipeline.staging import Stage, staged_bundle
-from hamsa_deploy.precision.int8.quantisation import ranking
+from hamsa_deploy.precision.int8.quantisation import rank_layers
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.precision.records.record import FLOAT32
 from hamsa_deploy.targets import target_of
@@ -121,7 +121,7 @@ def _require(report: ParityReport, ready: Calibrated | None) -> None:
     if ready is None or report.passed:
         report.require()
         return
-    costs = ranking(ready.quantisation, ready.measurements)
+    costs = rank_layers(ready.quantisation, ready.measurements)
     raise ParityError(
         "int8 is outside its limits: " + "; ".join(report.failures),
         expected=", ".join(f"{k} {v:g}" for k, v in report.thresholds.as_dict().items()),

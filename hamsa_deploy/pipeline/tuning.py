@@ -69,7 +69,7 @@ class Choice:
         return tuple(Measurement(plan.factors, float(f"{time:.4g}")) for plan, time in self.measured)
 
 
-def choices(transforms: Transforms, rates: Rates, timer: Timer) -> dict[int, Choice]:
+def choose_plans(transforms: Transforms, rates: Rates, timer: Timer) -> dict[int, Choice]:
     """Measure the plans of every length that leaves a choice.
 
     Args:

@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.cache_files import cache_folder
 from hamsa_runtime.whole_files import remove_leftovers, replace_file
 
-FORMAT = 1  # to be raised with the meaning of any array that is stored
+FORMAT = 2  # to be raised with the meaning of any array that is stored
 PACKAGES = ("hamsa-deploy", "hamsa-runtime", "numpy", "onnxruntime", "openvino", "nncf")
 
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -84,7 +85,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def load(key: str) -> dict[str, np.ndarray] | None:
+def load(key: str) -> Arrays | None:
     """The arrays that were stored under this key, or None. A damaged entry is discarded, with a warning."""
     try:
         path = _folder() / key
@@ -102,7 +103,7 @@ def load(key: str) -> dict[str, np.ndarray] | None:
     return arrays
 
 
-def store(key: str, arrays: Mapping[str, np.ndarray]) -> None:
+def store(key: str, arrays: Arrays) -> None:
     """Keep arrays under a key, in place of earlier ones. If they cannot be written, only a warning is given.
 
     Args:
@@ -122,7 +123,7 @@ def _folder() -> Path:
     return cache_folder("hamsa-deploy", "calibration")
 
 
-def _packed(key: str, arrays: Mapping[str, np.ndarray]) -> bytes:
+def _packed(key: str, arrays: Arrays) -> bytes:
     """The file of an entry. Arrays are numbered, because not every name can be one in an .npz."""
     stream = io.BytesIO()
     numbered: dict[str, Any] = {str(i): array for i, array in enumerate(arrays.values())}
@@ -131,7 +132,7 @@ def _packed(key: str, arrays: Mapping[str, np.ndarray]) -> bytes:
     return _digest(key, content) + content
 
 
-def _unpacked(key: str, data: bytes) -> dict[str, np.ndarray] | None:
+def _unpacked(key: str, data: bytes) -> Arrays | None:
     content = data[DIGEST_BYTES:]
     if data[:DIGEST_BYTES] != _digest(key, content):
         return None

@@ -10,12 +10,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.graph.evaluation import Arrays
 from hamsa_deploy.precision.cache import cache_key, load, store
-from hamsa_deploy.precision.histogram import Histogram, arrays_from_histograms, histograms_from_arrays
-from hamsa_deploy.precision.observers import histograms_of, ranges_of, row_ranges
-from hamsa_deploy.precision.passes.mean_split import gains_of_splitting
-from hamsa_deploy.precision.passes.smoothing import ChannelRanges, channel_ranges
+from hamsa_deploy.precision.observers import Observer, Seen
+from hamsa_runtime.batches import Arrays
 
 # Measurements of a search are stored at most this often, and once more at its end.
 SECONDS_BETWEEN_STORES = 5.0
@@ -33,50 +30,27 @@ class Measurements:
     feeds: Sequence[Arrays]
     sha256: str
 
-    def histograms(self, model: ir.Model, names: Sequence[str]) -> dict[str, Histogram]:
-        """Of the magnitudes of values between the nodes of a float32 model."""
-        key = self._key(model, "histograms", names=list(names))
+    def observe(
+        self, model: ir.Model, observer: Observer[Seen], names: Sequence[str], first: int | None = None
+    ) -> dict[str, Seen]:
+        """What an observer sees in values between the nodes of a float32 model, by name.
+
+        Args:
+            model: it is left as it is.
+            observer: looks.
+            names: of the values.
+            first: how many of the feeds to run, by default all.
+
+        Raises:
+            InputError: what the observer refuses.
+        """
+        key = self._key(model, observer.kind, names=list(names), first=first)
         arrays = load(key)
         if arrays is None:
-            arrays = arrays_from_histograms(histograms_of(model, names, self.feeds))
+            seen = observer.watch(model, names, self.feeds[:first])
+            arrays = {name: observer.pack(each) for name, each in seen.items()}
             store(key, arrays)
-        return histograms_from_arrays(arrays)
-
-    def ranges(self, model: ir.Model, runs: int) -> dict[str, float]:
-        """The largest magnitude of every float32 value on the first inputs; see `ranges_of`."""
-        key = self._key(model, "ranges", first=runs)
-        arrays = load(key)
-        if arrays is None:
-            arrays = {name: np.array(largest) for name, largest in ranges_of(model, self.feeds[:runs]).items()}
-            store(key, arrays)
-        return {name: float(largest) for name, largest in arrays.items()}
-
-    def rows(self, model: ir.Model, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """The largest magnitude of each row of values; see `row_ranges`."""
-        key = self._key(model, "rows", names=list(names))
-        arrays = load(key)
-        if arrays is None:
-            arrays = row_ranges(model, self.feeds, names)
-            store(key, arrays)
-        return arrays
-
-    def channels(self, model: ir.Model, names: Sequence[str]) -> dict[str, ChannelRanges]:
-        """Sizes of the channels of values; see `channel_ranges`."""
-        key = self._key(model, "channels", names=list(names))
-        arrays = load(key)
-        if arrays is None:
-            found = channel_ranges(model, self.feeds, names)
-            arrays = {name: np.stack([each.largest, each.mean_square]) for name, each in found.items()}
-            store(key, arrays)
-        return {name: ChannelRanges(largest, mean_square) for name, (largest, mean_square) in arrays.items()}
-
-    def splitting_gains(self, model: ir.Model, signals: Sequence[str]) -> dict[str, float]:
-        """What signals would gain without their means; see `gains_of_splitting`."""
-        known = self.numbers(model, "splitting", names=list(signals))
-        if not all(name in known for name in signals):
-            known.update(gains_of_splitting(model, self.feeds, signals))
-            known.save()
-        return dict(known)
+        return {name: observer.unpack(array) for name, array in arrays.items()}
 
     def numbers(self, model: ir.Model, kind: str, **options: Any) -> Numbers:
         """Named numbers that a search measures one by one."""

@@ -1,69 +1,89 @@
-"""What is looked at between the nodes of an ONNX graph on real inputs: largest magnitudes, rows, histograms."""
+"""What is looked at between the nodes of an ONNX graph on real inputs, and what is kept of it over many runs.
+
+    ranges = RANGES.watch(model, float32_values(model), feeds)
+
+An observer says it for one value; who wants something observed declares one of its own, beside the code that needs it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.graph.observing import Arrays, observed, values_by_name
-from hamsa_deploy.precision.histogram import Histogram
+from hamsa_deploy.graph.observing import observe, values_by_name
+from hamsa_runtime.batches import Arrays
+
+Seen = TypeVar("Seen")
+
+
+@dataclass(frozen=True)
+class Observer(Generic[Seen]):
+    """How a value is looked at, run after run.
+
+    Attributes:
+        kind: what the cache knows it by. Another one, or another `cache.FORMAT`, for each change of what is measured.
+        look: from what was seen of a value so far, None before its first run, its array in one more run, and its name,
+            for errors: what has been seen now.
+        pack, unpack: to the array that the cache stores, and back.
+    """
+
+    kind: str
+    look: Callable[[Seen | None, np.ndarray, str], Seen]
+    pack: Callable[[Seen], np.ndarray]
+    unpack: Callable[[np.ndarray], Seen]
+
+    def watch(self, model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> dict[str, Seen]:
+        """Run a graph on every feed, and look at some of its values.
+
+        Args:
+            model: float32; it is left as it is.
+            names: graph inputs or outputs of nodes.
+            feeds: graph inputs by name, one dict for each run.
+
+        Returns:
+            What has been seen, by name; nothing where there are no feeds.
+
+        Raises:
+            InputError: what `look` refuses.
+        """
+        seen: dict[str, Seen] = {}
+        for arrays in observe(model, names, feeds):
+            for name, array in arrays.items():
+                seen[name] = self.look(seen.get(name), array, name)
+        return seen
+
+
+def largest_over_runs(kind: str, sizes: Callable[[np.ndarray], np.ndarray]) -> Observer[np.ndarray]:
+    """An observer that keeps the largest of each size over all runs.
+
+    Args:
+        kind: of the observer.
+        sizes: from a value to an array whose shape is the same in every run.
+    """
+
+    def look(so_far: np.ndarray | None, array: np.ndarray, _name: str) -> np.ndarray:
+        found = sizes(array)
+        return found if so_far is None else np.maximum(so_far, found)
+
+    return Observer(kind, look, pack=np.asarray, unpack=np.asarray)
+
 
 # Value name -> max |v| over all inputs that were tried; NaN if float32 has already left its range.
 Ranges = Mapping[str, float]
 
 
-def ranges_of(model: ir.Model, feeds: Iterable[Arrays]) -> dict[str, float]:
-    """Measure every float32 value that the nodes of a graph take or compute.
-
-    Args:
-        model: float32; it is left as it is.
-        feeds: graph inputs by name, one dict for each run.
-    """
-    names = [name for name, value in values_by_name(model.graph).items() if value.dtype == ir.DataType.FLOAT]
-    ranges = dict.fromkeys(names, 0.0)
-    for arrays in observed(model, names, feeds):
-        for name, array in arrays.items():
-            ranges[name] = float(np.maximum(ranges[name], np.abs(array).max(initial=0.0)))
-    return ranges
+def _largest(so_far: float | None, array: np.ndarray, _name: str) -> float:
+    return float(np.maximum(so_far or 0.0, np.abs(array).max(initial=0.0)))
 
 
-def row_ranges(model: ir.Model, feeds: Iterable[Arrays], values: Sequence[str]) -> dict[str, np.ndarray]:
-    """max |x| of every row, over images and channels.
-
-    Args:
-        model: float32.
-        feeds: graph inputs by name, one dict for each run.
-        values: names of values x (batch, .., d); a row is one index along the axes between.
-
-    Returns:
-        By name, float32, (1, .., 1): it broadcasts against the value.
-    """
-    ranges: dict[str, np.ndarray] = {}
-    for arrays in observed(model, values, feeds):
-        for name, array in arrays.items():
-            size = np.abs(array).max(axis=(0, -1), keepdims=True)
-            ranges[name] = np.maximum(ranges[name], size) if name in ranges else size
-    return ranges
+# What float16 is typed by, also between int8 products: `Ranges`, of all `float32_values`.
+RANGES = Observer("ranges", _largest, pack=np.array, unpack=float)
 
 
-def histograms_of(model: ir.Model, names: Sequence[str], feeds: Iterable[Arrays]) -> dict[str, Histogram]:
-    """Run the graph on every feed, and count the magnitudes of some of its values.
-
-    Args:
-        model: float32; it is left as it is.
-        names: graph inputs or outputs of nodes, of a floating-point type.
-        feeds: graph inputs by name, one dict for each run.
-
-    Returns:
-        One histogram for each name.
-
-    Raises:
-        InputError: a value is NaN or Inf somewhere.
-    """
-    histograms = {name: Histogram() for name in names}
-    for values in observed(model, names, feeds):
-        for name, value in values.items():
-            histograms[name].add(value, f"the value {name!r}")
-    return histograms
+def float32_values(model: ir.Model) -> list[str]:
+    """Names of every float32 value that the nodes of a graph take or compute."""
+    return [name for name, value in values_by_name(model.graph).items() if value.dtype == ir.DataType.FLOAT]

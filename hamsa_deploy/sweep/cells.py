@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hamsa_deploy.form.request import Request
-from hamsa_deploy.precision.int8.thresholds import AUTO
 from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.targets import all_targets, target_of
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.vocabulary import AUTO
 
 MEASURED = f"a precision of {' and '.join(each.name for each in all_precisions() if each.is_measured)}"
 QUANTISED = f"the precision {' or '.join(each.name for each in all_precisions() if each.is_quantised)}"

@@ -10,9 +10,7 @@ import pytest
 from PIL import Image
 
 from hamsa_deploy.cli.export import main
-from hamsa_deploy.precision.passes import PASSES
 from hamsa_deploy.samples import digits
-from hamsa_runtime import vocabulary
 from hamsa_runtime.errors import InputError
 
 from .conftest import Run
@@ -63,7 +61,3 @@ def test_options_of_int8_are_checked(
 ) -> None:
     assert main(arguments) == InputError.exit_code
     assert found in capsys.readouterr().err
-
-
-def test_the_vocabulary_knows_the_passes_without_importing_them() -> None:
-    assert tuple(PASSES) == vocabulary.PASSES

@@ -32,7 +32,7 @@ def values(group_bytes: int, opened: list[list[str]], patch: pytest.MonkeyPatch)
     model = ir.from_proto(onnx.shape_inference.infer_shapes(image_model("runtime", "batch")))
     feeds = ({"x": np.random.default_rng(seed).random((2, 3, 8, 12), np.float32)} for seed in range(RUNS))
     found = defaultdict(list)
-    for arrays in observing.observed(model, NAMES, feeds):
+    for arrays in observing.observe(model, NAMES, feeds):
         for name, array in arrays.items():
             found[name].append(array)
     return found
@@ -55,4 +55,4 @@ def test_groups_have_a_session_each_and_the_same_values(monkeypatch: pytest.Monk
 
 def test_without_runs_there_are_no_values() -> None:
     model = ir.from_proto(onnx.shape_inference.infer_shapes(image_model("runtime", "batch")))
-    assert list(observing.observed(model, NAMES, [])) == []
+    assert list(observing.observe(model, NAMES, [])) == []

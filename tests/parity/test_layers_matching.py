@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import hamsa_deploy
+from hamsa_deploy.graph.observing import values_by_name
 from hamsa_deploy.parity.layers import LayerReport, layer_report
 from hamsa_deploy.parity.layers.float32_form import float32_form
-from hamsa_deploy.parity.layers.graph_values import names_in_order
 from hamsa_deploy.parity.layers.matching import orders_of_axes
 from hamsa_runtime import Bundle
 
@@ -89,5 +89,5 @@ def test_orders_of_axes(shape: tuple[int, ...], other: tuple[int, ...], orders: 
 
 def test_the_form_exported_anew_has_the_names_of_the_bundle(model: nn.Module, bundle: Bundle) -> None:
     anew, graph = float32_form(model, bundle.manifest).graph, ir.load(bundle.folder / "model.onnx").graph
-    assert names_in_order(anew) == names_in_order(graph)
+    assert list(values_by_name(anew)) == list(values_by_name(graph))
     assert [node.metadata_props.get("module") for node in anew] == [node.metadata_props.get("module") for node in graph]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import hamsa_deploy
 from hamsa_deploy import to_real
 from hamsa_deploy.pipeline import files
-from hamsa_deploy.pipeline.tuning import Choice, choices, with_measurements
+from hamsa_deploy.pipeline.tuning import Choice, choose_plans, with_measurements
 from hamsa_deploy.spectral.costs import CPU
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_runtime import Bundle
@@ -46,7 +46,7 @@ def test_another_plan_is_taken_only_if_it_is_clearly_faster(share: float, taken:
 def test_every_number_of_columns_is_measured_once_and_the_times_are_added() -> None:
     timer = Stopwatch(1, 0.5)
     rows = [row(DENSE, 8), row(DENSE, 8, module="other"), row(DENSE, 24)]
-    choice = choices(rows, CPU, timer)[64]
+    choice = choose_plans(rows, CPU, timer)[64]
     assert [(n, columns) for n, columns, _ in timer.asked[:2]] == [(64, 8), (64, 24)]
     assert choice.measured[:2] == ((DENSE, 32.0), (choice.plan, 16.0))
     assert {plan for plan, _ in choice.measured} == set(timer.asked[0][2])
@@ -54,10 +54,10 @@ def test_every_number_of_columns_is_measured_once_and_the_times_are_added() -> N
 
 def test_what_seems_faster_is_compared_with_the_default_once_more() -> None:
     timer = Stopwatch(1, 0.5)
-    choice = choices([row(DENSE)], CPU, timer)[64]
+    choice = choose_plans([row(DENSE)], CPU, timer)[64]
     assert [plans for _, _, plans in timer.asked[1:]] == [(DENSE, choice.plan)]
     timer = Stopwatch(1, 0.97)
-    assert choices([row(DENSE)], CPU, timer)[64].plan == DENSE
+    assert choose_plans([row(DENSE)], CPU, timer)[64].plan == DENSE
     assert len(timer.asked) == 1
 
 
@@ -68,7 +68,7 @@ def test_a_default_that_was_disturbed_is_not_replaced() -> None:
         calls.append(plans)
         return [3.0 if len(calls) == 1 and plan == DENSE else 1.0 for plan in plans]
 
-    choice = choices([row(DENSE)], CPU, timer)[64]
+    choice = choose_plans([row(DENSE)], CPU, timer)[64]
     assert choice.plan == DENSE
     assert choice.measured[0] == (DENSE, 1.0)
     assert len(calls) == 2
@@ -77,7 +77,7 @@ def test_a_default_that_was_disturbed_is_not_replaced() -> None:
 def test_the_default_is_measured_first_even_where_its_estimate_is_bad() -> None:
     odd = Plan(64, (2, 2, 2, 8))
     timer = Stopwatch(0, 2.0)
-    choice = choices([row(odd)], CPU, timer)[64]
+    choice = choose_plans([row(odd)], CPU, timer)[64]
     assert choice.default == odd
     assert choice.plan != odd
     assert len(choice.measured) == len({plan for plan, _ in choice.measured}) <= 4
@@ -87,7 +87,7 @@ def test_what_leaves_no_choice_is_not_measured() -> None:
     timer = Stopwatch(0, 1.0)
     partial = row(DENSE, kind="dense, 5 frequencies")
     framed = Transform("", 16, (16,), "convolution of frames")
-    assert choices([row(Plan(3, (3,))), partial, framed], CPU, timer) == {}
+    assert choose_plans([row(Plan(3, (3,))), partial, framed], CPU, timer) == {}
     assert timer.asked == []
 
 

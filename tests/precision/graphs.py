@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
 from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
+from hamsa_deploy.graph.sessions import session_from_model
 from hamsa_deploy.models import load_model
 from hamsa_deploy.models.hamsa import HAMSA
+from hamsa_runtime.batches import Arrays
 
-Feed = Mapping[str, np.ndarray]
 Named = tuple[str, ir.Model]  # the model that it was made from, and the graph
 
 
@@ -66,14 +66,14 @@ TINY = pytest.param("tiny_at_224", marks=pytest.mark.slow)
 MODELS = {"nano": nano, "tiny_at_224": tiny_at_224, "general": general}
 
 
-def smooth_feeds(model: ir.Model, count: int, seed: int = 0) -> list[Feed]:
+def smooth_feeds(model: ir.Model, count: int, seed: int = 0) -> list[Arrays]:
     """Inputs whose spectra fall as 1/f along the last axis but the channels, in batches of 2, around a mean."""
     value = model.graph.inputs[0]
     assert value.shape is not None
     shape = [size if isinstance(size, int) else 2 for size in value.shape]
     axis = 1 if len(shape) == 3 else -1
     generator = np.random.default_rng(seed)
-    feeds: list[Feed] = []
+    feeds: list[Arrays] = []
     for _ in range(count):
         spectrum = np.fft.rfft(generator.normal(size=shape), axis=axis)
         frequencies = np.moveaxis(np.ones(spectrum.shape), axis, -1) * np.maximum(np.arange(spectrum.shape[axis]), 1)
@@ -82,15 +82,10 @@ def smooth_feeds(model: ir.Model, count: int, seed: int = 0) -> list[Feed]:
     return feeds
 
 
-def outputs_of(model: ir.Model, feeds: Sequence[Feed], *, optimised: bool = False) -> list[np.ndarray]:
+def outputs_of(model: ir.Model, feeds: Sequence[Arrays], *, optimised: bool = False) -> list[np.ndarray]:
     """All outputs, run after run, by ONNX Runtime."""
-    options = onnxruntime.SessionOptions()
-    levels = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    data = ir.to_proto(model).SerializeToString()
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return [np.asarray(output) for feed in feeds for output in session.run(None, dict(feed))]
+    session = session_from_model(model, optimised=optimised)
+    return [np.asarray(output) for feed in feeds for output in session.run(None, feed)]
 
 
 def relative_error(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:

@@ -9,12 +9,13 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from hamsa_deploy.precision.int8.histogram import HISTOGRAMS
 from hamsa_deploy.precision.int8.int8_sites import Site, sites_of
 from hamsa_deploy.precision.int8.qdq import quantise
 from hamsa_deploy.precision.int8.thresholds import threshold
-from hamsa_deploy.precision.observers import histograms_of
+from hamsa_runtime.batches import Arrays
 
-from .graphs import Feed, real_graph
+from .graphs import real_graph
 
 WIDTH, CLASSES = 16, 5
 
@@ -42,13 +43,13 @@ def classifier_graph(folder: Path, to: str = "openvino", batch: int | None = Non
     return real_graph(Classifier(), torch.zeros(2, 3, 8, 8), folder, to, batch)
 
 
-def feeds(count: int = 8, seed: int = 0) -> list[Feed]:
+def feeds(count: int = 8, seed: int = 0) -> list[Arrays]:
     generator = np.random.default_rng(seed)
     return [{"images": generator.normal(size=(2, 3, 8, 8)).astype(np.float32)} for _ in range(count)]
 
 
 def thresholds_of(model: ir.Model, sites: list[Site], method: str = "min-max") -> dict[str, float]:
-    histograms = histograms_of(model, sorted({site.activation for site in sites}), feeds())
+    histograms = HISTOGRAMS.watch(model, sorted({site.activation for site in sites}), feeds())
     return {name: threshold(histogram, method) for name, histogram in histograms.items()}
 
 

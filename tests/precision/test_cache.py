@@ -18,7 +18,6 @@ from onnx_ir import DataType
 
 from hamsa_deploy.precision import cache
 from hamsa_deploy.precision.cache import PACKAGES, cache_key, load, store
-from hamsa_deploy.precision.histogram import Histogram, arrays_from_histograms, histograms_from_arrays
 from hamsa_runtime.whole_files import temporary_folder
 
 KEY, OTHER = "0" * 64, "1" * 64
@@ -113,14 +112,6 @@ def test_what_was_stored_is_loaded_and_leaves_one_file(folder: Path) -> None:
         assert found[name].dtype == array.dtype
         np.testing.assert_array_equal(found[name], array)
     assert [path.name for path in folder.iterdir()] == [KEY]
-
-
-def test_histograms_survive(folder: Path) -> None:
-    histogram = Histogram()
-    histogram.add(np.linspace(-3, 3, 100, dtype=np.float32))
-    store(KEY, arrays_from_histograms({"x": histogram}))
-    found = histograms_from_arrays(load(KEY) or {})
-    np.testing.assert_array_equal(found["x"].counts, histogram.counts)
 
 
 def test_a_search_that_goes_on_replaces_its_entry(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Histograms of a graph's values, against numpy."""
+"""What observers see of a graph's values, against numpy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import onnx_ir as ir
 import pytest
 from onnx_ir import DataType
 
-from hamsa_deploy.precision.histogram import Histogram
-from hamsa_deploy.precision.observers import histograms_of
+from hamsa_deploy.precision.int8.histogram import HISTOGRAMS, Histogram
+from hamsa_deploy.precision.observers import RANGES, float32_values
 from hamsa_runtime.errors import InputError
 
 
@@ -33,7 +33,7 @@ def feeds() -> Iterator[dict[str, np.ndarray]]:
 
 
 def test_inputs_and_inner_values_are_counted_over_all_feeds() -> None:
-    found = histograms_of(model(), ["x", "r"], feeds())
+    found = HISTOGRAMS.watch(model(), ["x", "r"], feeds())
     x = np.concatenate([feed["x"] for feed in feeds()])
     for name, values in {"x": x, "r": np.maximum(x, 0)}.items():
         expected = Histogram()
@@ -44,4 +44,17 @@ def test_inputs_and_inner_values_are_counted_over_all_feeds() -> None:
 
 def test_a_value_that_is_not_finite_is_named() -> None:
     with pytest.raises(InputError, match="the value 'y' holds NaN or Inf"):
-        histograms_of(model(), ["r", "y"], [{"x": -np.ones((1, 3), np.float32)}])
+        HISTOGRAMS.watch(model(), ["r", "y"], [{"x": -np.ones((1, 3), np.float32)}])
+
+
+def test_ranges_are_those_of_every_float_over_all_feeds() -> None:
+    found = RANGES.watch(model(), float32_values(model()), ({"x": np.abs(feed["x"])} for feed in feeds()))
+    x = np.abs(np.concatenate([feed["x"] for feed in feeds()]))
+    assert list(found) == ["x", "r", "y"]
+    assert (found["x"], found["r"]) == (x.max(), x.max())
+    assert found["y"] == pytest.approx(np.abs(np.log(x)).max(), rel=1e-6)
+
+
+def test_a_range_that_was_once_nan_stays_so() -> None:
+    bad = [{"x": np.full((1, 3), sign, np.float32)} for sign in (1.0, np.nan, 1.0)]
+    assert np.isnan(RANGES.watch(model(), ["x"], bad)["x"])

@@ -9,11 +9,12 @@ import onnx
 import onnx.parser
 import onnx.shape_inference
 import onnx_ir as ir
-import onnxruntime
 
-from hamsa_deploy.graph.observing import Arrays, observed, values_by_name
+from hamsa_deploy.graph.observing import observe, values_by_name
+from hamsa_deploy.graph.sessions import session_from_model
 from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
-from hamsa_deploy.precision.observers import ranges_of
+from hamsa_deploy.precision.observers import RANGES, float32_values
+from hamsa_runtime.batches import Arrays
 
 
 def graph(body: str, inputs: str, outputs: str = "float[batch, 2] out", **weights: np.ndarray) -> ir.Model:
@@ -29,13 +30,12 @@ def graph(body: str, inputs: str, outputs: str = "float[batch, 2] out", **weight
 def typed(model: ir.Model, feeds: Iterable[Arrays]) -> tuple[ir.Model, dict[str, str]]:
     """A float16 copy of a float32 model, with its islands."""
     half = ir.from_proto(ir.to_proto(model))
-    return half, float16_from_float32(half, ranges_of(model, feeds))
+    return half, float16_from_float32(half, RANGES.watch(model, float32_values(model), feeds))
 
 
 def outputs_of(model: ir.Model, feed: Arrays) -> list[np.ndarray]:
     """What ONNX Runtime computes."""
-    data = ir.to_proto(model).SerializeToString()
-    return onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, dict(feed))
+    return session_from_model(model, optimised=True).run(None, feed)
 
 
 def infinite_values(half: ir.Model, feed: Arrays) -> list[str]:
@@ -47,7 +47,7 @@ def infinite_values(half: ir.Model, feed: Arrays) -> list[str]:
     names = [name for name, value in values_by_name(half.graph).items() if value.dtype == ir.DataType.FLOAT16]
     return [
         name
-        for arrays in observed(half, names, [feed])
+        for arrays in observe(half, names, [feed])
         for name, array in arrays.items()
         if not np.isfinite(array).all()
     ]

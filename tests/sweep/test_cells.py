@@ -9,10 +9,10 @@ import pytest
 from torch import nn
 
 from hamsa_deploy.form.request import Request
-from hamsa_deploy.precision.int8.thresholds import AUTO
 from hamsa_deploy.sweep.cells import Cell, matrix, requests_for
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.options import BuildOptions
+from hamsa_runtime.vocabulary import AUTO
 
 BASE = Request(nn.Identity(), to="openvino", batch=4)
 

@@ -20,8 +20,8 @@ from hamsa_deploy.pipeline.checks import check_request
 from hamsa_deploy.pipeline.run import stages_of
 from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
 from hamsa_deploy.precision.int8.int8_sites import sites_of
-from hamsa_deploy.precision.int8.qdq_float16 import int8_float16_from_float32
-from hamsa_deploy.precision.observers import ranges_of
+from hamsa_deploy.precision.int8.qdq import int8_float16_from_float32
+from hamsa_deploy.precision.observers import RANGES, float32_values
 from hamsa_deploy.targets import onnx_file, tensorrt_plan
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
@@ -50,7 +50,7 @@ class Exported:
 
     def typed(self, precision: str) -> ir.Model:
         model = ir.from_proto(ir.to_proto(self.model))
-        ranges = ranges_of(model, [{"images": self.pixels}])
+        ranges = RANGES.watch(model, float32_values(model), [{"images": self.pixels}])
         if precision == "fp16":
             float16_from_float32(model, ranges)
         elif precision == "int8":

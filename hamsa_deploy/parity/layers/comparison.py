@@ -16,16 +16,18 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
+from hamsa_deploy.graph.observing import values_by_name
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.parity.comparison import reference_inputs
 from hamsa_deploy.parity.layers.bands import band_of
 from hamsa_deploy.parity.layers.distance import relative_error
-from hamsa_deploy.parity.layers.graph_values import Arrays, Values, names_in_order
+from hamsa_deploy.parity.layers.graph_values import Values
 from hamsa_deploy.parity.layers.matching import INPUT, Match, Matching, candidates_of, matching_of, module_of
 from hamsa_deploy.parity.layers.module_values import ModuleValue, ReferenceModel
 from hamsa_deploy.parity.layers.rescaled import channel_scales, may_be_rescaled
 from hamsa_deploy.parity.layers.rounding import BAND, pairs_of
 from hamsa_deploy.parity.layers.rows import LayerRow
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 
@@ -67,7 +69,7 @@ class Comparison:
         self.pairs = {pair.after: pair for pair in pairs_of(model.graph)}
         wanted = {name for names in candidates.values() for name in names}
         wanted |= {name for pair in self.pairs.values() for name in (pair.before, pair.after)}
-        self._names = [name for name in names_in_order(model.graph) if name in wanted & values.names]
+        self._names = [name for name in values_by_name(model.graph) if name in wanted & values.names]
         self._computed = [values.computed(self._names, sample.feed) for sample in samples]
         self.matching: Matching = matching_of(samples[0].values.values(), candidates, self._computed[0])
         self._units: dict[str, np.ndarray] = {}

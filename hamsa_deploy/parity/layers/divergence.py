@@ -20,13 +20,14 @@ from hamsa_deploy.parity.layers.comparison import Comparison, producers_of
 from hamsa_deploy.parity.layers.distance import relative_error
 from hamsa_deploy.parity.layers.findings import changed_constants, finding_about
 from hamsa_deploy.parity.layers.float32_form import float32_form
-from hamsa_deploy.parity.layers.graph_values import Arrays, GraphValues, Values
+from hamsa_deploy.parity.layers.graph_values import GraphValues, Values
 from hamsa_deploy.parity.layers.matching import FLOATS, INPUT, module_of
 from hamsa_deploy.parity.layers.rounding import rounding_finding
 from hamsa_deploy.parity.layers.rows import Divergence, LayerRow
 from hamsa_deploy.parity.metrics import BANDS
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.precision.records.record import FLOAT32
+from hamsa_runtime.batches import Arrays
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.vocabulary import ONNX_FILE
 

@@ -8,16 +8,18 @@ ONNX Runtime runs the graph as written, without optimisations, which would fuse 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
+from hamsa_deploy.graph.observing import values_by_name
+from hamsa_deploy.graph.sessions import session_from_model
 from hamsa_deploy.onnx_import.loading import copy_of
+from hamsa_runtime.batches import Arrays
 
-Arrays = dict[str, np.ndarray]
 GIVEN = "given_"  # in front of the name of a value that is an input of its own
 
 
@@ -28,12 +30,10 @@ class Values(Protocol):
     def names(self) -> frozenset[str]:
         """What it can be asked for."""
 
-    def computed(self, names: Sequence[str], feed: Mapping[str, np.ndarray]) -> Arrays:
+    def computed(self, names: Sequence[str], feed: Arrays) -> Arrays:
         """Some values, in the order of `names`, as the graph computes them."""
 
-    def recomputed(
-        self, names: Sequence[str], given: Mapping[str, np.ndarray], feed: Mapping[str, np.ndarray]
-    ) -> Arrays:
+    def recomputed(self, names: Sequence[str], given: Arrays, feed: Arrays) -> Arrays:
         """Some values, each computed from those that are given, which are rounded to the graph's types."""
 
 
@@ -47,38 +47,31 @@ class GraphValues:
     @property
     def names(self) -> frozenset[str]:
         """Inputs, and everything that nodes compute."""
-        return frozenset(names_in_order(self._model.graph))
+        return frozenset(values_by_name(self._model.graph))
 
-    def computed(self, names: Sequence[str], feed: Mapping[str, np.ndarray]) -> Arrays:
+    def computed(self, names: Sequence[str], feed: Arrays) -> Arrays:
         """Some values, in the order of `names`, as the graph computes them."""
         return self._run(names, {}, feed)
 
-    def recomputed(
-        self, names: Sequence[str], given: Mapping[str, np.ndarray], feed: Mapping[str, np.ndarray]
-    ) -> Arrays:
+    def recomputed(self, names: Sequence[str], given: Arrays, feed: Arrays) -> Arrays:
         """Some values, each computed from those that are given, which are rounded to the graph's types."""
         return self._run(names, given, feed)
 
-    def _run(self, names: Sequence[str], given: Mapping[str, np.ndarray], feed: Mapping[str, np.ndarray]) -> Arrays:
+    def _run(self, names: Sequence[str], given: Arrays, feed: Arrays) -> Arrays:
         key = (tuple(names), tuple(given))
         if key not in self._sessions:
-            self._sessions[key] = session_of(cut_at(self._model, names, given))
+            self._sessions[key] = session_from_model(cut_at(self._model, names, given), optimised=False)
         session = self._sessions[key]
         arrays = {**feed, **{GIVEN + name: array for name, array in given.items()}}
         inputs = {port.name: _in_type(arrays[port.name], port.type) for port in session.get_inputs()}
         return dict(zip(names, session.run(list(names), inputs), strict=True))
 
 
-def names_in_order(graph: ir.Graph) -> list[str]:
-    """Inputs, and everything that nodes compute."""
-    return [str(value.name) for value in (*graph.inputs, *(out for node in graph for out in node.outputs))]
-
-
 def cut_at(model: ir.Model, names: Iterable[str], given: Iterable[str]) -> ir.Model:
     """A copy whose outputs are the values `names`, and in which every use of `given` reads an input of its own."""
     model = copy_of(model)
     graph = model.graph
-    values = {str(v.name): v for v in (*graph.inputs, *(out for node in graph for out in node.outputs))}
+    values = values_by_name(graph)
     for name in given:
         source = values[name]
         stand_in = ir.Value(name=GIVEN + name, type=source.type, shape=source.shape)
@@ -87,16 +80,6 @@ def cut_at(model: ir.Model, names: Iterable[str], given: Iterable[str]) -> ir.Mo
         graph.inputs.append(stand_in)
     graph.outputs[:] = [values[name] for name in names]
     return model
-
-
-def session_of(model: ir.Model) -> onnxruntime.InferenceSession:
-    """A session that runs the nodes one by one."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
 
 
 NUMPY_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}

@@ -6,15 +6,15 @@ are the values of the IR, not those of the fused model that runs on the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hamsa_deploy.parity.layers.graph_values import Arrays
 from hamsa_runtime.backends.quiet import no_usage_reports
+from hamsa_runtime.batches import Arrays
 
 
 class OpenVinoValues:
@@ -40,17 +40,15 @@ class OpenVinoValues:
         """The values that have a name."""
         return frozenset(_ports(self._model))
 
-    def computed(self, names: Sequence[str], feed: Mapping[str, np.ndarray]) -> Arrays:
+    def computed(self, names: Sequence[str], feed: Arrays) -> Arrays:
         """Some values, in the order of `names`, float32."""
         return self._run(names, {}, feed)
 
-    def recomputed(
-        self, names: Sequence[str], given: Mapping[str, np.ndarray], feed: Mapping[str, np.ndarray]
-    ) -> Arrays:
+    def recomputed(self, names: Sequence[str], given: Arrays, feed: Arrays) -> Arrays:
         """Some values, each computed from those that are given, which are rounded to the IR's types."""
         return self._run(names, given, feed)
 
-    def _run(self, names: Sequence[str], given: Mapping[str, np.ndarray], feed: Mapping[str, np.ndarray]) -> Arrays:
+    def _run(self, names: Sequence[str], given: Arrays, feed: Arrays) -> Arrays:
         key = (tuple(names), tuple(given))
         if key not in self._compiled:
             self._compiled[key] = self._openvino.Core().compile_model(self._cut(names, given), "CPU", self._options)
@@ -58,7 +56,7 @@ class OpenVinoValues:
         results = self._compiled[key]([*inputs, *(array.astype(np.float32) for array in given.values())])
         return {name: np.array(results[index]) for index, name in enumerate(names)}
 
-    def _cut(self, names: Sequence[str], given: Mapping[str, np.ndarray]) -> Any:
+    def _cut(self, names: Sequence[str], given: Arrays) -> Any:
         """A copy whose results are the values `names`, and in which every use of `given` reads a parameter."""
         from openvino import opset13 as op
 

@@ -1,6 +1,6 @@
 """Values that an int8 file holds in other units than the model.
 
-Smoothing and equalisation (precision.passes) divide channels of what a product reads by powers of two, and multiply the
+Some of precision.passes divide channels of what a product reads by powers of two, and multiply the
 weights. Where such a value leaves a module, it is compared in the model's units: each channel is divided by the power
 of two that fits it best. This is done only where
 
@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from hamsa_deploy.precision.passes import PASSES
 from hamsa_runtime.manifest import Manifest
 
-RESCALING_PASSES = ("smooth", "equalise")
 COMMUTES = {"Cast", "Concat", "DequantizeLinear", "Flatten", "Mul", "QuantizeLinear", "Reshape", "Slice", "Transpose"}
 LARGEST_EXPONENT = 24.0
 
@@ -24,7 +24,7 @@ LARGEST_EXPONENT = 24.0
 def may_be_rescaled(model: ir.Model, manifest: Manifest) -> set[str]:
     """Names of the values that a pass may have changed."""
     calibration = manifest.calibration
-    if calibration is None or not any(name in calibration.passes for name in RESCALING_PASSES):
+    if calibration is None or not any(each.rescales and name in calibration.passes for name, each in PASSES.items()):
         return set()
     outputs = {id(value) for value in model.graph.outputs}
     known: dict[int, bool] = {}

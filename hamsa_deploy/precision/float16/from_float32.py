@@ -23,7 +23,7 @@ def float16_from_float32(model: ir.Model, ranges: Ranges) -> dict[str, str]:
 
     Args:
         model: float32, with a dtype and a shape on every value.
-        ranges: of its values, from `ranges_of`.
+        ranges: of its values, from RANGES.
 
     Returns:
         The islands: layer -> "kind: what was found". A layer is `module/node`, with the module's path in the user's

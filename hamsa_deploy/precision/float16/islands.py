@@ -50,7 +50,7 @@ def float32_islands(graph: ir.Graph, ranges: Ranges) -> dict[ir.Node, str]:
 
     Args:
         graph: float32, with a dtype and a shape on every value.
-        ranges: of all its float32 values, from `ranges_of`.
+        ranges: of all its float32 values, from RANGES.
     """
     reasons: dict[ir.Node, str] = {}
     for node in graph:

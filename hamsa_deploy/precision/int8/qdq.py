@@ -13,7 +13,8 @@ Three things that ONNX Runtime needs to find its int8 kernel, each shown by its 
 
 TensorRT wants none of these, and computes around the products in float16. There a scale is a float16 as well, because
 the type of DequantizeLinear's result is that of its scale: so scales are rounded upwards to float16 before weights are
-divided by them, and nothing changes when `float16.py` types the graph.
+divided by them, and nothing changes when float16 types the rest of the graph. What float16 could not hold is not
+quantised either, because a product reads its dequantised factors in float16.
 """
 
 from __future__ import annotations
@@ -26,8 +27,15 @@ import onnx_ir as ir
 
 from hamsa_deploy.graph.constants import add_constant, drop_unused
 from hamsa_deploy.graph.insertion import insert_before
+from hamsa_deploy.precision.float16.from_float32 import float16_from_float32
+from hamsa_deploy.precision.float16.islands import HEADROOM, LARGEST
 from hamsa_deploy.precision.int8.int8_sites import Site
 from hamsa_deploy.precision.int8.thresholds import LEVELS, SMALLEST_SCALE, scale
+from hamsa_deploy.precision.observers import Ranges
+
+# Below its normal numbers, 2^-14, float16 has steps of 2^-24: from here on a scale is rounded up by 6 % at most, which
+# costs as much as a threshold 6 % too large, 0.5 dB.
+SMALLEST_THRESHOLD = LEVELS * 2.0**-20
 
 
 def quantise(model: ir.Model, thresholds: Mapping[str, float], sites: Sequence[Site]) -> None:
@@ -72,6 +80,25 @@ def quantise_for_float16(model: ir.Model, thresholds: Mapping[str, float], sites
         node.replace_input_with(1, _quantised_weight(graph, node, site.axis, np.float16))
     drop_unused(model)
     return stands_for
+
+
+def int8_float16_from_float32(
+    model: ir.Model, thresholds: Mapping[str, float], sites: Sequence[Site], ranges: Ranges
+) -> dict[str, str]:
+    """Quantise a model in place, with float16 between its products, for TensorRT, which takes every type from the file.
+
+    Args:
+        model: float32, with a dtype and a shape on every value.
+        thresholds: for each activation of a site, the magnitude that the largest level stands for.
+        sites: the products that become int8, if float16 can hold their factors.
+        ranges: of the model's values, from RANGES.
+
+    Returns:
+        The islands that stay in float32, as `float16_from_float32` names them.
+    """
+    fitting = [site for site in sites if _fits(thresholds[site.activation]) and _fits(_largest(model, site.weight))]
+    stands_for = quantise_for_float16(model, thresholds, fitting)
+    return float16_from_float32(model, {**ranges, **{name: ranges[other] for name, other in stands_for.items()}})
 
 
 def scale_of(threshold: float, nth: int = 0) -> np.float32:
@@ -140,6 +167,16 @@ def _quantised_weight(
     ]
     back = ir.node("DequantizeLinear", inputs, {"axis": axis}, name=f"{prefix}_dequantize")
     return insert_before(graph, node, back, ir.DataType.FLOAT, value.shape)
+
+
+def _fits(threshold: float) -> bool:
+    return SMALLEST_THRESHOLD <= threshold <= LARGEST / HEADROOM
+
+
+def _largest(model: ir.Model, weight: str) -> float:
+    tensor = model.graph.initializers[weight].const_value
+    assert tensor is not None
+    return float(np.abs(tensor.numpy()).max(initial=0.0))
 
 
 def _keep_from_becoming_gemm(graph: ir.Graph, product: ir.Node) -> None:

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from hamsa_deploy.graph.evaluation import Arrays, Evaluator, decibels, noise_to_signal
-from hamsa_deploy.precision.histogram import Histogram
+from hamsa_deploy.graph.sessions import Evaluator, decibels, noise_to_signal
 from hamsa_deploy.precision.int8.compact import store_as_float16, store_as_int8
+from hamsa_deploy.precision.int8.histogram import HISTOGRAMS, Histogram
 from hamsa_deploy.precision.int8.int8_sites import Site, other_sites_of, sites_of
-from hamsa_deploy.precision.int8.qdq import quantise
-from hamsa_deploy.precision.int8.qdq_float16 import int8_float16_from_float32
-from hamsa_deploy.precision.int8.sensitivity import costs
-from hamsa_deploy.precision.int8.thresholds import AUTO, METHODS, threshold
+from hamsa_deploy.precision.int8.qdq import int8_float16_from_float32, quantise
+from hamsa_deploy.precision.int8.sensitivity import measure_costs
+from hamsa_deploy.precision.int8.thresholds import threshold
 from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.observers import Ranges
-from hamsa_deploy.precision.passes import PASSES, applied
+from hamsa_deploy.precision.passes import apply
+from hamsa_runtime.batches import Arrays
+from hamsa_runtime.vocabulary import AUTO, METHODS, PASSES
 
 # Enough to put layers in order: the noise of one product hardly depends on the image.
 RANKING_FEEDS = 8
@@ -75,13 +76,13 @@ class Quantisation:
         return copy
 
 
-def quantisation_of(
+def choose_quantisation(
     model: ir.Model,
     target: str,
     measurements: Measurements,
     held_out: Sequence[Arrays],
     method: str = AUTO,
-    passes: Sequence[str] = tuple(PASSES),
+    passes: Sequence[str] = PASSES,
 ) -> Quantisation:
     """Calibrate a model.
 
@@ -90,24 +91,24 @@ def quantisation_of(
         target: decides what can be int8, see `int8_sites`.
         measurements: on the calibration inputs.
         held_out: other inputs of the graph, to choose the method by.
-        method: one of `thresholds.METHODS`, or "auto", which keeps the one with the least noise on `held_out`.
-        passes: which of `passes.PASSES` to apply.
+        method: one of METHODS, or AUTO, which keeps the one with the least noise on `held_out`.
+        passes: which of PASSES to apply.
     """
-    notes = applied(passes, model, measurements)
+    notes = apply(passes, model, measurements)
     sites = sites_of(model.graph, target)
-    histograms = measurements.histograms(model, sorted({site.activation for site in sites}))
-    candidates = list(METHODS) if method == AUTO else [method]
+    histograms = measurements.observe(model, HISTOGRAMS, sorted({site.activation for site in sites}))
+    candidates = METHODS if method == AUTO else (method,)
     thresholds = {name: _thresholds(histograms, name) for name in candidates}
     scores = _scores(model, sites, thresholds, held_out) if method == AUTO else {}
     best = max(scores, key=lambda name: scores[name]) if scores else method
     return Quantisation(model, target, sites, thresholds[best], best, scores, notes)
 
 
-def ranking(found: Quantisation, measurements: Measurements) -> dict[str, float]:
+def rank_layers(found: Quantisation, measurements: Measurements) -> dict[str, float]:
     """Noise-to-signal ratio that each site alone causes at the outputs, by node, largest first."""
     known = measurements.numbers(found.model, "costs", thresholds=dict(found.thresholds))
     feeds = measurements.feeds[:RANKING_FEEDS]
-    result = costs(found.model, found.thresholds, found.sites, feeds, known)
+    result = measure_costs(found.model, found.thresholds, found.sites, feeds, known)
     known.save()
     return result
 

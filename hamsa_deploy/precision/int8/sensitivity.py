@@ -15,11 +15,12 @@ import numpy as np
 import onnx_ir as ir
 
 from hamsa_deploy.graph.constants import add_constant
-from hamsa_deploy.graph.evaluation import Arrays, Evaluator, noise_to_signal
 from hamsa_deploy.graph.insertion import insert_before
+from hamsa_deploy.graph.sessions import Evaluator, noise_to_signal
 from hamsa_deploy.precision.int8.int8_sites import Site
 from hamsa_deploy.precision.int8.qdq import dequantised_weights, scale_of
 from hamsa_deploy.precision.int8.thresholds import LEVELS
+from hamsa_runtime.batches import Arrays
 
 logger = logging.getLogger("hamsa_deploy")
 
@@ -27,7 +28,7 @@ SECONDS_BETWEEN_NOTES = 10.0
 Item = TypeVar("Item")
 
 
-def costs(
+def measure_costs(
     model: ir.Model,
     thresholds: Mapping[str, float],
     sites: Sequence[Site],
@@ -85,7 +86,7 @@ def _switch(site: Site) -> str:
     return f"int8/{site.node}"
 
 
-def _switched(feeds: Iterable[Arrays], sites: Sequence[Site], on: Site | None) -> list[dict[str, np.ndarray]]:
+def _switched(feeds: Iterable[Arrays], sites: Sequence[Site], on: Site | None) -> list[Arrays]:
     switches = {_switch(site): np.array(site is on) for site in sites}
     return [{**feed, **switches} for feed in feeds]
 

@@ -18,12 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hamsa_deploy.precision.histogram import Histogram
+from hamsa_deploy.precision.int8.histogram import Floats, Histogram
 from hamsa_runtime.errors import unknown_name
-
-Floats = NDArray[np.float64]
+from hamsa_runtime.vocabulary import METHODS
 
 LEVELS = 127  # of each sign, beside 0
 PERCENTILE = 99.99
@@ -48,7 +46,7 @@ def threshold(histogram: Histogram, method: str) -> float:
     """
     if method not in METHODS:
         raise unknown_name("calibration method", method, METHODS)
-    chosen = METHODS[method](histogram) if histogram.counts.any() else histogram.largest
+    chosen = FUNCTIONS[method](histogram) if histogram.counts.any() else histogram.largest
     return max(chosen, SMALLEST_SCALE * LEVELS)
 
 
@@ -145,10 +143,7 @@ def divergence(counts: Floats, kept: int) -> float:
     return float(np.sum(p * np.log((p / p.sum()) / (q / q.sum()))) / p.sum())
 
 
-METHODS: dict[str, Callable[[Histogram], float]] = {
-    "min-max": min_max,
-    "percentile": percentile,
-    "entropy": entropy,
-    "mse": mse,
-}
-AUTO = "auto"  # the caller tries all of METHODS, and keeps the best on inputs held out
+# By name, in the vocabulary's order.
+FUNCTIONS: dict[str, Callable[[Histogram], float]] = dict(
+    zip(METHODS, (min_max, percentile, entropy, mse), strict=True)
+)

@@ -16,7 +16,7 @@ channels. So plans with any number of factors, and transforms over several axes,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,8 @@ import onnx_ir as ir
 
 from hamsa_deploy.graph.constants import NewConstants, constant_of, evaluated, known_shape
 from hamsa_deploy.graph.insertion import hand_over, insert_behind
-from hamsa_deploy.graph.observing import Arrays, observed
+from hamsa_deploy.precision.observers import largest_over_runs
+from hamsa_deploy.precision.passes.record import Pass
 
 AXES_ARE_AN_INPUT = 18  # of ReduceMean, from this opset on
 # max |x| over max |x - mean|, from which on int8 gains enough (3.5 dB) for the four operators that the mean costs.
@@ -62,15 +63,18 @@ def transforms_of(model: ir.Model) -> list[Transform]:
     return [transform for transform in found if transform is not None]
 
 
-def gains_of_splitting(model: ir.Model, feeds: Iterable[Arrays], signals: Sequence[str]) -> dict[str, float]:
-    """max |x| / max |x - mean(x)| of each signal, over all runs."""
-    largest: dict[str, np.ndarray] = {}
-    for arrays in observed(model, signals, feeds):
-        for name, x in arrays.items():
-            deviation = x - x.mean(axis=tuple(range(1, x.ndim - 1)), keepdims=True)
-            sizes = np.array([np.abs(x).max(), np.abs(deviation).max()])
-            largest[name] = np.maximum(largest.get(name, 0), sizes)
-    return {name: float(whole / deviation) for name, (whole, deviation) in largest.items() if deviation > 0}
+def _sizes(x: np.ndarray) -> np.ndarray:
+    deviation = x - x.mean(axis=tuple(range(1, x.ndim - 1)), keepdims=True)
+    return np.array([np.abs(x).max(), np.abs(deviation).max()])
+
+
+# max |x| and max |x - mean(x)| of a signal, (2,).
+DEVIATIONS = largest_over_runs("splitting", _sizes)
+
+
+def gains_from_deviations(deviations: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """max |x| / max |x - mean(x)| of each signal that is not constant, from what DEVIATIONS has seen."""
+    return {name: float(whole / deviation) for name, (whole, deviation) in deviations.items() if deviation > 0}
 
 
 def split_means(model: ir.Model, gains: Mapping[str, float]) -> list[str]:
@@ -78,7 +82,7 @@ def split_means(model: ir.Model, gains: Mapping[str, float]) -> list[str]:
 
     Args:
         model: float32; changed in place, exact up to rounding.
-        gains: by signal, from `gains_of_splitting`.
+        gains: by signal, from `gains_from_deviations`.
 
     Returns:
         Names of the values that now enter the transforms, x - mean(x), where it was done: from LEAST_GAIN on.
@@ -189,3 +193,15 @@ def _put_back(graph: ir.Graph, y: ir.Value, mean: ir.Value, response: ir.Value) 
     addend = insert_behind(graph, y, "Mul", [response, mean], f"{y.name}_of_mean")
     whole = insert_behind(graph, addend, "Add", [y, addend], f"{y.name}_whole")
     hand_over(graph, y, whole, uses)
+
+
+def _signals(model: ir.Model) -> list[str]:
+    return [str(transform.signal.name) for transform in transforms_of(model)]
+
+
+def _apply(model: ir.Model, deviations: Mapping[str, np.ndarray]) -> str:
+    split = split_means(model, gains_from_deviations(deviations))
+    return f"{len(split)} of {len(deviations)} transforms without the mean"
+
+
+PASS = Pass(DEVIATIONS, _signals, _apply)

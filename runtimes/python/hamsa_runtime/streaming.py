@@ -20,7 +20,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-Arrays = dict[str, np.ndarray]
+from hamsa_runtime.batches import Arrays
+
 Item = TypeVar("Item")
 
 MOST_WORKERS = 8

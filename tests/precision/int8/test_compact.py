@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from hamsa_deploy.graph.constants import add_constant
-from hamsa_deploy.graph.evaluation import decibels, noise_to_signal
+from hamsa_deploy.graph.sessions import decibels, noise_to_signal
 from hamsa_deploy.precision.int8.compact import store_as_float16, store_as_int8
 from hamsa_deploy.precision.int8.int8_sites import other_sites_of
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from hamsa_deploy.graph.evaluation import decibels, noise_to_signal
+from hamsa_deploy.graph.sessions import decibels, noise_to_signal
 from hamsa_deploy.precision.int8.int8_sites import sites_of
 from hamsa_deploy.precision.int8.qdq import dequantised_weights, quantise, rounded_weights, scale_of
 

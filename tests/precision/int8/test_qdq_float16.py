@@ -8,11 +8,16 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hamsa_deploy.graph.evaluation import decibels, noise_to_signal
+from hamsa_deploy.graph.sessions import decibels, noise_to_signal
 from hamsa_deploy.precision.int8.int8_sites import sites_of
-from hamsa_deploy.precision.int8.qdq import quantise, quantise_for_float16, rounded_weights
-from hamsa_deploy.precision.int8.qdq_float16 import SMALLEST_THRESHOLD, int8_float16_from_float32
-from hamsa_deploy.precision.observers import ranges_of
+from hamsa_deploy.precision.int8.qdq import (
+    SMALLEST_THRESHOLD,
+    int8_float16_from_float32,
+    quantise,
+    quantise_for_float16,
+    rounded_weights,
+)
+from hamsa_deploy.precision.observers import RANGES, float32_values
 
 from ..graphs import outputs_of
 from ..products import classifier_graph, feeds, thresholds_of
@@ -27,7 +32,7 @@ def typed(model: ir.Model, **changed: float) -> tuple[ir.Model, dict[str, str]]:
     """A copy in int8 and float16, with its islands; some thresholds may be changed."""
     copy, sites = model.clone(), sites_of(model.graph, "tensorrt")
     thresholds = thresholds_of(model, sites) | changed
-    return copy, int8_float16_from_float32(copy, thresholds, sites, ranges_of(model, feeds()))
+    return copy, int8_float16_from_float32(copy, thresholds, sites, RANGES.watch(model, float32_values(model), feeds()))
 
 
 def kinds(model: ir.Model, kind: str) -> list[ir.Node]:
@@ -111,7 +116,7 @@ def test_what_float16_cannot_hold_is_not_quantised(model: ir.Model, threshold: f
 def test_an_island_keeps_its_float32_range(model: ir.Model) -> None:
     """A product whose result is beyond float16 takes its factors from int8 and computes in float32."""
     copy, sites = model.clone(), sites_of(model.graph, "tensorrt")
-    ranges = ranges_of(model, feeds())
+    ranges = RANGES.watch(model, float32_values(model), feeds())
     mix = next(node for node in model.graph if node.name == next(s.node for s in sites if s.layer.startswith("mix")))
     ranges[str(mix.outputs[0].name)] = 1e6
     islands = int8_float16_from_float32(copy, thresholds_of(model, sites), sites, ranges)

@@ -8,10 +8,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hamsa_deploy.graph.evaluation import noise_to_signal
+from hamsa_deploy.graph.sessions import noise_to_signal
 from hamsa_deploy.precision.int8.int8_sites import sites_of
 from hamsa_deploy.precision.int8.qdq import quantise
-from hamsa_deploy.precision.int8.sensitivity import costs, with_progress
+from hamsa_deploy.precision.int8.sensitivity import measure_costs, with_progress
 
 from ..graphs import outputs_of
 from ..products import classifier_graph, feeds, thresholds_of
@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ir.Model:
 def test_a_cost_is_the_noise_of_that_product_alone(model: ir.Model) -> None:
     sites = sites_of(model.graph, "openvino")
     thresholds = thresholds_of(model, sites)
-    found = costs(model, thresholds, sites, feeds(2), {})
+    found = measure_costs(model, thresholds, sites, feeds(2), {})
     expected = np.concatenate(outputs_of(model, feeds(2)))
     for site in sites:
         alone = model.clone()
@@ -38,13 +38,13 @@ def test_a_cost_is_the_noise_of_that_product_alone(model: ir.Model) -> None:
 def test_what_is_known_is_not_measured_again(model: ir.Model) -> None:
     sites = sites_of(model.graph, "openvino")
     known = {site.node: float(i) for i, site in enumerate(sites)}
-    assert list(costs(model, {}, sites, [], known)) == [site.node for site in reversed(sites)]
+    assert list(measure_costs(model, {}, sites, [], known)) == [site.node for site in reversed(sites)]
 
 
 def test_new_costs_are_handed_over_as_they_come(model: ir.Model) -> None:
     sites = sites_of(model.graph, "openvino")
     known = {sites[0].node: 7.0}
-    found = costs(model, thresholds_of(model, sites), sites, feeds(1), known)
+    found = measure_costs(model, thresholds_of(model, sites), sites, feeds(1), known)
     assert found == known
     assert found[sites[0].node] == 7
 

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hamsa_deploy.precision.histogram import BINS, Histogram
+from hamsa_deploy.precision.int8.histogram import BINS, Histogram
 from hamsa_deploy.precision.int8.thresholds import (
     LEVELS,
-    METHODS,
     SMALLEST_SCALE,
     divergence,
     scale,
@@ -20,6 +19,7 @@ from hamsa_deploy.precision.int8.thresholds import (
     threshold,
 )
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.vocabulary import METHODS
 
 N = 100_000
 DRAWS = {

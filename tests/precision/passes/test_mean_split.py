@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.graph.observing import observed
-from hamsa_deploy.precision.observers import row_ranges
-from hamsa_deploy.precision.passes.equalisation import equalisable, equalise
-from hamsa_deploy.precision.passes.mean_split import gains_of_splitting, split_means, transforms_of
+from hamsa_deploy.graph.observing import observe
+from hamsa_deploy.precision.passes.equalise import ROW_SIZES, equalisable, equalise
+from hamsa_deploy.precision.passes.mean_split import DEVIATIONS, gains_from_deviations, split_means, transforms_of
 
 from ..drawing import Drawing, cosine_matrix
 from ..graphs import MODELS, TINY, Named, copy_of, outputs_of, real_graph, relative_error, smooth_feeds
@@ -64,7 +63,7 @@ def test_what_enters_has_no_mean(graph: Named) -> None:
     _, model = graph
     copy = copy_of(model)
     entering = split_means(copy, everywhere(model))
-    for values in observed(copy, entering, smooth_feeds(model, 1)):
+    for values in observe(copy, entering, smooth_feeds(model, 1)):
         for x in values.values():
             assert np.abs(x.mean(axis=tuple(range(1, x.ndim - 1)))).max() < 1e-6 * np.abs(x).max()
 
@@ -76,7 +75,7 @@ def test_scales_flow_through_a_split_transform(graph: Named) -> None:
     done = []
     for copy in (copy_of(model), copy_of(split)):
         before = outputs_of(copy, smooth_feeds(model, 1))
-        done.append(equalise(copy, row_ranges(copy, smooth_feeds(model, 2), equalisable(copy))))
+        done.append(equalise(copy, ROW_SIZES.watch(copy, equalisable(copy), smooth_feeds(model, 2))))
         for a, b in zip(outputs_of(copy, smooth_feeds(model, 1)), before, strict=True):
             np.testing.assert_array_equal(a, b)
     assert done[0].undone == done[1].undone
@@ -100,7 +99,7 @@ def raised_signal(n: int = 64, width: int = 3) -> ir.Model:
 def test_the_gain_is_what_int8_gains() -> None:
     model = raised_signal()
     feeds = [{"x": 8 + np.random.default_rng(0).uniform(-1, 1, (4, 64, 3)).astype(np.float32)}]
-    gains = gains_of_splitting(model, feeds, ["x"])
+    gains = gains_from_deviations(DEVIATIONS.watch(model, ["x"], feeds))
     # 9 over 1, but for means over 64 samples that are up to 0.2 away from 8
     assert gains["x"] == pytest.approx(9, rel=0.2)
     copy = copy_of(model)

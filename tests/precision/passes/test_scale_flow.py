@@ -6,8 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hamsa_deploy.precision.observers import row_ranges
-from hamsa_deploy.precision.passes.equalisation import Equalisation, equalise
+from hamsa_deploy.precision.passes.equalise import ROW_SIZES, Equalisation, equalise
 from hamsa_deploy.precision.passes.scale_flow import ScaleFlow
 
 from ..drawing import Drawing
@@ -121,7 +120,7 @@ def test_random_graphs_compute_the_same_bit_for_bit() -> None:
         model = drawn.model(length=2 + seed % 12)
         feeds = smooth_feeds(model, 1, seed)
         names = sorted({str(value.name) for value in drawn.linear_inputs if value is not drawn.drawing.x})
-        ranges = row_ranges(model, feeds, names)
+        ranges = ROW_SIZES.watch(model, names, feeds)
         for rows in ranges.values():  # any ranges must do, so make them uneven
             rows *= np.exp2(drawn.random.integers(-6, 7, rows.shape))
         copy = copy_of(model)

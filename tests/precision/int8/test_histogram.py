@@ -7,13 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hamsa_deploy.precision.histogram import (
-    BINS,
-    SAMPLE,
-    Histogram,
-    arrays_from_histograms,
-    histograms_from_arrays,
-)
+from hamsa_deploy.precision.int8.histogram import BINS, HISTOGRAMS, SAMPLE, Histogram
 from hamsa_runtime.errors import InputError
 
 # 0.3 fits bins up to 0.5; 3.0 needs three doublings; 1e9 moves everything before it into the first bins.
@@ -94,12 +88,10 @@ def test_nan_and_infinity_are_refused_by_the_tensors_name(bad: float) -> None:
         Histogram().add(x, "blocks.0")
 
 
-def test_histograms_survive_as_arrays() -> None:
-    histograms = {"x": histogram_of(PARTS[0]), "Σ": histogram_of(*PARTS), "nothing": Histogram()}
-    found = histograms_from_arrays(arrays_from_histograms(histograms))
-    assert list(found) == list(histograms)
-    for name, histogram in histograms.items():
-        np.testing.assert_array_equal(found[name].counts, histogram.counts)
-        assert (found[name].zeros, found[name].largest) == (histogram.zeros, histogram.largest)
-    found["x"].add(PARTS[2])  # and can go on
-    assert found["x"].largest == 1e9
+@pytest.mark.parametrize("histogram", [histogram_of(PARTS[0]), histogram_of(*PARTS), Histogram()])
+def test_a_histogram_survives_as_an_array(histogram: Histogram) -> None:
+    found = HISTOGRAMS.unpack(HISTOGRAMS.pack(histogram))
+    np.testing.assert_array_equal(found.counts, histogram.counts)
+    assert (found.zeros, found.largest) == (histogram.zeros, histogram.largest)
+    found.add(PARTS[2])  # and can go on
+    assert found.largest == 1e9

@@ -8,9 +8,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hamsa_deploy.graph.observing import observed
-from hamsa_deploy.precision.observers import row_ranges
-from hamsa_deploy.precision.passes.equalisation import LEAST_GAIN, MOST_LIFT, Equalisation, equalisable, equalise
+from hamsa_deploy.graph.observing import observe
+from hamsa_deploy.precision.passes.equalise import LEAST_GAIN, MOST_LIFT, ROW_SIZES, Equalisation, equalisable, equalise
 
 from ..drawing import linear_between_transforms
 from ..graphs import MODELS, Named, copy_of, outputs_of, real_graph, smooth_feeds
@@ -35,7 +34,7 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def equalised(model: ir.Model, **options: bool) -> tuple[ir.Model, Equalisation]:
     """A copy, with ranges of smooth signals."""
     copy = copy_of(model)
-    ranges = row_ranges(model, smooth_feeds(model, 3), equalisable(model))
+    ranges = ROW_SIZES.watch(model, equalisable(model), smooth_feeds(model, 3))
     return copy, equalise(copy, ranges, **options)
 
 
@@ -65,7 +64,7 @@ def test_rows_come_closer_and_none_outgrows_the_largest(graph: Named) -> None:
     _, model = graph
     copy, done = equalised(model)
     feeds = smooth_feeds(model, 3)
-    before, after = (row_ranges(m, feeds, list(done.scales)) for m in (model, copy))
+    before, after = (ROW_SIZES.watch(m, list(done.scales), feeds) for m in (model, copy))
     for name, scale in done.scales.items():
         np.testing.assert_array_equal(after[name] * scale, before[name])
         np.testing.assert_array_equal(np.exp2(np.round(np.log2(scale))), scale)
@@ -77,7 +76,7 @@ def test_rows_come_closer_and_none_outgrows_the_largest(graph: Named) -> None:
 def test_what_is_almost_flat_stays_as_it_is(graph: Named) -> None:
     _, model = graph
     names = equalisable(model)
-    rows = {name: np.ones_like(size) for name, size in row_ranges(model, smooth_feeds(model, 1), names).items()}
+    rows = {name: np.ones_like(size) for name, size in ROW_SIZES.watch(model, names, smooth_feeds(model, 1)).items()}
     for size in rows.values():
         size.flat[0] = LEAST_GAIN  # the others lower the ratio to their geometric mean
     assert_unchanged(model, rows)
@@ -106,6 +105,18 @@ def test_the_inverse_transform_stays_flat_if_asked(tmp_path: Path) -> None:
         np.testing.assert_array_equal(outputs_of(copy, feeds), outputs_of(model, feeds))
 
 
+def test_rows_are_measured_over_runs_images_and_channels() -> None:
+    model = linear_between_transforms(n=4, width=2)
+    spectra = np.random.default_rng(0).normal(size=(3, 5, 4, 2))
+    matrix = model.graph.initializers["c0"].const_value
+    assert matrix is not None
+    feeds = [{"x": (matrix.numpy().T @ spectrum).astype(np.float32)} for spectrum in spectra]
+    rows = ROW_SIZES.watch(model, ["v0"], feeds)["v0"]
+    assert rows.shape == (1, 4, 1)
+    # two float32 products of four terms
+    assert rows.ravel() == pytest.approx(np.abs(spectra).max(axis=(0, 1, 3)), rel=1e-6)
+
+
 def signal_to_noise(x: np.ndarray, scale: np.ndarray, first_row: int = 0) -> float:
     """dB, the mean over rows, of x / scale in int8 with one step for all rows from the first on."""
     x = (x.astype(np.float64) / scale)[:, first_row:]
@@ -120,7 +131,7 @@ def test_int8_keeps_the_small_frequencies() -> None:
     model = linear_between_transforms(784, 8)
     feeds = smooth_feeds(model, 8)
     _, done = equalised(model)
-    x = np.concatenate([values["v0"] for values in observed(model, ["v0"], feeds)])
+    x = np.concatenate([values["v0"] for values in observe(model, ["v0"], feeds)])
     flat = signal_to_noise(x, np.ones(1))
     mean_apart = signal_to_noise(x, np.ones(1), first_row=1)
     scaled = signal_to_noise(x, done.scales["v0"])

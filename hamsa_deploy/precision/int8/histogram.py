@@ -11,11 +11,11 @@ all elements.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hamsa_deploy.precision.observers import Observer
 from hamsa_runtime.errors import InputError
 
 BINS = 4096
@@ -107,23 +107,22 @@ def _stride(size: int) -> int:
     return stride
 
 
-def arrays_from_histograms(histograms: Mapping[str, Histogram]) -> dict[str, np.ndarray]:
-    """The histograms of named tensors as a few arrays, to be stored."""
-    each = list(histograms.values())
-    return {
-        "names": np.array(list(histograms), dtype=np.str_),
-        "counts": np.array([h.counts for h in each]).reshape(-1, BINS),
-        "zeros": np.array([h.zeros for h in each], dtype=np.float64),
-        "largest": np.array([h.largest for h in each], dtype=np.float64),
-    }
+def _look(so_far: Histogram | None, array: np.ndarray, name: str) -> Histogram:
+    histogram = so_far or Histogram()
+    histogram.add(array, f"the value {name!r}")
+    return histogram
 
 
-def histograms_from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Histogram]:
-    """The inverse of `arrays_from_histograms`."""
-    names: Sequence[str] = arrays["names"].tolist()
-    histograms = {}
-    for name, counts, zeros, largest in zip(names, arrays["counts"], arrays["zeros"], arrays["largest"], strict=True):
-        histogram = Histogram()
-        histogram.counts, histogram.zeros, histogram.largest = counts.copy(), float(zeros), float(largest)
-        histograms[name] = histogram
-    return histograms
+def _pack(histogram: Histogram) -> np.ndarray:
+    return np.concatenate([[histogram.zeros, histogram.largest], histogram.counts])
+
+
+def _unpack(array: np.ndarray) -> Histogram:
+    histogram = Histogram()
+    histogram.zeros, histogram.largest = map(float, array[:2])
+    histogram.counts = array[2:].copy()
+    return histogram
+
+
+# Raises InputError for a value that is NaN or Inf somewhere.
+HISTOGRAMS = Observer("histograms", _look, _pack, _unpack)

@@ -21,15 +21,16 @@ hamsa_nano with every linear in int8, logits: 37.7 -> 41.0 dB.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from hamsa_deploy.graph.constants import NewConstants, constant_of, drop_unused, without_leading_ones
-from hamsa_deploy.graph.observing import Arrays, observed
+from hamsa_deploy.precision.observers import Observer
 from hamsa_deploy.precision.passes.channel_flow import ChannelFlow, has_channels, one_row
+from hamsa_deploy.precision.passes.record import Pass
 
 EXPONENTS = (0.25, 0.5, 0.75, 1.0)
 LEAST_GAIN = 1.0  # dB
@@ -40,26 +41,46 @@ STEPS = 127
 
 @dataclass(frozen=True)
 class ChannelRanges:
-    """max |x| and mean x^2 of every channel, (d,) each."""
+    """Sizes of the channels of a value (.., d), over images and rows.
+
+    Attributes:
+        largest: max |x| of every channel, (d,).
+        squares: the mean of x^2 in one run, summed over the runs, (d,).
+        runs: how many there were.
+    """
 
     largest: np.ndarray
-    mean_square: np.ndarray
+    squares: np.ndarray
+    runs: int = 1
+
+    @property
+    def mean_square(self) -> np.ndarray:
+        """Mean x^2 of every channel, (d,)."""
+        return self.squares / self.runs
 
 
-def channel_ranges(model: ir.Model, feeds: Iterable[Arrays], values: Sequence[str]) -> dict[str, ChannelRanges]:
-    """Sizes of the channels of values (.., d), over images and rows."""
-    largest: dict[str, np.ndarray] = {}
-    squares: dict[str, list[np.ndarray]] = defaultdict(list)
-    for arrays in observed(model, values, feeds):
-        for name, array in arrays.items():
-            rows = np.abs(array.reshape(-1, array.shape[-1]))
-            largest[name] = np.maximum(largest.get(name, 0), rows.max(axis=0))
-            squares[name].append(np.square(rows, dtype=np.float64).mean(axis=0))
-    return {name: ChannelRanges(largest[name], np.mean(squares[name], axis=0)) for name in largest}
+def _look(so_far: ChannelRanges | None, array: np.ndarray, _name: str) -> ChannelRanges:
+    rows = np.abs(array.reshape(-1, array.shape[-1]))
+    largest, squares = rows.max(axis=0), np.square(rows, dtype=np.float64).mean(axis=0)
+    if so_far is None:
+        return ChannelRanges(largest, squares)
+    return ChannelRanges(np.maximum(so_far.largest, largest), so_far.squares + squares, so_far.runs + 1)
+
+
+def _pack(ranges: ChannelRanges) -> np.ndarray:
+    return np.stack([ranges.largest, ranges.squares, np.full(len(ranges.squares), ranges.runs)])
+
+
+def _unpack(array: np.ndarray) -> ChannelRanges:
+    largest, squares, runs = array
+    return ChannelRanges(largest, squares, int(runs[0]))
+
+
+CHANNEL_SIZES = Observer("channels", _look, _pack, _unpack)
 
 
 def smoothable(model: ir.Model) -> list[str]:
-    """Inputs of linears: the values worth measuring with `channel_ranges`."""
+    """Inputs of linears: the values worth observing with CHANNEL_SIZES."""
     values = [value for node in model.graph for value in node.outputs]
     return [str(value.name) for value in values if _weights(value)]
 
@@ -76,7 +97,7 @@ def smooth(model: ir.Model, ranges: Mapping[str, ChannelRanges]) -> dict[str, np
 
     Args:
         model: float32; changed in place.
-        ranges: from `channel_ranges`, of the values that will be rounded. Others have no say.
+        ranges: from CHANNEL_SIZES, of the values that will be rounded. Others have no say.
 
     Returns:
         c (d,) of every value that was divided; none where LEAST_GAIN is not expected, or would cost a multiplication.
@@ -91,7 +112,7 @@ def smooth(model: ir.Model, ranges: Mapping[str, ChannelRanges]) -> dict[str, np
             chosen = {region: _chosen(flow, values, ranges) for region, values in groups.items()}
             poor = flow.sites_outside({region for region, scale in chosen.items() if scale is not None})
         if not poor:
-            return _apply(model, flow, [s for s in chosen.values() if s is not None], ranges)
+            return _rewrite(model, flow, [s for s in chosen.values() if s is not None], ranges)
         declined |= poor
 
 
@@ -160,7 +181,7 @@ def _noise(
     return float(10 * np.log10(np.maximum(noises, np.finfo(np.float64).tiny)).mean())
 
 
-def _apply(
+def _rewrite(
     model: ir.Model, flow: ChannelFlow, chosen: list[np.ndarray], ranges: Mapping[str, ChannelRanges]
 ) -> dict[str, np.ndarray]:
     if not chosen:
@@ -204,3 +225,10 @@ class _Folding:
             return
         scaled = without_leading_ones(constant.astype(np.float64) * factor, constant.ndim)
         node.replace_input_with(place, self.constants.add(scaled, f"{stored.name}_smoothed"))
+
+
+def _apply(model: ir.Model, ranges: Mapping[str, ChannelRanges]) -> str:
+    return f"{len(smooth(model, ranges))} activations scaled by channel"
+
+
+PASS = Pass(CHANNEL_SIZES, smoothable, _apply, rescales=True)

@@ -31,6 +31,8 @@ import onnx_ir as ir
 
 from hamsa_deploy.graph.constants import NewConstants, constant_of, drop_unused, without_leading_ones
 from hamsa_deploy.graph.insertion import hand_over, insert_behind
+from hamsa_deploy.precision.observers import largest_over_runs
+from hamsa_deploy.precision.passes.record import Pass
 from hamsa_deploy.precision.passes.scale_flow import UNSCALED, ScaleFlow, has_rows
 
 # The largest row over the geometric mean of all, from which on a scale is worth having. Headroom and rounding take 2 to
@@ -40,6 +42,15 @@ HEADROOM = 2.0
 # Rows are lifted by this factor at most: one that calibration hardly saw must not grow beyond bounds on other images.
 MOST_LIFT = 2.0**12
 TINY = float(np.finfo(np.float32).tiny)
+
+
+def _row_sizes(x: np.ndarray) -> np.ndarray:
+    return np.abs(x).max(axis=(0, -1), keepdims=True)
+
+
+# max |x| of every row of a value x (batch, .., d), over images and channels, (1, .., 1): it broadcasts against the
+# value. A row is one index along the axes between.
+ROW_SIZES = largest_over_runs("rows", _row_sizes)
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class Equalisation:
 
 
 def equalisable(model: ir.Model) -> list[str]:
-    """Inputs of linears over channels whose rows could be scaled: the values worth measuring with `row_ranges`."""
+    """Inputs of linears over channels whose rows could be scaled: the values worth observing with ROW_SIZES."""
     flow = ScaleFlow(model.graph)
     return [str(value.name) for value in flow.labels if any(_is_linear(node) for node, _ in value.uses())]
 
@@ -75,7 +86,7 @@ def equalise(
 
     Args:
         model: float32; changed in place.
-        ranges: max |x| of each row, of the values that will be rounded; from `row_ranges`. Others have no say.
+        ranges: max |x| of each row, of the values that will be rounded; from ROW_SIZES. Others have no say.
         into_transforms: whether the columns of an inverse transform may undo a scale. A multiplication does it
             otherwise, which leaves the matrix flat for an int8 of its own.
 
@@ -90,7 +101,7 @@ def equalise(
         # What nobody measured first: it can stand in the way of the others.
         poor = flow.sites_outside(sizes.served) or flow.sites_outside(set(filter(sizes.worth_it, sizes.served)))
         if not poor:
-            return _apply(model, flow, sizes.scale_of_label(), sizes.measured)
+            return _rewrite(model, flow, sizes.scale_of_label(), sizes.measured)
         declined |= poor
 
 
@@ -127,7 +138,7 @@ class _Sizes:
         return scale
 
 
-def _apply(model: ir.Model, flow: ScaleFlow, scale_of_label: np.ndarray, measured: list[ir.Value]) -> Equalisation:
+def _rewrite(model: ir.Model, flow: ScaleFlow, scale_of_label: np.ndarray, measured: list[ir.Value]) -> Equalisation:
     scales = {value: scale_of_label[labels.ids] ** labels.power for value, labels in flow.labels.items()}
     rewriting = _Rewriting(flow, scales)
     for node in list(model.graph):
@@ -182,3 +193,11 @@ class _Rewriting:
         result = insert_behind(self.flow.graph, value, "Mul", [value, factor], name)
         hand_over(self.flow.graph, value, result, uses)
         return name
+
+
+def _apply(model: ir.Model, rows: Mapping[str, np.ndarray]) -> str:
+    done = equalise(model, rows)
+    return f"{len(done.scales)} activations scaled by frequency, {len(done.undone)} multiplications added"
+
+
+PASS = Pass(ROW_SIZES, equalisable, _apply, rescales=True)

@@ -6,9 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hamsa_deploy.precision.observers import row_ranges
-from hamsa_deploy.precision.passes.equalisation import equalisable, equalise
-from hamsa_deploy.precision.passes.smoothing import ChannelRanges, channel_ranges, smooth, smoothable
+from hamsa_deploy.precision.passes.equalise import ROW_SIZES, equalisable, equalise
+from hamsa_deploy.precision.passes.smooth import CHANNEL_SIZES, ChannelRanges, smooth, smoothable
 
 from ..drawing import Drawing
 from ..graphs import MODELS, TINY, copy_of, outputs_of, real_graph, smooth_feeds
@@ -22,14 +21,14 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def measured(model: ir.Model, runs: int = 2) -> dict[str, ChannelRanges]:
-    return channel_ranges(model, smooth_feeds(model, runs), smoothable(model))
+    return CHANNEL_SIZES.watch(model, smoothable(model), smooth_feeds(model, runs))
 
 
 @pytest.mark.parametrize("equalised", [False, True])
 def test_every_output_stays_the_same_bit_for_bit_without_a_new_node(graph: ir.Model, equalised: bool) -> None:
     copy = copy_of(graph)
     if equalised:
-        equalise(copy, row_ranges(copy, smooth_feeds(copy, 2), equalisable(copy)))
+        equalise(copy, ROW_SIZES.watch(copy, equalisable(copy), smooth_feeds(copy, 2)))
     nodes = len(copy.graph)
     assert len(smooth(copy, measured(copy))) >= 4
     assert len(copy.graph) == nodes
@@ -44,7 +43,7 @@ def test_what_enters_the_linears_is_divided(graph: ir.Model) -> None:
     copy = copy_of(graph)
     before = measured(graph)
     for name, scale in smooth(copy, before).items():
-        after = channel_ranges(copy, smooth_feeds(copy, 2), [name])[name]
+        after = CHANNEL_SIZES.watch(copy, [name], smooth_feeds(copy, 2))[name]
         np.testing.assert_array_equal(after.largest * scale, before[name].largest)
         np.testing.assert_allclose(after.mean_square * scale**2, before[name].mean_square, rtol=1e-12)
 
