@@ -28,7 +28,7 @@ help:
 	@echo "make test     lint, types and tests"
 	@echo "make lint     lint and types only"
 	@echo "make slow     the tests that take minutes each: large models, built for TensorRT"
-	@echo "make nightly  2,000 new random programs, compared with PyTorch"
+	@echo "make nightly  2,000 new random programs, compared with PyTorch, and more programs for every rule"
 	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
 	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of eight targets"
 	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
@@ -49,6 +49,7 @@ slow: $(INSTALLED)
 
 nightly: $(INSTALLED)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/spectral/test_random_programs.py --hypothesis-seed=$(SEED)
+	$(BIN)/python -m pytest -n $(WORKERS) -m nightly
 
 faults: $(INSTALLED)
 	$(BIN)/python -m pytest tests/faults -q -m "slow or not slow"

@@ -1,6 +1,6 @@
 """A cache of the tests' own, tests that need a GPU, and Hypothesis profiles.
 
-Profile `ci` draws the same examples every time, `nightly` (make nightly) ten times as many new ones.
+Profile `ci` draws the same examples every time, `nightly` (make nightly) many new ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hamsa_runtime.tensorrt.cuda import gpu_at
 
 # A failing example is printed as a script, so no database of examples is needed. Compiling a program takes a while.
 settings.register_profile("base", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("base"), max_examples=120, derandomize=True)
+settings.register_profile("ci", settings.get_profile("base"), max_examples=60, derandomize=True)
 settings.register_profile("nightly", settings.get_profile("base"), max_examples=2000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

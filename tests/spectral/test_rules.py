@@ -290,11 +290,19 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
     "fft_ifftshift": [lambda z, x: fft.ifftshift(z, dim=(1, 2))],
 }
 
+KINDS = (spectrum, pair)
+
+
+def marks(number: int, kind: int) -> list[pytest.MarkDecorator]:
+    """In every run one kind of complex value for each program, the other one for the next; at night both."""
+    return [] if number % len(KINDS) == kind else [pytest.mark.nightly]
+
+
 CASES = [
-    pytest.param(names, make, function, id=f"{names}-{number}-{make.__name__}")
-    for names, functions in ON_COMPLEX.items()
+    pytest.param(names, make, function, id=f"{names}-{number}-{make.__name__}", marks=marks(number + place, kind))
+    for place, (names, functions) in enumerate(ON_COMPLEX.items())
     for number, function in enumerate(functions)
-    for make in (spectrum, pair)
+    for kind, make in enumerate(KINDS)
 ]
 
 
@@ -441,8 +449,14 @@ COMPOSITE: dict[str, Callable[[Tensor, Tensor], Tensor | list[Tensor]]] = {
 }
 
 
-@pytest.mark.parametrize("make", [spectrum, pair])
-@pytest.mark.parametrize("name", COMPOSITE)
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        pytest.param(name, make, id=f"{name}-{make.__name__}", marks=marks(number, kind))
+        for number, name in enumerate(COMPOSITE)
+        for kind, make in enumerate(KINDS)
+    ],
+)
 def test_what_pytorch_makes_of_operators_with_rules_equals_eager_pytorch(
     name: str, make: Callable[[Tensor], Tensor]
 ) -> None:
