@@ -37,7 +37,7 @@ def described(name: str, value: object) -> Iterator[str]:
     if not inspect.isclass(value):
         yield f"{name}{_signature(value)}"
         return
-    if hasattr(value, "_fields"):
+    if issubclass(value, tuple):
         yield f"{name}{_signature(value)}"
         return
     bases = [base.__name__ for base in value.__bases__ if base is not object]
