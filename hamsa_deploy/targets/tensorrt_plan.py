@@ -12,10 +12,10 @@ from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import MissingError
 from hamsa_runtime.manifest import AchievedTypes, EngineBuild
 from hamsa_runtime.tensorrt.cache import PLAN, Source, cached_plan
+from hamsa_runtime.tensorrt.engine_files import ONNX
 from hamsa_runtime.tensorrt.gpu import gpu_to_build_for
 from hamsa_runtime.tensorrt.modules import load
 from hamsa_runtime.tensorrt.options import BuildOptions
-from hamsa_runtime.tensorrt.plans import ONNX
 
 
 def write_plan(target: str, folder: Path, options: BuildOptions) -> EngineBuild:

@@ -15,8 +15,8 @@ import pytest
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.tensorrt.cache import identity_of, key_of
 from hamsa_runtime.tensorrt.cuda import Gpu
+from hamsa_runtime.tensorrt.engine_files import source_of
 from hamsa_runtime.tensorrt.gpu import has_gpu
-from hamsa_runtime.tensorrt.plans import source_of
 
 from ..runtime.tiny_bundles import manifest_for, write_files
 from .building import BUILD, SOURCE, Probe, run

@@ -171,7 +171,7 @@ def test_a_plan_that_is_damaged_is_an_error_with_the_log(target: str, make_bundl
 
 def test_what_tensorrt_rtx_compiles_is_kept(make_bundle: MakeBundle, tmp_path: Path) -> None:
     """The second load takes the kernels from the file, and does not write it again."""
-    from hamsa_runtime.tensorrt.plans import plan_of_bundle
+    from hamsa_runtime.tensorrt.engine_files import plan_of_bundle
 
     pytest.importorskip("tensorrt_rtx")
     bundle, kernels = open_bundle(make_bundle("tensorrt-rtx")), tmp_path / "kernels"

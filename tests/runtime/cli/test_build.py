@@ -95,6 +95,6 @@ def test_ctrl_c_exits_130(bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hamsa_runtime.tensorrt.plans.cached_plan", interrupted)
+    monkeypatch.setattr("hamsa_runtime.tensorrt.engine_files.cached_plan", interrupted)
     assert main([str(bundle)]) == 130
     assert "nothing was written" in capsys.readouterr().err

@@ -1,5 +1,5 @@
 // The plan of a bundle: the one that lies in it, if this TensorRT on this GPU has built it, or else the one that
-// hamsa-build has put into the cache of this device. The Python runtime's tensorrt/plans.py and cache.py are the
+// hamsa-build has put into the cache of this device. The Python runtime's tensorrt/engine_files.py and cache.py are the
 // definition; nothing here needs TensorRT.
 #pragma once
 

@@ -10,11 +10,10 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from hamsa_runtime.errors import BuildError, InputError, MissingError, unknown_name
+from hamsa_runtime.errors import InputError, MissingError, unknown_name
 from hamsa_runtime.vocabulary import ENGINES, TARGETS, EngineName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -31,7 +30,6 @@ __all__ = [
     "Settings",
     "Timed",
     "backend_for",
-    "check_names",
     "module_of_node",
     "no_cuda_graph",
     "no_throughput",
@@ -152,20 +150,6 @@ def module_of_node(name: str) -> str | None:
     """
     module, slash, _ = name.partition("/")
     return module if slash else None
-
-
-def check_names(kind: str, declared: Iterable[str], found: Sequence[Collection[str]]) -> None:
-    """Compares the manifest's inputs or outputs with a loaded model's ports (each may have several names).
-
-    Raises:
-        BuildError: they are not the same.
-    """
-    names = list(declared)
-    if len(names) != len(found) or not all(any(name in port for port in found) for name in names):
-        raise BuildError(
-            f"the model's {kind} are {', '.join('/'.join(sorted(port)) for port in found)}",
-            expected=f"{', '.join(names)}, as the manifest says",
-        )
 
 
 def no_cuda_graph(name: str, settings: Settings) -> None:

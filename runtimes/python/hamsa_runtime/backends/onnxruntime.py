@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from hamsa_runtime.backends import Operator, Settings, Timed, check_names, no_cuda_graph, no_throughput
+from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
 from hamsa_runtime.batches import zeros
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.port_names import check_names
 from hamsa_runtime.vocabulary import ONNX_FILE, PRECISIONS
 from hamsa_runtime.whole_files import scratch_folder
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hamsa_runtime.backends import Operator, Settings, Timed, check_names, no_cuda_graph
+from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, EngineClosedError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.port_names import check_names
 from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
 
 with no_usage_reports():

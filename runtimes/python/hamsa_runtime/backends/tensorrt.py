@@ -19,12 +19,12 @@ from hamsa_runtime.tensorrt.cache import plans_folder
 from hamsa_runtime.tensorrt.cuda import gpu_at, index_of
 from hamsa_runtime.tensorrt.differences import can
 from hamsa_runtime.tensorrt.dlpack import DeviceArray
+from hamsa_runtime.tensorrt.engine_files import ONNX, plan_of_bundle
 from hamsa_runtime.tensorrt.execution import Execution
 from hamsa_runtime.tensorrt.inspection import layers_of
 from hamsa_runtime.tensorrt.kernels import file_for
 from hamsa_runtime.tensorrt.modules import load
 from hamsa_runtime.tensorrt.options import options_from_manifest
-from hamsa_runtime.tensorrt.plans import ONNX, plan_of_bundle
 
 
 class Runner:

@@ -79,9 +79,9 @@ def parser() -> _Parser:
 
 def _build(options: Any) -> dict[str, Any]:
     from hamsa_runtime.bundle import open_bundle
+    from hamsa_runtime.tensorrt.engine_files import plan_of_bundle, source_of
     from hamsa_runtime.tensorrt.gpu import gpu_to_build_for
     from hamsa_runtime.tensorrt.modules import load
-    from hamsa_runtime.tensorrt.plans import plan_of_bundle, source_of
 
     bundle = open_bundle(options.bundle, public_key=options.public_key)
     bundle.verify()

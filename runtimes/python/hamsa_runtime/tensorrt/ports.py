@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from hamsa_runtime.backends import check_names
 from hamsa_runtime.errors import BuildError
 from hamsa_runtime.manifest import InputSpec, OutputSpec
+from hamsa_runtime.port_names import check_names
 
 # TensorRT's names of types -> numpy's, for those that a manifest can have
 DTYPES = {

@@ -14,7 +14,7 @@ from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import EngineBuild
 from hamsa_runtime.tensorrt.cache import PLAN, cached_plan, identity_of
-from hamsa_runtime.tensorrt.plans import machine_text, plan_of_bundle, source_of
+from hamsa_runtime.tensorrt.engine_files import machine_text, plan_of_bundle, source_of
 
 from ..tiny_bundles import MakeBundle, write_files
 
