@@ -68,7 +68,6 @@ SAYS_NAMES = {
     "hamsa_deploy.bench.peers.vision_transformer: onnx openvino": "what the peers' own exporters write",
     "hamsa_deploy.bench.peers.vision_transformer: fp32 bf16": "what the peer is compared in on a processor",
     "hamsa_deploy.bench.peers.vision_transformer: fp32 fp16": "what the peer is compared in on a GPU",
-    "hamsa_deploy.bench.report: openvino tensorrt tensorrt-rtx": "packages on PyPI, some called as a target is",
     "hamsa_deploy.form.request: fp32 int8": "what --help adds to a precision",
     "hamsa_deploy.parity.metrics: fp32 fp16 bf16 int8": "what each precision may differ by",
 }

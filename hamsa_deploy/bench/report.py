@@ -14,8 +14,10 @@ from hamsa_deploy.bench.benchmark import Row, Table
 from hamsa_deploy.bench.loading import Load
 from hamsa_deploy.bench.percentiles import Ratio
 from hamsa_deploy.measure.processor import processor_name
+from hamsa_deploy.targets import all_targets
 
-PACKAGES = ("hamsa-deploy", "hamsa-runtime", "torch", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
+ENGINES = [package.pip_name for target in all_targets() for package in target.packages[:1]]
+PACKAGES = ("hamsa-deploy", "hamsa-runtime", "torch", "onnxruntime", *ENGINES)
 INPUTS = "graph inputs made beforehand: no preprocessing is timed"
 LOADING = "in a process of its own for each bundle, medians; memory is the resident size that the bundle adds at most"
 COLUMNS = (

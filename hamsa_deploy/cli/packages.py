@@ -6,7 +6,7 @@ from hamsa_deploy.targets import all_targets
 from hamsa_deploy.targets.here import Package
 from hamsa_runtime.errors import MissingError
 
-# For all targets, and those of each.
+# For all targets, those of each, and what more than one needs.
 PACKAGES = (
     Package("torch", "the models, and their capture", "pip install torch", needed=True),
     Package("onnx", "the ONNX file format", "pip install onnx", needed=True),
@@ -15,6 +15,13 @@ PACKAGES = (
     Package("onnxruntime", "runs ONNX bundles", "pip install onnxruntime", needed=True),
     Package("safetensors", "reads checkpoints", "pip install safetensors", needed=True),
     *(package for target in all_targets() for package in target.packages),
+    Package(
+        "cuda.bindings",
+        "GPU memory and streams, for TensorRT",
+        "pip install cuda-python",
+        for_cuda_12="pip install 'cuda-python<13'",
+        distribution="cuda-bindings",
+    ),
 )
 
 

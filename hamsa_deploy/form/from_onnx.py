@@ -34,7 +34,7 @@ def real_model_of_file(
 
     Args:
         file: as loaded; it stays as it is.
-        target: "onnx" or "openvino".
+        target: whose engine the products are shaped for.
         shapes: one for each input, to settle dimensions that the file leaves open; the first is the batch, and stays
             open.
         batch: settles the first dimension too.

@@ -13,7 +13,7 @@ from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request, builder_of
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.pipeline.int8 import Calibrated
-from hamsa_deploy.targets import target_of
+from hamsa_deploy.targets import all_targets, target_of
 from hamsa_runtime.errors import unknown_name
 from hamsa_runtime.manifest import Calibration, EngineBuild, Manifest, Model, Preprocessing, WeightsFile
 from hamsa_runtime.vocabulary import SCHEMA_VERSION
@@ -96,11 +96,9 @@ def _of_file(file: OnnxFile, model: Model) -> Model:
 
 def tool_versions() -> dict[str, str]:
     """Of Python and of every package that a bundle depends on, as far as they are installed."""
-    packages = (
-        "hamsa-deploy hamsa-runtime torch onnx onnxscript onnxruntime openvino nncf tensorrt tensorrt-rtx".split()
-    )
+    engines = [package.pip_name for target in all_targets() for package in target.packages]
     found = {"python": platform.python_version()}
-    for package in packages:
+    for package in (*"hamsa-deploy hamsa-runtime torch onnx onnxscript onnxruntime".split(), *engines):
         with contextlib.suppress(PackageNotFoundError):  # a target that was not asked for may be missing
             found[package] = version(package)
     return found

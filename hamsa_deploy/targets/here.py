@@ -32,6 +32,11 @@ class Package:
     on_jetson: str = ""
     distribution: str = ""
 
+    @property
+    def pip_name(self) -> str:
+        """Its name for pip."""
+        return self.distribution or self.module
+
     def command(self, *, cuda: int | None, jetson: bool) -> str:
         """The command that installs it on a certain machine."""
         if jetson and self.on_jetson:

@@ -82,7 +82,7 @@ class Target:
             is what that knows as well. How fast it does says nothing.
         has_builder: whether options of TensorRT's builder are for it.
         timed_beside_float32: whether an export in a lower precision ends with both being timed on this machine.
-        packages: those of its engine, and how they are installed.
+        packages: its engine first, then what else is for this target only, and how they are installed.
         needs: modules of these without which nothing is exported for it; ONNX Runtime is there always.
     """
 

@@ -64,12 +64,5 @@ TARGET = TensorRt(
             for_cuda_12="pip install tensorrt-cu12",
             on_jetson=APT_TENSORRT,
         ),
-        Package(
-            "cuda.bindings",
-            "GPU memory and streams, for TensorRT",
-            "pip install cuda-python",
-            for_cuda_12="pip install 'cuda-python<13'",
-            distribution="cuda-bindings",
-        ),
     ),
 )

@@ -27,6 +27,11 @@ TARGET = TensorRtRtx(
     "tensorrt-rtx",
     no_native_fft="TensorRT-RTX 1.7 has no plugin for the operator DFT",
     packages=(
-        Package("tensorrt_rtx", "builds the target tensorrt-rtx, also without a GPU", "pip install tensorrt-rtx"),
+        Package(
+            "tensorrt_rtx",
+            "builds the target tensorrt-rtx, also without a GPU",
+            "pip install tensorrt-rtx",
+            distribution="tensorrt-rtx",
+        ),
     ),
 )
