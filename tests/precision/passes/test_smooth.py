@@ -48,6 +48,15 @@ def test_what_enters_the_linears_is_divided(graph: ir.Model) -> None:
         np.testing.assert_allclose(after.mean_square * scale**2, before[name].mean_square, rtol=1e-12)
 
 
+def test_channels_are_measured_over_runs_images_and_rows() -> None:
+    drawing = Drawing(ROWS, WIDTH)
+    model = drawing.model(drawing.add("Relu", drawing.x, **SIZE))
+    runs = np.random.default_rng(0).normal(size=(3, 2, ROWS, WIDTH)).astype(np.float32)
+    found = CHANNEL_SIZES.watch(model, ["x"], [{"x": run} for run in runs])["x"]
+    np.testing.assert_array_equal(found.largest, np.abs(runs).max(axis=(0, 1, 2)))
+    np.testing.assert_allclose(found.mean_square, np.square(runs, dtype=np.float64).mean(axis=(0, 1, 2)), rtol=1e-12)
+
+
 def filtered(gain: np.ndarray) -> tuple[ir.Model, ir.Value]:
     """(K * C x) W, with the channels of K as uneven as the gain."""
     drawing = Drawing(ROWS, WIDTH)

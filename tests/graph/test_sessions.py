@@ -1,0 +1,63 @@
+"""Sessions: as a bundle would run, or node by node as the graph is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from hamsa_deploy.graph.sessions import Evaluator, session_from_model
+
+# -(1 + x)
+SUM = """
+<ir_version: 10, opset_import: ["": 20]> g (float[n] one, float[n] x) => (float[n] y) {
+  sum = Add (one, x)
+  y = Neg (sum)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def model() -> ir.Model:
+    return ir.from_proto(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(SUM)))
+
+
+def feed(count: int = 1) -> dict[str, np.ndarray]:
+    return {"one": np.ones(count, np.float32), "x": np.full(count, 0.5, np.float32)}
+
+
+@pytest.mark.parametrize("optimised", [False, True])
+def test_optimisations_are_all_or_none(optimised: bool, model: ir.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what ONNX Runtime is told: what it then fuses does not show in outputs, but it loses the values between."""
+    levels, told = onnxruntime.GraphOptimizationLevel, []
+    make = onnxruntime.InferenceSession.__init__
+
+    def noted(
+        session: onnxruntime.InferenceSession, data: bytes, options: onnxruntime.SessionOptions, **others: Any
+    ) -> None:
+        told.append(options.graph_optimization_level)
+        make(session, data, options, **others)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "__init__", noted)
+    session_from_model(model, optimised=optimised)
+    assert told == [levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL]
+
+
+def test_a_session_computes_what_is_asked_for_in_place_of_the_outputs(model: ir.Model) -> None:
+    before = ir.to_proto(model)
+    inner = [value for node in model.graph for value in node.outputs if value.name == "sum"]
+    session = session_from_model(model, optimised=False, outputs=inner)
+    assert [output.name for output in session.get_outputs()] == ["sum"]
+    assert [array.item() for array in session.run(None, feed())] == [1.5]
+    assert ir.to_proto(model) == before
+
+
+def test_an_evaluator_joins_the_outputs_of_all_runs(model: ir.Model) -> None:
+    found = Evaluator(model)([feed(2), feed(1)])
+    assert list(found) == ["y"]
+    np.testing.assert_array_equal(found["y"], np.full(3, -1.5, np.float32))
