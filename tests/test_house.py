@@ -62,14 +62,14 @@ hamsa_deploy.cli hamsa_deploy.testing
 SMALL, MOST_SMALL = 60, 25
 
 # Who says several names of one kind, because that is another fact; and the reason. Records of targets and of precisions
-# say what goes with what, each in a file of its own.
-RECORDS = ("hamsa_deploy.targets.", "hamsa_deploy.precision.records.")
+# say what goes with what, each in a file of its own; and parity
+# has the limits of each precision.
+RECORDS = ("hamsa_deploy.targets.", "hamsa_deploy.precision.records.", "hamsa_deploy.parity.metrics")
 SAYS_NAMES = {
     "hamsa_deploy.bench.peers.vision_transformer: onnx openvino": "what the peers' own exporters write",
     "hamsa_deploy.bench.peers.vision_transformer: fp32 bf16": "what the peer is compared in on a processor",
     "hamsa_deploy.bench.peers.vision_transformer: fp32 fp16": "what the peer is compared in on a GPU",
     "hamsa_deploy.form.request: fp32 int8": "what --help adds to a precision",
-    "hamsa_deploy.parity.metrics: fp32 fp16 bf16 int8": "what each precision may differ by",
 }
 
 

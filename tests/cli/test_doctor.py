@@ -25,8 +25,9 @@ CPU = Device("openvino", "CPU", "a processor", ("FP32", "BF16", "INT8"))
 
 
 def test_a_machine_with_everything_needed_exits_0_and_shows_the_table(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # wide enough for any number of precisions
     assert main(["--quiet", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["missing"] == []
