@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from hamsa_runtime.errors import MissingError
 from hamsa_runtime.tensorrt.cuda import gpu_at
+from tests.shared import Nano
 
 # A failing example is printed as a script, so no database of examples is needed. Compiling a program takes a while.
 settings.register_profile("base", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,6 +29,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def nano(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Nano:
+    """Bundles of hamsa_nano that all tests share: `nano("openvino", "int8")`."""
+    return Nano(tmp_path_factory.getbasetemp(), worker_id)
 
 
 @functools.cache

@@ -10,14 +10,14 @@ import onnx_ir as ir
 import pytest
 from torch import nn
 
-import hamsa_deploy
 from hamsa_deploy import testing
-from hamsa_deploy.models import load_model, model_entry
+from hamsa_deploy.models import load_model
 from hamsa_deploy.parity import check_parity, layers
 from hamsa_deploy.parity.metrics import Thresholds
 from hamsa_deploy.samples import digits
 from hamsa_deploy.testing import assert_parity, failure_text
 from hamsa_runtime.errors import ParityError
+from tests.shared import Nano
 
 from .parity.planted import change_constant, nodes, with_fault
 
@@ -31,11 +31,8 @@ def model() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def bundle(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles") / "nano"
-    how = model_entry("hamsa_nano").preprocessing
-    hamsa_deploy.export(model, to="onnx", output=folder, data=IMAGES, preprocessing=how)
-    return folder
+def bundle(nano: Nano) -> Path:
+    return nano("onnx").folder
 
 
 def perturb(onnx: ir.Model) -> None:

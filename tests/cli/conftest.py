@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.shared import made_once
 
 USER_MODULE = "models_of_a_cli_user"
 USER_CODE = """
@@ -104,15 +105,13 @@ class Export:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Export:
     """One export of hamsa_nano for the whole run: the first worker makes it, the others wait for it."""
-    own = tmp_path_factory.getbasetemp()
-    folder = (own if worker_id == "master" else own.parent) / "shared-export"
-    folder.mkdir(exist_ok=True)
-    parts = [folder / name for name in ("out.txt", "err.txt", "code.txt")]
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not parts[2].exists():
-            done = run_command("export", "--json", cwd=folder)
-            for part, text in zip(parts, (done.out, done.err, str(done.code)), strict=True):
-                part.write_text(text)
-    out, err, code = (part.read_text() for part in parts)
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        done = run_command("export", "--json", cwd=folder)
+        for name, text in {"out": done.out, "err": done.err, "code": str(done.code)}.items():
+            (folder / f"{name}.txt").write_text(text)
+
+    folder = made_once(tmp_path_factory.getbasetemp(), worker_id, "export", make)
+    out, err, code = ((folder / f"{name}.txt").read_text() for name in ("out", "err", "code"))
     return Export(Finished(int(code), out, err), folder / "out" / "hamsa_nano-openvino-fp32")

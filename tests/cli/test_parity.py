@@ -23,6 +23,7 @@ from hamsa_deploy.parity.metrics import Thresholds
 from hamsa_deploy.samples import FOLDER, digits
 from hamsa_runtime.bundle import sha256_of
 from tests.rewriting import rewrite_manifest
+from tests.shared import Nano
 
 from .conftest import Export, UserModel
 
@@ -31,11 +32,9 @@ PHOTOS = FOLDER / "photos"
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """hamsa_nano as an ONNX bundle, which tests can edit."""
-    folder = tmp_path_factory.mktemp("parity") / "nano"
-    assert export(["--to", "onnx", "--quiet", "-o", str(folder)]) == 0
-    return folder
+def bundle(nano: Nano) -> Path:
+    """hamsa_nano as an ONNX bundle; tests edit copies."""
+    return nano("onnx").folder
 
 
 def changed(bundle: Path, folder: Path, edit: Callable[[onnx.ModelProto], None] | None = None, **keys: Any) -> Path:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import hamsa_deploy
-from hamsa_deploy.models import load_model, model_entry
-from hamsa_deploy.samples import sample_images
 from hamsa_runtime import Engine
-from hamsa_runtime.errors import MissingError
+from tests.shared import Nano
 
 from .building import ROOT, run
 
@@ -25,27 +21,9 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)
-def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(request: pytest.FixtureRequest, nano: Nano) -> Path:
     """The bundled model for OpenVINO."""
-    folder = tmp_path_factory.mktemp("bundles") / request.param
-    images = sample_images("hamsa_nano")
-    options: dict[str, Any] = (
-        {"calibration": list(images[40:140]), "calibration_method": "percentile"} if request.param == "int8" else {}
-    )
-    try:
-        hamsa_deploy.export(
-            load_model("hamsa_nano"),
-            to="openvino",
-            precision=request.param,
-            output=folder,
-            preprocessing=model_entry("hamsa_nano").preprocessing,
-            labels=[str(n) for n in range(10)],
-            data=images[:40],
-            **options,
-        )
-    except MissingError as error:
-        pytest.skip(error.found)
-    return folder
+    return nano("openvino", request.param).folder
 
 
 def in_cpp(build: Path, bundle: Path, image: Path, folder: Path) -> dict[str, np.ndarray]:

@@ -7,27 +7,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import hamsa_deploy
-from hamsa_deploy.models import load_model, model_entry
-from hamsa_deploy.samples import digits, sample_images
+from hamsa_deploy.samples import digits
+from tests.shared import Nano
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(nano: Nano) -> Path:
     """hamsa_nano for OpenVINO, with labels."""
-    folder = tmp_path_factory.mktemp("bundles") / "nano"
-    hamsa_deploy.export(
-        load_model("hamsa_nano"),
-        to="openvino",
-        name="hamsa_nano",
-        output=folder,
-        preprocessing=model_entry("hamsa_nano").preprocessing,
-        labels=[str(n) for n in range(10)],
-        data=sample_images("hamsa_nano")[:40],
-    )
-    return folder
+    return nano("openvino").folder
 
 
 @pytest.fixture(scope="session")

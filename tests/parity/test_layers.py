@@ -33,6 +33,7 @@ from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import Images
 from tests.rewriting import rewrite_manifest
+from tests.shared import Nano
 
 from .planted import change_constant, insert_behind, nodes, with_fault
 
@@ -49,12 +50,14 @@ def model() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def bundles(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def bundles(model: nn.Module, nano: Nano, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The clean bundle of a variant such as onnx-fp32, exported when it is first asked for."""
     folder = tmp_path_factory.mktemp("bundles")
 
     def bundle(variant: str) -> Path:
         to, precision = variant.split("-")
+        if precision == "fp32":
+            return nano(to).folder
         if to == "openvino" and "INT8" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             pytest.skip("this CPU cannot run int8: the export refuses it, see the runtime's tests")
         if not (folder / variant).exists():

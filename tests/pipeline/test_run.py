@@ -23,12 +23,13 @@ from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Calibration, Execution
 from hamsa_runtime.vocabulary import PASSES, SCHEMA
+from tests.shared import Nano
 
 IMAGES, LABELS = digits()
 needs_native = pytest.mark.skipif(not has_native_transforms(), reason="this ONNX Runtime has no inverse real DFT")
 
 
-def nano(output: Path, to: str, precision: str = "fp32", **options: Any) -> Bundle:
+def export_nano(output: Path, to: str, precision: str = "fp32", **options: Any) -> Bundle:
     entry = model_entry("hamsa_nano")
     return hamsa_deploy.export(
         load_model("hamsa_nano"), to=to, precision=precision, output=output, name="hamsa_nano",
@@ -55,18 +56,8 @@ EXPORTS = "onnx-fp32 onnx-fp16 onnx-int8 openvino-fp32 openvino-fp16 openvino-bf
 
 
 @pytest.fixture(scope="module", params=EXPORTS.split())
-def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    to, precision = request.param.split("-")
-    if to == "openvino":
-        import openvino
-
-        capability = {"fp32": "FP32", "fp16": "FP16", "bf16": "BF16", "int8": "INT8"}[precision]
-        if capability not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            pytest.skip(f"this CPU cannot run {precision}: the export refuses it, see the runtime's tests")
-    options: dict[str, Any] = (
-        {"calibration": list(IMAGES[40:140]), "calibration_method": "percentile"} if precision == "int8" else {}
-    )
-    return nano(tmp_path_factory.mktemp("bundles") / request.param, to, precision, **options)
+def bundle(request: pytest.FixtureRequest, nano: Nano) -> Bundle:
+    return nano(*request.param.split("-"))
 
 
 def test_every_target_and_precision_classifies_the_held_out_digits(bundle: Bundle) -> None:
@@ -124,7 +115,7 @@ def test_lower_precisions_shrink_the_weights(bundle: Bundle) -> None:
 
 
 def test_a_float_input_and_a_fixed_batch(tmp_path: Path) -> None:
-    bundle = nano(tmp_path / "b", "onnx", input_dtype="float32", batch=4)
+    bundle = export_nano(tmp_path / "b", "onnx", input_dtype="float32", batch=4)
     spec = bundle.manifest.inputs[0]
     assert (spec.shape, spec.dtype, spec.layout) == ((4, 3, 32, 32), "float32", "NCHW")
     report = check_parity(bundle.folder, load_model("hamsa_nano"), IMAGES[:7])
@@ -156,12 +147,12 @@ def test_any_module_with_arrays_for_inputs(tmp_path: Path) -> None:
 def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nano(tmp_path / "b", "onnx")
+    export_nano(tmp_path / "b", "onnx")
     before = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
     impossible = metrics.Thresholds(max_relative_error=-1, cosine=2, top1=2)
     monkeypatch.setitem(metrics.THRESHOLDS, "fp32", impossible)
     with pytest.raises(ParityError):
-        nano(tmp_path / "b", "onnx")
+        export_nano(tmp_path / "b", "onnx")
     assert {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
@@ -170,7 +161,9 @@ def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(
 @needs_native
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_native_transforms_in_lower_precision(tmp_path: Path, precision: str) -> None:
-    bundle = nano(tmp_path / "b", "onnx", precision, fft="native", **(calibrated(60) if precision == "int8" else {}))
+    bundle = export_nano(
+        tmp_path / "b", "onnx", precision, fft="native", **(calibrated(60) if precision == "int8" else {})
+    )
     manifest = bundle.manifest
     assert manifest.parity is not None
     assert manifest.parity.passed
@@ -186,15 +179,15 @@ def test_native_transforms_in_lower_precision(tmp_path: Path, precision: str) ->
 
 def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use_for_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="native transforms for openvino") as raised:
-        nano(tmp_path / "b", "openvino", fft="native")
+        export_nano(tmp_path / "b", "openvino", fft="native")
     assert "reads the operator DFT wrongly" in raised.value.cause
     with pytest.raises(InputError, match="native transforms for tensorrt-rtx") as raised:
-        nano(tmp_path / "b", "tensorrt-rtx", fft="native")
+        export_nano(tmp_path / "b", "tensorrt-rtx", fft="native")
     assert raised.value.expected.startswith("them only for onnx and tensorrt,")
     with pytest.raises(InputError, match="tuning with native transforms"):
-        nano(tmp_path / "b", "onnx", fft="native", tune=True)
+        export_nano(tmp_path / "b", "onnx", fft="native", tune=True)
     with pytest.raises(InputError, match="'nativ'") as raised:
-        nano(tmp_path / "b", "onnx", fft="nativ")
+        export_nano(tmp_path / "b", "onnx", fft="nativ")
     assert raised.value.fix == "did you mean 'native'?"
     assert not list(tmp_path.iterdir())
 
@@ -210,7 +203,7 @@ def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use
 )
 def test_bad_requests_fail_before_anything_is_written(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        nano(tmp_path / "b", **options)
+        export_nano(tmp_path / "b", **options)
     assert not list(tmp_path.iterdir())
 
 
@@ -252,7 +245,7 @@ def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path: Path, monkeypa
         return 0.0 if sum(node.op_type == "QuantizeLinear" for node in graph.node) <= 47 else 1.0
 
     monkeypatch.setattr(Accuracy, "drop", drop)
-    bundle = nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
+    bundle = export_nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
     record = calibration_of(bundle)
     assert (len(record.kept_layers), record.int8_layers) == (3, 47)
     assert all(layer.startswith(("stages.", "head")) for layer in record.kept_layers)
@@ -265,7 +258,7 @@ def test_a_drop_that_cannot_be_had_is_a_parity_failure_with_the_ranking(
 ) -> None:
     monkeypatch.setattr(Accuracy, "drop", lambda self, bundle: 1.0)
     with pytest.raises(ParityError, match="even with one layer of 50 in int8") as raised:
-        nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
+        export_nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
     assert raised.value.exit_code == 3
     assert raised.value.cause.count(" dB") == 10
     assert not (tmp_path / "b").exists()
@@ -277,7 +270,7 @@ def test_int8_outside_its_limits_names_the_layers_that_cost_most(
     impossible = metrics.Thresholds(max_relative_error=0, cosine=1, top1=1)
     monkeypatch.setitem(metrics.THRESHOLDS, "int8", impossible)
     with pytest.raises(ParityError, match="int8 is outside its limits") as raised:
-        nano(tmp_path / "b", "onnx", "int8", passes=(), **INT8)
+        export_nano(tmp_path / "b", "onnx", "int8", passes=(), **INT8)
     assert "stages." in raised.value.cause
     assert not (tmp_path / "b").exists()
 
@@ -293,4 +286,4 @@ def test_options_of_int8_are_checked_before_anything_is_built(
     tmp_path: Path, options: dict[str, Any], found: str
 ) -> None:
     with pytest.raises(InputError, match=found):
-        nano(tmp_path / "b", "onnx", **options)
+        export_nano(tmp_path / "b", "onnx", **options)

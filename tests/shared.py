@@ -1,0 +1,84 @@
+"""What several tests need and takes long to make: made once for a run, by the worker that comes first."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import hamsa_deploy
+from hamsa_deploy.models import load_model, model_entry
+from hamsa_deploy.models.registry import bundled_weights
+from hamsa_deploy.samples import digits
+from hamsa_runtime.bundle import Bundle, open_bundle, sha256_of
+
+# Images that the bundles are compared on, and those that int8 is calibrated on.
+COMPARED, CALIBRATED = slice(0, 40), slice(40, 140)
+
+
+def made_once(base: Path, worker: str, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that all workers of a run share; it is there once `make` has returned.
+
+    Args:
+        base: pytest's base folder of this worker.
+        worker: "master" without workers.
+        name: of the folder.
+        make: fills a folder. If it raises, the next one tries again.
+    """
+    shared = (base if worker == "master" else base.parent) / "shared"
+    shared.mkdir(exist_ok=True)
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / f"{name}.done").exists():
+            make(shared / name)
+            (shared / f"{name}.done").touch()
+    return shared / name
+
+
+def export_nano(folder: Path, to: str, precision: str) -> None:
+    """hamsa_nano as the command exports it, compared on 40 digits, its int8 calibrated on 100 others."""
+    entry, (images, _) = model_entry("hamsa_nano"), digits()
+    weights = bundled_weights(entry, {})
+    assert weights is not None
+    hamsa_deploy.export(
+        load_model("hamsa_nano"),
+        to=to,
+        precision=precision,
+        output=folder,
+        name="hamsa_nano",
+        preprocessing=entry.preprocessing,
+        labels=entry.labels,
+        data=list(images[COMPARED]),
+        provenance={
+            "reference": "hamsa_nano",
+            "config": {},
+            "weights": {"file": weights.name, "sha256": sha256_of(weights)[0]},
+        },
+        calibration=list(images[CALIBRATED]) if precision == "int8" else None,
+        calibration_method="percentile" if precision == "int8" else "auto",
+    )
+
+
+def skip_what_openvino_cannot_run(precision: str) -> None:
+    """Skip where this processor has no kernels for a precision: the export refuses it, as the runtime's tests show."""
+    import openvino
+
+    capability = {"fp32": "FP32", "fp16": "FP16", "bf16": "BF16", "int8": "INT8"}[precision]
+    if capability not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip(f"this CPU cannot run {precision}: the export refuses it, see the runtime's tests")
+
+
+class Nano:
+    """Bundles of hamsa_nano, not to be changed: tests that change one make a copy."""
+
+    def __init__(self, base: Path, worker: str) -> None:
+        self._base, self._worker = base, worker
+
+    def __call__(self, to: str, precision: str = "fp32") -> Bundle:
+        """The bundle for a target; skips where this processor cannot run it."""
+        if to == "openvino":
+            skip_what_openvino_cannot_run(precision)
+        name = f"nano-{to}-{precision}"
+        return open_bundle(made_once(self._base, self._worker, name, lambda path: export_nano(path, to, precision)))
