@@ -32,7 +32,6 @@ hamsa_runtime.tensorrt
 hamsa_runtime.backends
 hamsa_runtime.profiling hamsa_runtime.engine
 hamsa_runtime.cli
-hamsa_deploy.errors
 hamsa_deploy.spectral
 hamsa_deploy.spectral.rules
 hamsa_deploy.spectral.compiler

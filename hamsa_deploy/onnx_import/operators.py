@@ -22,7 +22,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.errors import UnsupportedTransformError
+from hamsa_deploy.spectral.errors import UnsupportedTransformError
 
 OPERATORS = ("DFT", "STFT")
 AXIS_IS_AN_INPUT = 20  # from this opset on

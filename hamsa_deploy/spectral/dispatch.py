@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.alternatives import alternative_to
+from hamsa_deploy.spectral.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral.indexing import PICKING, takes_all
 from hamsa_deploy.spectral.separable import OneAxisAtATime
 from hamsa_deploy.spectral.values import (

@@ -12,8 +12,8 @@ import pytest
 import torch
 from onnx import helper
 
-from hamsa_deploy.errors import UnsupportedTransformError
 from hamsa_deploy.onnx_import import real_onnx
+from hamsa_deploy.spectral.errors import UnsupportedTransformError
 from hamsa_runtime.errors import InputError
 
 from .files import DOUBLE, FLOAT, INT64, dft_model, graph_model, numpy_dft, scalar

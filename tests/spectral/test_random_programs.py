@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, Phase, find, given, note, settings
 
 from hamsa_deploy import to_real
-from hamsa_deploy.errors import UnsupportedOperatorError
+from hamsa_deploy.spectral.errors import UnsupportedOperatorError
 
 from .programs import check_both_precisions
 from .random_operations import BESIDE, GENERAL, MIXING, WITHOUT_A_RULE, lines

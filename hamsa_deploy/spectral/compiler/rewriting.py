@@ -22,11 +22,11 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler import composites
 from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
+from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral.dispatch import rule
+from hamsa_deploy.spectral.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral.rules.arithmetic import angle, mul, polar, reciprocal
 from hamsa_deploy.spectral.values import Complex, as_complex
 

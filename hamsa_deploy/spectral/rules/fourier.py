@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hamsa_deploy.errors import UnsupportedTransformError
 from hamsa_deploy.spectral.dispatch import entry_rule
+from hamsa_deploy.spectral.errors import UnsupportedTransformError
 from hamsa_deploy.spectral.inverse import inverse_part
 from hamsa_deploy.spectral.padded import padded
 from hamsa_deploy.spectral.spectrum import Spectrum

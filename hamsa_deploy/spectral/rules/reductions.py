@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from hamsa_deploy.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral.dispatch import apply, partwise_rule, rule
+from hamsa_deploy.spectral.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral.values import PART, Real, as_complex
 
 

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, fft, nn
 
 from hamsa_deploy import to_real
-from hamsa_deploy.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.models import MODELS, SASS, load_model
 from hamsa_deploy.spectral.alternatives import alternative_to
 from hamsa_deploy.spectral.compiler import supported_operators
+from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.spectral.provenance import innermost_frame, module_path
 from hamsa_runtime.errors import InputError
 

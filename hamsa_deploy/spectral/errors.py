@@ -1,4 +1,4 @@
-"""Errors that only the toolkit raises; the family itself, with its exit codes, is in hamsa_runtime.errors."""
+"""Errors that only the compiler raises; the family itself, with its exit codes, is in hamsa_runtime.errors."""
 
 from __future__ import annotations
 
