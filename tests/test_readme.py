@@ -30,7 +30,8 @@ torch.onnx.export(
 # Minutes in all, and nothing in them that the others, or tests/cli and tests/sweep, do not do on a smaller model.
 SLOW = (
     "--model hamsa_tiny", "--without smooth", "--sweep", "--peer eager", "jetson-orin-nano",
-    "-o out/orin", "-o out/rtx", "-o out/nano-fp16", "-o models",
+    "-o out/orin", "-o out/rtx", "-o out/nano-fp16", "-o models", "--data photos          #", "onnxruntime-cpu",
+    "--to tensorrt --fp16   ", "--peer dft --peer eager",
 )  # fmt: skip
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("hamsa-")]
 

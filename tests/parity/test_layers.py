@@ -164,7 +164,7 @@ def test_a_transform_with_a_wrong_norm(report_of: Callable[..., LayerReport]) ->
     [
         ("onnx-int8", f"{BLOCK}.ffn.expand"),
         ("onnx-int8", f"{BLOCK}.hss.sass"),
-        ("tensorrt-int8", f"{BLOCK}.hss.linear_out"),
+        pytest.param("tensorrt-int8", f"{BLOCK}.hss.linear_out", marks=pytest.mark.slow),
     ],
 )
 def test_a_scale_doubled_in_the_int8_file(variant: str, module: str, report_of: Callable[..., LayerReport]) -> None:
