@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import pytest
 from rich.console import Console
 
 from hamsa_deploy.cli.summary import RANDOM, show_plan, show_result, size_text
+from hamsa_runtime.manifest import manifest_from_json
 
 MODEL: dict[str, Any] = {"reference": "hamsa_s", "config": {}, "parameters": 27_700_000, "weights": None}
 TRANSFORM = {"module": "stages.0.sass", "length": 3136, "factors": [56, 56], "kind": "two factors"}
 DOCUMENT: dict[str, Any] = {
+    "schema": 1,
     "name": "hamsa_s",
     "target": "openvino",
     "precision": "fp16",
@@ -21,9 +24,14 @@ DOCUMENT: dict[str, Any] = {
     "inputs": [{"name": "images", "dtype": "uint8", "shape": ["batch", 8, 8, 3], "layout": "NHWC"}],
     "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", 10]}],
     "preprocessing": None,
+    "labels": None,
+    "options": {},
+    "versions": {},
+    "calibration": None,
     "plan": [TRANSFORM, {**TRANSFORM, "module": "stages.1.sass"}],
-    "files": {"model.xml": {"bytes": 357_915}},
+    "files": {"model.xml": {"sha256": "ab" * 32, "bytes": 357_915}},
     "parity": {
+        "reference": "HAMSA",
         "images": 12,
         "metrics": {
             "logits": {
@@ -35,13 +43,15 @@ DOCUMENT: dict[str, Any] = {
             }
         },
         "thresholds": {"max_relative_error": 1e-2, "cosine": 0.9999, "top1": 1.0},
+        "passed": True,
     },
 }
 
 
 def shown(show: Any, *arguments: Any, **changes: Any) -> str:
     stream = StringIO()
-    show(Console(file=stream, width=160), {**DOCUMENT, **changes}, *arguments)
+    manifest = manifest_from_json(json.dumps(DOCUMENT | changes).encode())
+    show(Console(file=stream, width=160), manifest, *arguments)
     return stream.getvalue()
 
 
@@ -137,7 +147,13 @@ def test_layers_kept_in_float32_are_counted_by_kind_with_what_was_found() -> Non
 
 def test_int8_says_what_it_was_calibrated_on_and_which_layers_it_left() -> None:
     calibration = {
-        "inputs": {"used": 90, "found": 99, "source": "photos", "skipped": {"a.jpg": "not an image"}},
+        "inputs": {
+            "used": 90,
+            "found": 99,
+            "source": "photos",
+            "skipped": {"a.jpg": "not an image"},
+            "sha256": "ab" * 32,
+        },
         "method": "mse",
         "signal_to_noise_db": {"mse": 41.234, "entropy": 30.0},
         "passes": {"smooth": "24 activations scaled by channel"},
