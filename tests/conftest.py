@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from hamsa_runtime.errors import MissingError
 from hamsa_runtime.tensorrt.cuda import gpu_at
-from tests.shared import Nano
+from tests.shared import Nano, Once, made_once
 
 # A failing example is printed as a script, so no database of examples is needed. Compiling a program takes a while.
 settings.register_profile("base", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,6 +29,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
+    """A folder that all workers share, filled by the first one: see `made_once`."""
+    return functools.partial(made_once, tmp_path_factory.getbasetemp(), worker_id)
 
 
 @pytest.fixture(scope="session")

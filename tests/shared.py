@@ -18,6 +18,10 @@ from hamsa_runtime.bundle import Bundle, open_bundle, sha256_of
 COMPARED, CALIBRATED = slice(0, 40), slice(40, 140)
 
 
+# From the name of a folder, and what fills it.
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
 def made_once(base: Path, worker: str, name: str, make: Callable[[Path], None]) -> Path:
     """A folder that all workers of a run share; it is there once `make` has returned.
 

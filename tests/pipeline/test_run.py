@@ -144,6 +144,7 @@ def test_any_module_with_arrays_for_inputs(tmp_path: Path) -> None:
         np.testing.assert_allclose(engine(x.numpy())["output_0"], Filter()(x)[0].numpy(), atol=1e-5)
 
 
+@pytest.mark.slow  # the command does the same in tests/cli
 def test_failed_parity_publishes_nothing_and_keeps_the_old_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from hamsa_deploy.graph.sessions import session_from_model
 from hamsa_deploy.models import load_model
 from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_runtime.batches import Arrays
+from tests.shared import Once
 
 Named = tuple[str, ir.Model]  # the model that it was made from, and the graph
 
@@ -25,6 +26,16 @@ def real_graph(model: nn.Module, example: Tensor, folder: Path, to: str = "onnx"
     """The real-valued ONNX graph that the pipeline writes."""
     form = real_model_of_request(Request(model.eval(), (example,), to=to, batch=batch))
     return form.write(folder / "model.onnx")
+
+
+def graph_of(name: str, once: Once, to: str = "onnx") -> ir.Model:
+    """That of one of MODELS; translated once, whoever asks for it."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        real_graph(*MODELS[name](), folder, to)
+
+    return ir.load(once(f"graph-{name}-{to}", make) / "model.onnx")
 
 
 def copy_of(model: ir.Model) -> ir.Model:

@@ -10,25 +10,25 @@ import pytest
 
 from hamsa_deploy.graph.observing import observe
 from hamsa_deploy.precision.passes.equalise import LEAST_GAIN, MOST_LIFT, ROW_SIZES, Equalisation, equalisable, equalise
+from tests.shared import Once
 
 from ..drawing import linear_between_transforms
-from ..graphs import MODELS, Named, copy_of, outputs_of, real_graph, smooth_feeds
+from ..graphs import Named, copy_of, graph_of, outputs_of, smooth_feeds
 
 
 @pytest.fixture(
     scope="module",
     params=[
         ("nano", "onnx"),
-        ("nano", "openvino"),
+        pytest.param(("nano", "openvino"), marks=pytest.mark.slow),
         pytest.param(("tiny_at_224", "onnx"), marks=pytest.mark.slow),
         ("general", "onnx"),
     ],
     ids="-".join,
 )
-def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Named:
+def graph(request: pytest.FixtureRequest, once: Once) -> Named:
     name, to = request.param
-    model, example = MODELS[name]()
-    return name, real_graph(model, example, tmp_path_factory.mktemp(name), to)
+    return name, graph_of(name, once, to)
 
 
 def equalised(model: ir.Model, **options: bool) -> tuple[ir.Model, Equalisation]:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from hamsa_deploy.graph.observing import observe
 from hamsa_deploy.precision.passes.equalise import ROW_SIZES, equalisable, equalise
 from hamsa_deploy.precision.passes.mean_split import DEVIATIONS, gains_from_deviations, split_means, transforms_of
+from tests.shared import Once
 
 from ..drawing import Drawing, cosine_matrix
-from ..graphs import MODELS, TINY, Named, copy_of, outputs_of, real_graph, relative_error, smooth_feeds
+from ..graphs import MODELS, TINY, Named, copy_of, graph_of, outputs_of, real_graph, relative_error, smooth_feeds
 
 # Nodes for each transform: mean, difference, product and sum.
 ADDED = 4
@@ -30,13 +31,11 @@ def planes() -> tuple[nn.Module, Tensor]:
     return PlaneSpectrum(), torch.zeros(2, 8, 12, 5)
 
 
-GRAPHS = {**MODELS, "planes": planes}
-
-
 @pytest.fixture(scope="module", params=["nano", TINY, "general", "planes"])
-def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Named:
-    model, example = GRAPHS[request.param]()
-    return request.param, real_graph(model, example, tmp_path_factory.mktemp(request.param))
+def graph(request: pytest.FixtureRequest, once: Once, tmp_path_factory: pytest.TempPathFactory) -> Named:
+    if request.param in MODELS:
+        return request.param, graph_of(request.param, once)
+    return request.param, real_graph(*planes(), tmp_path_factory.mktemp(request.param))
 
 
 def everywhere(model: ir.Model) -> dict[str, float]:

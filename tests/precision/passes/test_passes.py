@@ -13,8 +13,9 @@ from hamsa_deploy.precision import passes
 from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.passes import PASSES, apply
 from hamsa_runtime import vocabulary
+from tests.shared import Once
 
-from ..graphs import MODELS, TINY, copy_of, outputs_of, real_graph, relative_error, smooth_feeds
+from ..graphs import TINY, copy_of, graph_of, outputs_of, relative_error, smooth_feeds
 
 # float32: another order of summation
 ROUNDING = 1e-6
@@ -26,9 +27,8 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module", params=["nano", TINY, "general"])
-def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ir.Model:
-    model, example = MODELS[request.param]()
-    return real_graph(model, example, tmp_path_factory.mktemp(request.param))
+def graph(request: pytest.FixtureRequest, once: Once) -> ir.Model:
+    return graph_of(request.param, once)
 
 
 def test_every_file_that_declares_a_pass_has_a_name_in_the_vocabulary() -> None:

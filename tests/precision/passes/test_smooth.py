@@ -8,16 +8,16 @@ import pytest
 
 from hamsa_deploy.precision.passes.equalise import ROW_SIZES, equalisable, equalise
 from hamsa_deploy.precision.passes.smooth import CHANNEL_SIZES, ChannelRanges, smooth, smoothable
+from tests.shared import Once
 
 from ..drawing import Drawing
-from ..graphs import MODELS, TINY, copy_of, outputs_of, real_graph, smooth_feeds
+from ..graphs import TINY, copy_of, graph_of, outputs_of, smooth_feeds
 from ..random_graphs import ROWS, SIZE, WEIGHT, WIDTH, RandomGraph, spectrum_of
 
 
 @pytest.fixture(scope="module", params=["nano", TINY])
-def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ir.Model:
-    model, example = MODELS[request.param]()
-    return real_graph(model, example, tmp_path_factory.mktemp(request.param))
+def graph(request: pytest.FixtureRequest, once: Once) -> ir.Model:
+    return graph_of(request.param, once)
 
 
 def measured(model: ir.Model, runs: int = 2) -> dict[str, ChannelRanges]:
