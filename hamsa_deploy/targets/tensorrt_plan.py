@@ -11,6 +11,7 @@ from pathlib import Path
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import MissingError
 from hamsa_runtime.manifest import AchievedTypes, EngineBuild
+from hamsa_runtime.records import record_from
 from hamsa_runtime.tensorrt.cache import PLAN, Source, cached_plan
 from hamsa_runtime.tensorrt.engine_files import ONNX
 from hamsa_runtime.tensorrt.gpu import gpu_to_build_for
@@ -43,7 +44,7 @@ def write_plan(target: str, folder: Path, options: BuildOptions) -> EngineBuild:
         missing="",
         **{name: identity[name] for name in ("module", "version", "system", "gpu", "compute_capability")},
         **{name: found.entry[name] for name in ("seconds", "asked")},
-        achieved=None if achieved is None else AchievedTypes(**achieved),
+        achieved=None if achieved is None else record_from(AchievedTypes, achieved),
     )
 
 
