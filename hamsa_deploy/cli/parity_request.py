@@ -16,7 +16,7 @@ from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.parity import ParityReport, check_against, check_parity
 from hamsa_deploy.parity.comparison import usual_thresholds
 from hamsa_deploy.parity.metrics import Thresholds
-from hamsa_deploy.parity.original import declared_faults, is_onnx_file, order_faults, original_of
+from hamsa_deploy.parity.original import declared_faults, order_faults, original_of
 from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
@@ -128,7 +128,7 @@ def _reference_text(options: Any, manifest: Manifest, other: Manifest | None) ->
     if other is not None:
         return f"{options.against}: {other.name} for {other.target}, {other.precision}"
     model = manifest.model
-    if is_onnx_file(model):
+    if model.is_onnx_file:
         return f"{model.reference} in float64, by onnx.reference"
     weights = "random weights" if ":" not in model.reference else "weights as the factory makes them"
     if model.weights is not None:

@@ -105,13 +105,8 @@ def _variant(manifest: Manifest) -> str:
     return f"{manifest.target}, {manifest.precision}"
 
 
-def _is_onnx_file(model: Model) -> bool:
-    """A file is its own weights; a PyTorch model has another name than its checkpoint."""
-    return model.weights is not None and model.weights.file == model.reference
-
-
 def _model_text(model: Model) -> str:
-    config = "" if _is_onnx_file(model) else _config_text(model.config)
+    config = "" if model.is_onnx_file else _config_text(model.config)
     return f"{model.reference}{config}, {model.parameters:,} parameters"
 
 
@@ -245,7 +240,7 @@ def size_text(size: int) -> str:
 
 
 def _parity_table(parity: Parity, model: Model) -> RenderableType:
-    limits, original = parity.thresholds, parity.reference if _is_onnx_file(model) else "PyTorch"
+    limits, original = parity.thresholds, parity.reference if model.is_onnx_file else "PyTorch"
     rows = table("output", "max relative error", "cosine", "same top-1")
     for name, metrics in parity.metrics.items():
         error, cosine = f"{metrics['max_relative_error']:.1e}", f"{metrics['cosine']:.7f}"
@@ -289,7 +284,7 @@ def _speed_text(execution: Execution, precision: str) -> str:
 
 
 def _verdict(manifest: Manifest) -> Text:
-    original = manifest.model.reference if _is_onnx_file(manifest.model) else "PyTorch"
+    original = manifest.model.reference if manifest.model.is_onnx_file else "PyTorch"
     widened = manifest.parity is not None and manifest.parity.note
     accuracy = "ONNX Runtime's DFT" if widened else manifest.precision
     return Text.assemble(

@@ -42,7 +42,7 @@ def original_of(manifest: Manifest, checkpoint: Path | None = None, trusted: str
         InputError: the checkpoint is needed and not there, or is another one; the factory is not the trusted one, or
             builds another model than the bundle's.
     """
-    if is_onnx_file(manifest.model):
+    if manifest.model.is_onnx_file:
         return _onnx_file(manifest.model, checkpoint)
     check_trusted(manifest.model, trusted)
     model = _built(manifest.model, _weights_of(manifest.model, checkpoint))
@@ -57,18 +57,13 @@ def original_of(manifest: Manifest, checkpoint: Path | None = None, trusted: str
     return model
 
 
-def is_onnx_file(model: Model) -> bool:
-    """Whether the original is an ONNX file: that is its own weights."""
-    return model.weights is not None and model.weights.file == model.reference
-
-
 def declared_faults(manifest: Manifest) -> list[str]:
     """What the manifest says otherwise than the training of bundled weights: preprocessing, and the order of classes.
 
     The outputs of bundle and reference cannot tell, because both get what the manifest says.
     """
     model = manifest.model
-    if ":" in model.reference or is_onnx_file(model):
+    if ":" in model.reference or model.is_onnx_file:
         return []
     entry = model_entry(model.reference, **model.config)
     if not _has_bundled_weights(model, entry):

@@ -33,7 +33,7 @@ from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import Images
 from tests.rewriting import rewrite_manifest
-from tests.shared import Nano
+from tests.shared import Nano, skip_what_openvino_cannot_run
 
 from .planted import change_constant, insert_behind, nodes, with_fault
 
@@ -58,8 +58,8 @@ def bundles(model: nn.Module, nano: Nano, tmp_path_factory: pytest.TempPathFacto
         to, precision = variant.split("-")
         if precision == "fp32":
             return nano(to).folder
-        if to == "openvino" and "INT8" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            pytest.skip("this CPU cannot run int8: the export refuses it, see the runtime's tests")
+        if to == "openvino":
+            skip_what_openvino_cannot_run(precision)
         if not (folder / variant).exists():
             calibration: dict[str, Any] = {}
             if precision == "int8":

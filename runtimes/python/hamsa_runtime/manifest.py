@@ -66,6 +66,11 @@ class Model:
     weights: WeightsFile | None
     parameters: int
 
+    @property
+    def is_onnx_file(self) -> bool:
+        """Whether it is an ONNX file: that is its own weights; a PyTorch model has another name than its checkpoint."""
+        return self.weights is not None and self.weights.file == self.reference
+
 
 @dataclass(frozen=True)
 class InputSpec:
