@@ -7,11 +7,13 @@ The same operator on real values stays whole, so that engines can fuse it.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
+from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral.dispatch import operator_name, supported_operators
@@ -33,6 +35,28 @@ def decompositions() -> dict[Any, Decomposition]:
     # The overload of stft that pads the signal itself; the rule is for the other one, which torch.stft calls.
     table[torch.ops.aten.stft.center] = known[torch.ops.aten.stft.center]
     return table
+
+
+def has_any(program: ExportedProgram) -> bool:
+    """Whether there is anything to take apart, or to make functional.
+
+    Where there is not, half of the time of a small program is saved: PyTorch's run_decompositions overrides all
+    operators that it knows, one by one, before it looks at the program.
+    """
+    with_rules = set(supported_operators())
+    return any(_is_composite(node, with_rules) for node in program.graph.nodes if node.op == "call_function")
+
+
+def _is_composite(node: torch.fx.Node, with_rules: set[str]) -> bool:
+    op = node.target
+    if not isinstance(op, torch._ops.OpOverload):
+        return op is not operator.getitem
+    if op._schema.is_mutable or op is torch.ops.aten.stft.center:
+        return True
+    if operator_name(op) in with_rules:
+        return False
+    values = [each.meta.get("val") for each in (node, *node.all_input_nodes)]
+    return op._can_decompose() or any(map(_is_complex, pytree.tree_leaves((values, node.args, node.kwargs))))
 
 
 def taken_apart_if_complex(decompose: Decomposition) -> Decomposition:

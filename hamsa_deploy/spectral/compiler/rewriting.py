@@ -55,7 +55,8 @@ def rewrite(
         inputs, dynamic_shapes = _with_dynamic_batch(inputs)
         shapes = (dynamic_shapes,) if _takes_any_number(model) else dynamic_shapes
     captured = model if isinstance(model, ExportedProgram) else _capture(model, inputs, shapes)
-    captured = captured.run_decompositions(composites.decompositions())
+    if composites.has_any(captured):
+        captured = captured.run_decompositions(composites.decompositions())
     graph = captured.module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
     real = _real_module(graph, rates, plans, native)

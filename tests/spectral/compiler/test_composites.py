@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
+from torch import Tensor
 
 from hamsa_deploy.spectral.compiler import supported_operators
-from hamsa_deploy.spectral.compiler.composites import decompositions, taken_apart_if_complex
+from hamsa_deploy.spectral.compiler.composites import decompositions, has_any, taken_apart_if_complex
 from hamsa_deploy.spectral.dispatch import operator_name
+
+from ..programs import Program
 
 Z = torch.ones(2, dtype=torch.complex64)
 
@@ -31,3 +37,18 @@ def test_a_decomposition_that_refuses_complex_values_leaves_its_operator_to_be_n
         raise RuntimeError("complex values are not supported")
 
     assert taken_apart_if_complex(refuse)(Z) is NotImplemented
+
+
+PROGRAMS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "operators with rules": (lambda x: torch.fft.ifft(torch.fft.fft(x) * 2).abs(), False),
+    "a real operator that PyTorch does not compose": (lambda x: torch.fft.rfft(x).abs().sigmoid(), False),
+    "a real part": (lambda x: torch.fft.fft(x).real, True),
+    "a composed real operator, which may be given half a spectrum": (lambda x: torch.fft.fft(x).abs().flatten(), True),
+    "a write": (lambda x: torch.fft.fft(x).abs().add_(1), True),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_only_programs_with_something_to_take_apart_are_traced_for_it(name: str) -> None:
+    call, expected = PROGRAMS[name]
+    assert has_any(torch.export.export(Program(call), (torch.ones(2, 3),))) is expected
