@@ -1,9 +1,11 @@
 """What a random program has computed so far: its lines, and every variable with its values.
 
-Each variable is computed twice in float64: exactly, and with noise added to the result of every line. How much of the
-noise arrives is the program's *amplification*
+Each variable is computed in float64 exactly, and DRAWS times with noise added to the result of every line. The most of
+the noise that arrives is the program's *amplification*
 
-    kappa = |noisy - exact| / (noise |exact|)
+    kappa = max over draws of |noisy - exact| / (noise |exact|)
+
+One draw does not find it: where a single number decides (a phase, a divisor near zero), its noise may be small.
 
 A line whose result amplifies more than MAX_AMPLIFICATION, or cancels, overflows or grows too large, is left out: what
 stays is well conditioned, and the accuracy that it must reach is known before the compiler is asked.
@@ -24,6 +26,7 @@ from torch import Tensor, fft
 from hamsa_deploy.spectral.separable import OneAxisAtATime
 
 NOISE = 1e-7
+DRAWS = 6
 MAX_AMPLIFICATION = 10.0
 MAX_ELEMENTS = 4096
 LARGEST = 1e4  # rms; and 1 / LARGEST: far from the range of float32
@@ -40,12 +43,12 @@ class Variable:
     Args:
         name: as the source has it.
         exact: float64 or complex128.
-        noisy: the same with noise from every line before.
+        noisy: the same with noise from every line before, DRAWS times.
     """
 
     name: str
     exact: Tensor
-    noisy: Tensor
+    noisy: Sequence[Tensor]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,7 +114,7 @@ class Scope:
         name = f"{'z' if is_complex else 'x'}{count}"
         self.inputs[name] = tuple(shape)
         value = normal(torch.complex128 if is_complex else torch.float64, *shape, seed=count)
-        self.variables.append(Variable(name, value, self._with_noise(value)))
+        self.variables.append(Variable(name, value, self._with_noise([value] * DRAWS)))
 
     def constant(self, shape: Sequence[int], is_complex: bool, is_parameter: bool) -> str:
         """Add a parameter or buffer of the model; returns what the source calls it."""
@@ -122,24 +125,25 @@ class Scope:
         value = normal(getattr(self._model, kind), *shape, seed=seed)
         self.constants[name] = register
         setattr(self._model, name, value)
-        self.variables.insert(0, Variable(f"self.{name}", value, value))
+        self.variables.insert(0, Variable(f"self.{name}", value, [value] * DRAWS))
         return f"self.{name}"
 
     def add(self, name: str, lines: Sequence[str]) -> bool:
         """Run the lines that compute one more variable; keep them if the result is well conditioned."""
-        exact = self._run(name, lines, "exact")
+        exact = self._run(name, lines, [variable.exact for variable in self.variables])
         if not 0 < exact.numel() <= MAX_ELEMENTS:
             return False
-        noisy = self._with_noise(self._run(name, lines, "noisy"))
+        draws = zip(*(variable.noisy for variable in self.variables), strict=True)
+        noisy = self._with_noise([self._run(name, lines, values) for values in draws])
         if not 1 / LARGEST < rms(exact) < LARGEST or not amplification(exact, noisy) <= MAX_AMPLIFICATION:
             return False
         self.variables.append(Variable(name, exact, noisy))
         self.lines[name] = list(lines)
         return True
 
-    def _run(self, name: str, lines: Sequence[str], which: str) -> Any:
+    def _run(self, name: str, lines: Sequence[str], values: Sequence[Tensor]) -> Any:
         names: dict[str, Any] = {"torch": torch, "F": F, "fft": fft, "self": self._model}
-        names |= {v.name: getattr(v, which) for v in self.variables if "." not in v.name}
+        names |= {v.name: value for v, value in zip(self.variables, values, strict=True) if "." not in v.name}
         try:
             with OneAxisAtATime():
                 exec("\n".join(lines), names)  # noqa: S102  our own templates
@@ -148,15 +152,18 @@ class Scope:
             raise AssertionError(f"the template of {lines} does not fit {shapes}") from error
         return names[name]
 
-    def _with_noise(self, value: Tensor) -> Tensor:
+    def _with_noise(self, values: Sequence[Tensor]) -> list[Tensor]:
         """Rounding errors of a transform are as large as the rms of its result everywhere, so this noise is, too."""
-        noise = normal(value.dtype, *value.shape, seed=1000 + len(self.variables))
-        return value + NOISE * rms(value) * noise
+        seed = 1000 + DRAWS * len(self.variables)
+        return [
+            value + NOISE * rms(value) * normal(value.dtype, *value.shape, seed=seed + draw)
+            for draw, value in enumerate(values)
+        ]
 
 
-def amplification(exact: Tensor, noisy: Tensor) -> float:
+def amplification(exact: Tensor, noisy: Sequence[Tensor]) -> float:
     """kappa; infinite where there is nothing to compare."""
     norm = float(exact.norm())
     if not math.isfinite(norm) or norm == 0:
         return math.inf
-    return float((noisy - exact).norm()) / (NOISE * norm)
+    return max(float((each - exact).norm()) for each in noisy) / (NOISE * norm)

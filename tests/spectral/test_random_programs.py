@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, find, given, note, settings
@@ -20,19 +17,8 @@ from .random_programs import RandomProgram, programs, single
 FIRST_FOUND = settings(phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def imported_modules_are_left_alone() -> Iterator[None]:
-    """A compilation makes and drops many objects; without all of PyTorch to search through, it takes an eighth less."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-# What Hypothesis draws follows from this function's source and annotations. These are the draws of all runs so far:
-# among others there are programs that amplify rounding more than the generator, which measures it once, has seen.
 @given(programs())
-def test_a_random_program_equals_eager_pytorch(program: RandomProgram):  # type: ignore[no-untyped-def]
+def test_a_random_program_equals_eager_pytorch(program: RandomProgram) -> None:
     note(program.script)
     check_both_precisions(program.model, program.inputs, plans=plans_numbered(program.plans))
 
