@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "runtimes/cpp"
-BUILD = ROOT / "build/cpp/dev"
+BUILD = ROOT / "build/cpp/test"
 
 # What CMake says where a library of README's list is not installed: nothing else is a reason to skip.
 NOT_INSTALLED = (
@@ -63,13 +63,13 @@ def built() -> Path:
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD.parent / "lock").open("w") as lock:  # workers of pytest-xdist: one builds, the others find it done
         fcntl.flock(lock, fcntl.LOCK_EX)
-        configure = ["cmake", "--preset", "dev", f"-DOpenVINO_DIR={openvino_cmake()}"]
+        configure = ["cmake", "--preset", "test", f"-DOpenVINO_DIR={openvino_cmake()}"]
         done = subprocess.run(configure, cwd=SOURCE, capture_output=True, text=True)
         missing = [line.strip() for line in done.stderr.splitlines() if any(text in line for text in NOT_INSTALLED)]
         if done.returncode != 0 and missing:
             pytest.skip(f"the C++ runtime needs more packages: {missing[0]}")
         assert done.returncode == 0, done.stdout + done.stderr
-        run(["cmake", "--build", "--preset", "dev"], SOURCE)
+        run(["cmake", "--build", "--preset", "test"], SOURCE)
     return BUILD
 
 
