@@ -285,6 +285,7 @@ def test_missing_needed_package_exits_4_and_names_the_command_that_installs_it(
 
 
 @pytest.mark.skipif(not has_native_transforms(), reason="this ONNX Runtime has no inverse real DFT")
+@pytest.mark.slow
 def test_native_transforms_of_the_bundled_model(workplace: Path, capsys: Captured) -> None:
     assert main(["--to", "onnx", "--fft", "native", "-o", "b", "--json", "--quiet"]) == 0
     report = json.loads(capsys.readouterr().out)

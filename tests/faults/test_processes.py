@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -117,7 +118,8 @@ class Exports:
             began[rest or said] = time.monotonic()
             if said == "stage" and rest == stage:
                 time.sleep(delay)
-                os.kill(child, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it was faster than the one that was timed
+                    os.kill(child, signal.SIGKILL)
             if said == "over":
                 break
         return began

@@ -265,6 +265,7 @@ def test_a_drop_that_cannot_be_had_is_a_parity_failure_with_the_ranking(
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_int8_outside_its_limits_names_the_layers_that_cost_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

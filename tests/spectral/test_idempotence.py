@@ -60,6 +60,7 @@ def check_identical(model: nn.Module, *inputs: Tensor) -> torch.export.ExportedP
     return program
 
 
+@pytest.mark.slow
 def test_a_built_in_model_without_complex_tensors() -> None:
     check_identical(load_model("vminet_ti", image_size=64, num_classes=10), torch.randn(2, 3, 64, 64))
 

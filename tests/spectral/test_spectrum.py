@@ -23,8 +23,8 @@ from .programs import FLOAT32_LIMIT, FLOAT64_LIMIT, Program, as_real, assert_rea
 PLANS = [
     Plan(12, (12,)),
     Plan(12, (4, 3)),
-    Plan(12, (2, 3, 2)),
-    Plan(9, (3, 3)),
+    pytest.param(Plan(12, (2, 3, 2)), marks=pytest.mark.slow),
+    pytest.param(Plan(9, (3, 3)), marks=pytest.mark.slow),
     Plan(13, ()),
 ]
 CHANNELS = 3

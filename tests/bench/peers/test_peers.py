@@ -76,7 +76,7 @@ def test_eager_is_the_model_itself(tmp_path: Path) -> None:
     assert error(embedding, expected["embedding"]) < FP32
 
 
-@pytest.mark.parametrize("target", ["onnx", "openvino"])
+@pytest.mark.parametrize("target", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_dft_computes_the_model_with_the_standard_operator(tmp_path: Path, target: str) -> None:
     manifest = nano(target=target)
     candidate = peer("dft", manifest, tmp_path)
@@ -108,7 +108,7 @@ def test_an_engine_that_computes_something_else_from_dft_is_refused(
         outputs_of(peer("dft", nano(), tmp_path))
 
 
-@pytest.mark.parametrize("target", ["onnx", "openvino"])
+@pytest.mark.parametrize("target", [pytest.param("onnx", marks=pytest.mark.slow), "openvino"])
 def test_deit_s_runs_in_the_form_of_its_engine_from_the_same_pixels(tmp_path: Path, target: str) -> None:
     manifest = nano(target=target)
     candidate = peer("deit_s", manifest, tmp_path)

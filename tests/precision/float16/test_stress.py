@@ -141,7 +141,7 @@ def check_top1(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", ["ortho", "backward"])
+@pytest.mark.parametrize("norm", ["ortho", pytest.param("backward", marks=pytest.mark.slow)])
 def test_scaled_inputs_and_extreme_images_keep_their_top1(norm: str, request: pytest.FixtureRequest) -> None:
     model = ir.load(request.getfixturevalue(norm))
     half, islands = typed_on_digits(model)
@@ -156,7 +156,7 @@ def test_scaled_inputs_and_extreme_images_keep_their_top1(norm: str, request: py
 @pytest.mark.skipif(
     "FP16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="this CPU has no float16"
 )
-@pytest.mark.parametrize("norm", ["ortho", "backward"])
+@pytest.mark.parametrize("norm", ["ortho", pytest.param("backward", marks=pytest.mark.slow)])
 def test_real_float16_arithmetic_gives_the_same_verdict(norm: str, request: pytest.FixtureRequest) -> None:
     model = ir.load(request.getfixturevalue(norm))
     half, _ = typed_on_digits(model)
@@ -174,7 +174,7 @@ def test_real_float16_arithmetic_gives_the_same_verdict(norm: str, request: pyte
         ("ortho", "convolutions", 1e-3, {"magnitude", "underflow"}),
         ("ortho", "convolutions", 1e3, {"magnitude", "overflow"}),
         ("ortho", "all products", 1e-3, {"magnitude", "underflow"}),
-        ("backward", "psi", 1e-3, {"magnitude"}),
+        pytest.param("backward", "psi", 1e-3, {"magnitude"}, marks=pytest.mark.slow),
     ],
 )
 def test_scaled_weights_keep_the_top1(
@@ -189,7 +189,12 @@ def test_scaled_weights_keep_the_top1(
 
 @pytest.mark.parametrize(
     ("norm", "part"),
-    [("ortho", "psi"), ("ortho", "linear_in"), ("ortho", "all products"), ("backward", "psi")],
+    [
+        ("ortho", "psi"),
+        ("ortho", "linear_in"),
+        ("ortho", "all products"),
+        pytest.param("backward", "psi", marks=pytest.mark.slow),
+    ],
 )
 def test_a_model_that_rounding_upsets_is_upset_no_further(norm: str, part: str, request: pytest.FixtureRequest) -> None:
     """Weights 1000 times as large drive the gates by numbers in the thousands, of which float16 keeps 11 bits.

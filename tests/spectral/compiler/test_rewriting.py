@@ -254,13 +254,8 @@ def test_an_unknown_target_is_bad_input() -> None:
         to_real(Program(lambda x: x), (torch.randn(2, 2),), target="onxn")
 
 
-LARGE = ("hamsa_tiny", "hamsa_s", "hamsa_b", "hamsa_l")
-HAMSA_PRESETS = [
-    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in MODELS if name.startswith("hamsa")
-]
-
-
-@pytest.mark.parametrize("name", HAMSA_PRESETS)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("hamsa")])
 def test_every_hamsa_preset_becomes_real(name: str, tmp_path: Path) -> None:
     """No complex tensor, no FFT, 2e-6 in float32, and a file of at most 1.15 times the parameters plus 1 MB."""
     from hamsa_deploy.targets.onnx_file import onnx_from_program
