@@ -82,6 +82,7 @@ def failure_text(bundle: str | Path, report: ParityReport, reference: Reference,
     """
     lines = [f"{bundle} is outside its limits, compared with {report.reference} on {report.images} inputs:"]
     lines += [f"  {failure}" for failure in report.failures]
+    lines += [f"  {report.ill_conditioned}"] if report.ill_conditioned else []
     for name, rows in report.as_dict()["worst_images"].items():
         lines.append(f"  worst of {name}:")
         lines += [f"    {_image_text(row)}" for row in rows[:WORST]]

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.parity.layers.rows import HEADINGS, Divergence, LayerReport, table_rows
-from hamsa_deploy.parity.limits import limits_of, way_out
+from hamsa_deploy.parity.limits import limits_of
 from hamsa_deploy.parity.metrics import error_text, share_text
 from hamsa_deploy.report.document import PARITY
 from hamsa_deploy.report.parity_section import section_from_error, section_from_report
@@ -165,7 +165,8 @@ def _verdict(request: ParityRequest, report: ParityReport) -> Text:
         text = agreement_sentence(request.manifest.precision if request.thresholds is None else "")
         return Text.assemble(("✓ PASSED  ", "bold green"), text)
     lines = "\n          ".join(report.failures)
-    return Text.assemble(("✗ FAILED  ", "bold red"), lines, ("\nTry       ", "bold"), way_out(report.precision))
+    cause = Text.assemble(("\nCause     ", "bold"), report.ill_conditioned) if report.ill_conditioned else ""
+    return Text.assemble(("✗ FAILED  ", "bold red"), lines, cause, ("\nTry       ", "bold"), report.way_out)
 
 
 def _layer_table(report: LayerReport) -> Table:

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of
+from hamsa_deploy.parity.conditioning import own_errors, sentence_of, unit_of
 from hamsa_deploy.parity.differences import check_comparable
 from hamsa_deploy.parity.limits import failures_of
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
@@ -75,7 +76,18 @@ def check_parity(
     if wider is not None:
         limits, note = wider
         report = dataclasses.replace(compare(found, expected, limits, name, classes), note=note)
-    return _described(report, bundle, data, ran_on)
+    return _described(_with_cause(report, model, data, manifest, expected), bundle, data, ran_on)
+
+
+def _with_cause(
+    report: ParityReport, model: nn.Module | OnnxFile, data: Any, manifest: Manifest, expected: Arrays
+) -> ParityReport:
+    """Of a failure: whether the model moves as much by itself."""
+    unit = unit_of(manifest.precision)
+    if report.passed or unit is None:
+        return report
+    own = own_errors(lambda move: run_model(model, data, manifest, move)[1], expected, unit)
+    return dataclasses.replace(report, ill_conditioned=sentence_of(report, own, manifest.precision))
 
 
 def check_against(
@@ -134,9 +146,20 @@ def _image_names(data: Any) -> list[str]:
     return ["/".join(Path(each).parts[-2:]) for each in data]
 
 
-def run_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[str, Arrays]:
-    """What the original is called, and what it computes for all of the data, by output name."""
-    name, reference = _reference(model)
+Move: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+
+def run_model(
+    model: nn.Module | OnnxFile, data: Any, manifest: Manifest, move: Move = lambda x: x
+) -> tuple[str, Arrays]:
+    """What the original is called, and what it computes for all of the data, by output name.
+
+    Args:
+        model, data: as for `check_parity`.
+        manifest: of the bundle.
+        move: what each input goes through first.
+    """
+    name, reference = _reference(model, move)
     return name, _joined([reference(chunk, manifest) for chunk in _chunks(data, manifest)])
 
 
@@ -203,17 +226,19 @@ def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
         yield data[start : start + size]
 
 
-def _reference(model: nn.Module | OnnxFile) -> tuple[str, Callable[[Any, Manifest], Arrays]]:
+def _reference(model: nn.Module | OnnxFile, move: Move) -> tuple[str, Callable[[Any, Manifest], Arrays]]:
     """What the original is called, and how it is run."""
     if isinstance(model, OnnxFile):
         referee = ReferenceSession(model)
-        return referee.name, lambda arrays, manifest: referee(inputs_from_images(arrays, manifest))
-    return type(model).__name__, functools.partial(_reference_outputs, model)
+        return referee.name, lambda arrays, manifest: referee(
+            {name: move(array) for name, array in inputs_from_images(arrays, manifest).items()}
+        )
+    return type(model).__name__, functools.partial(_reference_outputs, model, move)
 
 
 @torch.inference_mode()
-def _reference_outputs(model: nn.Module, images: Any, manifest: Manifest) -> Arrays:
-    inputs = reference_inputs(images, manifest)
+def _reference_outputs(model: nn.Module, move: Move, images: Any, manifest: Manifest) -> Arrays:
+    inputs = [torch.from_numpy(move(x.numpy())) for x in reference_inputs(images, manifest)]
     outputs = model(*inputs)
     return {
         name: torch.view_as_real(value).numpy() if value.is_complex() else value.float().numpy()

@@ -14,6 +14,10 @@ from hamsa_deploy.parity.metrics import Thresholds
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Parity
 
+BETTER_CONDITIONED = (
+    "let the model return what the precision settles, such as real and imaginary parts in place of an angle at its "
+    "branch cut; or judge by limits of your own: check_parity(thresholds=), hamsa-parity --max-error"
+)
 WORST = 10  # images that a report lists for each output
 
 
@@ -29,6 +33,7 @@ class ParityReport:
         failures: one sentence for each metric outside its threshold.
         engine: what ran the bundle, if that was not its own engine.
         note: why the thresholds are not those of the precision; empty if they are.
+        ill_conditioned: of a failure whose cause is the model itself, how far it moves by itself; else empty.
         agreements: output name -> what was found for each image. Not part of the manifest.
         image_names: of the images in the same order, where they have any.
         precision: of the bundle.
@@ -43,6 +48,7 @@ class ParityReport:
     failures: list[str]
     engine: str | None = None
     note: str = ""
+    ill_conditioned: str = ""
     agreements: Mapping[str, Agreement] = field(default_factory=dict, repr=False)
     image_names: Sequence[str] = field(default=(), repr=False)
     precision: str = ""
@@ -52,6 +58,11 @@ class ParityReport:
     @property
     def passed(self) -> bool:
         return not self.failures
+
+    @property
+    def way_out(self) -> str:
+        """What to do about a failure."""
+        return BETTER_CONDITIONED if self.ill_conditioned else way_out(self.precision)
 
     @property
     def recorded(self) -> Parity:
@@ -76,6 +87,7 @@ class ParityReport:
         return {
             **asdict(self.recorded),
             "failures": self.failures,
+            "ill_conditioned": self.ill_conditioned,
             "ran_on": dict(self.ran_on),
             "worst_images": worst,
         }
@@ -104,11 +116,14 @@ class ParityReport:
 
     def require(self) -> None:
         """Raise ParityError if the verdict is negative."""
-        if not self.passed:
-            raise ParityError(
-                "parity failed: " + "; ".join(self.failures),
-                expected=", ".join(f"{k} {v:g}" for k, v in self.thresholds.as_dict().items()),
-                cause="the exported model does not compute what the original computes in this precision"
-                + (f". {self.note}" if self.note else ""),
-                fix=way_out(self.precision),
-            )
+        if self.passed:
+            return
+        cause = (
+            self.ill_conditioned or "the exported model does not compute what the original computes in this precision"
+        )
+        raise ParityError(
+            "parity failed: " + "; ".join(self.failures),
+            expected=", ".join(f"{k} {v:g}" for k, v in self.thresholds.as_dict().items()),
+            cause=cause + (f". {self.note}" if self.note else ""),
+            fix=self.way_out,
+        )

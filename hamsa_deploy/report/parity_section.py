@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from hamsa_deploy.parity.layers import LayerReport
-from hamsa_deploy.parity.limits import limits_of, way_out
+from hamsa_deploy.parity.limits import limits_of
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_deploy.report.histograms import histograms_of
 from hamsa_deploy.report.wording import agreement_sentence
@@ -47,11 +47,12 @@ def section_from_report(
     worst = {name: rows[:SHOWN] for name, rows in report.as_dict()["worst_images"].items()}
     numbers = [row["index"] for rows in worst.values() for row in rows]
     passed = report.passed and (layers is None or layers.passed)
-    failures = [*report.failures, *([layers.sentence()] if layers is not None and not layers.passed else [])]
+    causes = [report.ill_conditioned] if report.ill_conditioned else []
+    failures = [*report.failures, *causes, *([layers.sentence()] if layers is not None and not layers.passed else [])]
     return {
         "verdict": "passed" if passed else "failed",
         "sentences": failures or [agreement_sentence("" if limits_given else report.precision)],
-        "way_out": "" if passed else way_out(report.precision),
+        "way_out": "" if passed else report.way_out,
         "precision": report.precision,
         "reference": report.reference,
         "images": report.images,

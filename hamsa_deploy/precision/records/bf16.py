@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from hamsa_deploy.precision.records.record import Precision
 
-PRECISION = Precision("bf16", "bf16", "bfloat16")
+PRECISION = Precision("bf16", "bf16", "bfloat16", significand=8)

@@ -25,4 +25,11 @@ class Float16(Precision):
         return float16_from_float32(model, ranges())
 
 
-PRECISION = Float16("fp16", "f16", "float16", stages={"float16": "choose types for float16"}, is_measured=True)
+PRECISION = Float16(
+    "fp16",
+    "f16",
+    "float16",
+    stages={"float16": "choose types for float16"},
+    significand=11,
+    is_measured=True,
+)

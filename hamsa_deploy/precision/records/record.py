@@ -35,6 +35,7 @@ class Precision:
         words: what people call them.
         stages: those of an export that make the float32 graph one of this precision, and what they do, for people. None
             for one whose graph stays float32 in the ONNX file, so that the target's `write` does all of it.
+        significand: its bits, with the one before the point; None for integers.
         is_measured: whether it depends on ranges that are measured on images.
         is_quantised: whether its numbers are integers with scales: products are calibrated, some of them can stay in
             floating point, and transforms, which are products with a constant on the left, do.
@@ -45,6 +46,7 @@ class Precision:
     type: str
     words: str
     stages: Mapping[str, str] = field(default_factory=dict)
+    significand: int | None = None
     is_measured: bool = False
     is_quantised: bool = False
     way_out: str = "export with --fp32 to see whether the precision is the cause"

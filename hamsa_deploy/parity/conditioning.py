@@ -1,0 +1,65 @@
+"""Whether a model can be judged at all: how far its own outputs move when its inputs move by one rounding.
+
+    input      x_i (1 + e s_i),  s_i = +-1 at random,  e = 2^(1 - p): one unit in the last place of p bits
+    moved      max_i |f(x) - f(x_moved)|_i / max_i |f(x)|_i,  the largest of DRAWS draws
+
+Where a phase crosses its branch cut, or a value is divided by what nearly vanishes, that is as far as a bundle is from
+the model: then not the export is the cause, but that this precision does not settle the output. The verdict stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from hamsa_deploy.parity.differences import relative_errors
+from hamsa_deploy.parity.verdict import ParityReport
+from hamsa_deploy.precision.records import precision_of
+from hamsa_runtime.batches import Arrays
+
+DRAWS = 3
+AS_MUCH = 0.5  # share of a bundle's error that the model's own has to reach
+
+
+def moved(x: np.ndarray, unit: float, generator: torch.Generator) -> np.ndarray:
+    """`x` with each number one unit in its last place away, up or down at random; what is not floating stays."""
+    if not np.issubdtype(x.dtype, np.floating):
+        return x
+    signs = torch.randint(0, 2, x.shape, generator=generator).numpy() * 2 - 1
+    return (x * (1 + unit * signs)).astype(x.dtype)
+
+
+def own_errors(run: Callable[[Callable[[np.ndarray], np.ndarray]], Arrays], expected: Arrays, unit: float) -> Arrays:
+    """How far each output moves, (N,) for each: relative to the largest value of the input's output.
+
+    Args:
+        run: computes the model's outputs of inputs that go through a function first.
+        expected: its outputs of the inputs as they are.
+        unit: e.
+    """
+    generator = torch.Generator().manual_seed(0)
+    draws = [run(lambda x: moved(x, unit, generator)) for _ in range(DRAWS)]
+    return {name: np.max([relative_errors(draw[name], b) for draw in draws], axis=0) for name, b in expected.items()}
+
+
+def unit_of(precision: str) -> float | None:
+    """One unit in the last place of a number in [1, 2); None for a precision without a significand."""
+    bits = precision_of(precision).significand
+    return None if bits is None else 2.0 ** (1 - bits)
+
+
+def sentence_of(report: ParityReport, own: Mapping[str, np.ndarray], precision: str) -> str:
+    """What to say of a model whose outputs, where they failed, move as much by themselves; empty if they do not."""
+    failed = [name for name in own if any(failure.startswith(f"{name}: ") for failure in report.failures)]
+    errors = {name: (float(own[name].max()), report.metrics[name]["max_relative_error"]) for name in failed}
+    if not errors or any(not by_itself >= AS_MUCH * found for by_itself, found in errors.values()):
+        return ""
+    words = precision_of(precision).words
+    figures = "; ".join(
+        f"{name} moves by {by_itself:.2g} when the inputs move by one unit in the last place of {words}, and the "
+        f"bundle is {found:.2g} away"
+        for name, (by_itself, found) in errors.items()
+    )
+    return f"the model itself is ill-conditioned: {figures}"
