@@ -36,7 +36,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def short_measurements() -> Iterator[None]:
     """Times are measured in as few rounds as there may be: what they are is for benchmarks/ to say."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hamsa_deploy.measure.execution.MOST_ROUNDS", 3)
+        patch.setattr("hamsa_deploy.measure.execution.MOST_ROUNDS", 10)
         patch.setattr("hamsa_deploy.sweep.run.SECONDS", 0.1)
         yield
 

@@ -132,7 +132,8 @@ def _preprocessing(options: Any, entry: ModelEntry) -> Preprocessing | None:
 def _examples(options: Any) -> tuple[torch.Tensor, ...] | None:
     """Normal random inputs; with --batch, of that batch."""
     generator = torch.Generator().manual_seed(EXAMPLE_SEED)
-    shapes = [(options.batch or shape[0], *shape[1:]) for shape in options.input_shape]
+    batch = options.batch if isinstance(options.batch, int) else None
+    shapes = [(batch or shape[0], *shape[1:]) for shape in options.input_shape]
     return tuple(torch.randn(shape, generator=generator) for shape in shapes) or None
 
 

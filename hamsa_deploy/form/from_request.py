@@ -20,8 +20,9 @@ from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec
+from hamsa_runtime.vocabulary import DYNAMIC
 
-EXAMPLE_BATCH = 2  # torch.export takes a dimension of size 1 for fixed
+EXAMPLE_BATCH = 2  # of random data for a batch that varies
 
 NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
 
@@ -33,16 +34,31 @@ def real_model_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS
     model = request.model
     if isinstance(model, OnnxFile):
         shapes = [tuple(example.shape) for example in request.example_inputs or ()]
-        return real_model_of_file(model, target=request.to, shapes=shapes, batch=request.batch, plans=plans)
+        form = real_model_of_file(model, target=request.to, shapes=shapes, batch=request.fixed_batch, plans=plans)
+        if request.batch == DYNAMIC and form.batch is not None:
+            raise InputError(
+                f"{model.path} has a fixed batch of {form.batch}",
+                expected=f"a batch that varies, as --batch {DYNAMIC} asks for",
+                fix="write the file with a dynamic first dimension; or leave --batch away",
+            )
+        return form
     inputs = _example_inputs(request)
-    dynamic_shapes: dict[str, Any] | None = None if request.batch is None else {}
+    dynamic_shapes: dict[str, Any] | None = None if request.fixed_batch is None else {}
     with _normalising(request, model):
-        program = to_real(model, inputs, dynamic_shapes=dynamic_shapes, target=request.to, plans=plans, fft=request.fft)
+        program = to_real(
+            model,
+            inputs,
+            dynamic_shapes=dynamic_shapes,
+            batch_must_vary=request.batch == DYNAMIC,
+            target=request.to,
+            plans=plans,
+            fft=request.fft,
+        )
     return real_model_of_program(program, model)
 
 
 def _example_inputs(request: Request) -> tuple[Any, ...]:
-    batch = request.batch or EXAMPLE_BATCH
+    batch = request.fixed_batch or 1
     how = request.preprocessing
     if how is None:
         return tuple(request.example_inputs or ())

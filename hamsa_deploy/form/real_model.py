@@ -39,6 +39,14 @@ class RealModel:
     transforms: tuple[Transform, ...]
     write: Callable[[Path], ir.Model]
 
+    @property
+    def batch(self) -> int | None:
+        """The size of the batch that the graph is fixed to, the first dimension of its first input; None for any."""
+        first = self.inputs[0].shape[:1]
+        if not first or any("batch" in spec.shape for spec in self.inputs):
+            return None
+        return int(first[0])
+
 
 def real_model_of_program(program: ExportedProgram, model: torch.nn.Module) -> RealModel:
     """The form of a program that `to_real` has made of a module."""

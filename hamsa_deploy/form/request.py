@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.form.options import Flag, documented, named, option
-from hamsa_deploy.form.values import batch_profile, level, one_of, points, positive
+from hamsa_deploy.form.values import batch_profile, batch_size, level, one_of, points, positive
 from hamsa_deploy.targets import all_targets
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY, BuildOptions
-from hamsa_runtime.vocabulary import AUTO, FFTS, METHODS, PASSES, PRECISIONS, TARGETS
+from hamsa_runtime.vocabulary import AUTO, DYNAMIC, FFTS, METHODS, PASSES, PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,10 +93,17 @@ class ExportOptions:
             after="labels",
         ),
     )
-    batch: int | None = option(
+    batch: int | str | None = option(
         None,
-        "a fixed batch size; by default the batch is dynamic.",
-        Flag(TARGET, "fix the batch size (default: any batch)", "N", positive),
+        'a fixed batch size; or "dynamic", and a model that fixes its batch is an error. By default the batch is '
+        "dynamic where the model takes any, else that of the example inputs, with a warning.",
+        Flag(
+            TARGET,
+            f"fix the batch size; or {DYNAMIC}, where a model that fixes its own is an error (default: any batch, or "
+            "the model's own, with a warning)",
+            "N",
+            batch_size,
+        ),
     )
     labels: Sequence[str] | None = option(
         None,
@@ -203,6 +210,11 @@ class Request(ExportOptions):
 
     model: nn.Module | OnnxFile
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch size that was asked for; None for any."""
+        return self.batch if isinstance(self.batch, int) else None
+
 
 # The flags of `builder`, by the fields of BuildOptions, which say what they mean; `profile` is three of them.
 BUILDER_FLAGS = named(
@@ -250,7 +262,7 @@ BUILDER_FLAGS = named(
 )
 
 
-def builder_of(request: Request) -> BuildOptions:
-    """A fixed batch is the whole profile."""
-    options, fixed = request.builder or BuildOptions(), request.batch
+def builder_of(request: Request, fixed: int | None) -> BuildOptions:
+    """What TensorRT's builder is given; a `fixed` batch of the model's real form is the whole profile."""
+    options = request.builder or BuildOptions()
     return options if fixed is None else replace(options, min_batch=fixed, opt_batch=fixed, max_batch=fixed)

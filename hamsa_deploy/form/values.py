@@ -11,6 +11,7 @@ from typing import Any
 
 from hamsa_runtime.errors import nearest
 from hamsa_runtime.tensorrt.options import LEVELS
+from hamsa_runtime.vocabulary import DYNAMIC
 
 
 def one_of(kind: str, valid: Sequence[str]) -> Callable[[str], str]:
@@ -69,6 +70,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def batch_size(text: str) -> int | str:
+    """A whole number of at least 1, or "dynamic"."""
+    return text if text == DYNAMIC else positive(text)
 
 
 def level(text: str) -> int:

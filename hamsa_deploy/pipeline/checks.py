@@ -16,7 +16,7 @@ from hamsa_runtime.errors import InputError, MissingError, unknown_name
 from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
-from hamsa_runtime.vocabulary import AUTO, FFTS, METHODS, PASSES
+from hamsa_runtime.vocabulary import AUTO, DYNAMIC, FFTS, METHODS, PASSES
 
 
 def check_request(request: Request) -> None:
@@ -27,8 +27,8 @@ def check_request(request: Request) -> None:
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
     _check_calibration(request)
     _check_fft(request, target)
-    if request.batch is not None and request.batch < 1:
-        raise InputError(f"a batch of {request.batch}", expected="at least 1")
+    if request.batch not in (None, DYNAMIC) and (type(request.batch) is not int or request.batch < 1):
+        raise InputError(f"a batch of {request.batch}", expected=f'a whole number of at least 1, or "{DYNAMIC}"')
     if isinstance(request.model, nn.Module):
         _check_module(request, request.model)
     elif request.preprocessing is not None:
@@ -60,9 +60,10 @@ def _check_builder(request: Request, target: Target) -> None:
     if target.has_builder:
         options = request.builder or BuildOptions()
         options.check()
-        if request.batch is not None and options.profile not in (BuildOptions().profile, (request.batch,) * 3):
+        batch = request.fixed_batch
+        if batch is not None and options.profile not in (BuildOptions().profile, (batch,) * 3):
             raise InputError(
-                f"a batch of {request.batch} with the batch profile {', '.join(map(str, options.profile))}",
+                f"a batch of {batch} with the batch profile {', '.join(map(str, options.profile))}",
                 expected="a fixed batch, or a profile for a dynamic one",
                 fix="leave one of --batch and --batch-profile away",
             )
@@ -137,7 +138,15 @@ def _check_module(request: Request, model: nn.Module) -> None:
             expected="example_inputs, or preprocessing for a model of images",
             fix="--input-shape 1x3x224x224",
         )
-    bad = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if model.training:
+        raise InputError(
+            f"{type(model).__name__} is in training mode",
+            expected="a module in eval mode, as it is used on the device",
+            cause="dropout and batch normalisation compute something else while they train",
+            fix="model.eval()",
+        )
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
     if bad:
         raise InputError(
             f"the model holds NaN or Inf in {', '.join(bad)}", expected="finite weights", fix="another checkpoint"

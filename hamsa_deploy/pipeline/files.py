@@ -53,7 +53,7 @@ def write_files(
     if not writes_after_typing(target, request.precision):
         return written
     with progress(target.stage):
-        order = Order(request.precision, builder_of(request), request.require_plan)
+        order = Order(request.precision, builder_of(request, form.batch), request.require_plan)
         return replace(written, engine=target.write(folder, order))
 
 
@@ -124,7 +124,7 @@ def tuned_form(request: Request, form: RealModel) -> RealModel:
         written = write_files(trial, real, folder, no_progress)
         Stage(folder, folder).write_manifest(written.added_to(manifest_of(trial, real)))
 
-    chosen = choose_plans(form.transforms, target_of(request.to).rates, engine_timer(build, request.batch or 1))
+    chosen = choose_plans(form.transforms, target_of(request.to).rates, engine_timer(build, form.batch or 1))
     plans = {n: choice.plan for n, choice in chosen.items()}
     if any(choice.plan != choice.default for choice in chosen.values()):
         form = real_model_of_request(request, plans)

@@ -60,7 +60,7 @@ def manifest_of(request: Request, real: RealModel) -> Manifest:
         labels=None if request.labels is None else tuple(request.labels),
         target=request.to,
         precision=request.precision,
-        options=builder_of(request).as_options() if target_of(request.to).has_builder else {},
+        options=builder_of(request, real.batch).as_options() if target_of(request.to).has_builder else {},
         plan=real.transforms,
         files={},
         versions=tool_versions(),

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 BLOCK_MATRIX = "use the real matrix [[Re, -Im], [Im, Re]] of twice the size with the same operator"
 OUTSIDE = "compute it outside of the model, from the model's inputs or from its weights: no engine has it"
 LOGARITHM = "write it with torch.log and torch.sqrt, which have rules"
-NOISE = "make the noise an input of the model"
 STRIDES = "use reshape, unfold or flip, which do not depend on how a tensor lies in memory"
 
 # By the beginning of the operator's name; the first that fits.
@@ -21,10 +20,6 @@ ALTERNATIVES = {
     "asin": LOGARITHM,
     "acos": LOGARITHM,
     "atan": LOGARITHM,
-    "rand": NOISE,
-    "normal": NOISE,
-    "bernoulli": NOISE,
-    "native_dropout": "call eval() before the export",
     "as_strided": STRIDES,
 }
 

@@ -158,19 +158,26 @@ def fold(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         A Constant for each tensor of the result; its dtype is the one that the operator would have given it.
     """
 
-    def compute() -> Any:
+    def compute() -> tuple[Any, Any]:
+        """In float64, and as the model itself would, for its dtypes: only PyTorch knows what becomes of two of them."""
+
         def widen(leaf: Any) -> Any:
             if isinstance(leaf, Constant):
                 return leaf.wide()
             return WIDE.get(leaf, leaf) if isinstance(leaf, torch.dtype) else leaf
 
-        wide_args, wide_kwargs = pytree.tree_map(widen, (args, kwargs))
-        with OneAxisAtATime():
-            return func(*wide_args, **wide_kwargs)
+        def narrow(leaf: Any) -> Any:
+            return leaf.value.to(leaf.dtype) if isinstance(leaf, Constant) else leaf
 
-    narrow = _narrow_dtypes(args, kwargs)
-    result = compilation.eagerly(compute)
-    return pytree.tree_map_only(torch.Tensor, lambda t: Constant(t, narrow.get(t.dtype, t.dtype)), result)
+        wide_args, wide_kwargs = pytree.tree_map(widen, (args, kwargs))
+        narrow_args, narrow_kwargs = pytree.tree_map(narrow, (args, kwargs))
+        with OneAxisAtATime():
+            return func(*wide_args, **wide_kwargs), func(*narrow_args, **narrow_kwargs)
+
+    def constant(wide: Any, narrow: Any) -> Any:
+        return Constant(wide, narrow.dtype) if isinstance(wide, torch.Tensor) else narrow
+
+    return pytree.tree_map(constant, *compilation.eagerly(compute))
 
 
 def emit(values: Any) -> Any:
@@ -192,16 +199,6 @@ def _can_fold(func: Any, leaves: list[Any]) -> bool:
         return False
     tags = getattr(func, "tags", ())
     return operator_name(func) not in UNINITIALISED and torch.Tag.nondeterministic_seeded not in tags
-
-
-def _narrow_dtypes(args: Any, kwargs: Any) -> dict[torch.dtype, torch.dtype]:
-    """Which dtype a wide result stands for: float64 only where the model itself says float64."""
-    leaves = pytree.tree_leaves((args, kwargs))
-    dtypes = [leaf.dtype for leaf in leaves if isinstance(leaf, Constant)]
-    dtypes += [leaf for leaf in leaves if isinstance(leaf, torch.dtype)]
-    if any(dtype in (torch.float64, torch.complex128) for dtype in dtypes):
-        return {}
-    return {torch.float64: torch.float32, torch.complex128: torch.complex64}
 
 
 def _complex_rule(name: str) -> Rule:

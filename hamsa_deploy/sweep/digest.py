@@ -84,7 +84,8 @@ def _parts(value: Any) -> Iterable[bytes]:
         yield from _parts(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         yield json.dumps(list(value.shape)).encode()
     elif isinstance(value, nn.Module):
-        yield from _parts({"class": repr(value), **value.state_dict()})
+        # Not its state_dict, in which a module may keep anything at all (get_extra_state).
+        yield from _parts({"class": repr(value), **dict(value.named_parameters()), **dict(value.named_buffers())})
     elif isinstance(value, OnnxFile):
         yield from _parts(dict(value.sha256))
     else:

@@ -97,7 +97,7 @@ def run_sweep(
         outcomes = (*sweep.outcomes[:index], outcome, *sweep.outcomes[index + 1 :])
         sweep = dataclasses.replace(sweep, outcomes=outcomes, made=made, notes=tuple(notes))
         write_record(folder, sweep)
-    outcomes, table = time_bundles(sweep.outcomes, folder, base.batch or 1, progress)
+    outcomes, table = time_bundles(sweep.outcomes, folder, base.fixed_batch or 1, progress)
     sweep = dataclasses.replace(sweep, outcomes=outcomes, table=table, notes=tuple(notes))
     write_files(folder, {PLOT: sweep_drawing(sweep).as_file()})
     write_record(folder, sweep)

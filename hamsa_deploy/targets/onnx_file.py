@@ -21,6 +21,7 @@ import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
 
+from hamsa_deploy.spectral.compiler.capture import ONE_AT_A_TIME
 from hamsa_deploy.spectral.provenance import innermost_frame
 
 OPSET = 20
@@ -42,7 +43,7 @@ def onnx_from_program(
     Returns:
         The model as written.
     """
-    with _quiet_exporter():
+    with ONE_AT_A_TIME, _quiet_exporter():
         exported = torch.onnx.export(
             program,
             dynamo=True,

@@ -21,6 +21,7 @@ def to_real(
     example_inputs: Sequence[Any],
     *,
     dynamic_shapes: Any = None,
+    batch_must_vary: bool = False,
     target: str = "onnx",
     plans: Mapping[int, Plan] = MappingProxyType({}),
     fft: str = "real",
@@ -31,8 +32,9 @@ def to_real(
         model: any module that torch.export captures (in eval mode), or a captured program.
         example_inputs: positional inputs. A complex one becomes a real one with an extra last dimension of 2; so does
             a complex output.
-        dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch; pass {}
-            to fix all shapes.
+        dynamic_shapes: as for torch.export. By default the first dimension of every input is a dynamic batch, or, where
+            the model fixes it, that of the example inputs, with a warning; pass {} to fix all shapes.
+        batch_must_vary: whether a model that fixes its batch is an error.
         target: the engine that the products are shaped for.
         plans: the plan for some transform lengths; the cost model chooses the others.
         fft: "native" leaves each transform of a signal as one FFT operator, which is real at its outer end, for engines
@@ -45,9 +47,18 @@ def to_real(
     Raises:
         UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the model's line.
         UnsupportedTransformError: a transform along a dynamic axis, or of length 0.
-        InputError: the model cannot be captured, or the target or `fft` is unknown.
+        InputError: the model fails on the inputs by itself, keeps state between calls, draws random numbers, or cannot
+            be captured: says which line stands in the way. Or the target or `fft` is unknown.
     """
     rates = target_of(target).rates
     if fft not in FFTS:
         raise unknown_name("form of transforms", fft, FFTS)
-    return rewrite(model, example_inputs, rates, dynamic_shapes=dynamic_shapes, plans=plans, native=fft == "native")
+    return rewrite(
+        model,
+        example_inputs,
+        rates,
+        dynamic_shapes=dynamic_shapes,
+        batch_must_vary=batch_must_vary,
+        plans=plans,
+        native=fft == "native",
+    )

@@ -223,10 +223,20 @@ def test_a_model_that_cannot_be_exported_exits_2_before_anything_is_written(
     name: str, shape: str, messages: list[str], workplace: Path, user_model: UserModel, capsys: Captured
 ) -> None:
     before = sorted(workplace.rglob("*"))
-    assert main(["--model", user_model(name), "--input-shape", shape]) == 2
+    assert main(["--model", user_model(name), "--input-shape", shape, "--batch", "dynamic"]) == 2
     err = capsys.readouterr().err
     assert all(message in err for message in messages), err
     assert sorted(workplace.rglob("*")) == before
+
+
+def test_a_model_that_fixes_its_batch_is_exported_with_it_and_the_summary_says_so(
+    workplace: Path, user_model: UserModel, capsys: Captured
+) -> None:
+    arguments = ["--model", user_model("AcrossTheBatch"), "--input-shape", "2x4x4", "--to", "onnx", "-o", "bundle"]
+    assert main([*arguments, "--json"]) == 0
+    [note] = json.loads(capsys.readouterr().out)["notes"]
+    assert "the batch is fixed, to that of the example inputs" in note
+    assert open_bundle(workplace / "bundle").manifest.inputs[0].shape == (2, 4, 4)
 
 
 def test_a_users_model_needs_an_input_shape(workplace: Path, user_model: UserModel, capsys: Captured) -> None:

@@ -211,7 +211,8 @@ def test_a_recipe_is_a_request_that_the_pipeline_takes(path: Path) -> None:
     assert path.stem.endswith(request.precision) or path.stem == "onnxruntime-cpu"
 
 
-@pytest.mark.parametrize("name", ["x86-openvino-int8", pytest.param("rtx-desktop-fp16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["x86-openvino-int8", "rtx-desktop-fp16"])
 def test_a_full_dry_run_of_a_recipe(name: str, workplace: Path, capsys: Captured) -> None:
     path = next(path for path in RECIPES if path.stem == name)
     before = sorted(workplace.rglob("*"))

@@ -19,6 +19,7 @@ from hamsa_deploy.form.options import Flag, default_of, documented, flags_of, op
 from hamsa_deploy.form.request import BUILDER_FLAGS, ExportOptions, Request
 from hamsa_deploy.pipeline.files import no_progress
 from hamsa_runtime.bundle import Bundle
+from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.options import BuildOptions
 
 # Public: who calls export relies on every name, kind, type and default.
@@ -31,7 +32,7 @@ example_inputs: Sequence[Any] | None = None
 * name: str = 'model'
 * preprocessing: Preprocessing | None = None
 * input_dtype: str = 'uint8'
-* batch: int | None = None
+* batch: int | str | None = None
 * labels: Sequence[str] | None = None
 * data: Any = None
 * provenance: Mapping[str, Any] | None = None
@@ -91,8 +92,8 @@ def test_type_checkers_know_the_options() -> None:
         export(net, to="onnx")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"export\(\) too many positional arguments"):
         export(net, None, "onnx", output="b")  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="not supported between instances of 'str' and 'int'"):
-        export(net, to="onnx", output="b", batch="4")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a batch of 4\.5"):
+        export(net, to="onnx", output="b", batch=4.5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", FLAGS)

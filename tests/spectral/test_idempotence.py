@@ -84,7 +84,7 @@ def spectral_program(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("make", "shape"),
     [
-        pytest.param(lambda: load_model("hamsa_nano"), (2, 3, 32, 32), id="hamsa_nano"),
+        pytest.param(lambda: load_model("hamsa_nano"), (2, 3, 32, 32), id="hamsa_nano", marks=pytest.mark.slow),
         pytest.param(lambda: Program(spectral_program), (2, 6, 7, 3), id="a gated spectrum"),
         pytest.param(lambda: Program(lambda x: fft.fft(x, n=420)), (2, 9), id="a complex output"),
     ],

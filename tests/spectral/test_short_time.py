@@ -160,7 +160,7 @@ class Denoiser(nn.Module):
         return torch.istft(z * torch.sigmoid(z.abs() - 1), self.n, window=self.window)
 
 
-@pytest.mark.parametrize("n", [DENSE, FACTORED])
+@pytest.mark.parametrize("n", [DENSE, pytest.param(FACTORED, marks=pytest.mark.slow)])
 def test_between_them_batch_and_signal_may_vary(n: int) -> None:
     """In float32; 2e-6 is what the transforms of test_factorisations.py are held to."""
     batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=n + 1, max=5000)

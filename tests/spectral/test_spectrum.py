@@ -25,7 +25,7 @@ PLANS = [
     Plan(12, (4, 3)),
     pytest.param(Plan(12, (2, 3, 2)), marks=pytest.mark.slow),
     pytest.param(Plan(9, (3, 3)), marks=pytest.mark.slow),
-    Plan(13, ()),
+    pytest.param(Plan(13, ()), marks=pytest.mark.slow),
 ]
 CHANNELS = 3
 
@@ -518,7 +518,7 @@ def of_signal_only(function: Callable[[Tensor], Tensor]) -> Entry:
     return lambda x, w: function(x)
 
 
-@pytest.mark.parametrize("plans", GRID_PLANS)
+@pytest.mark.parametrize("plans", ["dense", pytest.param("factors", marks=pytest.mark.slow)])
 def test_several_axes(plans: str) -> None:
     table = {name: of_signal_only(function) for name, function in SEVERAL_AXES.items()}
     check_each(table, normal(2, 4, 6, 8, seed=0), Weights(8), plans={plan.n: plan for plan in GRID_PLANS[plans]})

@@ -58,6 +58,7 @@ def compiled(model: openvino.Model) -> openvino.CompiledModel:
     return openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
+@pytest.mark.slow
 def test_nncf_by_itself_builds_a_model_that_the_plugin_refuses(
     onnx_file: Path, feeds: list[dict[str, np.ndarray]]
 ) -> None:

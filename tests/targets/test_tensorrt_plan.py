@@ -36,7 +36,7 @@ SUPPORTED = set(
     "Gelu Gemm GlobalAveragePool LayerNormalization MatMul Mul Neg Pad Pow QuantizeLinear ReduceMean "
     "ReduceSum Relu Reshape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze Where".split()
 )
-SMALL, LARGE = ("hamsa_nano", "vminet_ti"), ("hamsa_tiny", "hamsa_s", "hamsa_b")
+SMALL, LARGE = ("hamsa_nano",), ("vminet_ti", "hamsa_tiny", "hamsa_s", "hamsa_b")
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,20 @@ def decompositions() -> dict[Any, Decomposition]:
     return table
 
 
-def has_any(program: ExportedProgram) -> bool:
-    """Whether there is anything to take apart, or to make functional.
+def taken_apart(program: ExportedProgram) -> ExportedProgram:
+    """The program in operators that have rules, or that are applied to real values as they are.
 
-    Where there is not, half of the time of a small program is saved: PyTorch's run_decompositions overrides all
+    Where that is so already, half of the time of a small program is saved: PyTorch's run_decompositions overrides all
     operators that it knows, one by one, before it looks at the program.
     """
+    if any(isinstance(node.target, torch._ops.HigherOrderOperator) for node in program.graph.nodes):
+        # Regions, such as torch.autocast: inlined, with their conversions. Under a table of ours these would be lost.
+        program = program.run_decompositions({})
+    return program.run_decompositions(decompositions()) if has_any(program) else program
+
+
+def has_any(program: ExportedProgram) -> bool:
+    """Whether there is anything to take apart, or to make functional."""
     with_rules = set(supported_operators())
     return any(_is_composite(node, with_rules) for node in program.graph.nodes if node.op == "call_function")
 

@@ -8,7 +8,9 @@ executes is what torch.export records the second time.
 
 from __future__ import annotations
 
+import functools
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -24,14 +26,23 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler import composites
+from hamsa_deploy.spectral.compiler.capture import (
+    FIX_BATCH,
+    ONE_AT_A_TIME,
+    FixedSizeError,
+    capture,
+    capture_model,
+    check_functional,
+)
 from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
-from hamsa_runtime.errors import HamsaError, InputError
 from hamsa_runtime.manifest import Transform
+
+LOG = logging.getLogger("hamsa_deploy")
 
 
 def rewrite(
@@ -40,28 +51,52 @@ def rewrite(
     rates: Rates,
     *,
     dynamic_shapes: Any = None,
+    batch_must_vary: bool = False,
     plans: Mapping[int, Plan] = MappingProxyType({}),
     native: bool = False,
 ) -> ExportedProgram:
     """Rewrite a model with torch.fft and complex tensors into real arithmetic; see `hamsa_deploy.to_real`.
 
     Args:
-        model, example_inputs, dynamic_shapes, plans: as there.
+        model, example_inputs, dynamic_shapes, batch_must_vary, plans: as there.
         rates: of the engine that the products are shaped for.
         native: whether transforms of signals stay FFT operators.
     """
-    inputs, shapes = tuple(example_inputs), dynamic_shapes
-    if dynamic_shapes is None:
-        inputs, dynamic_shapes = _with_dynamic_batch(inputs)
-        shapes = (dynamic_shapes,) if _takes_any_number(model) else dynamic_shapes
-    captured = model if isinstance(model, ExportedProgram) else _capture(model, inputs, shapes)
-    if composites.has_any(captured):
-        captured = captured.run_decompositions(composites.decompositions())
-    graph = captured.module(check_guards=False)
+    inputs = tuple(example_inputs)
+    real_form = functools.partial(_rewritten, model, rates=rates, plans=plans, native=native)
+    if dynamic_shapes is not None:
+        return real_form(inputs, dynamic_shapes, dynamic_shapes)
+    try:
+        larger, spec = _with_dynamic_batch(inputs)
+        return real_form(larger, (spec,) if _takes_any_number(model) else spec, spec)
+    except (FixedSizeError, UnsupportedTransformError) as error:
+        if batch_must_vary:
+            raise
+        program = real_form(inputs, {}, {})
+        LOG.warning("the batch is fixed, to that of the example inputs: %s", error.found)
+        return program
+
+
+def _rewritten(
+    model: nn.Module | ExportedProgram,
+    inputs: tuple[Any, ...],
+    shapes: Any,
+    real_shapes: Any,
+    *,
+    rates: Rates,
+    plans: Mapping[int, Plan],
+    native: bool,
+) -> ExportedProgram:
+    """The real form, where `shapes` say what varies: of the model's inputs, and of those of its real form."""
+    if isinstance(model, ExportedProgram):
+        check_functional(model)
+    captured = model if isinstance(model, ExportedProgram) else capture_model(model, inputs, shapes)
+    graph = composites.taken_apart(captured).module(check_guards=False)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
     real = _real_module(graph, rates, plans, native)
-    transforms = _collect_constants(real, graph)
-    program = _capture(real, inputs, dynamic_shapes)
+    with ONE_AT_A_TIME:
+        transforms = _collect_constants(real, graph)
+        program = capture(real, inputs, real_shapes, name=f"the real form of {type(model).__name__}")
     _simplify(program)
     program.graph_module.meta["transforms"] = transforms
     return program
@@ -69,15 +104,27 @@ def rewrite(
 
 def _simplify(program: ExportedProgram) -> None:
     """Merge what two rules computed alike, such as one transform behind two slices of it; drop what nobody uses."""
+    placeholders = [node.name for node in program.graph.nodes if node.op == "placeholder"]
     merged = CSEPass(get_CSE_banned_ops())(program.graph_module)
     if merged is not None:
         program.graph_module.graph = merged.graph_module.graph
+    # A copied graph calls a placeholder `input` otherwise, because Python has a function of that name.
+    for node, name in zip(program.graph.nodes, placeholders, strict=False):
+        node.name = name
     program.graph.eliminate_dead_code()
     program.graph_module.recompile()
 
 
 def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
     """Inputs with a batch of two at least (torch.export takes a size of 1 for fixed), and the shape specification."""
+    sizes = {x.shape[0] for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor) and x.ndim}
+    if len(sizes) > 1:
+        raise FixedSizeError(
+            f"the inputs have {' and '.join(map(str, sorted(sizes)))} as their first dimensions",
+            expected="one batch, the first dimension of every input",
+            cause="an input without a batch, or with it on another axis",
+            fix=FIX_BATCH,
+        )
     batch = Dim("batch")
 
     def doubled(x: Any) -> Any:
@@ -97,21 +144,6 @@ def _takes_any_number(model: nn.Module | ExportedProgram) -> bool:
 
 def _viewed_as_real(x: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(x).contiguous() if x.is_complex() else x
-
-
-def _capture(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> ExportedProgram:
-    try:
-        with torch.no_grad():  # some complex functions have no derivative, silu for one
-            return torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes or None)
-    except HamsaError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"torch.export cannot capture {type(model).__name__}: {str(error).splitlines()[0]}",
-            expected="a module whose forward torch.export can trace, with a first dimension that may vary",
-            cause="data-dependent control flow, or a batch size fixed inside the model",
-            fix="fix the batch: dynamic_shapes={} in Python, --batch N on the command line",
-        ) from error
 
 
 def _real_module(graph: torch.fx.GraphModule, rates: Rates, plans: Mapping[int, Plan], native: bool) -> nn.Module:

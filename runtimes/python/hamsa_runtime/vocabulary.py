@@ -24,6 +24,8 @@ TARGETS, PRECISIONS, DTYPES = _names("target"), _names("precision"), _names("dty
 
 # Of int8's calibration; "auto" tries all methods and keeps the best.
 METHODS, AUTO = ("min-max", "percentile", "entropy", "mse"), "auto"
+# A batch that must vary.
+DYNAMIC = "dynamic"
 # The rewritings before int8, in the order in which they are applied.
 PASSES = ("mean-split", "equalise", "smooth")
 # Transforms as products, or as the engine's own operator.

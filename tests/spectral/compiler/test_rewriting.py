@@ -129,7 +129,6 @@ ALTERNATIVES = {
     "a block matrix": (lambda z: torch.linalg.inv(z), "linalg_inv", "[[Re, -Im], [Im, Re]]"),
     "nothing in the model": (lambda z: torch.linalg.eigvals(z), "linalg_eigvals", "outside of the model"),
     "logarithms": (lambda z: torch.asin(z), "asin", "torch.log"),
-    "an input": (lambda z: z + torch.rand_like(z), "rand_like", "input"),
     "no strides": (lambda z: z.as_strided((2, 2), (1, 2)), "as_strided", "reshape"),
     "a similar name": (lambda z: torch.nn.functional.bilinear(z, z, W), "bilinear", "view_as_real"),
 }

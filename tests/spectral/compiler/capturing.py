@@ -1,0 +1,89 @@
+"""Models as people write them, for the tests of capture. Here, because pytest rewrites the assertions of test files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def double(x: Tensor) -> Tensor:
+    return torch.fft.irfft(torch.fft.rfft(x) * 2, n=16)
+
+
+class Module(nn.Module):
+    """With a buffer or two, and a forward that is given."""
+
+    def __init__(self, function: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.register_buffer("window", torch.hann_window(16) + 1)
+        self.register_buffer("n", torch.tensor(16))
+        self.register_buffer("mean", torch.zeros(9))
+        self.count, self.cached, self.tail = 1, None, None
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
+
+
+def asserts_on_inputs(self: Any, x: Tensor) -> Tensor:
+    y = F.pad(x, (4, 4), "reflect")
+    assert (y[..., 4:-4] == x).all()
+    return double(x)
+
+
+def asserts_on_a_buffer(self: Any, x: Tensor) -> Tensor:
+    assert (self.window > 1e-11).all()
+    assert torch.allclose(self.window, self.window)
+    return double(x) / self.window
+
+
+def branches_on_numbers(self: Any, x: Tensor) -> Tensor:
+    padding = [0, x.shape[-1] % 2]
+    return F.pad(double(x), padding) if torch.sum(torch.tensor(padding)) != 0 else double(x)
+
+
+def takes_an_item(self: Any, x: Tensor) -> Tensor:
+    return torch.fft.irfft(torch.fft.rfft(x) * 2, n=self.n.item())
+
+
+def builds_lists(self: Any, x: Tensor) -> Tensor:
+    scales = (self.window[:2] * 2).tolist()
+    return double(x) * scales[0] + float(self.window.max())
+
+
+def fills_a_cache(self: Any, x: Tensor) -> Tensor:
+    if self.cached is None:
+        self.cached = torch.hann_window(16)
+    return double(x * self.cached)
+
+
+def averages(self: Any, x: Tensor) -> Tensor:
+    z = torch.fft.rfft(x)
+    self.mean.mul_(0.9).add_(z.abs().mean((0, 1)) * 0.1)
+    return torch.fft.irfft(z / (1 + self.mean), n=16)
+
+
+def overlaps(self: Any, x: Tensor) -> Tensor:
+    y = double(x) + self.window
+    self.window.copy_(x[0, 0])
+    return y
+
+
+def writes_a_part(self: Any, x: Tensor) -> Tensor:
+    self.window[:8] += x[0, 0, :8]
+    return double(x + self.window)
+
+
+def counts(self: Any, x: Tensor) -> Tensor:
+    self.count += 1
+    return double(x) * self.count
+
+
+def keeps_the_tail(self: Any, x: Tensor) -> Tensor:
+    y = double(x) if self.tail is None else double(x) + self.tail
+    self.tail = x.clone()
+    return y

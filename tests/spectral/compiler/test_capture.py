@@ -1,0 +1,207 @@
+"""What of people's models is captured, what is refused, and whether the reason is the true one and names the line."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hamsa_deploy import to_real
+from hamsa_deploy.spectral.compiler.capture import CaptureError, FixedSizeError
+from hamsa_runtime.errors import InputError
+
+from ..programs import Program
+from . import capturing
+from .capturing import Module, double
+
+X = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(0))
+
+
+def close(model: nn.Module, x: Tensor, **options: Any) -> bool:
+    """Whether the real form computes what the model does, and leaves it as it was."""
+    before = copy.deepcopy(model)
+    found = to_real(model, (x,), **options).module()(x)
+    assert {k: str(v) for k, v in vars(model).items()} == {k: str(v) for k, v in vars(before).items()}
+    return torch.allclose(found, model(x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        capturing.asserts_on_inputs,
+        capturing.asserts_on_a_buffer,
+        capturing.branches_on_numbers,
+        capturing.takes_an_item,
+        capturing.builds_lists,
+        capturing.fills_a_cache,
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_conditions_that_only_constants_decide_and_assertions_are_taken(function: Callable[[Any, Tensor], Any]) -> None:
+    model = Module(function).eval()
+    x = torch.cat([X, X])
+    assert torch.allclose(to_real(model, (X,)).module()(x), model(x), atol=1e-5)
+
+
+def test_a_constant_that_was_written_is_none_any_more() -> None:
+    def writes(self: Any, x: Tensor) -> Tensor:
+        n = torch.tensor([1.0, 2.0])
+        n[0] = x.sum()
+        return double(x) if n[0] > 0 else x
+
+    with pytest.raises(CaptureError, match="values of a tensor"):
+        to_real(Module(writes).eval(), (X,))
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "line"),
+    [
+        (capturing.averages, "'mean'", "capturing.py:"),
+        (capturing.overlaps, "'window'", "capturing.py:"),
+        (capturing.writes_a_part, "'window'", "capturing.py:"),
+        (capturing.counts, "'count'", ""),
+        (capturing.keeps_the_tail, "'tail'", ""),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_forward_writes_and_reads_again_is_refused_by_name(
+    function: Callable[[Any, Tensor], Any], name: str, line: str
+) -> None:
+    model = Module(function).eval()
+    before = copy.deepcopy(dict(model.named_buffers()))
+    with pytest.raises(InputError) as caught:
+        to_real(model, (X,))
+    assert name in caught.value.found
+    assert line in caught.value.found
+    assert (model.count, model.tail) == (1, None)
+    assert all(torch.equal(now, before[name]) for name, now in model.named_buffers())
+
+
+def test_training_mode_is_the_reason_for_what_it_writes_and_draws() -> None:
+    with pytest.raises(InputError, match=r"'0\.num_batches_tracked'") as caught:
+        to_real(nn.Sequential(nn.BatchNorm1d(3), Program(double)), (X,))
+    assert "training mode" in caught.value.cause
+    assert caught.value.fix == "model.eval()"
+    with pytest.raises(InputError, match="'dropout'") as caught:
+        to_real(nn.Sequential(nn.Dropout(0.5), Program(double)), (X,))
+    assert "training mode" in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("function", "operator"),
+    [
+        (lambda x: double(x) + torch.randn_like(x), "randn_like"),
+        (lambda x: F.dropout(double(x), 0.1), "dropout"),
+        (lambda x: double(x) * torch.bernoulli(torch.full((16,), 0.5)), "bernoulli"),
+        (lambda x: F.scaled_dot_product_attention(double(x), x, x, dropout_p=0.1), "scaled_dot_product_attention"),
+    ],
+)
+def test_random_numbers_are_named_with_operator_and_line(function: Callable[[Tensor], Tensor], operator: str) -> None:
+    with pytest.raises(InputError) as caught:
+        to_real(Program(function).eval(), (X,))
+    assert f"'{operator}'" in caught.value.found
+    assert "programs.py" in caught.value.found
+    with pytest.raises(InputError, match=operator):
+        to_real(torch.export.export(Program(function), (X,)), (X,), dynamic_shapes={})
+
+
+def test_operators_that_could_draw_random_numbers_and_do_not_are_taken() -> None:
+    attention = Program(lambda x: F.scaled_dot_product_attention(double(x), x, x))
+    assert close(nn.Sequential(nn.Dropout(0.5), attention, nn.RReLU()).eval(), X)
+    assert close(nn.Sequential(nn.LSTM(16, 4, 2, dropout=0.5), Program(lambda both: double(both[0]))).eval(), X)
+
+
+@pytest.mark.parametrize(
+    ("function", "found", "cause"),
+    [
+        (lambda x: double(x) @ torch.ones(5, 3), "mat1 and mat2 shapes cannot be multiplied", "does not fit"),
+        (lambda x: F.embedding(x, torch.ones(5, 3)), "scalar types: Long, Int", "does not fit"),
+        (lambda x: double(x.cuda()), "CUDA", "device"),
+        (lambda x: __import__("nosuchpackage"), "nosuchpackage", "not installed"),
+    ],
+    ids=["shape", "dtype", "device", "package"],
+)
+def test_the_models_own_error_is_reported_as_that(function: Callable[..., Any], found: str, cause: str) -> None:
+    with pytest.raises(InputError, match="fails on the example inputs by itself") as caught:
+        to_real(Program(function).eval(), (X,))
+    assert found in caught.value.found
+    assert "test_capture.py" in caught.value.found
+    assert cause in caught.value.cause
+
+
+def test_a_branch_on_what_is_computed_is_named_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    def branches(x: Tensor) -> Tensor:
+        return double(x) if x.sum() > 0 else x
+
+    with pytest.raises(CaptureError) as caught:
+        to_real(Program(branches).eval(), (X,))
+    assert "return double(x) if x.sum() > 0 else x" in caught.value.found
+    assert "torch.where" in caught.value.fix
+    assert capfd.readouterr() == ("", "")
+
+
+FIXING: dict[str, Callable[[Tensor], Tensor]] = {
+    "a reshape": lambda x: double(x).reshape(2, -1),
+    "a transform along it": lambda x: torch.fft.rfft(x, dim=0).abs(),
+    "a constant of that size": lambda x: double(x) + torch.ones(2, 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", FIXING)
+def test_a_model_that_fixes_its_batch_keeps_it_with_a_warning(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    model = Program(FIXING[name]).eval()
+    program = to_real(model, (X,))
+    assert torch.allclose(program.module()(X), model(X), atol=1e-5)
+    assert "the batch is fixed" in caplog.text
+    with pytest.raises(InputError):
+        to_real(model, (X,), batch_must_vary=True)
+    with pytest.raises((FixedSizeError, InputError)):
+        to_real(model, (X,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+def test_inputs_of_different_batches_are_taken_as_they_are() -> None:
+    program = to_real(Program(lambda x, y: (double(x), double(y))), (X, X[:1]))
+    assert program.module()(X, X[:1])[1].shape == (1, 3, 16)
+
+
+def test_a_region_of_autocast_has_the_types_that_eager_has() -> None:
+    def region(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            h = F.linear(x, torch.eye(16))
+            assert h.dtype == torch.bfloat16
+        return double(h.float())
+
+    assert close(Program(region), X)
+
+
+def test_an_input_may_be_called_as_a_function_of_python_is() -> None:
+    class Named(nn.Module):
+        def forward(self, input: Tensor, id: Tensor) -> Tensor:
+            return torch.fft.ifft2(torch.fft.fft2(input) * 2).real + torch.fft.fft2(id).real
+
+    program = to_real(Named(), (X, X))
+    assert program.graph_signature.user_inputs == ("input", "id")
+    assert [node.name for node in program.graph.nodes if node.op == "placeholder"][-2:] == ["input", "id"]
+
+
+def test_threads_capture_one_after_the_other() -> None:
+    found: list[Tensor] = []
+    threads = [threading.Thread(target=lambda: found.append(to_real(Program(double), (X,)).module()(X))) for _ in "123"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3
+    assert all(torch.allclose(each, 2 * X, atol=1e-5) for each in found)
+
+
+def test_another_number_of_inputs_than_forward_takes_is_said() -> None:
+    with pytest.raises(InputError, match="positional argument") as caught:
+        to_real(nn.Linear(16, 2), (X, X))
+    assert "number of inputs" in caught.value.cause
