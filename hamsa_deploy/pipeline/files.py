@@ -46,10 +46,14 @@ def write_files(
     """Everything a bundle holds but its manifest; the float32 ONNX file also goes to `float32_bundle`."""
     with progress("onnx"):
         onnx_model = form.write(folder / ONNX_FILE)
+        target = target_of(request.to)
+        if target.operators is not None:
+            # A native transform is the operator DFT, which has versions of its own: see _check_fft.
+            native = {"DFT"} if request.fft == "native" else set()
+            onnx_file.check_operators(onnx_model, target.operators | native, target.title)
         if float32_bundle:
             shutil.copytree(folder, float32_bundle, dirs_exist_ok=True)
     written = _write_typed(request, form, onnx_model, folder, progress)
-    target = target_of(request.to)
     if not writes_after_typing(target, request.precision):
         return written
     with progress(target.stage):

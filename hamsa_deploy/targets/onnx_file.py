@@ -14,7 +14,7 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -23,6 +23,8 @@ from torch.export import ExportedProgram
 
 from hamsa_deploy.spectral.compiler.capture import ONE_AT_A_TIME
 from hamsa_deploy.spectral.provenance import innermost_frame
+from hamsa_deploy.targets.translations import TRANSLATIONS
+from hamsa_runtime.errors import InputError
 
 OPSET = 20
 
@@ -50,6 +52,7 @@ def onnx_from_program(
             opset_version=OPSET,
             input_names=list(inputs),
             output_names=list(outputs),
+            custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
     assert exported is not None
@@ -61,6 +64,30 @@ def onnx_from_program(
     _drop_notes(model)
     save(model, path)
     return model
+
+
+def check_operators(model: ir.Model, operators: Collection[str], engine: str) -> None:
+    """Refuse a file with an operator that an engine's parser does not have, before the device does.
+
+    Args:
+        model: whose nodes keep where they come from.
+        operators: that the parser has.
+        engine: what people call it.
+
+    Raises:
+        InputError: names the operator, its module and line.
+    """
+    for node in model.graph.all_nodes():
+        if node.domain or node.op_type in operators:
+            continue
+        module, source = (node.metadata_props.get(key) for key in ("module", "source"))
+        where = (f" in module '{module}'" if module else "") + (f", {source}" if source else "")
+        raise InputError(
+            f"the ONNX operator {node.op_type}{where}",
+            expected=f"operators that {engine} reads",
+            cause=f"the parser of {engine} has no {node.op_type}, and the device would refuse the file",
+            fix="write that line of the model with other operators; or export for another target, such as --to onnx",
+        )
 
 
 def save(model: ir.Model, path: Path) -> None:

@@ -74,6 +74,8 @@ class Target:
         rates: what computing costs its engine: they choose between ways to compute a transform.
         lacks: precisions that are not among them, and why not, where there is a reason to be told.
         int8: how it computes in int8; None where that is not among its precisions.
+        operators: of ONNX, those that its parser has had since the oldest version that bundles are made for; None for
+            an engine that reads each bundle at export, and not on the device only.
         no_native_fft: why transforms cannot be left to the engine; empty where it has an FFT of its own that works.
         stage: what `write` is called in the progress of an export; empty where the typed ONNX file is all there is.
         stage_words: what that does, for people.
@@ -91,6 +93,7 @@ class Target:
     rates: Rates
     lacks: Mapping[str, str] = field(default_factory=dict)
     int8: Int8 | None = None
+    operators: frozenset[str] | None = None
     no_native_fft: str = ""
     stage: str = ""
     stage_words: str = ""

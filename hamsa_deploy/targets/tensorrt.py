@@ -26,6 +26,27 @@ SMALL_GPU = Rates(
 INT8 = Int8(("MatMul", "Gemm", "Conv"), around="float16")
 
 
+# Those that NVIDIA's list for the ONNX parser of TensorRT 10.1 marks as supported (github.com/onnx/onnx-tensorrt,
+# docs/operators.md of branch 10.1-GA): the newest list that is not newer than OLDEST_TENSORRT. Later parsers have all
+# of them and a few more.
+OPERATORS = frozenset(
+    """
+    Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast CastLike Ceil
+    Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DeformConv DepthToSpace
+    DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements
+    GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample
+    GroupNormalization HardSigmoid HardSwish Hardmax Identity If ImageScaler InstanceNormalization IsInf IsNaN LRN
+    LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop LpNormalization LpPool MatMul Max
+    MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or PRelu Pad
+    ParametricSoftplus Pow QuantizeLinear RNN RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range
+    Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    ReduceSumSquare Relu Reshape Resize ReverseSequence RoiAlign Round ScaledTanh Scan Scatter ScatterElements
+    ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt
+    Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor
+    """.split()
+)
+
+
 @dataclass(frozen=True)
 class TensorRt(Target):
     """What all engines of the family have in common; see `Target`."""
@@ -34,6 +55,7 @@ class TensorRt(Target):
     rates: Rates = SMALL_GPU
     lacks: Mapping[str, str] = field(default_factory=lambda: {"bf16": NO_BFLOAT16})  # ONNX Runtime has to judge it
     int8: Int8 | None = INT8
+    operators: frozenset[str] | None = OPERATORS
     stage: str = "plan"
     stage_words: str = "build the TensorRT plan, where that can be"
     needs_gpu: bool = True

@@ -11,10 +11,14 @@ import onnxruntime
 import pytest
 import torch
 
+import hamsa_deploy
 from hamsa_deploy import to_real
 from hamsa_deploy.models import load_model
 from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program, save
+from hamsa_deploy.targets.tensorrt import OPERATORS
 from hamsa_runtime.backends import module_of_node
+from hamsa_runtime.errors import InputError
+from hamsa_runtime.tensorrt.modules import log_of
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +89,25 @@ def test_onnxruntime_computes_what_pytorch_computes(exported: tuple[torch.nn.Mod
     for found, b in zip(session.run(None, {"images": x.numpy()}), expected.values(), strict=True):
         # float32 rounds to 6e-8; over the depth of the network 5e-7 was measured
         assert np.abs(found - b.numpy()).max() / b.abs().max() < 5e-6
+
+
+def test_an_operator_that_the_device_would_refuse_is_named_with_its_line(tmp_path: Path) -> None:
+    class Determinant(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.det(x)
+
+    with pytest.raises(InputError) as caught:
+        hamsa_deploy.export(Determinant().eval(), (torch.eye(3)[None],), to="tensorrt", output=tmp_path / "bundle")
+    assert "the ONNX operator Det" in caught.value.found
+    assert "test_onnx_file.py" in caught.value.found
+    assert "the parser of TensorRT has no Det" in caught.value.cause
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_tensorrt_rtx_knows_the_operators_that_are_listed() -> None:
+    tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
+    network = tensorrt_rtx.Builder(log_of(tensorrt_rtx)).create_network(0)
+    parser = tensorrt_rtx.OnnxParser(network, log_of(tensorrt_rtx))
+    unknown = {name for name in OPERATORS if not parser.supports_operator(name)}
+    assert unknown <= {"DeformConv"}  # a plugin of TensorRT's
+    assert not {"Col2Im", "DFT"} & OPERATORS

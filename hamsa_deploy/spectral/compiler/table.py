@@ -15,6 +15,7 @@ FAMILIES = {
     "comparisons": "comparisons and logic",
     "reductions": "along axes",
     "products": "products and convolutions",
+    "portable": "what not every engine has",
     "parts": "shapes, indices, sums, copies",
     "creation": "creation, with a complex dtype",
 }

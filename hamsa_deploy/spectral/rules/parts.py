@@ -10,12 +10,13 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral.dispatch import apply, entry_rule, partwise_rule, rule, stacked
 from hamsa_deploy.spectral.padded import padded, scattered
+from hamsa_deploy.spectral.rules.portable import circularly_padded
 from hamsa_deploy.spectral.values import PART, Complex, RealView, Value, as_complex, functions, is_complex, zeros_like
 
 # Functionalisation has turned reshape, flatten, chunk, movedim, .. into these before the rules see them.
 SAME_ON_BOTH_PARTS = """
     _unsafe_view reshape permute transpose t unsqueeze squeeze expand repeat tile flip roll
-    unfold im2col col2im slice select narrow index index_select gather embedding index_put scatter scatter_add
+    unfold im2col slice select narrow index index_select gather embedding index_put scatter scatter_add
     masked_scatter select_scatter slice_scatter diagonal diag_embed tril triu cat concat stack split
     split_with_sizes unbind where masked_fill fill index_fill sum mean cumsum nan_to_num
 """.split()
@@ -102,7 +103,9 @@ def pad(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Complex:
 
 @entry_rule("pad", "constant_pad_nd")
 def pad_with_zeros(x: Any, widths: Sequence[int], *options: Any, **kwargs: Any) -> Any:
-    """Zeros around a real value along one axis are not written before somebody needs them."""
+    """Zeros around a real value along one axis are not written before somebody needs them; no engine wraps around."""
+    if "circular" in (*options, *kwargs.values()):
+        return circularly_padded(x, widths)
     plain = not kwargs and all(option in ("constant", None, 0) for option in options)
     known = len(widths) >= 2 and all(isinstance(width, int) and width >= 0 for width in widths)
     axes = [axis for axis in range(len(widths) // 2) if any(widths[2 * axis : 2 * axis + 2])]

@@ -25,6 +25,7 @@ from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
 from hamsa_deploy.spectral.provenance import module_path
 from hamsa_deploy.spectral.rules.fourier import fft, ifft, irfft, rfft
+from hamsa_deploy.spectral.rules.portable import overlap_added
 from hamsa_deploy.spectral.values import (
     PART,
     Complex,
@@ -178,9 +179,10 @@ def _synthesised(z: Any, framing: Framing, complex_signal: bool) -> Any:
 def _added_up(frames: Any, framing: Framing) -> Any:
     """Frames (batch, n, frames) under the window, each added where it stands: (batch, samples)."""
     columns = functions.mul(frames, framing.column())
-    size = [1, framing.n + framing.hop * (columns.shape[-1] - 1)]
-    image = apply(torch.ops.aten.col2im.default, (columns, size, [1, framing.n], [1, 1], [0, 0], [1, framing.hop]), {})
-    return torch.reshape(image, (-1, size[1]))
+    if not is_complex(columns):
+        return overlap_added(columns, framing.hop)
+    z = as_complex(columns)
+    return Complex(overlap_added(z.re, framing.hop), overlap_added(z.im, framing.hop))
 
 
 def _envelope(framing: Framing, frames: int) -> Any:
