@@ -44,6 +44,9 @@ VIEWS = {"view", "_unsafe_view"}
 # Whatever lies in memory is no constant: a second run would find another. Their rules give zeros.
 UNINITIALISED = {"empty", "empty_like", "new_empty"}
 
+# To all others a complex value that is viewed as a real one is a real one, of one axis more.
+TAKING_VIEWS = {"view_as_complex"}
+
 Function = Callable[..., Any]
 
 COMPLEX_RULES: dict[str, Rule] = {}  # for an operator that is given a complex value
@@ -99,10 +102,10 @@ def apply(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     leaves = pytree.tree_leaves((args, kwargs))
     if _can_fold(func, leaves):
         return fold(func, args, kwargs)
+    if name not in TAKING_VIEWS and any(isinstance(leaf, RealView) for leaf in leaves):
+        return _apply_to_view(func, name, args, kwargs)
     if name in ENTRY_RULES and (result := ENTRY_RULES[name](func, args, kwargs)) is not NotImplemented:
         return result
-    if any(isinstance(leaf, RealView) for leaf in leaves):
-        return _apply_to_view(func, name, args, kwargs)
     if (result := _lazily(func, name, args, kwargs, leaves)) is not NotImplemented:
         return result
     if any(is_complex(leaf) for leaf in leaves):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hamsa_deploy import to_real
+from hamsa_deploy.spectral.compiler.capture import capture_model
 from hamsa_deploy.spectral.factorisations import plan_for
 from hamsa_runtime.manifest import Transform
 
@@ -169,3 +170,43 @@ def test_between_them_batch_and_signal_may_vary(n: int) -> None:
     for shape in ((1, 2 * n), (3, 1000)):
         x = signal(*shape).float()
         assert relative_error(program.module()(*as_real(x)), model(x)) < 2e-6
+
+
+@pytest.mark.parametrize("n", [9, 15, 16])
+def test_odd_frames_and_even_ones_there_and_back(n: int) -> None:
+    def there_and_back(x: Tensor) -> Tensor:
+        z = torch.stft(x, n, 4, window=WINDOWS[n], return_complex=True)
+        return torch.istft(z * 0.5, n, 4, window=WINDOWS[n])
+
+    check_exact(Program(there_and_back), signal(2, 100))
+
+
+class Lengthened(nn.Module):
+    """istft to the length of the signal, which varies, and to others that follow from it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        z = torch.stft(x, 16, 4, window=WINDOWS[16], return_complex=True)
+        lengths = (x.shape[-1], x.shape[-1] + 9, x.shape[-1] - 5)
+        return tuple(torch.istft(z, 16, 4, window=WINDOWS[16], length=length) for length in lengths)
+
+
+@pytest.mark.parametrize("samples", [100, 101, 102, 103, 251])
+def test_a_length_that_is_taken_from_an_axis_that_varies(samples: int) -> None:
+    time = torch.export.Dim("time", min=32, max=100_000)
+    program = to_real(Lengthened(), (signal(2, 160),), dynamic_shapes=({0: torch.export.Dim("batch"), 1: time},))
+    x = signal(3, samples)
+    for found, expected in zip(program.module()(x), Lengthened()(x), strict=True):
+        assert found.shape == expected.shape
+        assert relative_error(found, expected) < 1e-13
+
+
+def test_a_long_frame_is_captured_as_one_operator() -> None:
+    """PyTorch's own stand-in takes n_fft steps: at 4096 minutes, and tens of thousands of nodes."""
+    window = torch.hann_window(4096)
+    program = capture_model(
+        Program(lambda z: torch.istft(z, 4096, 1024, window=window)), (noise(2049).to(torch.complex64),), {}
+    )
+    assert [str(node.target) for node in program.graph.nodes if node.op == "call_function"][-1:] == [
+        "hamsa_deploy.istft.default"
+    ]
+    assert len(program.graph.nodes) < 10

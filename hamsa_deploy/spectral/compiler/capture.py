@@ -28,6 +28,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral.compiler.folding import FoldedConstants
+from hamsa_deploy.spectral.compiler.stand_ins import StandIns
 from hamsa_deploy.spectral.provenance import innermost_frame, place_of
 from hamsa_runtime.errors import HamsaError, InputError
 
@@ -81,7 +82,7 @@ def capture(
     for strict in (False, True):
         try:
             # some complex functions have no derivative, silu for one
-            with torch.no_grad(), quiet(), contextlib.nullcontext() if strict or folded is None else folded:
+            with torch.no_grad(), quiet(), _modes(folded, strict):
                 return torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes or None, strict=strict)
         except HamsaError:
             raise
@@ -91,6 +92,16 @@ def capture(
                 break
     assert first is not None
     raise _explained(first, name or type(model).__name__, dynamic_shapes) from first
+
+
+@contextlib.contextmanager
+def _modes(folded: FoldedConstants | None, strict: bool) -> Iterator[None]:
+    """What a user's model is captured under, where Dynamo does not stand between."""
+    if strict or folded is None:
+        yield
+        return
+    with folded, StandIns():
+        yield
 
 
 def check_functional(program: ExportedProgram, training: bool = False) -> None:

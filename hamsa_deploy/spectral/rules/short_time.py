@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.dispatch import apply, entry_rule
+from hamsa_deploy.spectral.dispatch import apply, entry_rule, full
 from hamsa_deploy.spectral.factorisations import plan_for
 from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
@@ -151,13 +151,29 @@ def istft(
     signal = _synthesised(spectra, framing, return_complex)
     if not normalized:
         signal = signal * float(n_fft) ** -0.5
+    envelope = _envelope(framing, z.shape[-1])
     start = n_fft // 2 if center else 0
+    if isinstance(length, torch.SymInt):
+        signal = _picked(signal, envelope, start, length, n_fft)
+        return torch.squeeze(signal, 0) if z.ndim == 2 else signal
     samples = signal.shape[-1] - 2 * start if length is None else min(length, signal.shape[-1] - start)
-    envelope = torch.narrow(_envelope(framing, z.shape[-1]), -1, start, samples)
+    envelope = torch.narrow(envelope, -1, start, samples)
     signal = functions.mul(torch.narrow(signal, -1, start, samples), functions.reciprocal(envelope))
     if length is not None and samples < length:
         signal = torch.constant_pad_nd(signal, [0, length - samples])
     return torch.squeeze(signal, 0) if z.ndim == 2 else signal
+
+
+def _picked(signal: Any, envelope: Any, start: int, length: torch.SymInt, n: int) -> Any:
+    """`length` samples from `start` on, zeros after the last frame.
+
+    By an index, because whether a slice of a length that varies is inside of another one, which varies with it, is
+    more than torch.export can prove. More than n samples after the last frame nobody has.
+    """
+    times = functions.arange(length) + start
+    ones = torch.constant_pad_nd(full(envelope), [0, n], 1.0)
+    padded = torch.constant_pad_nd(full(signal), [0, n])
+    return torch.index_select(padded, -1, times) / torch.index_select(ones, -1, times)
 
 
 def _synthesised(z: Any, framing: Framing, complex_signal: bool) -> Any:
