@@ -45,7 +45,12 @@ class Spectrum(Complex):
         self.x, self.axis, self.index, self.scale = x, axis, index, scale
         self.response: Constant | None = response
         self.transform = transform or _Transform(x, axis, index)
-        super().__init__(lambda: self._scaled().re, lambda: self._scaled().im, lambda: self._scaled().magnitude())
+        super().__init__(
+            lambda: self._scaled().re,
+            lambda: self._scaled().im,
+            lambda: self._scaled().magnitude(),
+            unsigned_zeros=scale < 0 or response is not None,
+        )
         self._product: Complex | None = None
 
     @property
@@ -157,6 +162,8 @@ def scale(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     z, factor = args if isinstance(args[0], Spectrum) else reversed(args)
     if not isinstance(factor, (Constant, int, float)) or kwargs or (name == "div" and z is not args[0]):
         return NotImplemented
+    if name == "div" and isinstance(factor, (int, float)) and factor < 0:
+        return NotImplemented  # of a zero it makes another than the product does: see Complex
     if isinstance(factor, Constant) and factor.ndim and torch.promote_types(factor.dtype, z.dtype) != z.dtype:
         return NotImplemented  # the product has the constant's precision
     if name == "div":

@@ -168,10 +168,20 @@ class Complex(Value):
         re, im: real values, or functions that compute them when they are first asked for. (The imaginary part of an
             inverse transform is half of its cost, and `.real` follows it nearly always.)
         magnitude: computes |z| where that is known cheaper than by a square root.
+        unsigned_zeros: whether a zero that is the imaginary part is +0, whatever its sign is here. PyTorch multiplies
+            by r + 0i for a real r, and adds -0 + 0 where we have -0 alone; bins 0 and n/2 of a spectrum are such.
     """
 
-    def __init__(self, re: Deferred, im: Deferred, magnitude: Callable[[], Real] | None = None) -> None:
+    def __init__(
+        self,
+        re: Deferred,
+        im: Deferred,
+        magnitude: Callable[[], Real] | None = None,
+        *,
+        unsigned_zeros: bool = False,
+    ) -> None:
         self._re, self._im = compilation.deferred(re), compilation.deferred(im)
+        self.unsigned_zeros = unsigned_zeros
         self.conjugate: Complex | None = None  # of which this is the conjugate: their product is real
         self._magnitude = compilation.deferred(magnitude) if magnitude else None
 

@@ -50,7 +50,7 @@ def check_exact(model: nn.Module, *inputs: Tensor, **options: Any) -> torch.expo
         expected = model(*inputs)
     found = program.module()(*as_real(inputs))
     for a, b in zip(as_real(found), as_real(expected), strict=True):
-        assert a.shape == b.shape
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
     assert relative_error(found, expected) < 1e-12
     assert_real(program)
     return program

@@ -202,7 +202,8 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
     ],
     "reciprocal": [lambda z, x: (z + 100).reciprocal(), lambda z, x: 1 / (z + 100)],
     "repeat": [lambda z, x: z.repeat(1, 2, 1)],
-    "_unsafe_view": [lambda z, x: torch.cat([z, z], 1).transpose(1, 2).reshape(2, 3, 4, 12)],
+    # in place, so that the program is taken apart: of a reshape only that makes an _unsafe_view
+    "_unsafe_view": [lambda z, x: torch.cat([z, z], 1).transpose(1, 2).reshape(2, 3, 4, 12).mul_(2)],
     "view": [
         lambda z, x: z.view(2, 3, 4, 6),
         lambda z, x: fft.fft(x).contiguous().view(x.dtype) * 2,

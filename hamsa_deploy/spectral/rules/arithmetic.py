@@ -44,9 +44,9 @@ def mul(a: Any, b: Any) -> Complex:
     (ar, ai), (br, bi) = split(a), split(b)
     magnitude = _magnitude_of_product(a, b)
     if ai is None:
-        return Complex(ar * br, ar * bi, magnitude)
+        return Complex(ar * br, ar * bi, magnitude, unsigned_zeros=True)
     if bi is None:
-        return Complex(ar * br, ai * br, magnitude)
+        return Complex(ar * br, ai * br, magnitude, unsigned_zeros=True)
     return Complex(ar * br - ai * bi, ar * bi + ai * br, magnitude)
 
 
@@ -96,7 +96,8 @@ def neg(z: Complex) -> Complex:
 
 def _negated(value: Any) -> Any:
     if isinstance(value, Complex):
-        return Complex(-value.re, -value.im, value.magnitude if value.magnitude_is_known else None)
+        magnitude = value.magnitude if value.magnitude_is_known else None
+        return Complex(-value.re, -value.im, magnitude, unsigned_zeros=True)
     return -value
 
 
@@ -117,8 +118,11 @@ def absolute(z: Complex) -> Real:
 
 @rule("angle")
 def angle(z: Complex) -> Real:
-    """The phase of z, in (-pi, pi]."""
-    return torch.atan2(z.im, z.re)
+    """The phase of z, in [-pi, pi]; on the negative real axis it has the sign of the zero that Im z is."""
+    if z.conjugate is not None:  # some engines make one of -(x S) and x (-S), and another zero
+        return -angle(z.conjugate)
+    im = torch.where(torch.eq(z.im, 0), torch.zeros_like(z.im), z.im) if z.unsigned_zeros else z.im
+    return torch.atan2(im, z.re)
 
 
 @entry_rule("complex")

@@ -10,7 +10,7 @@ import torch
 
 from hamsa_deploy.spectral.dispatch import rule
 from hamsa_deploy.spectral.errors import UnsupportedOperatorError
-from hamsa_deploy.spectral.rules.arithmetic import angle, mul, polar, reciprocal
+from hamsa_deploy.spectral.rules.arithmetic import angle, conj, mul, polar, reciprocal
 from hamsa_deploy.spectral.values import Complex, as_complex
 
 
@@ -65,6 +65,8 @@ def sqrt(z: Complex) -> Complex:
 
     (|z| - |x|) / 2 under a root would lose half of the digits near the real axis.
     """
+    if z.conjugate is not None:
+        return conj(sqrt(z.conjugate))
     a = torch.sqrt((z.magnitude() + torch.abs(z.re)) * 0.5)
     b = torch.abs(z.im) * 0.5 / torch.where(torch.eq(a, 0), torch.ones_like(a), a)
     right = torch.ge(z.re, 0)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTr
 from hamsa_deploy.spectral.provenance import innermost_frame, module_path
 from hamsa_runtime.errors import InputError
 
-from ..programs import FLOAT64_LIMIT, Program, assert_real, check_exact, operators, relative_error
+from ..programs import FLOAT64_LIMIT, Program, as_real, assert_real, check_exact, operators, relative_error
 
 
 class Mixer(nn.Module):
@@ -297,3 +298,36 @@ os._exit(0)
 
 def test_a_forked_process_rewrites_as_its_parent_did() -> None:
     subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=200)
+
+
+NUMBERS = np.linspace(0, 1, 16)
+
+
+def constants_of_other_types(x: Tensor) -> list[Tensor]:
+    """What numpy made in float64 and the model converts, in most of the ways in which that is written."""
+    z = fft.fft(x)
+    return [
+        x + torch.tensor(NUMBERS, dtype=torch.float),
+        x + torch.tensor(NUMBERS).to(x),
+        x + torch.from_numpy(NUMBERS).float(),
+        x + torch.as_tensor(NUMBERS).type_as(x),
+        x + torch.hann_window(16, dtype=torch.float64).float(),
+        x.half() + torch.tensor(NUMBERS, dtype=torch.half),
+        x * torch.tensor(NUMBERS),
+        x * torch.tensor(0.1, dtype=torch.float64),
+        z * torch.tensor(np.exp(1j * NUMBERS), dtype=torch.cfloat),
+        z * torch.tensor(np.exp(1j * NUMBERS)),
+        z * fft.fftfreq(16, dtype=torch.float64).to(x.dtype),
+        x * torch.tensor(NUMBERS, dtype=torch.float).half().float(),
+        x * (torch.tensor(NUMBERS, dtype=torch.float) * 127).round().to(torch.int8),
+        x[:, torch.tensor(NUMBERS * 15).long()],
+    ]
+
+
+def test_constants_have_the_types_that_the_model_gives_them() -> None:
+    """Also in half precision, where a number that the model rounds is another one: by 3e-4."""
+    x = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+    model = Program(constants_of_other_types)
+    for a, b in zip(to_real(model, (x,)).module()(x), as_real(model(x)), strict=True):
+        assert a.dtype == b.dtype
+        assert relative_error(a, b) < (1e-3 if a.dtype == torch.half else 1e-6)
