@@ -25,7 +25,7 @@ from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.compiler import composites
+from hamsa_deploy.spectral.compiler import composites, rolling
 from hamsa_deploy.spectral.compiler.capture import (
     FIX_BATCH,
     ONE_AT_A_TIME,
@@ -92,6 +92,7 @@ def _rewritten(
         check_functional(model)
     captured = model if isinstance(model, ExportedProgram) else capture_model(model, inputs, shapes)
     graph = composites.taken_apart(captured).module(check_guards=False)
+    rolling.roll(graph)
     inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
     real = _real_module(graph, rates, plans, native)
     with ONE_AT_A_TIME:
