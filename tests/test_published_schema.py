@@ -39,7 +39,7 @@ def test_the_schema_is_one() -> None:
 def test_bundles_with_a_plan_and_without_are_valid(to: str, tmp_path: Path) -> None:
     """Those of the other targets are validated in test_pipeline.py, which makes one of every precision."""
     inputs = torch.randn(4, 12, generator=torch.Generator().manual_seed(0))
-    bundle = hamsa_deploy.export(Spectral(), (inputs,), to=to, output=tmp_path / "b", data=inputs.numpy())
+    bundle = hamsa_deploy.export(Spectral().eval(), (inputs,), to=to, output=tmp_path / "b", data=inputs.numpy())
     data = (bundle.folder / "manifest.json").read_bytes()
     VALIDATOR.validate(json.loads(data))
     assert bundle.manifest.to_json() == data

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.from_onnx import real_model_of_file
-from hamsa_deploy.form.real_model import RealModel, real_model_of_program
+from hamsa_deploy.form.real_model import RealModel, real_model_of_program, with_fixed_rows
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.normalisation import normalised, scale_and_offset
 from hamsa_deploy.onnx_import import OnnxFile
@@ -54,7 +55,15 @@ def real_model_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS
             plans=plans,
             fft=request.fft,
         )
-    return real_model_of_program(program, model)
+        form = real_model_of_program(program, model)
+        return with_fixed_rows(form, lambda times: _outputs_of(model, inputs, times))
+
+
+@torch.no_grad()
+def _outputs_of(model: nn.Module, inputs: tuple[Any, ...], times: int) -> list[torch.Tensor]:
+    """The original's outputs for several times the inputs, in the order of its real form's."""
+    more = pytree.tree_map_only(torch.Tensor, lambda x: torch.cat([x] * times) if x.ndim else x, inputs)
+    return pytree.tree_leaves(model(*more))
 
 
 def _example_inputs(request: Request) -> tuple[Any, ...]:

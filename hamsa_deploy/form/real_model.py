@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import onnx_ir as ir
 import torch
@@ -14,9 +14,9 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.targets.onnx_file import onnx_from_program
+from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec, OutputSpec, Transform
 
-Spec = TypeVar("Spec", InputSpec, OutputSpec)
 Shape = tuple[int | Literal["batch"], ...]
 
 
@@ -54,8 +54,8 @@ def real_model_of_program(program: ExportedProgram, model: torch.nn.Module) -> R
     return RealModel(
         reference=f"{type(model).__module__}:{type(model).__qualname__}",
         parameters=sum(p.numel() for p in model.parameters()),
-        inputs=_specs(InputSpec, program, program.graph_signature.user_inputs, inputs),
-        outputs=_specs(OutputSpec, program, program.graph_signature.user_outputs, outputs),
+        inputs=_input_specs(program, inputs),
+        outputs=_output_specs(program, outputs),
         transforms=each_once(program.graph_module.meta["transforms"]),
         write=lambda path: onnx_from_program(program, path, inputs=inputs, outputs=outputs),
     )
@@ -73,17 +73,77 @@ def each_once(transforms: Iterable[Transform]) -> tuple[Transform, ...]:
     return tuple(dict.fromkeys(transforms))
 
 
-def _specs(
-    make: Callable[[str, str, Shape], Spec], program: ExportedProgram, graph_names: Any, names: list[str]
-) -> tuple[Spec, ...]:
+def _input_specs(program: ExportedProgram, names: list[str]) -> tuple[InputSpec, ...]:
+    values = _values(program, program.graph_signature.user_inputs)
+    return tuple(InputSpec(name, _dtype(value), _shape_of(value)) for name, value in zip(names, values, strict=True))
+
+
+def _output_specs(program: ExportedProgram, names: list[str]) -> tuple[OutputSpec, ...]:
+    """With how many rows belong to one input of the batch, by the expressions of their sizes.
+
+    Raises:
+        InputError: a size depends on the batch in another way than as a multiple.
+    """
+    sizes: list[Any] = [s for value in _values(program, program.graph_signature.user_inputs) for s in value.shape]
+    batch = next((size.node.expr for size in sizes if isinstance(size, torch.SymInt)), None)
+    specs = []
+    for name, value in zip(names, _values(program, program.graph_signature.user_outputs), strict=True):
+        multiples = [_multiple(size, batch) for size in value.shape]
+        if None in multiples or any(multiple not in (0, 1) for multiple in multiples[1:]):
+            shape = ", ".join(str(size).replace(str(batch), "batch") for size in value.shape)
+            raise InputError(
+                f"the output {name!r} has the shape ({shape})",
+                expected="the batch, or in front a multiple of it, along one of its axes",
+                cause="the model joins or cuts along the batch",
+                fix="return the inputs of the batch one after the other; or fix the batch: --batch N",
+            )
+        specs.append(OutputSpec(name, _dtype(value), _shape_of(value), _rows(multiples, batch)))
+    return tuple(specs)
+
+
+def _multiple(size: int | torch.SymInt, batch: Any) -> int | None:
+    """k for k times the batch, 0 for a fixed size, None for anything else."""
+    if not isinstance(size, torch.SymInt):
+        return 0
+    multiple = size.node.expr / batch
+    return int(multiple) if multiple.is_Integer else None
+
+
+def _rows(multiples: Sequence[int | None], batch: Any) -> int:
+    """Of an output; where the whole graph has fixed sizes, `with_fixed_rows` knows more."""
+    return 1 if batch is None else (multiples[0] or 0) if multiples else 0
+
+
+def with_fixed_rows(form: RealModel, run: Callable[[int], Sequence[torch.Tensor]]) -> RealModel:
+    """The form of a graph with a fixed batch, with what its outputs have for each input.
+
+    Args:
+        form: all of whose sizes are fixed.
+        run: the original's outputs for so many times the inputs.
+    """
+    batch = form.batch
+    if batch is None or all(spec.shape[:1] == (batch,) for spec in form.outputs):
+        return form
+    try:
+        twice = [len(value) if value.ndim else 0 for value in run(2)]
+    except Exception:  # noqa: BLE001  # it takes this batch only
+        twice = [2 * int(spec.shape[0]) if spec.shape else 0 for spec in form.outputs]
+    rows = []
+    for spec, size in zip(form.outputs, twice, strict=True):
+        once = int(spec.shape[0]) if spec.shape else 0
+        rows.append(once // batch if size == 2 * once and once % batch == 0 else 0)
+    return replace(form, outputs=tuple(replace(s, rows=r) for s, r in zip(form.outputs, rows, strict=True)))
+
+
+def _values(program: ExportedProgram, names: Any) -> list[torch.Tensor]:
     nodes = {node.name: node for node in program.graph.nodes}
-    values = [nodes[str(name)].meta["val"] for name in graph_names]
-    return tuple(
-        make(name, str(value.dtype).removeprefix("torch."), _shape_of(value))
-        for name, value in zip(names, values, strict=True)
-    )
+    return [nodes[str(name)].meta["val"] for name in names]
+
+
+def _dtype(value: torch.Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
 
 
 def _shape_of(value: torch.Tensor) -> Shape:
-    """With "batch" for the dynamic dimension."""
+    """With "batch" for a dynamic dimension."""
     return tuple("batch" if isinstance(size, torch.SymInt) else size for size in value.shape)

@@ -68,6 +68,8 @@ def check_parity(
     """
     bundle = opened(bundle)
     manifest = bundle.manifest
+    if classes is None:
+        data = _with_a_part_of_a_batch(data, manifest)
     name, expected = run_model(model, data, manifest)
     found, ran_on = _run(bundle, data, threads)
     report = compare(found, expected, thresholds or usual_thresholds(manifest), name, classes)
@@ -197,7 +199,7 @@ def compare(
         agreements[name] = agreement_of(name, found[name], b, thresholds, true)
         failures += failures_of(name, agreements[name], thresholds)
     metrics = {name: agreement.metrics for name, agreement in agreements.items()}
-    images = len(next(iter(expected.values())))
+    images = max(len(output) for output in expected.values())
     return ParityReport(reference, images, metrics, thresholds, failures, agreements=agreements)
 
 
@@ -222,8 +224,20 @@ def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
         return
     height, width = manifest.preprocessing.size
     size = min(CHUNK, max(LEAST_CHUNK, CHUNK_PIXELS // (height * width)))
+    batch = manifest.inputs[0].shape[0]
+    if isinstance(batch, int) and any(spec.rows == 0 for spec in manifest.outputs):
+        size = batch  # whose results are of all images of an inference
     for start in range(0, len(data), size):
         yield data[start : start + size]
+
+
+def _with_a_part_of_a_batch(data: Any, manifest: Manifest) -> Any:
+    """Where an output has several rows for each image, one image less than whole batches: are the right ones kept?"""
+    batch = manifest.inputs[0].shape[0] if manifest.inputs[0].shape else None
+    several = all(spec.rows > 0 for spec in manifest.outputs) and any(spec.rows > 1 for spec in manifest.outputs)
+    if manifest.preprocessing is None or not several or not isinstance(batch, int):
+        return data
+    return data[:-1] if 1 < batch < len(data) and len(data) % batch == 0 else data
 
 
 def _reference(model: nn.Module | OnnxFile, move: Move) -> tuple[str, Callable[[Any, Manifest], Arrays]]:
@@ -262,4 +276,4 @@ def reference_inputs(images: Any, manifest: Manifest) -> list[torch.Tensor]:
 def _joined(parts: Sequence[Arrays]) -> Arrays:
     if not parts:
         raise ParityError("no images to compare", expected="at least one image")
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}

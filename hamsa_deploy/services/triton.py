@@ -72,7 +72,7 @@ def config_of(name: str, manifest: Manifest) -> str:
 def largest_batch(manifest: Manifest) -> int:
     """The largest batch of one inference; 0, as Triton has it, if the first dimension is not a free batch."""
     specs: list[InputSpec | OutputSpec] = [*manifest.inputs, *manifest.outputs]
-    if any(spec.shape[:1] != ("batch",) for spec in specs):
+    if any(spec.shape[:1] != ("batch",) for spec in specs) or any(spec.rows != 1 for spec in manifest.outputs):
         return 0
     return options_from_manifest(manifest.options).max_batch
 

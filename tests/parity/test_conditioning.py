@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import hamsa_deploy
 from hamsa_deploy.parity import check_parity
 from hamsa_deploy.parity.conditioning import moved, own_errors, unit_of
+from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import ParityError
 
 
@@ -29,9 +30,15 @@ class Magnitudes(nn.Module):
 SIGNAL = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
 
 
+def exported(a: float, output: Path) -> Bundle:
+    return hamsa_deploy.export(Magnitudes(a).eval(), (SIGNAL,), to="onnx", output=output, data=SIGNAL.numpy())
+
+
 def test_a_model_that_one_rounding_moves_as_far_is_said_to_be_ill_conditioned(tmp_path: Path) -> None:
     with pytest.raises(ParityError) as caught:
-        hamsa_deploy.export(Magnitudes(3e5), (SIGNAL,), to="onnx", output=tmp_path / "bundle", data=SIGNAL.numpy())
+        hamsa_deploy.export(
+            Magnitudes(3e5).eval(), (SIGNAL,), to="onnx", output=tmp_path / "bundle", data=SIGNAL.numpy()
+        )
     assert "ill-conditioned: output moves by 0." in caught.value.cause
     assert "one unit in the last place of float32, and the bundle is 0." in caught.value.cause
     assert "does not compute" not in caught.value.cause
@@ -39,7 +46,9 @@ def test_a_model_that_one_rounding_moves_as_far_is_said_to_be_ill_conditioned(tm
 
 
 def test_a_wrong_bundle_of_a_well_conditioned_model_is_not_excused(tmp_path: Path) -> None:
-    bundle = hamsa_deploy.export(Magnitudes(1.0), (SIGNAL,), to="onnx", output=tmp_path / "bundle", data=SIGNAL.numpy())
+    bundle = hamsa_deploy.export(
+        Magnitudes(1.0).eval(), (SIGNAL,), to="onnx", output=tmp_path / "bundle", data=SIGNAL.numpy()
+    )
     report = check_parity(bundle, Magnitudes(1.1).eval(), SIGNAL.numpy())
     assert not report.passed
     assert report.ill_conditioned == ""

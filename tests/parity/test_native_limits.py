@@ -82,7 +82,7 @@ class Spectrum(nn.Module):
 @needs_native
 def test_a_bare_transform_passes_with_a_note_and_a_wrong_one_does_not(tmp_path: Path) -> None:
     x = torch.randn(2, 3136, generator=torch.manual_seed(0))
-    bundle = hamsa_deploy.export(Spectrum(), (x,), to="onnx", fft="native", output=tmp_path / "b")
+    bundle = hamsa_deploy.export(Spectrum().eval(), (x,), to="onnx", fft="native", output=tmp_path / "b")
     parity = bundle.manifest.parity
     assert parity is not None
     assert "ONNX Runtime's own DFT" in parity.note
@@ -102,7 +102,7 @@ def test_a_bare_transform_passes_with_a_note_and_a_wrong_one_does_not(tmp_path: 
 @needs_native
 def test_a_model_that_dilutes_the_error_is_judged_like_any_other(tmp_path: Path) -> None:
     x = torch.randn(2, 100, generator=torch.manual_seed(0))
-    bundle = hamsa_deploy.export(Spectrum(), (x,), to="onnx", fft="native", output=tmp_path / "b")
+    bundle = hamsa_deploy.export(Spectrum().eval(), (x,), to="onnx", fft="native", output=tmp_path / "b")
     parity = bundle.manifest.parity
     assert parity is not None
     assert parity.passed

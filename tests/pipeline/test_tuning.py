@@ -100,7 +100,7 @@ def test_measurements_are_added_to_whole_transforms_of_their_length() -> None:
 
 
 def test_rows_of_a_program_say_how_many_columns_they_have() -> None:
-    program = to_real(Power(), (torch.zeros(2, 64, 3, 5),))
+    program = to_real(Power().eval(), (torch.zeros(2, 64, 3, 5),))
     assert [each.columns for each in program.graph_module.meta["transforms"]] == [15]
 
 
@@ -112,7 +112,7 @@ class Power(nn.Module):
 
 
 def exported(folder: Path, **options: Any) -> Bundle:
-    return hamsa_deploy.export(Power(), (torch.zeros(1, 64, 8),), to="onnx", output=folder, **options)
+    return hamsa_deploy.export(Power().eval(), (torch.zeros(1, 64, 8),), to="onnx", output=folder, **options)
 
 
 def test_the_bundle_is_built_with_the_plan_that_was_fastest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_a_real_measurement_follows_the_rule(
 ) -> None:
     monkeypatch.setattr("hamsa_deploy.pipeline.tuning.MOST_CANDIDATES", 2)
     bundle = hamsa_deploy.export(
-        Power(), (torch.zeros(1, 64, 8),), to=to, precision=precision, output=tmp_path / "b", tune=True
+        Power().eval(), (torch.zeros(1, 64, 8),), to=to, precision=precision, output=tmp_path / "b", tune=True
     )
     (made,) = bundle.manifest.plan
     assert len(made.measured) == 2

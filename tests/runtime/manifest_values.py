@@ -91,6 +91,7 @@ def complete() -> dict[str, Any]:
     """A manifest that has everything that a manifest may have, in lists of two; names and sizes fit together."""
     images = manifest_for()
     parts = {name: images[name] for name in ("inputs", "outputs", "preprocessing")}
+    parts["outputs"] = [{**output, "rows": 2} for output in parts["outputs"]]
     return {**sample(SCHEMA), **parts}
 
 

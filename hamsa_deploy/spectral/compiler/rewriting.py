@@ -112,6 +112,10 @@ def _simplify(program: ExportedProgram) -> None:
     # A copied graph calls a placeholder `input` otherwise, because Python has a function of that name.
     for node, name in zip(program.graph.nodes, placeholders, strict=False):
         node.name = name
+    # Of two values that are one now, the signature may name the other.
+    for spec, value in zip(program.graph_signature.output_specs, program.graph.output_node().args[0], strict=True):
+        if isinstance(value, torch.fx.Node):
+            spec.arg.name = value.name
     program.graph.eliminate_dead_code()
     program.graph_module.recompile()
 

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "arrays.hpp"
+#include "hamsa/error.hpp"
+#include "names.hpp"
 
 namespace hamsa {
 namespace {
@@ -47,6 +49,16 @@ Tensor joined_rows(const std::vector<Tensor>& parts) {
     return result.tensor();
 }
 
+void check_batched(const Manifest& manifest, const std::string& found) {
+    for (const TensorSpec& spec : manifest.outputs) {
+        if (spec.rows == 0) {
+            throw InputError(found + ", and the output " + repr(spec.name) + " has no batch",
+                             "the inputs of one inference: its result is of all of them together", "",
+                             "pass as many as the batch of the bundle");
+        }
+    }
+}
+
 Tensor filled(const Tensor& part, std::size_t missing) {
     if (missing == 0) {
         return part;
@@ -78,10 +90,20 @@ std::vector<Chunk> chunks(const Tensors& inputs, const Manifest& manifest, const
     return found;
 }
 
-Tensors concatenated(const std::vector<Tensors>& parts) {
+Tensors first_of(const Tensors& outputs, const Manifest& manifest, std::size_t keep) {
+    check_batched(manifest, std::to_string(keep) + " inputs, fewer than the batch");
+    Tensors kept;
+    for (const TensorSpec& spec : manifest.outputs) {
+        kept.emplace(spec.name, rows(outputs.at(spec.name), 0, keep * spec.rows));
+    }
+    return kept;
+}
+
+Tensors concatenated(const std::vector<Tensors>& parts, const Manifest& manifest) {
     if (parts.size() == 1) {
         return parts.front();
     }
+    check_batched(manifest, "inputs for " + std::to_string(parts.size()) + " inferences");
     Tensors result;
     for (const auto& [name, first] : parts.front()) {
         std::vector<Tensor> each;

@@ -19,7 +19,10 @@ struct Chunk {
 // filled up with copies of its last image: zeros could be slower (denormals) or overflow.
 std::vector<Chunk> chunks(const Tensors& inputs, const Manifest& manifest, const BatchLimits& limits);
 
-// The results of all chunks, one after the other.
-Tensors concatenated(const std::vector<Tensors>& parts);
+// The results of the first `keep` inputs of an inference. An output without a batch depends on what filled it up: InputError.
+Tensors first_of(const Tensors& outputs, const Manifest& manifest, std::size_t keep);
+
+// The results of all chunks, one after the other. Several of an output without a batch are not one: InputError.
+Tensors concatenated(const std::vector<Tensors>& parts, const Manifest& manifest);
 
 }  // namespace hamsa

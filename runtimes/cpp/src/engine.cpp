@@ -57,7 +57,7 @@ class Engine::State {
         for (const Chunk& chunk : chunks(tensors_from_input(input, manifest_), manifest_, limits_)) {
             parts.push_back(infer(chunk));
         }
-        return concatenated(parts);
+        return concatenated(parts, manifest_);
     }
 
     const Tensor& output(const Tensors& outputs, const std::string& name) const {
@@ -94,12 +94,7 @@ class Engine::State {
             outputs = opened().infer(chunk.inputs);
         }
         check_outputs(outputs, manifest_.outputs);
-        if (chunk.keep) {
-            for (auto& [name, tensor] : outputs) {
-                tensor = rows(tensor, 0, *chunk.keep);
-            }
-        }
-        return outputs;
+        return chunk.keep ? first_of(outputs, manifest_, *chunk.keep) : outputs;
     }
 
     Backend& opened() const {

@@ -27,7 +27,8 @@ Shape shape_of(const Json& sizes) {
 
 TensorSpec spec_of(const Json& row) {
     const bool laid_out = row.contains("layout") && row["layout"].is_string();
-    return {row["name"], dtype_named(row["dtype"]), shape_of(row["shape"]), laid_out ? row["layout"] : Json("")};
+    const std::size_t rows = row.contains("rows") ? row["rows"].get<std::size_t>() : 1;
+    return {row["name"], dtype_named(row["dtype"]), shape_of(row["shape"]), laid_out ? row["layout"] : Json(""), rows};
 }
 
 std::vector<TensorSpec> specs_of(const Json& rows) {
@@ -104,9 +105,9 @@ void check_names(const char* where, const std::vector<TensorSpec>& specs) {
 // The image input of a model that is preprocessed as `how` says; its first dimension is free.
 TensorSpec image_spec(const Preprocessing& how) {
     if (how.normalised_in_graph) {
-        return {"", DType::uint8, {how.height, how.width, how.channels}, "NHWC"};
+        return {"", DType::uint8, {how.height, how.width, how.channels}, "NHWC", 1};
     }
-    return {"", DType::float32, {how.channels, how.height, how.width}, "NCHW"};
+    return {"", DType::float32, {how.channels, how.height, how.width}, "NCHW", 1};
 }
 
 std::string shown(const std::vector<TensorSpec>& specs) {

@@ -4,6 +4,7 @@
 
 #include "arrays.hpp"
 #include "chunks.hpp"
+#include "hamsa/error.hpp"
 
 using hamsa::Chunk;
 using hamsa::Tensor;
@@ -13,6 +14,7 @@ namespace {
 hamsa::Manifest manifest_for(std::int64_t first) {
     hamsa::Manifest manifest;
     manifest.inputs = {{"x", hamsa::DType::float32, {first, 2}, ""}};
+    manifest.outputs = {{"x", hamsa::DType::float32, {first, 2}, ""}};
     manifest.preprocessing.emplace();
     return manifest;
 }
@@ -57,7 +59,19 @@ TEST_CASE("results are put together in order") {
     for (const Chunk& chunk : found) {
         parts.push_back(chunk.inputs);
     }
-    const Tensor whole = hamsa::concatenated(parts).at("x");
+    const Tensor whole = hamsa::concatenated(parts, manifest_for(hamsa::batch)).at("x");
     CHECK(whole.shape() == hamsa::Shape{5, 2});
     CHECK(values(whole) == std::vector<float>(numbers, numbers + 10));
+}
+
+TEST_CASE("several rows of an output may belong to one input, or none") {
+    hamsa::Manifest manifest = manifest_for(2);
+    manifest.outputs[0].rows = 2;
+    const hamsa::Tensors four{{"x", Tensor::view(numbers, 8, {4, 2})}};
+    CHECK(hamsa::first_of(four, manifest, 1).at("x").shape() == hamsa::Shape{2, 2});
+    CHECK(hamsa::concatenated({four, four}, manifest).at("x").shape() == hamsa::Shape{8, 2});
+    manifest.outputs[0].rows = 0;
+    CHECK(hamsa::concatenated({four}, manifest).at("x").shape() == hamsa::Shape{4, 2});
+    CHECK_THROWS_AS(hamsa::concatenated({four, four}, manifest), hamsa::InputError);
+    CHECK_THROWS_AS(hamsa::first_of(four, manifest, 1), hamsa::InputError);
 }

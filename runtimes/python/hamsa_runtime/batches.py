@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
 
 Arrays = dict[str, np.ndarray]
@@ -44,6 +45,47 @@ def _filled(part: np.ndarray, missing: int) -> np.ndarray:
     return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
 
 
+def first(outputs: Arrays, manifest: Manifest, keep: int) -> Arrays:
+    """The results of the first `keep` images of an inference.
+
+    Raises:
+        InputError: an output has no batch, and so depends on the images that filled the inference up.
+    """
+    _check_batched(manifest, f"{keep} inputs, fewer than the batch")
+    rows = {spec.name: spec.rows for spec in manifest.outputs}
+    return {name: array[: keep * rows[name]] for name, array in outputs.items()}
+
+
+def joined(parts: Sequence[Arrays], manifest: Manifest) -> Arrays:
+    """The results of several inferences, one after the other.
+
+    Raises:
+        InputError: an output has no batch, so that several of it are not one.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    _check_batched(manifest, f"inputs for {len(parts)} inferences")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _check_batched(manifest: Manifest, found: str) -> None:
+    for spec in manifest.outputs:
+        if spec.rows == 0:
+            raise InputError(
+                f"{found}, and the output {spec.name!r} has no batch",
+                expected="the inputs of one inference: its result is of all of them together",
+                fix="pass as many as the batch of the bundle",
+            )
+
+
+def batch_of(inputs: Arrays, manifest: Manifest) -> int | None:
+    """How many inputs an inference has; None where the manifest leaves no batch open."""
+    for spec in manifest.inputs:
+        if "batch" in spec.shape:
+            return int(inputs[spec.name].shape[spec.shape.index("batch")])
+    return None
+
+
 def zeros(manifest: Manifest, batch: int) -> Arrays:
     """Inputs of zeros; `batch` images where the batch is dynamic."""
     return {
@@ -57,7 +99,7 @@ def together(manifest: Manifest, limits: tuple[int, int] | None) -> int:
 
     Where it is not, one: then a result does not depend, by its last bits, on which images came at the same time.
     """
-    if manifest.preprocessing is None:
+    if manifest.preprocessing is None or any(spec.rows == 0 for spec in manifest.outputs):
         return 1
     names, _, largest = cut(manifest, limits)
     return largest if names else 1

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from hamsa_runtime.backends import Backend, OnDevice, Operator, Settings, backend_for
-from hamsa_runtime.batches import chunks, together, zeros
+from hamsa_runtime.batches import batch_of, chunks, first, joined, together, zeros
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError, unknown_name
-from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.manifest import Manifest, OutputSpec
 from hamsa_runtime.outputs import EMBEDDING, LOGITS, named_or_only
 from hamsa_runtime.preprocess import Images, inputs_from_images
 from hamsa_runtime.profiling import Profile, operator_times, stages_and_inputs
@@ -137,8 +137,9 @@ class Engine:
                 fix="call the engine itself with a single image: engine(image)",
             )
         batch = together(self.manifest, backend.batch_limits)
+        rows = {spec.name: spec.rows for spec in self.manifest.outputs}
         stream: Stream[Images] = Stream(
-            lambda each: inputs_from_images(each, self.manifest), self._run, batch, backend.parallel
+            lambda each: inputs_from_images(each, self.manifest), self._run, rows, batch, backend.parallel
         )
         with self._lock:
             self._streams.add(stream)
@@ -204,7 +205,9 @@ class Engine:
             )
         inputs, keep = self._only_chunk(inputs_from_images(images, self.manifest))
         outputs = backend.infer_on_device(inputs)
-        return outputs if keep is None else {name: array.first(keep) for name, array in outputs.items()}
+        if keep is None:
+            return outputs
+        return {spec.name: outputs[spec.name].first(keep * spec.rows) for spec in self.manifest.outputs}
 
     def classify(self, images: Images, top: int = 5) -> list[list[tuple[str, float]]]:
         """The `top` most probable labels of every image, with their softmax probabilities, best first.
@@ -274,10 +277,8 @@ class Engine:
 
     def _run(self, inputs: Outputs) -> Outputs:
         """Prepared inputs of any number of images, in as many inferences as they need."""
-        parts = [self._infer(chunk, keep) for chunk, keep in chunks(inputs, self.manifest, self._opened().batch_limits)]
-        if len(parts) == 1:
-            return parts[0]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        limits = self._opened().batch_limits
+        return joined([self._infer(*chunk) for chunk in chunks(inputs, self.manifest, limits)], self.manifest)
 
     def _only_chunk(self, inputs: Outputs) -> tuple[Outputs, int | None]:
         found = list(chunks(inputs, self.manifest, self._opened().batch_limits))
@@ -291,8 +292,8 @@ class Engine:
     def _infer(self, inputs: Outputs, keep: int | None) -> Outputs:
         with self._turn:
             outputs = self._opened().infer(inputs)
-        _check_outputs(outputs, self.manifest)
-        return outputs if keep is None else {name: array[:keep] for name, array in outputs.items()}
+        _check_outputs(outputs, self.manifest, batch_of(inputs, self.manifest))
+        return outputs if keep is None else first(outputs, self.manifest, keep)
 
     def _output(self, outputs: Outputs, name: str) -> np.ndarray:
         found = named_or_only(name, outputs)
@@ -306,16 +307,25 @@ def _check_whole(name: str, value: object) -> None:
         raise InputError(f"{name} is {value!r}", expected="a whole number of at least 1")
 
 
-def _check_outputs(outputs: Outputs, manifest: Manifest) -> None:
+def _check_outputs(outputs: Outputs, manifest: Manifest, batch: int | None) -> None:
     for spec in manifest.outputs:
         array = outputs.get(spec.name)
-        if array is None or array.dtype != np.dtype(spec.dtype) or not _fits(array.shape, spec.shape):
+        if array is None or array.dtype != np.dtype(spec.dtype) or not _fits(array.shape, spec, batch):
             found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+            several = f", {spec.rows} rows for each input" if spec.rows > 1 else ""
             raise BuildError(
-                f"the engine returned {found} for the output {spec.name!r}",
-                expected=f"{spec.dtype} {spec.shape}, as the manifest says",
+                f"the engine returned {found} for the output {spec.name!r} of {batch or 'its'} inputs",
+                expected=f"{spec.dtype} {spec.shape}{several}, as the manifest says",
             )
 
 
-def _fits(shape: tuple[int, ...], spec: tuple[int | str, ...]) -> bool:
-    return len(shape) == len(spec) and all(b in ("batch", a) for a, b in zip(shape, spec, strict=True))
+def _fits(shape: tuple[int, ...], spec: OutputSpec, batch: int | None) -> bool:
+    """Whether an output has the shape that the manifest says for a batch; any batch where None is known."""
+    if len(shape) != len(spec.shape):
+        return False
+    for axis, (given, size) in enumerate(zip(shape, spec.shape, strict=True)):
+        if size != "batch" and given != size:
+            return False
+        if size == "batch" and batch is not None and given != batch * (spec.rows if axis == 0 else 1):
+            return False
+    return True

@@ -84,11 +84,16 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """One output of the graph; "batch" in `shape` stands for the dynamic dimension."""
+    """One output of the graph.
+
+    "batch" in `shape` stands for the dynamic dimension, or in front for `rows` times that: `rows` of the first
+    dimension belong to each input. 0 is for an output without a batch, which is not cut or joined.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | Literal["batch"], ...]
+    rows: int = field(default=1, metadata=SINCE)
 
 
 @dataclass(frozen=True)

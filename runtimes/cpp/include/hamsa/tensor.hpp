@@ -30,6 +30,8 @@ struct TensorSpec {
     DType dtype = DType::float32;
     Shape shape;
     std::string layout;
+    // Of an output: how many rows of its first dimension belong to one input of the batch; 0 for none.
+    std::size_t rows = 1;
 };
 
 template <typename T>

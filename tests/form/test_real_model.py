@@ -1,0 +1,100 @@
+"""What the form says of outputs whose first dimension is not the batch, and that the runtime keeps to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hamsa_deploy
+from hamsa_deploy.form.from_request import real_model_of_request
+from hamsa_deploy.form.request import Request
+from hamsa_deploy.services.triton import largest_batch
+from hamsa_runtime import Engine
+from hamsa_runtime.errors import InputError, ParityError
+from hamsa_runtime.manifest import Preprocessing
+
+HOW = Preprocessing((8, 8), 3, "bilinear", 1.0, (0.0,) * 3, (1.0,) * 3)
+IMAGES = list(np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8))
+
+
+class Rows(nn.Module):
+    """Per image 3 rows, one table for all of them, and the usual."""
+
+    def __init__(self, names: str = "each rows") -> None:
+        super().__init__()
+        self.names = names.split()
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = torch.fft.irfft(torch.fft.rfft(x.flatten(2)) * 2, n=64)
+        found = {"each": y, "rows": y.reshape(-1, 64), "table": y[0], "scalar": y.mean()}
+        return {name: found[name] for name in self.names}
+
+
+def form_of(model: nn.Module, batch: int | None = None) -> dict[str, tuple[tuple[int | str, ...], int]]:
+    request = Request(model.eval(), to="onnx", preprocessing=HOW, batch=batch, input_dtype="float32")
+    return {spec.name: (spec.shape, spec.rows) for spec in real_model_of_request(request).outputs}
+
+
+@pytest.mark.parametrize(("batch", "first"), [(None, "batch"), (2, 2), (1, 1)])
+def test_rows_of_an_input_are_counted_whether_the_batch_is_free_or_fixed(batch: int | None, first: int | str) -> None:
+    rows = first if first == "batch" else 3 * int(first)
+    table = 3  # of (3, 64), whatever the batch
+    assert form_of(Rows("each rows table scalar"), batch) == {
+        "each": ((first, 3, 64), 1), "rows": ((rows, 64), 3), "table": ((table, 64), 0), "scalar": ((), 0),
+    }  # fmt: skip
+
+
+def test_what_is_no_multiple_of_the_batch_is_refused_by_name() -> None:
+    class Joined(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            y = torch.fft.fft(x).abs()
+            return {"kept": y, "joined": torch.cat([y, y[:1]])}
+
+    with pytest.raises(InputError, match=r"the output 'joined' has the shape \(batch \+ 1, 3\)"):
+        real_model_of_request(Request(Joined().eval(), (torch.ones(2, 3),), to="onnx"))
+
+
+def test_rows_in_another_order_than_the_inputs_do_not_pass_where_they_would_be_cut(tmp_path: Path) -> None:
+    class Interleaved(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"rows": torch.fft.fft(x).abs().transpose(0, 1).flatten(0, 1)}
+
+    with pytest.raises(ParityError):
+        hamsa_deploy.export(
+            Interleaved().eval(), to="onnx", output=tmp_path / "b", preprocessing=HOW, data=IMAGES[:4], batch=2
+        )
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_any_number_of_images_and_a_stream_get_their_rows(tmp_path: Path, batch: int | None) -> None:
+    model = Rows().eval()
+    bundle = hamsa_deploy.export(
+        model, to="onnx", output=tmp_path / "bundle", preprocessing=HOW, data=IMAGES, batch=batch
+    )
+    assert bundle.manifest.outputs[1].rows == 3
+    assert largest_batch(bundle.manifest) == 0  # to Triton the first dimension is no batch
+    x = torch.from_numpy(np.stack(IMAGES)).permute(0, 3, 1, 2) / 255
+    with Engine(bundle.folder) as engine:
+        for count in (1, 2, 3, 5):
+            found, expected = engine(IMAGES[:count]), model(x[:count])
+            for name in ("each", "rows"):
+                assert np.allclose(found[name], expected[name], atol=1e-4)
+        for i, found in enumerate(engine.stream(IMAGES)):
+            assert np.allclose(found["rows"], model(x[i : i + 1])["rows"], atol=1e-4)
+
+
+def test_an_output_without_a_batch_is_of_the_inputs_of_one_inference(tmp_path: Path) -> None:
+    model = Rows("each scalar").eval()
+    bundle = hamsa_deploy.export(
+        model, to="onnx", output=tmp_path / "bundle", preprocessing=HOW, data=IMAGES[:2], batch=2
+    )
+    with Engine(bundle.folder) as engine:
+        assert engine(IMAGES[:2])["scalar"].shape == ()
+        with pytest.raises(InputError, match="the output 'scalar' has no batch"):
+            engine(IMAGES[:1])
+        with pytest.raises(InputError, match="the output 'scalar' has no batch"):
+            engine(IMAGES[:4])
