@@ -63,7 +63,36 @@ def real_model_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS
 def _outputs_of(model: nn.Module, inputs: tuple[Any, ...], times: int) -> list[torch.Tensor]:
     """The original's outputs for several times the inputs, in the order of its real form's."""
     more = pytree.tree_map_only(torch.Tensor, lambda x: torch.cat([x] * times) if x.ndim else x, inputs)
-    return pytree.tree_leaves(model(*more))
+    return [value for value in pytree.tree_leaves(model(*more)) if isinstance(value, torch.Tensor)]
+
+
+def called(request: Request) -> nn.Module | OnnxFile:
+    """The original as the bundle is called, with tensors one after the other: what it takes in lists and dicts is put
+    together again, complex ones of their two parts; numbers and None are what they were when it was captured."""
+    model, examples = request.model, request.example_inputs
+    plain = all(isinstance(each, torch.Tensor) and not each.is_complex() for each in examples or ())
+    if isinstance(model, OnnxFile) or plain:
+        return model
+    leaves, spec = pytree.tree_flatten(tuple(examples or ()))
+
+    class Called(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: torch.Tensor) -> Any:
+            given = iter(tensors)
+            return self.model(*pytree.tree_unflatten([_taken(leaf, given) for leaf in leaves], spec))
+
+    Called.__name__ = type(model).__name__
+    return Called(model).eval()
+
+
+def _taken(leaf: Any, given: Iterator[torch.Tensor]) -> Any:
+    """The next tensor for a leaf that was one; a complex one is given as its real and imaginary parts (.., 2)."""
+    if not isinstance(leaf, torch.Tensor):
+        return leaf
+    return torch.view_as_complex(next(given)) if leaf.is_complex() else next(given)
 
 
 def _example_inputs(request: Request) -> tuple[Any, ...]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+import torch
 from torch.utils import _pytree as pytree
 
 
-def names_of(outputs: Any) -> list[str]:
-    """One name per output tensor, in order.
+def names_of(outputs: Any, taken: Collection[str] = ()) -> list[str]:
+    """One name per output, in order.
 
-    {"logits": a, "embedding": b} -> logits, embedding; a single tensor -> output; (a, b) -> output_0, output_1.
+    {"logits": a, "embedding": b} -> logits, embedding; a single tensor -> output; (a, b) -> output_0, output_1. A name
+    that an input has `taken` gets _out at its end.
     """
-    paths = [path for path, _ in pytree.tree_flatten_with_path(outputs)[0]]
-    return [_name(path) for path in paths]
+    names = [_name(path) for path, _ in pytree.tree_flatten_with_path(outputs)[0]]
+    return [f"{name}_out" if name in taken else name for name in names]
+
+
+def tensors_of(outputs: Any, taken: Collection[str] = ()) -> dict[str, torch.Tensor]:
+    """The outputs that are tensors, by name; None and numbers are none, and are the same for every input."""
+    named = zip(names_of(outputs, taken), pytree.tree_leaves(outputs), strict=True)
+    return {name: value for name, value in named if isinstance(value, torch.Tensor)}
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +11,15 @@ from typing import Any, Literal
 import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec, OutputSpec, Transform
+
+LOG = logging.getLogger("hamsa_deploy")
 
 Shape = tuple[int | Literal["batch"], ...]
 
@@ -50,22 +54,48 @@ class RealModel:
 
 def real_model_of_program(program: ExportedProgram, model: torch.nn.Module) -> RealModel:
     """The form of a program that `to_real` has made of a module."""
-    inputs, outputs = [str(name) for name in program.graph_signature.user_inputs], output_names(program)
+    inputs = [spec.arg.name for spec in _tensor_specs(program.graph_signature.input_specs)]
+    outputs = output_names(program, inputs)
     return RealModel(
         reference=f"{type(model).__module__}:{type(model).__qualname__}",
         parameters=sum(p.numel() for p in model.parameters()),
         inputs=_input_specs(program, inputs),
         outputs=_output_specs(program, outputs),
         transforms=each_once(program.graph_module.meta["transforms"]),
-        write=lambda path: onnx_from_program(program, path, inputs=inputs, outputs=outputs),
+        write=lambda path: onnx_from_program(_of_tensors(program), path, inputs=inputs, outputs=outputs),
     )
 
 
-def output_names(program: ExportedProgram) -> list[str]:
-    """Names of the program's outputs, from the container that the model returns."""
+def output_names(program: ExportedProgram, taken: Collection[str] = ()) -> list[str]:
+    """Names of the tensors that a program gives, from the container that the model returns; not those `taken`."""
     spec = program.call_spec.out_spec
     assert spec is not None
-    return names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec))
+    names = names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec), taken)
+    kinds = [each.arg for each in program.graph_signature.output_specs if each.kind is OutputKind.USER_OUTPUT]
+    others = [name for name, kind in zip(names, kinds, strict=True) if not isinstance(kind, TensorArgument)]
+    if others:
+        LOG.info("left out of the outputs, because they are no tensors: %s", ", ".join(others))
+    return [name for name in names if name not in others]
+
+
+def _of_tensors(program: ExportedProgram) -> ExportedProgram:
+    """The program without outputs that are no tensors, which torch.onnx does not take."""
+    given: Any = program.graph.output_node().args[0]
+    kept = [i for i, value in enumerate(given) if isinstance(value, torch.fx.Node)]
+    if len(kept) < len(given):
+        program.graph.output_node().args = (tuple(given[i] for i in kept),)
+        specs = program.graph_signature.output_specs
+        program.graph_signature.output_specs = [specs[i] for i in kept]
+        signature: Any = program.module_call_graph[0].signature
+        signature.out_spec = pytree.tree_structure(tuple(kept))
+        program.graph_module.recompile()
+    return program
+
+
+def _tensor_specs(specs: Iterable[Any]) -> list[Any]:
+    """Those of the user's inputs or outputs that are tensors: None and numbers are built in."""
+    kinds = (InputKind.USER_INPUT, OutputKind.USER_OUTPUT)
+    return [spec for spec in specs if spec.kind in kinds and isinstance(spec.arg, TensorArgument)]
 
 
 def each_once(transforms: Iterable[Transform]) -> tuple[Transform, ...]:
@@ -74,7 +104,7 @@ def each_once(transforms: Iterable[Transform]) -> tuple[Transform, ...]:
 
 
 def _input_specs(program: ExportedProgram, names: list[str]) -> tuple[InputSpec, ...]:
-    values = _values(program, program.graph_signature.user_inputs)
+    values = _values(program, program.graph_signature.input_specs)
     return tuple(InputSpec(name, _dtype(value), _shape_of(value)) for name, value in zip(names, values, strict=True))
 
 
@@ -84,10 +114,12 @@ def _output_specs(program: ExportedProgram, names: list[str]) -> tuple[OutputSpe
     Raises:
         InputError: a size depends on the batch in another way than as a multiple.
     """
-    sizes: list[Any] = [s for value in _values(program, program.graph_signature.user_inputs) for s in value.shape]
+    sizes: list[Any] = [s for value in _values(program, program.graph_signature.input_specs) for s in value.shape]
     batch = next((size.node.expr for size in sizes if isinstance(size, torch.SymInt)), None)
     specs = []
-    for name, value in zip(names, _values(program, program.graph_signature.user_outputs), strict=True):
+    for name, value in zip(names, _values(program, program.graph_signature.output_specs), strict=True):
+        if 0 in value.shape:
+            raise InputError(f"the output {name!r} is empty: {tuple(value.shape)}", expected="values in it")
         multiples = [_multiple(size, batch) for size in value.shape]
         if None in multiples or any(multiple not in (0, 1) for multiple in multiples[1:]):
             shape = ", ".join(str(size).replace(str(batch), "batch") for size in value.shape)
@@ -135,9 +167,9 @@ def with_fixed_rows(form: RealModel, run: Callable[[int], Sequence[torch.Tensor]
     return replace(form, outputs=tuple(replace(s, rows=r) for s, r in zip(form.outputs, rows, strict=True)))
 
 
-def _values(program: ExportedProgram, names: Any) -> list[torch.Tensor]:
+def _values(program: ExportedProgram, specs: Iterable[Any]) -> list[torch.Tensor]:
     nodes = {node.name: node for node in program.graph.nodes}
-    return [nodes[str(name)].meta["val"] for name in names]
+    return [nodes[spec.arg.name].meta["val"] for spec in _tensor_specs(specs)]
 
 
 def _dtype(value: torch.Tensor) -> str:

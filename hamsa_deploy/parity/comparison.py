@@ -15,9 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
-from hamsa_deploy.form.outputs import names_of
+from hamsa_deploy.form.outputs import tensors_of
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of
 from hamsa_deploy.parity.conditioning import own_errors, sentence_of, unit_of
@@ -253,10 +252,10 @@ def _reference(model: nn.Module | OnnxFile, move: Move) -> tuple[str, Callable[[
 @torch.inference_mode()
 def _reference_outputs(model: nn.Module, move: Move, images: Any, manifest: Manifest) -> Arrays:
     inputs = [torch.from_numpy(move(x.numpy())) for x in reference_inputs(images, manifest)]
-    outputs = model(*inputs)
+    found = tensors_of(model(*inputs), taken=[spec.name for spec in manifest.inputs])
     return {
-        name: torch.view_as_real(value).numpy() if value.is_complex() else value.float().numpy()
-        for name, value in zip(names_of(outputs), pytree.tree_leaves(outputs), strict=True)
+        name: torch.view_as_real(value.resolve_conj()).numpy() if value.is_complex() else value.float().numpy()
+        for name, value in found.items()
     }
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from torch import nn
 
-from hamsa_deploy.form.from_request import parity_data, real_model_of_request
+from hamsa_deploy.form.from_request import called, parity_data, real_model_of_request
 from hamsa_deploy.form.options import documented, option, taking
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import ExportOptions, Request
@@ -98,7 +98,7 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
         written = write_files(request, form, stage.folder, progress, float32_bundle)
         manifest = written.added_to(manifest_of(request, form))
         with progress("parity"):
-            report = check_parity(stage.write_manifest(manifest), request.model, parity_data(request, form))
+            report = check_parity(stage.write_manifest(manifest), called(request), parity_data(request, form))
             _require(report, written.calibrated)
         if float32_bundle:
             with progress("speed"):

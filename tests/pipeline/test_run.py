@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,46 @@ def test_options_of_int8_are_checked_before_anything_is_built(
 ) -> None:
     with pytest.raises(InputError, match=found):
         export_nano(tmp_path / "b", "onnx", **options)
+
+
+X = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+Z = torch.complex(X, X.flip(1))
+
+
+def filtered(x: torch.Tensor) -> torch.Tensor:
+    return torch.fft.irfft(torch.fft.rfft(x) * 2, n=16)
+
+
+SIGNATURES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], list[str], list[str]]] = {
+    "a scalar": (lambda x: filtered(x).mean(), (X,), ["x"], ["output"]),
+    "None and numbers among outputs": (
+        lambda x: {"y": filtered(x), "size": 3, "mask": None, "speed": 1.5}, (X,), ["x"], ["y"],
+    ),
+    "an input returned, under its name": (lambda x: {"y": filtered(x), "x": x}, (X,), ["x"], ["y", "x_out"]),
+    "one value under two names": (lambda x: (filtered(x), filtered(x)), (X,), ["x"], ["output_0", "output_1"]),
+    "a number and None": (lambda x, speed, mask: filtered(x) * speed, (X, 1.5, None), ["x"], ["output"]),
+    "a dict of twice one tensor": (
+        lambda x: filtered(x["a"]) + x["b"], ({"a": X, "b": X},), ["x_a", "x_b"], ["output"],
+    ),
+    "lists in a list": (lambda x: filtered(x[0]) - x[1][0], ([X, [X + 1]],), ["x_0", "x_1_0"], ["output"]),
+    "complex numbers": (lambda x, y: torch.fft.ifft(x * y).conj(), (Z, X), ["x", "y"], ["output"]),
+    "whole numbers and bits": (
+        lambda x, y: torch.where(y, filtered(torch.arange(16.0)[x]), 0.0), (X.long() % 4, X > 0), ["x", "y"], ["output"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_any_signature(name: str, tmp_path: Path) -> None:
+    """Named after the paths of containers; what is no tensor is built in, or left out."""
+    function, inputs, input_names, output_names = SIGNATURES[name]
+
+    class Model(nn.Module):
+        def forward(self, x: Any, y: Any = None, z: Any = None) -> Any:
+            return function(*[x, y, z][: len(inputs)])
+
+    bundle = hamsa_deploy.export(Model().eval(), inputs, to="onnx", output=tmp_path / "bundle", batch=2)
+    assert [spec.name for spec in bundle.manifest.inputs] == input_names
+    assert [spec.name for spec in bundle.manifest.outputs] == output_names
+    assert bundle.manifest.parity is not None
+    assert bundle.manifest.parity.passed

@@ -146,6 +146,7 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
     "index_select": [lambda z, x: z.index_select(1, INDEX)],
     "linear": [lambda z, x: F.linear(z, W, W[0]), lambda z, x: F.linear(z, W), lambda z, x: F.linear(z, W.real + 0j)],
     "im2col": [lambda z, x: F.unfold(z[:, None], (3, 2))],
+    "_neg_view": [lambda z, x: z.conj().imag],
     "clamp clip": [lambda z, x: z.abs().clamp(0, 1.5) + z.real.clip(-1.5, 1)],
     "col2im": [lambda z, x: F.fold(z, (5, 3), (3, 2))],
     "isfinite": [lambda z, x: torch.isfinite(torch.complex(1 / z.real.relu(), x)) & torch.isfinite(z)],

@@ -62,7 +62,7 @@ def rewrite(
         rates: of the engine that the products are shaped for.
         native: whether transforms of signals stay FFT operators.
     """
-    inputs = tuple(example_inputs)
+    inputs = _each_its_own(tuple(example_inputs))
     real_form = functools.partial(_rewritten, model, rates=rates, plans=plans, native=native)
     if dynamic_shapes is not None:
         return real_form(inputs, dynamic_shapes, dynamic_shapes)
@@ -139,6 +139,18 @@ def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
     return pytree.tree_map_only(torch.Tensor, doubled, inputs), spec
 
 
+def _each_its_own(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One tensor for two inputs would be one input to torch.export, whichever of both an operator takes."""
+    seen: set[int] = set()
+
+    def own(x: torch.Tensor) -> torch.Tensor:
+        is_new = id(x) not in seen
+        seen.add(id(x))
+        return x if is_new else x.clone()
+
+    return pytree.tree_map_only(torch.Tensor, own, inputs)
+
+
 def _takes_any_number(model: nn.Module | ExportedProgram) -> bool:
     """Whether forward is (self, *inputs): torch.export then wants their shapes as one tuple."""
     if isinstance(model, ExportedProgram):
@@ -207,6 +219,10 @@ class RealInterpreter(torch.fx.Interpreter):
         except UnsupportedTransformError as error:
             raise error.at(place_of(n)) from None
 
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        self._given = {id(each) for each in args}
+        return super().run(*args, **kwargs)
+
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
         value = super().placeholder(target, args, kwargs)
         node = compilation.current().node
@@ -225,7 +241,9 @@ class RealInterpreter(torch.fx.Interpreter):
         return super().call_function(target, args, kwargs)  # getitem, arithmetic on sizes
 
     def output(self, target: Any, args: Any, kwargs: Any) -> Any:
-        return pytree.tree_map_only(Value, _ordinary, super().output(target, args, kwargs))
+        outputs = pytree.tree_map_only(Value, _ordinary, super().output(target, args, kwargs))
+        # An input that is returned as it is is an output of its own: no file has one value under two names.
+        return pytree.tree_map_only(torch.Tensor, lambda x: x.clone() if id(x) in self._given else x, outputs)
 
 
 def _ordinary(value: Value) -> torch.Tensor:

@@ -25,6 +25,7 @@ PUBLIC_NAMES = {
     "_assert_tensor_metadata": None,
     "_conj": "conj",
     "_conj_physical": "conj_physical",
+    "_neg_view": None,
     "_to_copy": "to",
     "_unsafe_view": None,
     "alias": None,

@@ -125,6 +125,12 @@ def slice_scatter(x: Any, source: Any, *args: Any, **kwargs: Any) -> Any:
     return scattered(x, source, args)
 
 
+@entry_rule("_neg_view")
+def negated_later(x: Any) -> Any:
+    """What PyTorch negates when somebody looks, the imaginary part of a conjugate, is negated here."""
+    return functions.neg(x)
+
+
 @rule("clone", "alias", "detach")
 def same(z: Any, **kwargs: Any) -> Any:
     """Copies, which mean nothing in a graph without side effects."""
