@@ -182,7 +182,7 @@ def fold(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return narrow
         # What the model rounds on purpose, or compares, is what it gets from its own numbers.
         is_exact = not (narrow.is_floating_point() or narrow.is_complex())
-        is_rounded = operator_name(func) == "_to_copy" and narrow.dtype in (torch.float16, torch.bfloat16)
+        is_rounded = operator_name(func) in ("_to_copy", "to") and narrow.dtype in (torch.float16, torch.bfloat16)
         return Constant(narrow if is_exact or is_rounded else wide, narrow.dtype)
 
     return pytree.tree_map(constant, *compilation.eagerly(compute))

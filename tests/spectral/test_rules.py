@@ -201,6 +201,7 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
         lambda z, x: (1 - 2j) ** (0.1 * x),
         lambda z, x: x ** (1 + 2j),
     ],
+    "real imag": [lambda z, x: torch.real(z) + 2 * z.imag],
     "reciprocal": [lambda z, x: (z + 100).reciprocal(), lambda z, x: 1 / (z + 100)],
     "repeat": [lambda z, x: z.repeat(1, 2, 1)],
     # in place, so that the program is taken apart: of a reshape only that makes an _unsafe_view
@@ -383,8 +384,6 @@ def in_place(z: Tensor, x: Tensor) -> Tensor:
 
 
 COMPOSITE: dict[str, Callable[[Tensor, Tensor], Tensor | list[Tensor]]] = {
-    "real": lambda z, x: torch.real(z),
-    "imag": lambda z, x: z.imag,
     "resolve_conj": lambda z, x: z.conj().resolve_conj() * 2,
     "movedim": lambda z, x: z.movedim(1, 2) * 1,
     "swapaxes": lambda z, x: z.swapaxes(1, 2) * 1,

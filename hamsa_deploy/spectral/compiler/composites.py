@@ -7,7 +7,6 @@ The same operator on real values stays whole, so that engines can fuse it.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -19,6 +18,16 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.spectral.dispatch import operator_name, supported_operators
 
 Decomposition = Callable[..., Any]
+
+# Real operators that see no difference: of a lazy value they need all of it, whole or in pieces.
+WHOLE = set(
+    """
+    flatten unflatten layer_norm group_norm instance_norm batch_norm softmax log_softmax scaled_dot_product_attention
+    max_pool1d max_pool2d max_pool3d avg_pool1d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d
+    upsample_trilinear3d lstm gru pixel_shuffle pixel_unshuffle prelu
+    """.split()
+)
 
 
 @cache
@@ -58,13 +67,15 @@ def has_any(program: ExportedProgram) -> bool:
 def _is_composite(node: torch.fx.Node, with_rules: set[str]) -> bool:
     op = node.target
     if not isinstance(op, torch._ops.OpOverload):
-        return op is not operator.getitem
+        return isinstance(op, torch._ops.HigherOrderOperator)  # others pick from tuples, and compute sizes
     if op._schema.is_mutable or op is torch.ops.aten.stft.center:
         return True
     if operator_name(op) in with_rules:
         return False
     values = [each.meta.get("val") for each in (node, *node.all_input_nodes)]
-    return op._can_decompose() or any(map(_is_complex, pytree.tree_leaves((values, node.args, node.kwargs))))
+    if any(map(_is_complex, pytree.tree_leaves((values, node.args, node.kwargs)))):
+        return True
+    return op._can_decompose() and operator_name(op) not in WHOLE
 
 
 def taken_apart_if_complex(decompose: Decomposition) -> Decomposition:

@@ -44,7 +44,7 @@ PUBLIC_NAMES = {
 
 # Some of those that PyTorch makes of operators with rules; each has a program in tests/spectral/test_rules.py.
 COMPOSITES = """
-    real imag resolve_conj movedim swapaxes flatten unflatten ravel chunk tensor_split hsplit mT mH adjoint
+    resolve_conj movedim swapaxes flatten unflatten ravel chunk tensor_split hsplit mT mH adjoint
     broadcast_to broadcast_tensors hstack vstack dstack column_stack block_diag meshgrid atleast_3d repeat_interleave
     take take_along_dim index_copy diag trace kron rot90 tensordot inner vdot linalg.vecdot linalg.multi_dot
     linalg.matrix_power linalg.cross addcmul addcdiv addr lerp float_power sinc nn.functional.silu std std_mean

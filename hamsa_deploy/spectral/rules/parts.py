@@ -173,6 +173,18 @@ def ifftshift(x: Any, dim: Sequence[int] | None = None) -> Any:
     return torch.roll(x, [-(x.shape[d] // 2) for d in dims], dims)
 
 
+@rule("real")
+def real(z: Any) -> Any:
+    """Re z."""
+    return as_complex(z).re
+
+
+@rule("imag")
+def imag(z: Any) -> Any:
+    """Im z."""
+    return as_complex(z).im
+
+
 @rule("view_as_real")
 def view_as_real(z: Any) -> RealView:
     """(..., 2), not stacked until it is needed."""
