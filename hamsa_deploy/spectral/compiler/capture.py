@@ -32,6 +32,8 @@ from hamsa_deploy.spectral.compiler.stand_ins import StandIns
 from hamsa_deploy.spectral.provenance import innermost_frame, place_of
 from hamsa_runtime.errors import HamsaError, InputError
 
+LOG = logging.getLogger("hamsa_deploy")
+
 # torch.export and torch.onnx keep what they trace in globals of the process.
 ONE_AT_A_TIME = threading.RLock()
 
@@ -59,8 +61,11 @@ def capture_model(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any
         with contextlib.suppress(CaptureError):  # the line is known then
             check_functional(capture(ready, inputs, dynamic_shapes), model.training)
         raise _writes(written, "", model.training)
-    program = capture(ready, inputs, dynamic_shapes, FoldedConstants(ready))
+    folded = FoldedConstants(ready)
+    program = capture(ready, inputs, dynamic_shapes, folded)
     check_functional(program, model.training)
+    for place in dict.fromkeys(folded.left_out):
+        LOG.warning("left out, because it depends on values: the assertion in %s", place)
     return program
 
 

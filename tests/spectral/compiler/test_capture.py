@@ -49,6 +49,12 @@ def test_conditions_that_only_constants_decide_and_assertions_are_taken(function
     assert torch.allclose(to_real(model, (X,)).module()(x), model(x), atol=1e-5)
 
 
+def test_an_assertion_on_values_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    to_real(Module(capturing.asserts_on_inputs).eval(), (X,))
+    assert "left out, because it depends on values: the assertion in" in caplog.text
+    assert "capturing.py:" in caplog.text
+
+
 def test_a_constant_that_was_written_is_none_any_more() -> None:
     def writes(self: Any, x: Tensor) -> Tensor:
         n = torch.tensor([1.0, 2.0])
