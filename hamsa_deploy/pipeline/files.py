@@ -50,7 +50,7 @@ def write_files(
         if target.operators is not None:
             # A native transform is the operator DFT, which has versions of its own: see _check_fft.
             native = {"DFT"} if request.fft == "native" else set()
-            onnx_file.check_operators(onnx_model, target.operators | native, target.title)
+            onnx_file.check_operators(onnx_model, target.operators | native, target.title, target.later_operators)
         if float32_bundle:
             shutil.copytree(folder, float32_bundle, dirs_exist_ok=True)
     written = _write_typed(request, form, onnx_model, folder, progress)

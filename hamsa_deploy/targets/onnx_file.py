@@ -14,8 +14,9 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import onnx_ir as ir
 import torch
@@ -66,16 +67,19 @@ def onnx_from_program(
     return model
 
 
-def check_operators(model: ir.Model, operators: Collection[str], engine: str) -> None:
+def check_operators(
+    model: ir.Model, operators: Collection[str], engine: str, later: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Refuse a file with an operator that an engine's parser does not have, before the device does.
 
     Args:
         model: whose nodes keep where they come from.
         operators: that the parser has.
         engine: what people call it.
+        later: operators that newer versions of the parser have, and since which.
 
     Raises:
-        InputError: names the operator, its module and line.
+        InputError: names the operator, its module and line, and the versions that have it.
     """
     for node in model.graph.all_nodes():
         if node.domain or node.op_type in operators:
@@ -85,7 +89,9 @@ def check_operators(model: ir.Model, operators: Collection[str], engine: str) ->
         raise InputError(
             f"the ONNX operator {node.op_type}{where}",
             expected=f"operators that {engine} reads",
-            cause=f"the parser of {engine} has no {node.op_type}, and the device would refuse the file",
+            cause=f"the parser of {engine} has no {node.op_type}"
+            + (f" before version {later[node.op_type]}" if node.op_type in later else "")
+            + ", and the device would refuse the file",
             fix="write that line of the model with other operators; or export for another target, such as --to onnx",
         )
 

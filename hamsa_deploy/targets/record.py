@@ -76,6 +76,7 @@ class Target:
         int8: how it computes in int8; None where that is not among its precisions.
         operators: of ONNX, those that its parser has had since the oldest version that bundles are made for; None for
             an engine that reads each bundle at export, and not on the device only.
+        later_operators: those that newer versions of its parser have, and since which.
         no_native_fft: why transforms cannot be left to the engine; empty where it has an FFT of its own that works.
         stage: what `write` is called in the progress of an export; empty where the typed ONNX file is all there is.
         stage_words: what that does, for people.
@@ -94,6 +95,7 @@ class Target:
     lacks: Mapping[str, str] = field(default_factory=dict)
     int8: Int8 | None = None
     operators: frozenset[str] | None = None
+    later_operators: Mapping[str, str] = field(default_factory=dict)
     no_native_fft: str = ""
     stage: str = ""
     stage_words: str = ""

@@ -28,7 +28,8 @@ INT8 = Int8(("MatMul", "Gemm", "Conv"), around="float16")
 
 # Those that NVIDIA's list for the ONNX parser of TensorRT 10.1 marks as supported (github.com/onnx/onnx-tensorrt,
 # docs/operators.md of branch 10.1-GA): the newest list that is not newer than OLDEST_TENSORRT. Later parsers have all
-# of them and a few more.
+# of them, and LATER: by docs/Changelog.md there, the list for 10.15, and CHANGELOG.md of github.com/NVIDIA/TensorRT
+# up to 11.1.
 OPERATORS = frozenset(
     """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast CastLike Ceil
@@ -47,6 +48,12 @@ OPERATORS = frozenset(
 )
 
 
+LATER = {
+    "BlackmanWindow": "10.4", "HammingWindow": "10.4", "HannWindow": "10.4", "STFT": "10.5", "Attention": "10.14",
+    "RMSNormalization": "10.15", "RotaryEmbedding": "10.15", "TensorScatter": "10.15", "Swish": "11.0",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class TensorRt(Target):
     """What all engines of the family have in common; see `Target`."""
@@ -56,6 +63,7 @@ class TensorRt(Target):
     lacks: Mapping[str, str] = field(default_factory=lambda: {"bf16": NO_BFLOAT16})  # ONNX Runtime has to judge it
     int8: Int8 | None = INT8
     operators: frozenset[str] | None = OPERATORS
+    later_operators: Mapping[str, str] = field(default_factory=lambda: LATER)
     stage: str = "plan"
     stage_words: str = "build the TensorRT plan, where that can be"
     needs_gpu: bool = True

@@ -14,8 +14,8 @@ import torch
 import hamsa_deploy
 from hamsa_deploy import to_real
 from hamsa_deploy.models import load_model
-from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program, save
-from hamsa_deploy.targets.tensorrt import OPERATORS
+from hamsa_deploy.targets.onnx_file import OPSET, check_operators, onnx_from_program, save
+from hamsa_deploy.targets.tensorrt import LATER, OPERATORS
 from hamsa_runtime.backends import module_of_node
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.modules import log_of
@@ -111,3 +111,14 @@ def test_tensorrt_rtx_knows_the_operators_that_are_listed() -> None:
     unknown = {name for name in OPERATORS if not parser.supports_operator(name)}
     assert unknown <= {"DeformConv"}  # a plugin of TensorRT's
     assert not {"Col2Im", "DFT"} & OPERATORS
+    assert {"Swish", "STFT", "Attention"} <= {name for name in LATER if parser.supports_operator(name)}
+
+
+def test_an_operator_of_newer_parsers_is_refused_with_the_version_that_has_it() -> None:
+    x = ir.Value(name="x", shape=ir.Shape([1]), type=ir.TensorType(ir.DataType.FLOAT))
+    node = ir.node("Swish", [x], metadata_props={"module": "act", "source": "model.py:7"})
+    model = ir.Model(ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": 24}), ir_version=10)
+    with pytest.raises(InputError) as caught:
+        check_operators(model, OPERATORS, "TensorRT", LATER)
+    assert caught.value.found == "the ONNX operator Swish in module 'act', model.py:7"
+    assert "no Swish before version 11.0" in caught.value.cause
