@@ -113,6 +113,11 @@ def current() -> Compilation:
     return _current.get()
 
 
+def current_or_none() -> Compilation | None:
+    """None while nothing is interpreted."""
+    return _current.get(None)
+
+
 @contextmanager
 def tracing(state: Compilation) -> Iterator[Compilation]:
     """Make `state` the current compilation."""

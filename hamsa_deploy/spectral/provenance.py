@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]+\n\s*(?P<code>[^\n]*)')
 _TORCH = str(Path(torch.__file__).parent)
+_OURS = str(Path(__file__).parents[1])
 
 
 def module_path(node: torch.fx.Node) -> str:
@@ -39,3 +42,24 @@ def place_of(node: torch.fx.Node) -> str:
     path, frame = module_path(node), innermost_frame(node.meta.get("stack_trace") or "")
     text = f" in module '{path}'" if path else ""
     return text + (f", {frame[0]}:{frame[1]}: {frame[2]}" if frame else "")
+
+
+def line_of_error(error: BaseException) -> str:
+    """`, model.py:12: y = x.view(2, -1)`: the innermost line of the user's that an error came through; or empty."""
+    frame = _innermost_of_users(traceback.extract_tb(error.__traceback__)) or innermost_frame(str(error))
+    return "" if frame is None else f", {frame[0]}:{frame[1]}: {frame[2]}"
+
+
+def line_that_runs(within: str) -> str:
+    """The same of the line that is running, in what a function of ours called, `within`."""
+    stack = traceback.extract_stack()
+    calls = [i for i, frame in enumerate(stack) if frame.name == within and frame.filename.startswith(_OURS)]
+    frame = _innermost_of_users(stack[calls[-1] :]) if calls else None
+    return "" if frame is None else f", {frame[0]}:{frame[1]}: {frame[2]}"
+
+
+def _innermost_of_users(frames: Sequence[traceback.FrameSummary]) -> tuple[str, int, str] | None:
+    for frame in reversed(frames):
+        if frame.line and not frame.filename.startswith((_TORCH, _OURS, "<")):
+            return frame.filename, frame.lineno or 0, frame.line
+    return None

@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -28,18 +29,20 @@ from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler import composites, rolling
 from hamsa_deploy.spectral.compiler.capture import (
     FIX_BATCH,
-    ONE_AT_A_TIME,
     FixedSizeError,
     capture,
     capture_model,
     check_functional,
+    quiet,
 )
+from hamsa_deploy.spectral.compiler.first_run import ModelError
 from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
+from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Transform
 
 LOG = logging.getLogger("hamsa_deploy")
@@ -62,19 +65,54 @@ def rewrite(
         rates: of the engine that the products are shaped for.
         native: whether transforms of signals stay FFT operators.
     """
-    inputs = _each_its_own(tuple(example_inputs))
+    inputs = _each_its_own(_checked(model, example_inputs))
     real_form = functools.partial(_rewritten, model, rates=rates, plans=plans, native=native)
     if dynamic_shapes is not None:
         return real_form(inputs, dynamic_shapes, dynamic_shapes)
     try:
-        larger, spec = _with_dynamic_batch(inputs)
-        return real_form(larger, (spec,) if _takes_any_number(model) else spec, spec)
+        return _with_any_batch(real_form, model, inputs)
     except (FixedSizeError, UnsupportedTransformError) as error:
         if batch_must_vary:
             raise
         program = real_form(inputs, {}, {})
         LOG.warning("the batch is fixed, to that of the example inputs: %s", error.found)
         return program
+
+
+def _checked(model: Any, inputs: Any) -> tuple[Any, ...]:
+    """The inputs as a tuple, of what can be captured at all."""
+    if isinstance(model, torch.jit.ScriptModule) or not isinstance(model, nn.Module | ExportedProgram):
+        raise InputError(
+            f"a model of the type {type(model).__name__}",
+            expected="an nn.Module whose forward is Python, or an ExportedProgram",
+            cause="what is captured is the Python of forward, which TorchScript no longer has",
+            fix="the module that it was made from; or torch.export.export in the program that has it",
+        )
+    if isinstance(inputs, torch.Tensor | Mapping | str) or not isinstance(inputs, Iterable):
+        raise InputError(
+            f"example inputs of the type {type(inputs).__name__}",
+            expected="a tuple of what forward takes, in order",
+            fix="(x,) for a single tensor; forward takes them by position, not by name",
+        )
+    return tuple(inputs)
+
+
+def _with_any_batch(
+    real_form: Callable[..., ExportedProgram], model: nn.Module | ExportedProgram, inputs: tuple[Any, ...]
+) -> ExportedProgram:
+    """Raises FixedSizeError where the model fixes its batch."""
+    larger, spec = _with_dynamic_batch(inputs)
+    try:
+        return real_form(larger, (spec,) if _takes_any_number(model) else spec, spec)
+    except ModelError as error:
+        if all(map(operator.is_, pytree.tree_leaves(larger), pytree.tree_leaves(inputs))):
+            raise
+        raise FixedSizeError(
+            f"with a batch of two, {error.found.replace(' on the example inputs by itself', '')}",
+            expected="a model that takes any batch",
+            cause="the model fixes its batch to that of the example inputs",
+            fix=FIX_BATCH,
+        ) from error
 
 
 def _rewritten(
@@ -91,14 +129,14 @@ def _rewritten(
     if isinstance(model, ExportedProgram):
         check_functional(model)
     captured = model if isinstance(model, ExportedProgram) else capture_model(model, inputs, shapes)
-    graph = composites.taken_apart(captured).module(check_guards=False)
-    rolling.roll(graph)
-    inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
-    real = _real_module(graph, rates, plans, native)
-    with ONE_AT_A_TIME:
+    with quiet():
+        graph = composites.taken_apart(captured).module(check_guards=False)
+        rolling.roll(graph)
+        inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
+        real = _real_module(graph, rates, plans, native)
         transforms = _collect_constants(real, graph)
         program = capture(real, inputs, real_shapes, name=f"the real form of {type(model).__name__}")
-    _simplify(program)
+        _simplify(program)
     program.graph_module.meta["transforms"] = transforms
     return program
 
@@ -132,7 +170,7 @@ def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
         )
     batch = Dim("batch")
 
-    def doubled(x: Any) -> Any:
+    def doubled(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x, x]) if x.ndim and x.shape[0] == 1 else x
 
     spec = pytree.tree_map(lambda x: {0: batch} if isinstance(x, torch.Tensor) and x.ndim else None, inputs)

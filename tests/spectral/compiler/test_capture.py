@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hamsa_deploy import to_real
-from hamsa_deploy.spectral.compiler.capture import CaptureError, FixedSizeError
+from hamsa_deploy.spectral.compiler.capture import CaptureError, FixedSizeError, quiet
 from hamsa_runtime.errors import InputError
 
 from ..programs import Program
@@ -120,6 +121,7 @@ def test_random_numbers_are_named_with_operator_and_line(function: Callable[[Ten
 def test_operators_that_could_draw_random_numbers_and_do_not_are_taken() -> None:
     attention = Program(lambda x: F.scaled_dot_product_attention(double(x), x, x))
     assert close(nn.Sequential(nn.Dropout(0.5), attention, nn.RReLU()).eval(), X)
+    assert close(Program(lambda x: F.dropout(double(x), 0.0) + (torch.randn(3), 0)[1]).eval(), X)
     assert close(nn.Sequential(nn.LSTM(16, 4, 2, dropout=0.5), Program(lambda both: double(both[0]))).eval(), X)
 
 
@@ -165,10 +167,46 @@ def test_a_model_that_fixes_its_batch_keeps_it_with_a_warning(name: str, caplog:
     program = to_real(model, (X,))
     assert torch.allclose(program.module()(X), model(X), atol=1e-5)
     assert "the batch is fixed" in caplog.text
+    assert "test_capture.py:" in caplog.text
     with pytest.raises(InputError):
         to_real(model, (X,), batch_must_vary=True)
     with pytest.raises((FixedSizeError, InputError)):
         to_real(model, (X,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: double(x).view(1, 3, 16), lambda x: torch.stack([double(x[i]) for i in range(int(x.shape[0]))])],
+    ids=["takes one only", "a number of it"],
+)
+def test_a_model_of_one_input_at_a_time_is_taken_as_that(
+    function: Callable[[Tensor], Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Program(function).eval()
+    assert torch.allclose(to_real(model, (X[:1],)).module()(X[:1]), model(X[:1]), atol=1e-5)
+    assert "the batch is fixed" in caplog.text
+    assert "test_capture.py:" in caplog.text
+    with pytest.raises(FixedSizeError):
+        to_real(model, (X[:1],), batch_must_vary=True)
+
+
+def test_what_cannot_be_captured_at_all_is_said_at_once() -> None:
+    with pytest.raises(InputError, match="RecursiveScriptModule"):
+        to_real(torch.jit.script(nn.Linear(16, 2)), (X,))
+    with pytest.raises(InputError, match="example inputs of the type Tensor"):
+        to_real(nn.Linear(16, 2), X)  # type: ignore[arg-type]
+
+
+def test_what_other_threads_print_while_a_model_is_captured_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    def speaks() -> None:
+        sys.stderr.write("from the model")
+        other = threading.Thread(target=lambda: sys.stderr.write("from another thread"))
+        other.start()
+        other.join()
+
+    with quiet():
+        speaks()
+    assert capfd.readouterr().err == "from another thread"
 
 
 def test_inputs_of_different_batches_are_taken_as_they_are() -> None:

@@ -1,0 +1,245 @@
+"""A user's model runs once before it is captured: its own errors are told from ours, and what it changes is found.
+
+    model --copied, parameters shared--> run on the example inputs --> is its state as before?  nothing is kept
+                                            else other inputs, on it and on a fresh copy --> same outputs?  a cache
+
+The copy goes on to be captured: whatever a model fills at its first run is there then, and the model itself is left as
+it was. What a program cannot hold is refused by name: state that is read at the next call, parameters that are written,
+numbers that Python or NumPy draws.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hamsa_deploy.spectral.compiler.state import changed, copy_of, is_number, is_same, line_that_assigns, state_of
+from hamsa_deploy.spectral.provenance import line_of_error, line_that_runs
+from hamsa_runtime.errors import HamsaError, InputError
+
+ROUNDING = 8  # units in the last place of the largest value: what a tensor's place in memory may change
+
+
+class ModelError(InputError):
+    """What a model fails with by itself."""
+
+
+def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
+    """A copy of the model that has run on the inputs. It shares the parameters; the model itself is not touched.
+
+    Raises:
+        ModelError: the model fails by itself.
+        InputError: it writes its parameters, or what it reads at the next call; or Python or NumPy draws random numbers
+            in it. PyTorch's random operators are found in the captured program.
+    """
+    ready = copy_of(model)
+    before = state_of(ready)
+    _, lines = _outputs_of(ready, inputs)
+    after = state_of(ready)
+    first = changed(before, after)
+    if not first:
+        return ready
+    reads = _reads_its_past(model, ready, inputs)
+    second = changed(after, state_of(ready))
+    counted = {name for name in first & second if is_number(before.get(name)) and is_number(after.get(name))}
+    written = {name for name in first if name in before or name in second} or first
+    for name in sorted(written if reads else counted):
+        raise writes(name, lines.get(name) or line_that_assigns(ready, name), is_training(model))
+    return ready
+
+
+def is_training(model: nn.Module) -> bool:
+    """Whether any of its modules is in training mode."""
+    return any(module.training for module in model.modules())
+
+
+def writes(name: str, where: str, training: bool) -> InputError:
+    """The refusal of a model with state."""
+    kept = "state that is kept between calls (an average, an overlap, a counter, a cache): an engine has none"
+    return InputError(
+        f"forward writes '{name}'{where}, and reads it at the next call",
+        expected="a model whose outputs depend on its inputs alone",
+        cause="a module in training mode, in which it gathers statistics" if training else kept,
+        fix="model.eval()" if training else "make it an input and an output of forward; the application carries it",
+    )
+
+
+def _reads_its_past(model: nn.Module, ran: nn.Module, inputs: tuple[Any, ...]) -> bool:
+    """Whether a model that has run computes something else than one that has not."""
+    try:
+        others = pytree.tree_map_only(torch.Tensor, _turned_round, inputs)
+        expected, found = _outputs_of(copy_of(model), others)[0], _outputs_of(ran, others)[0]
+    except InputError:  # the model does not take these values
+        expected, found = _outputs_of(copy_of(model), inputs)[0], _outputs_of(ran, inputs)[0]
+    return len(expected) != len(found) or not all(map(_is_close, found, expected))
+
+
+def _turned_round(x: torch.Tensor) -> torch.Tensor:
+    """Other inputs of the same values, so that indices stay indices."""
+    turned = x.flatten().flip(0).reshape(x.shape)
+    return turned + 1 if torch.equal(turned, x) and x.dtype != torch.bool else turned
+
+
+def _is_close(a: Any, b: Any) -> bool:
+    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
+        return is_same(a, b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.numel() == 0 or not (a.is_floating_point() or a.is_complex()):
+        return torch.equal(a, b)
+    largest = float(torch.nan_to_num(b.abs().float()).max())
+    return torch.allclose(a, b, rtol=0, atol=ROUNDING * torch.finfo(a.dtype).eps * largest, equal_nan=True)
+
+
+def _outputs_of(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Any], Mapping[str, str]]:
+    """Of one run, always from the same random numbers; and by name the lines that wrote to tensors in place."""
+    given = pytree.tree_map_only(torch.Tensor, torch.clone, inputs)
+    watch = _Watch(model)
+    with _own_errors(model, inputs), torch.no_grad(), _no_other_random_numbers(), _parameters_kept(model), watch:
+        return pytree.tree_leaves(model(*given)), watch.lines
+
+
+class _Watch(TorchDispatchMode):
+    """Sees operators that write in place: refuses parameters before they are written, and notes the lines of the rest.
+
+    Attributes:
+        lines: path of a tensor -> `, model.py:12: self.mean.mul_(0.9)`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.lines: dict[str, str] = {}
+        self._parameters = {_address(value): name for name, value in model.named_parameters()}
+        tensors = {name: value for name, value in _tensors_of(model) if _address(value) not in self._parameters}
+        self._names = {_address(value): name for name, value in tensors.items()}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func._schema.is_mutable:
+            names = [argument.name for argument in func._schema.arguments]
+            given = dict(zip(names, args, strict=False)) | kwargs
+            for argument in func._schema.arguments:
+                if argument.alias_info is not None and argument.alias_info.is_write:
+                    self._note(given.get(argument.name))
+        return func(*args, **kwargs)
+
+    def _note(self, written: Any) -> None:
+        for tensor in pytree.tree_leaves(written):
+            address = _address(tensor) if isinstance(tensor, torch.Tensor) else 0
+            if address in self._parameters:
+                raise _writes_parameter(self._parameters[address], line_that_runs(_outputs_of.__name__))
+            if address in self._names:
+                self.lines.setdefault(self._names[address], line_that_runs(_outputs_of.__name__))
+
+
+def _tensors_of(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    for path, module in model.named_modules():
+        for name, value in {**module._buffers, **vars(module)}.items():
+            if isinstance(value, torch.Tensor):
+                yield (f"{path}.{name}" if path else name), value
+
+
+def _address(tensor: torch.Tensor) -> int:
+    """Where its numbers lie, views and all; -1 for one without numbers."""
+    try:
+        return tensor.untyped_storage().data_ptr() or -1
+    except (RuntimeError, ValueError, NotImplementedError):
+        return -1
+
+
+def _writes_parameter(name: str, where: str) -> InputError:
+    return InputError(
+        f"forward writes the parameter '{name}'{where}",
+        expected="a model that leaves its weights as they are",
+        cause="weights that are clamped, normalised or scaled in place: max_norm of an embedding, `.data` in forward",
+        fix="do that once, before the export; or compute with a changed copy: weight = self.weight.clamp(-1, 1)",
+    )
+
+
+@contextlib.contextmanager
+def _parameters_kept(model: nn.Module) -> Iterator[None]:
+    """Refuses `parameter.data = ...`, which no operator shows, and takes it back."""
+    before = [(name, parameter, parameter.data) for name, parameter in model.named_parameters()]
+    replaced = []
+    try:
+        yield
+    finally:
+        for name, parameter, data in before:
+            if _address(parameter) != _address(data):
+                parameter.data = data
+                replaced.append(name)
+    for name in replaced:
+        raise _writes_parameter(name, line_that_assigns(model, name))
+
+
+@contextlib.contextmanager
+def _no_other_random_numbers() -> Iterator[None]:
+    """The same of PyTorch's for each run; refuses those of Python and NumPy. All generators stay as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            yield
+        drawn = ["Python's random"] if random.getstate() != python else []
+        drawn += ["numpy.random"] if str(np.random.get_state()) != str(numpy) else []
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+    for source in drawn:
+        raise InputError(
+            f"forward draws numbers from {source}",
+            expected="a model whose outputs depend on its inputs alone",
+            cause="noise, or a random choice, in forward: a program would hold one draw for ever",
+            fix="make the random numbers an input of the model, or leave them away",
+        )
+
+
+@contextlib.contextmanager
+def _own_errors(model: nn.Module, inputs: tuple[Any, ...]) -> Iterator[None]:
+    """Whatever a model raises, as a ModelError."""
+    try:
+        yield
+    except HamsaError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = lines[0] if lines else type(error).__name__
+        cause, fix = _cause_and_fix(error)
+        raise ModelError(
+            f"{type(model).__name__} fails on the example inputs by itself: {said}{line_of_error(error)}",
+            expected=f"a model that runs on {_described(inputs)}",
+            cause=cause,
+            fix=fix,
+        ) from error
+
+
+def _cause_and_fix(error: Exception) -> tuple[str, str]:
+    text = str(error).lower()
+    if isinstance(error, ImportError):
+        package = f"the package {error.name}" if error.name else "a package"
+        return f"{package} is not installed, or does not work here", "install what the model needs"
+    if any(device in text for device in ("cuda", "mps", "xpu", "same device", "meta")):
+        return (
+            "the model asks for a device that is not here, or its tensors are on several",
+            "model.cpu(), inputs on the CPU, and in forward the device of the inputs: device=x.device",
+        )
+    shapes = "inputs of the shapes and types that it takes: example_inputs in Python, --input-shape on the command line"
+    if isinstance(error, TypeError) and "positional argument" in text:
+        return "another number of inputs than forward takes", shapes
+    return "a shape or type that does not fit, in the inputs or in the model itself", f"{shapes}; or mend that line"
+
+
+def _described(inputs: tuple[Any, ...]) -> str:
+    """`float32 (2, 3, 16), int64 (2,)`."""
+    tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
+    return ", ".join(f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for x in tensors) or "its inputs"

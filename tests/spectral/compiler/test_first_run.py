@@ -1,0 +1,196 @@
+"""What a model changes when it runs is found and named with its line; what merely looks like that is taken."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hamsa_deploy.spectral.compiler.first_run import ModelError, run_once
+from hamsa_deploy.spectral.compiler.state import changed, state_of
+from hamsa_runtime.errors import InputError
+
+X = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+
+
+class Held:
+    """State in an object that is no module."""
+
+    def __init__(self) -> None:
+        self.total, self.last, self.lock = 0.0, None, None
+
+
+class Model(nn.Module):
+    """With state of every kind."""
+
+    mean: Tensor
+    tails: list[Tensor]
+    cached: dict[str, Tensor]
+
+    def __init__(self, function: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.weight = nn.Parameter(torch.ones(16))
+        self.register_buffer("mean", torch.zeros(16))
+        self.plain, self.array, self.tails, self.held = torch.zeros(16), np.zeros(16), [], Held()
+        self.calls, self.shown, self.cached = 0, None, {}
+        self.draws = np.random.default_rng(0)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
+
+
+def adds_in_an_object(self: Any, x: Tensor) -> Tensor:
+    self.held.total += 1.0
+    return x * self.held.total
+
+
+def overlaps_in_an_object(self: Any, x: Tensor) -> Tensor:
+    y = x if self.held.last is None else x + self.held.last
+    self.held.last = x
+    return y
+
+
+def appends(self: Any, x: Tensor) -> Tensor:
+    self.tails.append(x)
+    return x + self.tails[0]
+
+
+def adds_to_an_array(self: Any, x: Tensor) -> Tensor:
+    self.array += 1
+    return x * float(self.array[0])
+
+
+def draws(self: Any, x: Tensor) -> Tensor:
+    return x * float(self.draws.random())
+
+
+def assigns_a_buffer(self: Any, x: Tensor) -> Tensor:
+    self.mean = self.mean * 0.9 + x.mean(0)
+    return x + self.mean
+
+
+def differs_from_the_last(self: Any, x: Tensor) -> Tensor:
+    """The same inputs a second time would not show it."""
+    last = x if self.shown is None else self.shown
+    self.shown = x
+    return x + 0.5 * (x - last)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (adds_in_an_object, "held.total"),
+        (overlaps_in_an_object, "held.last"),
+        (appends, "tails[0]"),
+        (adds_to_an_array, "array"),
+        (draws, "draws"),
+        (assigns_a_buffer, "mean"),
+        (differs_from_the_last, "shown"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+@pytest.mark.parametrize("can_be_copied", [True, False])
+def test_state_is_named_wherever_it_lies_and_left_as_it_was(
+    function: Callable[[Any, Tensor], Any], name: str, can_be_copied: bool
+) -> None:
+    model: Any = Model(function).eval()
+    model.held.lock = None if can_be_copied else threading.Lock()
+    before = state_of(model)
+    with pytest.raises(InputError) as caught:
+        run_once(model, (X,))
+    assert caught.value.found.startswith(f"forward writes '{name}'")
+    assert not changed(before, state_of(model))
+
+
+def test_what_is_shown_but_not_read_and_what_is_computed_again_is_no_state() -> None:
+    def shows(self: Any, x: Tensor) -> Tensor:
+        self.shown = x.sum()
+        self.cached.setdefault("window", torch.hann_window(16))
+        return x * self.cached["window"]
+
+    run_once(Model(shows).eval(), (X,))
+    run_once(torch.nn.utils.spectral_norm(nn.Linear(16, 4)).eval(), (X,))
+
+
+class Assigns(nn.Module):
+    """Only its source says where it writes: no operator does."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x + self.mean
+        self.mean = y.mean(0)  # here
+        return y
+
+
+def test_the_line_of_an_assignment_is_found_in_the_source() -> None:
+    with pytest.raises(InputError, match=r"test_first_run\.py:\d+: self\.mean = y\.mean\(0\)  # here"):
+        run_once(nn.Sequential(nn.Linear(16, 16), Assigns()).eval(), (X,))
+
+
+def clamps(self: Any, x: Tensor) -> Tensor:
+    self.weight.data.clamp_(-0.1, 0.1)
+    return x * self.weight
+
+
+def copies(self: Any, x: Tensor) -> Tensor:
+    self.weight.copy_(self.weight * 0.5)
+    return x * self.weight
+
+
+def replaces(self: Any, x: Tensor) -> Tensor:
+    self.weight.data = self.weight.data * 0.5
+    return x * self.weight
+
+
+@pytest.mark.parametrize("function", [clamps, copies, replaces])
+def test_parameters_that_forward_writes_are_refused_before_they_are_written(
+    function: Callable[[Any, Tensor], Any],
+) -> None:
+    model = Model(function).eval()
+    with pytest.raises(InputError, match="forward writes the parameter 'weight'"):
+        run_once(model, (X,))
+    assert torch.equal(model.weight, torch.ones(16))
+
+
+def test_an_embedding_that_bounds_its_rows_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"the parameter '0\.weight'"):
+        run_once(nn.Sequential(nn.Embedding(5, 4, max_norm=0.5)).eval(), (torch.tensor([1, 2]),))
+
+
+@pytest.mark.parametrize(
+    ("function", "source"),
+    [
+        (lambda self, x: x * random.random(), "Python's random"),
+        (lambda self, x: x + torch.from_numpy(np.random.randn(16)), "numpy.random"),
+    ],
+    ids=["python", "numpy"],
+)
+def test_numbers_that_are_drawn_outside_of_pytorch_are_named(
+    function: Callable[[Any, Tensor], Any], source: str
+) -> None:
+    before = random.getstate(), str(np.random.get_state()), torch.get_rng_state()
+    with pytest.raises(InputError, match=source):
+        run_once(Model(function).eval(), (X,))
+    assert (random.getstate(), str(np.random.get_state())) == before[:2]
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_the_line_is_the_users_and_none_where_all_is_pytorchs() -> None:
+    with pytest.raises(ModelError, match=r"test_first_run\.py:\d+:") as caught:
+        run_once(Model(lambda self, x: x @ torch.ones(5, 3)).eval(), (X,))
+    assert "float32 (2, 16)" in caught.value.expected
+    with pytest.raises(ModelError) as caught:
+        run_once(nn.Sequential(nn.Linear(5, 3)).eval(), (X,))
+    assert ".py:" not in caught.value.found
