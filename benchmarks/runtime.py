@@ -142,7 +142,7 @@ def _streaming(engine: Engine, photos: list[Path], rounds: int) -> None:
 def _cold_start(folder: Path, threads: int) -> None:
     with Engine(folder, threads=threads) as engine:
         bare = {"openvino": OPENVINO, "onnx": ONNXRUNTIME}[engine.manifest.target]
-        shape = [1 if size == "batch" else size for size in engine.manifest.inputs[0].shape]
+        shape = [1 if isinstance(size, str) else size for size in engine.manifest.inputs[0].shape]
     pixels = folder.parent / f".{folder.name}-pixels.npy"
     np.save(pixels, np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
     scripts = {

@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 
 from hamsa_deploy.samples import sample_images
-from hamsa_runtime.batches import Arrays
+from hamsa_runtime.batches import Arrays, batch_axes, example_sizes, sized
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec, Manifest
 from hamsa_runtime.preprocess import inputs_from_images
@@ -27,8 +27,8 @@ def graph_inputs(manifest: Manifest, batch: int) -> Arrays:
     if manifest.preprocessing is not None:
         images = itertools.cycle(sample_images(manifest.model.reference))
         return inputs_from_images(list(itertools.islice(images, batch)), manifest)
-    random = np.random.default_rng(0)
-    return {spec.name: _random(spec, batch, random) for spec in manifest.inputs}
+    random, sizes = np.random.default_rng(0), example_sizes(manifest.axes, batch)
+    return {spec.name: _random(spec, sized(spec.shape, sizes), random) for spec in manifest.inputs}
 
 
 def check_batch(manifest: Manifest, batch: int) -> None:
@@ -43,14 +43,14 @@ def check_batch(manifest: Manifest, batch: int) -> None:
 
 
 def fixed_batch(manifest: Manifest) -> int | None:
-    """The first dimension of the first input, where it is not dynamic."""
-    shape = manifest.inputs[0].shape
-    size = shape[0] if shape else 1
-    return size if isinstance(size, int) else None
+    """The first dimension of the first input, where no batch is free."""
+    if batch_axes(manifest.inputs):
+        return None
+    size = (*manifest.inputs[0].shape, 1)[0]
+    return size if isinstance(size, int) else 1
 
 
-def _random(spec: InputSpec, batch: int, random: np.random.Generator) -> np.ndarray:
-    shape = [batch if size == "batch" else size for size in spec.shape]
+def _random(spec: InputSpec, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
     dtype = np.dtype(spec.dtype)
     if np.issubdtype(dtype, np.floating):
         return random.standard_normal(shape).astype(dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -12,13 +12,15 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from hamsa_deploy.form.axes import free_axes
 from hamsa_deploy.form.from_onnx import real_model_of_file
-from hamsa_deploy.form.real_model import RealModel, real_model_of_program, with_fixed_rows
+from hamsa_deploy.form.real_model import RealModel, real_model_of_program
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.normalisation import normalised, scale_and_offset
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.to_real import to_real
+from hamsa_runtime.batches import example_sizes, sized
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec
 from hamsa_runtime.vocabulary import DYNAMIC
@@ -44,7 +46,13 @@ def real_model_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS
             )
         return form
     inputs = _example_inputs(request)
-    dynamic_shapes: dict[str, Any] | None = None if request.fixed_batch is None else {}
+    free = None
+    dynamic_shapes: Any = None if request.fixed_batch is None else {}
+    if request.dynamic_shapes is not None:
+        free = free_axes(model, inputs, request.dynamic_shapes, request.fixed_batch)
+        inputs, dynamic_shapes = free.inputs, free.for_capture(model)
+    elif request.fixed_batch is not None:
+        _check_batch(inputs, request.fixed_batch)
     with _normalising(request, model):
         program = to_real(
             model,
@@ -55,22 +63,32 @@ def real_model_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS
             plans=plans,
             fft=request.fft,
         )
-        form = real_model_of_program(program, model)
-        return with_fixed_rows(form, lambda times: _outputs_of(model, inputs, times))
+    return real_model_of_program(
+        program,
+        model,
+        free=free,
+        inputs=request.input_names,
+        outputs=request.output_names,
+        complex_inputs=[x.is_complex() for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor)],
+    )
 
 
-@torch.no_grad()
-def _outputs_of(model: nn.Module, inputs: tuple[Any, ...], times: int) -> list[torch.Tensor]:
-    """The original's outputs for several times the inputs, in the order of its real form's."""
-    more = pytree.tree_map_only(torch.Tensor, lambda x: torch.cat([x] * times) if x.ndim else x, inputs)
-    return [value for value in pytree.tree_leaves(model(*more)) if isinstance(value, torch.Tensor)]
+def _check_batch(inputs: tuple[Any, ...], batch: int) -> None:
+    """A batch that is asked for is that of the example inputs."""
+    found = {x.shape[0] for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor) and x.ndim}
+    if found and batch not in found:
+        raise InputError(
+            f"a batch of {batch} with example inputs whose first dimension is {', '.join(map(str, sorted(found)))}",
+            expected=f"example inputs with a batch of {batch}",
+            fix='dynamic_shapes with Dim("batch") says on which axis it is, where that is not the first',
+        )
 
 
 def called(request: Request) -> nn.Module | OnnxFile:
     """The original as the bundle is called, with tensors one after the other: what it takes in lists and dicts is put
-    together again, complex ones of their two parts; numbers and None are what they were when it was captured."""
+    together again; numbers and None are what they were when it was captured."""
     model, examples = request.model, request.example_inputs
-    plain = all(isinstance(each, torch.Tensor) and not each.is_complex() for each in examples or ())
+    plain = all(isinstance(each, torch.Tensor) for each in examples or ())
     if isinstance(model, OnnxFile) or plain:
         return model
     leaves, spec = pytree.tree_flatten(tuple(examples or ()))
@@ -82,17 +100,11 @@ def called(request: Request) -> nn.Module | OnnxFile:
 
         def forward(self, *tensors: torch.Tensor) -> Any:
             given = iter(tensors)
-            return self.model(*pytree.tree_unflatten([_taken(leaf, given) for leaf in leaves], spec))
+            taken = [next(given) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+            return self.model(*pytree.tree_unflatten(taken, spec))
 
     Called.__name__ = type(model).__name__
     return Called(model).eval()
-
-
-def _taken(leaf: Any, given: Iterator[torch.Tensor]) -> Any:
-    """The next tensor for a leaf that was one; a complex one is given as its real and imaginary parts (.., 2)."""
-    if not isinstance(leaf, torch.Tensor):
-        return leaf
-    return torch.view_as_complex(next(given)) if leaf.is_complex() else next(given)
 
 
 def _example_inputs(request: Request) -> tuple[Any, ...]:
@@ -130,14 +142,18 @@ def parity_data(request: Request, form: RealModel) -> Any:
         return request.data
     if request.preprocessing is not None:
         raise InputError("no images for the parity check", expected="data=, a list of images")
+    return random_arrays(form.inputs, example_sizes(form.axes, EXAMPLE_BATCH))
+
+
+def random_arrays(specs: Sequence[InputSpec], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Normal numbers for inputs whose free axes have these sizes; for whole numbers 0 and 1, which every index and mask
+    may be. The same at every call."""
     generator = torch.Generator().manual_seed(0)
-    return {spec.name: _random(spec, generator) for spec in form.inputs}
+    return {spec.name: _random(spec, sized(spec.shape, sizes), generator) for spec in specs}
 
 
-def _random(spec: InputSpec, generator: torch.Generator) -> np.ndarray:
-    """Normal numbers; for a type of whole numbers 0 and 1, which every index and mask may be."""
+def _random(spec: InputSpec, shape: Sequence[int], generator: torch.Generator) -> np.ndarray:
     dtype: torch.dtype = getattr(torch, spec.dtype)
-    shape = [EXAMPLE_BATCH if size == "batch" else size for size in spec.shape]
     if dtype.is_floating_point:
         return torch.randn(shape, generator=generator).to(dtype).numpy()
     return torch.randint(0, 2, shape, generator=generator).to(dtype).numpy()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import torch
 from torch.utils import _pytree as pytree
 
 
@@ -17,12 +16,6 @@ def names_of(outputs: Any, taken: Collection[str] = ()) -> list[str]:
     """
     names = [_name(path) for path, _ in pytree.tree_flatten_with_path(outputs)[0]]
     return [f"{name}_out" if name in taken else name for name in names]
-
-
-def tensors_of(outputs: Any, taken: Collection[str] = ()) -> dict[str, torch.Tensor]:
-    """The outputs that are tensors, by name; None and numbers are none, and are the same for every input."""
-    named = zip(names_of(outputs, taken), pytree.tree_leaves(outputs), strict=True)
-    return {name: value for name, value in named if isinstance(value, torch.Tensor)}
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -6,22 +6,23 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.export.graph_signature import OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
+from hamsa_deploy.form.axes import FreeAxes, Sizes, default_names, input_values, output_values, tensor_specs
 from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import InputSpec, OutputSpec, Transform
+from hamsa_runtime.manifest import BATCH, DTYPES, Axis, InputSpec, OutputSpec, Transform
 
 LOG = logging.getLogger("hamsa_deploy")
 
-Shape = tuple[int | Literal["batch"], ...]
+Shape = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class RealModel:
         inputs, outputs: as the manifest has them; nobody has said yet whether an input is an image.
         transforms: each once.
         write: writes the ONNX file to a path, and returns the model as written.
+        axes: of the inputs beside the batch, those of any size.
     """
 
     reference: str
@@ -42,27 +44,54 @@ class RealModel:
     outputs: tuple[OutputSpec, ...]
     transforms: tuple[Transform, ...]
     write: Callable[[Path], ir.Model]
+    axes: tuple[Axis, ...] = ()
 
     @property
     def batch(self) -> int | None:
         """The size of the batch that the graph is fixed to, the first dimension of its first input; None for any."""
         first = self.inputs[0].shape[:1]
-        if not first or any("batch" in spec.shape for spec in self.inputs):
+        if not first or any(BATCH in spec.shape for spec in self.inputs):
             return None
-        return int(first[0])
+        return first[0] if isinstance(first[0], int) else None
 
 
-def real_model_of_program(program: ExportedProgram, model: torch.nn.Module) -> RealModel:
-    """The form of a program that `to_real` has made of a module."""
-    inputs = [spec.arg.name for spec in _tensor_specs(program.graph_signature.input_specs)]
-    outputs = output_names(program, inputs)
+def real_model_of_program(
+    program: ExportedProgram,
+    model: torch.nn.Module,
+    *,
+    free: FreeAxes | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    complex_inputs: Sequence[bool] = (),
+) -> RealModel:
+    """The form of a program that `to_real` has made of a module.
+
+    Args:
+        program, model: what was made, and of what.
+        free: what the axes of the inputs are called; by default the batch is the only free one.
+        inputs, outputs: names, in order; by default those of forward, and of the container that it returns.
+        complex_inputs: for each input, whether it was complex.
+
+    Raises:
+        InputError: another number of names; an output whose size follows from the batch otherwise than as a multiple;
+            or of a type that no bundle has.
+    """
+    found = [spec.arg.name for spec in tensor_specs(program.graph_signature.input_specs)]
+    names = _chosen("input", inputs, found), _chosen("output", outputs, output_names(program, found))
+    sizes = Sizes(program, default_names(program) if free is None else free.names)
+    described = _inputs(program, names[0], sizes), _outputs(program, names[1], sizes)
+    shapes = [spec.shape for spec in described[0]] + [spec.shape for spec in described[1]]
+    are_complex = dict(zip(names[0], complex_inputs, strict=False))
     return RealModel(
         reference=f"{type(model).__module__}:{type(model).__qualname__}",
         parameters=sum(p.numel() for p in model.parameters()),
-        inputs=_input_specs(program, inputs),
-        outputs=_output_specs(program, outputs),
+        inputs=tuple(replace(spec, is_complex=are_complex.get(spec.name, False)) for spec in described[0]),
+        outputs=described[1],
         transforms=each_once(program.graph_module.meta["transforms"]),
-        write=lambda path: onnx_from_program(_of_tensors(program), path, inputs=inputs, outputs=outputs),
+        write=lambda path: onnx_from_program(
+            _of_tensors(program), path, inputs=names[0], outputs=names[1], shapes=shapes
+        ),
+        axes=() if free is None else sizes.axes({name: max(free.sizes(name)) for name in free.dims}),
     )
 
 
@@ -92,90 +121,71 @@ def _of_tensors(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def _tensor_specs(specs: Iterable[Any]) -> list[Any]:
-    """Those of the user's inputs or outputs that are tensors: None and numbers are built in."""
-    kinds = (InputKind.USER_INPUT, OutputKind.USER_OUTPUT)
-    return [spec for spec in specs if spec.kind in kinds and isinstance(spec.arg, TensorArgument)]
-
-
 def each_once(transforms: Iterable[Transform]) -> tuple[Transform, ...]:
     """Without repetitions, in order."""
     return tuple(dict.fromkeys(transforms))
 
 
-def _input_specs(program: ExportedProgram, names: list[str]) -> tuple[InputSpec, ...]:
-    values = _values(program, program.graph_signature.input_specs)
-    return tuple(InputSpec(name, _dtype(value), _shape_of(value)) for name, value in zip(names, values, strict=True))
+def _chosen(kind: str, chosen: Sequence[str] | None, found: list[str]) -> list[str]:
+    if chosen is None:
+        return found
+    if len(chosen) != len(found) or len(set(chosen)) != len(chosen):
+        raise InputError(
+            f"the {kind} names {', '.join(chosen)}",
+            expected=f"{len(found)}, each of them once, for {', '.join(found)}",
+        )
+    return list(chosen)
 
 
-def _output_specs(program: ExportedProgram, names: list[str]) -> tuple[OutputSpec, ...]:
-    """With how many rows belong to one input of the batch, by the expressions of their sizes.
+def _inputs(program: ExportedProgram, names: Sequence[str], sizes: Sizes) -> tuple[InputSpec, ...]:
+    return tuple(
+        InputSpec(name, _dtype_of(value, f"the input {name!r}"), tuple(map(sizes.text, value.shape)))
+        for name, value in zip(names, input_values(program), strict=True)
+    )
 
-    Raises:
-        InputError: a size depends on the batch in another way than as a multiple.
-    """
-    sizes: list[Any] = [s for value in _values(program, program.graph_signature.input_specs) for s in value.shape]
-    batch = next((size.node.expr for size in sizes if isinstance(size, torch.SymInt)), None)
-    specs = []
-    for name, value in zip(names, _values(program, program.graph_signature.output_specs), strict=True):
+
+def _outputs(program: ExportedProgram, names: Sequence[str], sizes: Sizes) -> tuple[OutputSpec, ...]:
+    values = output_values(program)
+    for name, value in zip(names, values, strict=True):
         if 0 in value.shape:
             raise InputError(f"the output {name!r} is empty: {tuple(value.shape)}", expected="values in it")
-        multiples = [_multiple(size, batch) for size in value.shape]
-        if None in multiples or any(multiple not in (0, 1) for multiple in multiples[1:]):
-            shape = ", ".join(str(size).replace(str(batch), "batch") for size in value.shape)
+    are_complex = program.graph_module.meta["complex_outputs"]
+    return tuple(
+        OutputSpec(
+            name,
+            _dtype_of(value, f"the output {name!r}"),
+            tuple(map(sizes.text, value.shape)),
+            _batch_axis(name, value, sizes),
+            is_complex,
+        )
+        for name, value, is_complex in zip(names, values, are_complex, strict=True)
+    )
+
+
+def _batch_axis(name: str, value: torch.Tensor, sizes: Sizes) -> int | None:
+    """As far as sizes tell; where no size is free, nothing is known yet."""
+    if sizes.has_batch:
+        try:
+            return sizes.batch_axis(value.shape)
+        except ValueError as error:
             raise InputError(
-                f"the output {name!r} has the shape ({shape})",
-                expected="the batch, or in front a multiple of it, along one of its axes",
-                cause="the model joins or cuts along the batch",
-                fix="return the inputs of the batch one after the other; or fix the batch: --batch N",
-            )
-        specs.append(OutputSpec(name, _dtype(value), _shape_of(value), _rows(multiples, batch)))
-    return tuple(specs)
+                f"the output {name!r} has the shape ({error})",
+                expected="the batch along one dimension: as many rows for each input as for any other",
+                cause="what belongs to which input cannot be told, so a batch could be neither cut nor put together",
+                fix="leave that output away, or compute it in the application; or fix the batch: --batch N",
+            ) from error
+    return 0 if value.ndim else None
 
 
-def _multiple(size: int | torch.SymInt, batch: Any) -> int | None:
-    """k for k times the batch, 0 for a fixed size, None for anything else."""
-    if not isinstance(size, torch.SymInt):
-        return 0
-    multiple = size.node.expr / batch
-    return int(multiple) if multiple.is_Integer else None
-
-
-def _rows(multiples: Sequence[int | None], batch: Any) -> int:
-    """Of an output; where the whole graph has fixed sizes, `with_fixed_rows` knows more."""
-    return 1 if batch is None else (multiples[0] or 0) if multiples else 0
-
-
-def with_fixed_rows(form: RealModel, run: Callable[[int], Sequence[torch.Tensor]]) -> RealModel:
-    """The form of a graph with a fixed batch, with what its outputs have for each input.
-
-    Args:
-        form: all of whose sizes are fixed.
-        run: the original's outputs for so many times the inputs.
-    """
-    batch = form.batch
-    if batch is None or all(spec.shape[:1] == (batch,) for spec in form.outputs):
-        return form
-    try:
-        twice = [len(value) if value.ndim else 0 for value in run(2)]
-    except Exception:  # noqa: BLE001  # it takes this batch only
-        twice = [2 * int(spec.shape[0]) if spec.shape else 0 for spec in form.outputs]
-    rows = []
-    for spec, size in zip(form.outputs, twice, strict=True):
-        once = int(spec.shape[0]) if spec.shape else 0
-        rows.append(once // batch if size == 2 * once and once % batch == 0 else 0)
-    return replace(form, outputs=tuple(replace(s, rows=r) for s, r in zip(form.outputs, rows, strict=True)))
-
-
-def _values(program: ExportedProgram, specs: Iterable[Any]) -> list[torch.Tensor]:
-    nodes = {node.name: node for node in program.graph.nodes}
-    return [nodes[spec.arg.name].meta["val"] for spec in _tensor_specs(specs)]
-
-
-def _dtype(value: torch.Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")
-
-
-def _shape_of(value: torch.Tensor) -> Shape:
-    """With "batch" for a dynamic dimension."""
-    return tuple("batch" if isinstance(size, torch.SymInt) else size for size in value.shape)
+def _dtype_of(value: torch.Tensor, what: str) -> str:
+    dtype = str(value.dtype).removeprefix("torch.")
+    if dtype not in DTYPES:
+        raise InputError(
+            f"{what} is {dtype}",
+            expected=f"one of {', '.join(DTYPES)}",
+            cause="neither NumPy nor the engines have arrays of this type at their borders",
+            fix="model.float(), and --bf16 where the engine is to compute in bfloat16"
+            if dtype == "bfloat16"
+            else f"{what.split()[1]}.float() in forward",
+        )
+    return dtype

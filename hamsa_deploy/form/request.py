@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.form.options import Flag, documented, named, option
-from hamsa_deploy.form.values import batch_profile, batch_size, level, one_of, points, positive
+from hamsa_deploy.form.values import batch_profile, batch_size, level, names, one_of, points, positive
 from hamsa_deploy.targets import all_targets
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY, BuildOptions
 from hamsa_runtime.vocabulary import AUTO, DYNAMIC, FFTS, METHODS, PASSES, PRECISIONS, TARGETS
@@ -104,6 +104,20 @@ class ExportOptions:
             "N",
             batch_size,
         ),
+    )
+    dynamic_shapes: Any = option(
+        None,
+        'which sizes of the inputs stay free, as for torch.export: for each input {axis: Dim("frames")}. The axis that '
+        'is called "batch" is the batch, wherever it is; all sizes without a Dim are fixed. A Dim without limits gets '
+        "those that the model has. By default the first axis of every input is the batch, and nothing else is free.",
+    )
+    input_names: Sequence[str] | None = option(
+        None, "what the bundle calls its inputs, in order; by default as forward."
+    )
+    output_names: Sequence[str] | None = option(
+        None,
+        "what the bundle calls its outputs, in order; by default by the container that forward returns.",
+        Flag(MODEL, "names for the outputs, in order", "NAME,NAME", names, after="labels"),
     )
     labels: Sequence[str] | None = option(
         None,

@@ -65,6 +65,14 @@ def shapes(text: str) -> list[tuple[int, ...]]:
     return [tuple(map(int, part)) for part in parts]
 
 
+def names(text: str) -> list[str]:
+    """'logits,embedding' -> ['logits', 'embedding']."""
+    found = [part.strip() for part in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME,NAME,...")
+    return found
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,8 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
-from hamsa_deploy.form.outputs import tensors_of
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of
 from hamsa_deploy.parity.conditioning import own_errors, sentence_of, unit_of
@@ -25,13 +26,16 @@ from hamsa_deploy.parity.limits import failures_of
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.parity.native_limits import wider_thresholds
 from hamsa_deploy.parity.pair import has_classes
+from hamsa_deploy.parity.separation import separated
+from hamsa_deploy.parity.variations import by_image, size_failures, stream_failures
 from hamsa_deploy.parity.verdict import ParityReport
+from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
-from hamsa_runtime.batches import Arrays
+from hamsa_runtime.batches import Arrays, is_separable, joined
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, ParityError
-from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.manifest import Manifest, OutputSpec
 from hamsa_runtime.preprocess import inputs_from_images
 
 # Images at a time, and their pixels, which bound memory: two at least, so that they are a batch. Eight images through
@@ -67,16 +71,30 @@ def check_parity(
     """
     bundle = opened(bundle)
     manifest = bundle.manifest
-    if classes is None:
-        data = _with_a_part_of_a_batch(data, manifest)
+    data, classes = _in_one_inference(data, manifest, classes)
+    narrowest = narrowest_precision(model, manifest)
+    limits, note = thresholds or THRESHOLDS[narrowest], ""
+    if thresholds is None and narrowest != manifest.precision:
+        note = f"the limits are those of {narrowest}: the model itself computes in {precision_of(narrowest).words}"
     name, expected = run_model(model, data, manifest)
-    found, ran_on = _run(bundle, data, threads)
-    report = compare(found, expected, thresholds or usual_thresholds(manifest), name, classes)
+    with _engine(bundle, threads) as engine:
+        found, ran_on = _run(engine, data), engine.describe()
+        report = _compared(found, expected, limits, name, classes, data, manifest)
+        if report.passed:
+            failures = stream_failures(engine, data, found, limits)
+            failures += size_failures(
+                lambda arrays: run_model(model, arrays, manifest)[1],
+                engine,
+                lambda a, b, arrays: _compared(a, b, limits, name, None, arrays, manifest).failures,
+            )
+            if failures:
+                return _described(dataclasses.replace(report, failures=failures, note=note), bundle, data, ran_on)
+    report = dataclasses.replace(report, note=note)
     on_onnxruntime = ran_on["backend"] == "onnxruntime"
     wider = wider_thresholds(manifest) if on_onnxruntime and thresholds is None and not report.passed else None
     if wider is not None:
         limits, note = wider
-        report = dataclasses.replace(compare(found, expected, limits, name, classes), note=note)
+        report = dataclasses.replace(_compared(found, expected, limits, name, classes, data, manifest), note=note)
     return _described(_with_cause(report, model, data, manifest, expected), bundle, data, ran_on)
 
 
@@ -87,7 +105,11 @@ def _with_cause(
     unit = unit_of(manifest.precision)
     if report.passed or unit is None:
         return report
-    own = own_errors(lambda move: run_model(model, data, manifest, move)[1], expected, unit)
+    own = own_errors(
+        lambda move: by_image(run_model(model, data, manifest, move)[1], data, manifest),
+        by_image(expected, data, manifest),
+        unit,
+    )
     return dataclasses.replace(report, ill_conditioned=sentence_of(report, own, manifest.precision))
 
 
@@ -113,9 +135,11 @@ def check_against(
     bundle, other = opened(bundle), opened(other)
     manifest, before = bundle.manifest, other.manifest
     name = f"{before.name} for {before.target}, {before.precision}"
-    found, ran_on = _run(bundle, data, threads)
-    expected, _ = _run(other, data, threads)
-    report = compare(found, expected, thresholds or usual_thresholds(manifest, before), name, classes)
+    data, classes = _in_one_inference(data, manifest, classes)
+    with _engine(bundle, threads) as engine, _engine(other, threads) as reference:
+        found, ran_on, expected = _run(engine, data), engine.describe(), _run(reference, data)
+    limits = thresholds or usual_thresholds(manifest, before)
+    report = _compared(found, expected, limits, name, classes, data, manifest)
     return _described(report, bundle, data, ran_on)
 
 
@@ -161,18 +185,62 @@ def run_model(
         move: what each input goes through first.
     """
     name, reference = _reference(model, move)
-    return name, _joined([reference(chunk, manifest) for chunk in _chunks(data, manifest)])
+    return name, _joined([reference(chunk, manifest) for chunk in _chunks(data, manifest)], manifest)
+
+
+def separated_outputs(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[OutputSpec, ...]:
+    """The manifest's outputs, with a batch axis where the model shows that they can be cut; see `separation`."""
+    _, reference = _reference(model, lambda x: x)
+    return separated(reference, data, manifest)
+
+
+def narrowest_precision(model: nn.Module | OnnxFile, manifest: Manifest) -> str:
+    """The precision of a bundle, or that which the model itself computes in, where that is lower."""
+    types = {spec.dtype for spec in manifest.inputs} | {spec.dtype for spec in manifest.outputs}
+    if isinstance(model, nn.Module):
+        tensors = itertools.chain(model.parameters(), model.buffers())
+        types |= {str(each.dtype).removeprefix("torch.") for each in tensors}
+    own = [each.name for each in all_precisions() if each.significand and each.words in types]
+    return max((manifest.precision, *own), key=list(THRESHOLDS).index)
 
 
 def run_bundle(bundle: Bundle, data: Any) -> Arrays:
     """What a bundle computes for all of the data, by output name."""
-    return _run(bundle, data, None)[0]
+    with _engine(bundle, None) as engine:
+        return _run(engine, data)
 
 
-def _run(bundle: Bundle, data: Any, threads: int | None) -> tuple[Arrays, dict[str, str]]:
-    """What a bundle computes, and what the engine says about itself."""
-    with Engine(bundle.folder, threads=threads, backend=stand_in(bundle.manifest)) as engine:
-        return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)]), engine.describe()
+def _engine(bundle: Bundle, threads: int | None) -> Engine:
+    return Engine(bundle.folder, threads=threads, backend=stand_in(bundle.manifest))
+
+
+def _run(engine: Engine, data: Any) -> Arrays:
+    return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)], engine.manifest)
+
+
+def _in_one_inference(data: Any, manifest: Manifest, classes: Sequence[int] | None) -> tuple[Any, Sequence[int] | None]:
+    """As many images as go together, where an output is of all of them."""
+    if manifest.preprocessing is None or all(map(is_separable, manifest.outputs)):
+        return data, classes
+    fixed = manifest.inputs[0].shape[0]
+    size = fixed if isinstance(fixed, int) else CHUNK
+    images = list(data[:size])
+    images += images[-1:] * (size - len(images)) if isinstance(fixed, int) else []
+    return images, None if classes is None or len(images) > len(data) else classes[:size]
+
+
+def _compared(
+    found: Arrays,
+    expected: Arrays,
+    thresholds: Thresholds,
+    reference: str,
+    classes: Sequence[int] | None,
+    data: Any,
+    manifest: Manifest,
+) -> ParityReport:
+    """Image by image, wherever the batch lies."""
+    found, expected = by_image(found, data, manifest), by_image(expected, data, manifest)
+    return compare(found, expected, thresholds, reference, classes)
 
 
 def stand_in(manifest: Manifest) -> str | None:
@@ -223,20 +291,8 @@ def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
         return
     height, width = manifest.preprocessing.size
     size = min(CHUNK, max(LEAST_CHUNK, CHUNK_PIXELS // (height * width)))
-    batch = manifest.inputs[0].shape[0]
-    if isinstance(batch, int) and any(spec.rows == 0 for spec in manifest.outputs):
-        size = batch  # whose results are of all images of an inference
     for start in range(0, len(data), size):
         yield data[start : start + size]
-
-
-def _with_a_part_of_a_batch(data: Any, manifest: Manifest) -> Any:
-    """Where an output has several rows for each image, one image less than whole batches: are the right ones kept?"""
-    batch = manifest.inputs[0].shape[0] if manifest.inputs[0].shape else None
-    several = all(spec.rows > 0 for spec in manifest.outputs) and any(spec.rows > 1 for spec in manifest.outputs)
-    if manifest.preprocessing is None or not several or not isinstance(batch, int):
-        return data
-    return data[:-1] if 1 < batch < len(data) and len(data) % batch == 0 else data
 
 
 def _reference(model: nn.Module | OnnxFile, move: Move) -> tuple[str, Callable[[Any, Manifest], Arrays]]:
@@ -251,20 +307,33 @@ def _reference(model: nn.Module | OnnxFile, move: Move) -> tuple[str, Callable[[
 
 @torch.inference_mode()
 def _reference_outputs(model: nn.Module, move: Move, images: Any, manifest: Manifest) -> Arrays:
-    inputs = [torch.from_numpy(move(x.numpy())) for x in reference_inputs(images, manifest)]
-    found = tensors_of(model(*inputs), taken=[spec.name for spec in manifest.inputs])
-    return {
-        name: torch.view_as_real(value.resolve_conj()).numpy() if value.is_complex() else value.float().numpy()
-        for name, value in found.items()
-    }
+    inputs = [_moved(x, move) for x in reference_inputs(images, manifest)]
+    found = [value for value in pytree.tree_leaves(model(*inputs)) if isinstance(value, torch.Tensor)]
+    return {spec.name: _as_array(value) for spec, value in zip(manifest.outputs, found, strict=True)}
+
+
+def _as_array(value: torch.Tensor) -> np.ndarray:
+    """Real and imaginary part last."""
+    return (
+        torch.view_as_real(value.resolve_conj()).numpy() if value.is_complex() else value.float().resolve_neg().numpy()
+    )
+
+
+def _moved(x: torch.Tensor, move: Move) -> torch.Tensor:
+    if x.is_complex():
+        return torch.view_as_complex(torch.from_numpy(move(torch.view_as_real(x).numpy())))
+    return torch.from_numpy(move(x.numpy()))
 
 
 def reference_inputs(images: Any, manifest: Manifest) -> list[torch.Tensor]:
     """The PyTorch model's inputs: pixels resized as on the device, normalised here."""
     how = manifest.preprocessing
     if how is None:
-        arrays = inputs_from_images(images, manifest)
-        return [torch.from_numpy(arrays[spec.name]) for spec in manifest.inputs]
+        arrays = {name: torch.from_numpy(array) for name, array in inputs_from_images(images, manifest).items()}
+        return [
+            torch.view_as_complex(arrays[spec.name]) if spec.is_complex else arrays[spec.name]
+            for spec in manifest.inputs
+        ]
     as_pixels = dataclasses.replace(manifest, preprocessing=dataclasses.replace(how, normalise="graph"))
     pixels = inputs_from_images(images, as_pixels)[manifest.inputs[0].name]
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
@@ -272,7 +341,7 @@ def reference_inputs(images: Any, manifest: Manifest) -> list[torch.Tensor]:
     return [(x - mean) / std]
 
 
-def _joined(parts: Sequence[Arrays]) -> Arrays:
+def _joined(parts: Sequence[Arrays], manifest: Manifest) -> Arrays:
     if not parts:
         raise ParityError("no images to compare", expected="at least one image")
-    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
+    return joined(parts, manifest)

@@ -66,6 +66,7 @@ def manifest_of(request: Request, real: RealModel) -> Manifest:
         versions=tool_versions(),
         calibration=None,
         parity=None,
+        axes=real.axes,
     )
 
 

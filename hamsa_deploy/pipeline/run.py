@@ -28,6 +28,7 @@ from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.measure.execution import measure_execution, warnings_of
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
+from hamsa_deploy.parity.comparison import separated_outputs
 from hamsa_deploy.pipeline.checks import check_labels, check_request
 from hamsa_deploy.pipeline.files import Progress, no_progress, tuned_form, write_files, writes_after_typing
 from hamsa_deploy.pipeline.int8 import Calibrated
@@ -98,6 +99,8 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
         written = write_files(request, form, stage.folder, progress, float32_bundle)
         manifest = written.added_to(manifest_of(request, form))
         with progress("parity"):
+            outputs = separated_outputs(called(request), parity_data(request, form), manifest)
+            manifest = replace(manifest, outputs=outputs)
             report = check_parity(stage.write_manifest(manifest), called(request), parity_data(request, form))
             _require(report, written.calibrated)
         if float32_bundle:

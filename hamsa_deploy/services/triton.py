@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hamsa_runtime.manifest import InputSpec, Manifest, OutputSpec
+from hamsa_runtime.manifest import BATCH, InputSpec, Manifest, OutputSpec
 from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.options import options_from_manifest
 from hamsa_runtime.whole_files import replace_file
@@ -70,9 +70,10 @@ def config_of(name: str, manifest: Manifest) -> str:
 
 
 def largest_batch(manifest: Manifest) -> int:
-    """The largest batch of one inference; 0, as Triton has it, if the first dimension is not a free batch."""
+    """The largest batch of one inference; 0, as Triton has it, if the first dimension is not a free batch, with one
+    row for each request: then requests are not put together, and come with all their dimensions."""
     specs: list[InputSpec | OutputSpec] = [*manifest.inputs, *manifest.outputs]
-    if any(spec.shape[:1] != ("batch",) for spec in specs) or any(spec.rows != 1 for spec in manifest.outputs):
+    if any(spec.shape[:1] != (BATCH,) for spec in specs) or any(spec.batch_axis != 0 for spec in manifest.outputs):
         return 0
     return options_from_manifest(manifest.options).max_batch
 
@@ -83,7 +84,7 @@ def _port(spec: InputSpec | OutputSpec, largest: int) -> dict[str, Any]:
 
 def _sizes(spec: InputSpec | OutputSpec, largest: int) -> list[int]:
     """Without the batch where Triton counts it itself; -1 for one that is free."""
-    return [-1 if size == "batch" else size for size in (spec.shape[1:] if largest else spec.shape)]
+    return [-1 if isinstance(size, str) else size for size in (spec.shape[1:] if largest else spec.shape)]
 
 
 def _label_file(spec: OutputSpec, manifest: Manifest) -> dict[str, Any]:

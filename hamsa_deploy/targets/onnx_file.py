@@ -12,6 +12,7 @@ import ast
 import contextlib
 import io
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from hamsa_deploy.spectral.compiler.capture import ONE_AT_A_TIME
 from hamsa_deploy.spectral.provenance import innermost_frame
 from hamsa_deploy.targets.translations import TRANSLATIONS
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.manifest import BATCH
 
 OPSET = 20
 
@@ -34,7 +36,12 @@ EXTERNAL_DATA_BYTES = 1_900_000_000
 
 
 def onnx_from_program(
-    program: ExportedProgram, path: Path, *, inputs: Sequence[str], outputs: Sequence[str]
+    program: ExportedProgram,
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    shapes: Sequence[Sequence[int | str]] | None = None,
 ) -> ir.Model:
     """Translate a real-valued program to ONNX and write it.
 
@@ -42,6 +49,8 @@ def onnx_from_program(
         program: from `to_real`, or any program without complex tensors.
         path: the file to write, `model.onnx`; weights beyond 1.9 GB go to `model.onnx.data` beside it.
         inputs, outputs: names for the graph's inputs and outputs, in order.
+        shapes: of the inputs and then of the outputs, as the manifest has them: what dimensions are called. By
+            default a dimension of any size is the batch.
 
     Returns:
         The model as written.
@@ -59,7 +68,7 @@ def onnx_from_program(
     assert exported is not None
     model = exported.model
     model.producer_name = "hamsa-deploy"
-    _name_batch(model)
+    _name_axes(model, shapes)
     for node in model.graph.all_nodes():
         _keep_provenance(node)
     _drop_notes(model)
@@ -116,21 +125,28 @@ def _name_by_module(node: ir.Node) -> None:
             value.name = f"{module}/{value.name}"
 
 
-def _name_batch(model: ir.Model) -> None:
-    """The exporter calls the dynamic batch s34 or the like; it is `batch` for everybody else."""
-    names = {
-        dim.value
-        for value in model.graph.inputs
-        if value.shape is not None
-        for dim in value.shape
-        if isinstance(dim, ir.SymbolicDim)
+def _name_axes(model: ir.Model, shapes: Sequence[Sequence[int | str]] | None) -> None:
+    """The exporter calls a free axis s34 or the like, and sizes that follow from it `s34//4 + 1`."""
+    names: dict[str, int | str] = {
+        dim.value: BATCH if shapes is None else shapes[i][axis]
+        for i, value in enumerate(model.graph.inputs)
+        for axis, dim in enumerate(value.shape or ())
+        if isinstance(dim, ir.SymbolicDim) and dim.value is not None
     }
-    values = [*model.graph.inputs, *(out for node in model.graph for out in node.outputs)]
-    for value in values:
+    for value in (*model.graph.inputs, *(out for node in model.graph for out in node.outputs)):
         if value.shape is not None:
-            value.shape = ir.Shape(
-                ["batch" if isinstance(d, ir.SymbolicDim) and d.value in names else d for d in value.shape]
-            )
+            value.shape = ir.Shape([_named(dim, names) for dim in value.shape])
+    for value, shape in zip(
+        model.graph.outputs, () if shapes is None else shapes[len(model.graph.inputs) :], strict=False
+    ):
+        value.shape = ir.Shape(shape)
+
+
+def _named(dim: int | ir.SymbolicDim, names: Mapping[str, int | str]) -> int | str | None:
+    """A dimension by the names of the axes that it follows from."""
+    if isinstance(dim, int) or dim.value is None:
+        return None if isinstance(dim, ir.SymbolicDim) else dim
+    return re.sub(r"[A-Za-z_]\w*", lambda found: str(names.get(found[0], found[0])), dim.value)
 
 
 def _keep_provenance(node: ir.Node) -> None:

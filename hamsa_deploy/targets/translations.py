@@ -4,6 +4,7 @@ atan2(y, x)   t = atan(|y| / |x|),   u = t or, where x is negative, pi - t,   an
               Exported as Atan(y / x) with a correction for x < 0: -pi for +pi where y is +0, NaN at (0, 0). Spectra
               of real signals have y = +0 at their first bin and at n / 2.
 angle(x)      of real numbers: 0 or pi, and NaN of NaN, of which the exported form makes 0.
+_neg_view     the imaginary part of a conjugate, as PyTorch writes it: no form at all.
 """
 
 from __future__ import annotations
@@ -48,7 +49,13 @@ def _floating(x: Any) -> Any:
     return x if x.dtype.is_floating_point() else op.Cast(x, to=FLOAT.dtype)
 
 
+def neg_view(x: Any) -> Any:
+    """-x."""
+    return op.Neg(x)
+
+
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.atan2.default: atan2,
     torch.ops.aten.angle.default: angle,
+    torch.ops.aten._neg_view.default: neg_view,
 }

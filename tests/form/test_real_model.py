@@ -12,9 +12,11 @@ from torch import Tensor, nn
 import hamsa_deploy
 from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
+from hamsa_deploy.parity.comparison import separated_outputs
+from hamsa_deploy.pipeline.manifest import manifest_of
 from hamsa_deploy.services.triton import largest_batch
 from hamsa_runtime import Engine
-from hamsa_runtime.errors import InputError, ParityError
+from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Preprocessing
 
 HOW = Preprocessing((8, 8), 3, "bilinear", 1.0, (0.0,) * 3, (1.0,) * 3)
@@ -30,22 +32,39 @@ class Rows(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         y = torch.fft.irfft(torch.fft.rfft(x.flatten(2)) * 2, n=64)
-        found = {"each": y, "rows": y.reshape(-1, 64), "table": y[0], "scalar": y.mean()}
+        found = {"each": y, "rows": y.reshape(-1, 64), "table": y[0], "scalar": y.mean(), "turned": y.movedim(2, 0)}
         return {name: found[name] for name in self.names}
 
 
-def form_of(model: nn.Module, batch: int | None = None) -> dict[str, tuple[tuple[int | str, ...], int]]:
-    request = Request(model.eval(), to="onnx", preprocessing=HOW, batch=batch, input_dtype="float32")
-    return {spec.name: (spec.shape, spec.rows) for spec in real_model_of_request(request).outputs}
+def outputs_of(model: nn.Module, batch: int | None = None) -> dict[str, tuple[tuple[int | str, ...], int | None]]:
+    request = Request(
+        model.eval(), to="onnx", preprocessing=HOW, batch=batch, input_dtype="float32", data=IMAGES[: batch or 2]
+    )
+    manifest = manifest_of(request, real_model_of_request(request))
+    return {spec.name: (spec.shape, spec.batch_axis) for spec in separated_outputs(model, request.data, manifest)}
 
 
 @pytest.mark.parametrize(("batch", "first"), [(None, "batch"), (2, 2), (1, 1)])
-def test_rows_of_an_input_are_counted_whether_the_batch_is_free_or_fixed(batch: int | None, first: int | str) -> None:
-    rows = first if first == "batch" else 3 * int(first)
+def test_where_the_batch_lies_is_found_whether_it_is_free_or_fixed(batch: int | None, first: int | str) -> None:
+    rows = "3*batch" if isinstance(first, str) else 3 * first
     table = 3  # of (3, 64), whatever the batch
-    assert form_of(Rows("each rows table scalar"), batch) == {
-        "each": ((first, 3, 64), 1), "rows": ((rows, 64), 3), "table": ((table, 64), 0), "scalar": ((), 0),
+    assert outputs_of(Rows("each rows table scalar turned"), batch) == {
+        "each": ((first, 3, 64), 0), "rows": ((rows, 64), 0), "table": ((table, 64), None), "scalar": ((), None),
+        "turned": ((64, first, 3), 1),
     }  # fmt: skip
+
+
+def test_outputs_of_all_images_together_have_no_batch_axis_though_they_have_its_size() -> None:
+    class Mixing(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            y = torch.fft.fft(x).abs()
+            return {
+                "centred": y - y.mean(0),
+                "interleaved": y.transpose(0, 1).flatten(0, 1),
+                "gram": y[:, 0, 0] @ y[:, 0, 0].T,
+            }
+
+    assert {axis for _, axis in outputs_of(Mixing()).values()} == {None}
 
 
 def test_what_is_no_multiple_of_the_batch_is_refused_by_name() -> None:
@@ -58,15 +77,19 @@ def test_what_is_no_multiple_of_the_batch_is_refused_by_name() -> None:
         real_model_of_request(Request(Joined().eval(), (torch.ones(2, 3),), to="onnx"))
 
 
-def test_rows_in_another_order_than_the_inputs_do_not_pass_where_they_would_be_cut(tmp_path: Path) -> None:
+def test_rows_in_another_order_than_the_inputs_are_not_cut(tmp_path: Path) -> None:
     class Interleaved(nn.Module):
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             return {"rows": torch.fft.fft(x).abs().transpose(0, 1).flatten(0, 1)}
 
-    with pytest.raises(ParityError):
-        hamsa_deploy.export(
-            Interleaved().eval(), to="onnx", output=tmp_path / "b", preprocessing=HOW, data=IMAGES[:4], batch=2
-        )
+    bundle = hamsa_deploy.export(
+        Interleaved().eval(), to="onnx", output=tmp_path / "b", preprocessing=HOW, data=IMAGES[:4], batch=2
+    )
+    with Engine(bundle.folder) as engine:
+        assert engine(IMAGES[:2])["rows"].shape == (6, 8, 8)
+        for number in (1, 3):
+            with pytest.raises(InputError, match=f"{number} images at once"):
+                engine(IMAGES[:number])
 
 
 @pytest.mark.parametrize("batch", [None, 2])
@@ -75,7 +98,7 @@ def test_any_number_of_images_and_a_stream_get_their_rows(tmp_path: Path, batch:
     bundle = hamsa_deploy.export(
         model, to="onnx", output=tmp_path / "bundle", preprocessing=HOW, data=IMAGES, batch=batch
     )
-    assert bundle.manifest.outputs[1].rows == 3
+    assert bundle.manifest.outputs[1].batch_axis == 0
     assert largest_batch(bundle.manifest) == 0  # to Triton the first dimension is no batch
     x = torch.from_numpy(np.stack(IMAGES)).permute(0, 3, 1, 2) / 255
     with Engine(bundle.folder) as engine:
@@ -94,7 +117,7 @@ def test_an_output_without_a_batch_is_of_the_inputs_of_one_inference(tmp_path: P
     )
     with Engine(bundle.folder) as engine:
         assert engine(IMAGES[:2])["scalar"].shape == ()
-        with pytest.raises(InputError, match="the output 'scalar' has no batch"):
-            engine(IMAGES[:1])
-        with pytest.raises(InputError, match="the output 'scalar' has no batch"):
-            engine(IMAGES[:4])
+        for number in (1, 4):
+            with pytest.raises(InputError, match=f"{number} images at once") as caught:
+                engine(IMAGES[:number])
+            assert "the output 'scalar' is of all images" in caught.value.cause

@@ -91,8 +91,11 @@ def complete() -> dict[str, Any]:
     """A manifest that has everything that a manifest may have, in lists of two; names and sizes fit together."""
     images = manifest_for()
     parts = {name: images[name] for name in ("inputs", "outputs", "preprocessing")}
-    parts["outputs"] = [{**output, "rows": 2} for output in parts["outputs"]]
-    return {**sample(SCHEMA), **parts}
+    parts["inputs"][0]["is_complex"] = True
+    for output in parts["outputs"]:
+        output.update(batch_axis=1, is_complex=True)
+    axes = [{**sample(SCHEMA["$defs"]["axis"]), "name": name} for name in ("hops", "channels")]
+    return {**sample(SCHEMA), **parts, "axes": axes}
 
 
 def sample(node: Node) -> Any:
@@ -307,11 +310,20 @@ def _with(document: dict[str, Any], path: Path, value: Any) -> Any:
 
 
 def _fitted(document: Any, path: Path, is_right: bool) -> Any:
-    """With what a right value elsewhere asks of preprocessing and inputs: that they fit is no rule of the schema."""
+    """With what a right value elsewhere asks of others: that they fit is no rule of the schema."""
     if not is_right or not path:
         return document
     if path[0] == "inputs":
         document["preprocessing"] = None
+        sizes = [size for spec in document["inputs"] for size in spec["shape"]]
+        document["axes"] = [
+            {"name": name, "min": 1, "max": None, "example": 1}
+            for name in sorted({size for size in sizes if isinstance(size, str)} - {"batch"})
+        ]
+    if path[0] == "axes" and path[2:] in (("min",), ("max",), ("example",)):
+        axis = document["axes"][path[1]]
+        axis.update({"min": 1, "max": None, path[2]: axis[path[2]]})
+        axis["example"] = axis["example"] if path[2] == "example" else axis["min"]
     if path[0] == "preprocessing" and document["preprocessing"] is not None:
         how, [image] = document["preprocessing"], document["inputs"]
         for name in ("mean", "std"):

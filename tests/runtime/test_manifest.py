@@ -116,7 +116,7 @@ def test_a_bundle_may_say_what_ran_and_older_ones_do_not() -> None:
         ("model.weights", {"file": "w", "sha256": "AB" * 32}, "64 lower-case"),
         ("inputs", [], "a list of at least 1"),
         ("inputs.0.dtype", "uint7", "one of 'bool', 'uint8'"),
-        ("inputs.0.shape", ["batch", 8, 12, 0], 'a positive whole number or "batch"'),
+        ("inputs.0.shape", ["batch", 8, 12, 0], 'a positive whole number or the name of an axis, such as "batch"'),
         ("inputs.0.shape", "batch", "a list"),
         ("inputs.0.layout", "NHCW", "one of 'NHWC', 'NCHW'"),
         ("inputs.0.layout", "NCHW", "one input, uint8 NHWC"),

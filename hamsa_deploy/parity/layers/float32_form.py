@@ -9,11 +9,14 @@ from __future__ import annotations
 import onnx_ir as ir
 import torch
 from torch import nn
+from torch.export import Dim
 
 from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.spectral.factorisations import Plan
-from hamsa_runtime.manifest import InputSpec, Manifest
+from hamsa_runtime.batches import batch_axes
+from hamsa_runtime.batches import zeros as zeros_of
+from hamsa_runtime.manifest import BATCH, Manifest
 from hamsa_runtime.vocabulary import ONNX_FILE
 from hamsa_runtime.whole_files import scratch_folder
 
@@ -21,14 +24,16 @@ from hamsa_runtime.whole_files import scratch_folder
 def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
     """Export a model as the bundle was, with the same plans, but in float32 and as ONNX."""
     how = manifest.preprocessing
-    first = manifest.inputs[0].shape[:1]
     request = Request(
         model,
         to=manifest.target,
-        example_inputs=[_example(spec) for spec in manifest.inputs],
+        example_inputs=_examples(manifest),
+        dynamic_shapes=_dynamic_shapes(manifest),
+        input_names=[spec.name for spec in manifest.inputs],
+        output_names=[spec.name for spec in manifest.outputs],
         preprocessing=how,
         input_dtype="uint8" if how is not None and how.normalise == "graph" else "float32",
-        batch=None if first in ((), ("batch",)) else int(first[0]),
+        batch=_batch(manifest),
         fft="native" if manifest.has_native_transforms else "real",
     )
     plans = {row.length: Plan(row.length, row.factors) for row in manifest.plan if row.kind != "native"}
@@ -40,6 +45,23 @@ def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
     return written
 
 
-def _example(spec: InputSpec) -> torch.Tensor:
-    shape = [2 if size == "batch" else size for size in spec.shape]
-    return torch.zeros(shape, dtype=getattr(torch, spec.dtype))
+def _examples(manifest: Manifest) -> list[torch.Tensor]:
+    """Complex numbers, where the model takes those."""
+    zeros = {name: torch.from_numpy(array) for name, array in zeros_of(manifest, 2).items()}
+    return [torch.view_as_complex(zeros[s.name]) if s.is_complex else zeros[s.name] for s in manifest.inputs]
+
+
+def _batch(manifest: Manifest) -> int | None:
+    """A fixed one; of a model of arrays its examples say it all."""
+    first = manifest.inputs[0].shape[:1]
+    return int(first[0]) if first and isinstance(first[0], int) and not batch_axes(manifest.inputs) else None
+
+
+def _dynamic_shapes(manifest: Manifest) -> tuple[dict[int, Dim], ...] | None:
+    """What the inputs say; None for images, whose first axis is the batch."""
+    if manifest.preprocessing is not None:
+        return None
+    dims = {axis.name: Dim(axis.name, min=axis.min, max=axis.max) for axis in manifest.axes} | {BATCH: Dim(BATCH)}
+    return tuple(
+        {axis: dims[name] for axis, name in enumerate(spec.shape) if isinstance(name, str)} for spec in manifest.inputs
+    )

@@ -15,7 +15,8 @@ import onnx_ir as ir
 from hamsa_deploy.precision.float16.islands import float32_islands, ports_of
 from hamsa_deploy.precision.observers import Ranges
 
-FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
+NAMES = {ir.DataType.FLOAT: "float32", ir.DataType.FLOAT16: "float16"}
+FLOATS = tuple(NAMES)
 
 
 def float16_from_float32(model: ir.Model, ranges: Ranges) -> dict[str, str]:
@@ -55,6 +56,7 @@ class _Typing:
 
     def __init__(self, graph: ir.Graph, islands: Collection[ir.Node]) -> None:
         self.graph, self.islands = graph, islands
+        self._given = [value.dtype for value in graph.outputs]
         self._cast: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
         self._half: dict[ir.Value, ir.Value] = {}
         self._narrow = {value for node in graph if node not in islands for value in node.inputs if value is not None}
@@ -78,12 +80,14 @@ class _Typing:
                 value.type = ir.TensorType(wanted)  # a type of its own: clones of a graph share theirs
 
     def restore_outputs(self) -> None:
-        """Casts at the end of the graph, under the names that the outputs had."""
-        for index, value in enumerate(self.graph.outputs):
-            if value.dtype != ir.DataType.FLOAT16:
+        """Casts at the end of the graph to the types that the outputs had, under the names that they had."""
+        for index, (value, given) in enumerate(zip(list(self.graph.outputs), self._given, strict=True)):
+            if value.dtype == given or given not in FLOATS:
                 continue
-            name, value.name = value.name, f"{value.name}_float16"
-            cast = _cast_node(value, ir.DataType.FLOAT)
+            assert given is not None
+            assert value.dtype is not None
+            name, value.name = value.name, f"{value.name}_{NAMES[value.dtype]}"
+            cast = _cast_node(value, given)
             cast.outputs[0].name = name
             self.graph.append(cast)
             self.graph.outputs[index] = cast.outputs[0]

@@ -68,7 +68,8 @@ def rewrite(
     inputs = _each_its_own(_checked(model, example_inputs))
     real_form = functools.partial(_rewritten, model, rates=rates, plans=plans, native=native)
     if dynamic_shapes is not None:
-        return real_form(inputs, dynamic_shapes, dynamic_shapes)
+        nested = takes_any_number(model) and len(dynamic_shapes) == 1
+        return real_form(inputs, dynamic_shapes, dynamic_shapes[0] if nested else dynamic_shapes)
     try:
         return _with_any_batch(real_form, model, inputs)
     except (FixedSizeError, UnsupportedTransformError) as error:
@@ -103,7 +104,7 @@ def _with_any_batch(
     """Raises FixedSizeError where the model fixes its batch."""
     larger, spec = _with_dynamic_batch(inputs)
     try:
-        return real_form(larger, (spec,) if _takes_any_number(model) else spec, spec)
+        return real_form(larger, (spec,) if takes_any_number(model) else spec, spec)
     except ModelError as error:
         if all(map(operator.is_, pytree.tree_leaves(larger), pytree.tree_leaves(inputs))):
             raise
@@ -138,6 +139,8 @@ def _rewritten(
         program = capture(real, inputs, real_shapes, name=f"the real form of {type(model).__name__}")
         _simplify(program)
     program.graph_module.meta["transforms"] = transforms
+    program.graph_module.meta["complex_outputs"] = _are_complex(captured)
+    program.graph_module.meta["limits"] = _limits(captured)
     return program
 
 
@@ -189,7 +192,7 @@ def _each_its_own(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return pytree.tree_map_only(torch.Tensor, own, inputs)
 
 
-def _takes_any_number(model: nn.Module | ExportedProgram) -> bool:
+def takes_any_number(model: nn.Module | ExportedProgram) -> bool:
     """Whether forward is (self, *inputs): torch.export then wants their shapes as one tuple."""
     if isinstance(model, ExportedProgram):
         return False
@@ -236,6 +239,28 @@ def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[Tra
     with enable_python_dispatcher(), fake, torch.no_grad():
         real(*[_like_real(x) if isinstance(x, torch.Tensor) else x for x in captured])
     return real.transforms  # type: ignore[return-value]
+
+
+def _are_complex(program: ExportedProgram) -> list[bool]:
+    """Of each output that is a tensor."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    outputs = [values.get(str(name)) for name in program.graph_signature.user_outputs]
+    return [x.is_complex() for x in outputs if isinstance(x, torch.Tensor)]
+
+
+def _limits(program: ExportedProgram) -> dict[tuple[str, int], Any]:
+    """(input, axis) -> the sizes for which the capture holds. The real form may have lost some: of a branch that a size
+    decides, one side is left."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    sizes: dict[tuple[str, int], Any] = {
+        (name, axis): size
+        for name, value in values.items()
+        if isinstance(value, torch.Tensor)
+        for axis, size in enumerate(value.shape)
+    }
+    found = {place: getattr(size, "node", None) for place, size in sizes.items()}
+    limits = program.range_constraints
+    return {place: limits[node.expr] for place, node in found.items() if node is not None and node.expr in limits}
 
 
 def _like_real(x: torch.Tensor) -> torch.Tensor:

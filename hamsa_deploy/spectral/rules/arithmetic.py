@@ -88,7 +88,7 @@ def reciprocal(z: Complex) -> Complex:
     return Complex(z.re / squared, -z.im / squared)
 
 
-@rule("neg")
+@rule("neg", "_neg_view")
 def neg(z: Complex) -> Complex:
     """-z."""
     return cast(Complex, _negated(z))

@@ -72,8 +72,8 @@ HAMSA_C_API int hamsa_engine_infer_file(const hamsa_engine* engine, const char* 
 HAMSA_C_API const char* hamsa_engine_name(const hamsa_engine* engine);
 HAMSA_C_API size_t hamsa_engine_label_count(const hamsa_engine* engine);
 HAMSA_C_API const char* hamsa_engine_label(const hamsa_engine* engine, size_t index);
-/* Inputs and outputs as the bundle declares them: `data` is NULL, `bytes` 0, and -1 in `shape` any number of images.
- * 0 for success, 2 past the end. */
+/* Inputs and outputs as the bundle declares them: `data` is NULL, `bytes` 0, and in `shape` -1 any number of
+ * images, -2 a size that follows from another axis. 0 for success, 2 past the end. */
 HAMSA_C_API int hamsa_engine_input(const hamsa_engine* engine, size_t index, hamsa_tensor* input);
 HAMSA_C_API int hamsa_engine_output(const hamsa_engine* engine, size_t index, hamsa_tensor* output);
 

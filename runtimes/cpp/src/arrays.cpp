@@ -1,7 +1,9 @@
 #include "arrays.hpp"
 
 #include <array>
+#include <cstring>
 #include <new>
+#include <numeric>
 #include <utility>
 
 #include "checked.hpp"
@@ -93,8 +95,52 @@ NewTensor::NewTensor(DType dtype, Shape shape)
       count_(count_of(shape_, dtype)),
       memory_(aligned_memory(count_ * size_of(dtype))) {}
 
-Tensor rows(const Tensor& tensor, std::size_t start, std::size_t size) {
+namespace {
+
+// Elements of a tensor before a dimension, and behind it.
+std::pair<std::size_t, std::size_t> around(const Shape& shape, std::size_t axis) {
+    const auto middle = shape.begin() + static_cast<std::ptrdiff_t>(axis);
+    const auto times = [](std::size_t count, std::int64_t size) { return count * static_cast<std::size_t>(size); };
+    return {std::accumulate(shape.begin(), middle, std::size_t{1}, times),
+            std::accumulate(middle + 1, shape.end(), std::size_t{1}, times)};
+}
+
+}  // namespace
+
+Tensor joined_rows(const std::vector<Tensor>& parts, std::size_t axis) {
+    Shape shape = parts.front().shape();
+    std::int64_t& total = shape.at(axis);
+    total = 0;
+    for (const Tensor& part : parts) {
+        total += part.shape().at(axis);
+    }
+    NewTensor result(parts.front().dtype(), shape);
+    const std::size_t before = around(shape, axis).first;
+    std::byte* end = result.data();
+    for (std::size_t i = 0; i < before; ++i) {
+        for (const Tensor& part : parts) {
+            const std::size_t bytes = part.bytes() / before;
+            std::memcpy(end, static_cast<const std::byte*>(part.data()) + i * bytes, bytes);
+            end += bytes;
+        }
+    }
+    return result.tensor();
+}
+
+Tensor rows(const Tensor& tensor, std::size_t start, std::size_t size, std::size_t axis) {
     Shape shape = tensor.shape();
+    if (axis != 0) {
+        const auto [before, behind] = around(shape, axis);
+        const std::size_t row = behind * size_of(tensor.dtype());
+        const std::size_t step = static_cast<std::size_t>(shape.at(axis)) * row;
+        shape[axis] = static_cast<std::int64_t>(size);
+        NewTensor result(tensor.dtype(), shape);
+        for (std::size_t i = 0; i < before; ++i) {
+            const auto* from = static_cast<const std::byte*>(tensor.data()) + i * step + start * row;
+            std::memcpy(result.data() + i * size * row, from, size * row);
+        }
+        return result.tensor();
+    }
     const auto total = static_cast<std::size_t>(shape.at(0));
     const std::size_t elements = total == 0 ? 0 : tensor.count() / total;
     shape[0] = static_cast<std::int64_t>(size);
@@ -102,12 +148,29 @@ Tensor rows(const Tensor& tensor, std::size_t start, std::size_t size) {
     return Tensor(tensor.dtype(), std::move(shape), data, size * elements, tensor.owner());
 }
 
+namespace {
+
+std::string shown_size(std::int64_t size) {
+    return size == batch ? "'batch'" : size == any_size ? "'any'" : std::to_string(size);
+}
+
+}  // namespace
+
 std::string shown(const Shape& shape) {
     std::string text;
     for (const std::int64_t size : shape) {
-        text += (text.empty() ? "" : ", ") + (size == batch ? "'batch'" : std::to_string(size));
+        text += (text.empty() ? "" : ", ") + shown_size(size);
     }
     return "(" + text + (shape.size() == 1 ? ",)" : ")");
+}
+
+std::string shown_shape(const TensorSpec& spec) {
+    std::string text;
+    for (std::size_t i = 0; i < spec.shape.size(); ++i) {
+        const bool is_named = i < spec.axes.size() && !spec.axes[i].empty();
+        text += (text.empty() ? "" : ", ") + (is_named ? "'" + spec.axes[i] + "'" : shown_size(spec.shape[i]));
+    }
+    return "(" + text + (spec.shape.size() == 1 ? ",)" : ")");
 }
 
 std::string shown(const Tensor& tensor) { return name_of(tensor.dtype()) + (" " + shown(tensor.shape())); }

@@ -34,11 +34,17 @@ class NewTensor {
 // Memory for any element type, aligned to 64 bytes as engines like it.
 std::shared_ptr<std::byte> aligned_memory(std::size_t bytes);
 
-// Rows from `start` to `start + size` of the first dimension; shares the memory.
-Tensor rows(const Tensor& tensor, std::size_t start, std::size_t size);
+// Rows from `start` to `start + size` of one dimension; of the first, they share the memory.
+Tensor rows(const Tensor& tensor, std::size_t start, std::size_t size, std::size_t axis = 0);
+
+// The tensors one after the other along a dimension; their other sizes are the same.
+Tensor joined_rows(const std::vector<Tensor>& parts, std::size_t axis = 0);
 
 // "(5, 8, 12)" and "(5,)": as Python shows a shape. A batch of any size is shown as 'batch'.
 std::string shown(const Shape& shape);
+
+// The same with what the dimensions are called.
+std::string shown_shape(const TensorSpec& spec);
 
 // "float32 (5, 8)".
 std::string shown(const Tensor& tensor);

@@ -18,7 +18,7 @@ namespace {
 
 bool fits(const Shape& shape, const Shape& declared) {
     return std::equal(shape.begin(), shape.end(), declared.begin(), declared.end(),
-                      [](std::int64_t size, std::int64_t wanted) { return wanted == batch || size == wanted; });
+                      [](std::int64_t size, std::int64_t wanted) { return wanted < 0 || size == wanted; });
 }
 
 void check_outputs(const Tensors& outputs, const std::vector<TensorSpec>& specs) {
@@ -29,7 +29,7 @@ void check_outputs(const Tensors& outputs, const std::vector<TensorSpec>& specs)
         }
         throw BuildError("the engine returned " + (found == outputs.end() ? "nothing" : shown(found->second)) +
                              " for the output " + repr(spec.name),
-                         name_of(spec.dtype) + (" " + shown(spec.shape)) + ", as the manifest says");
+                         name_of(spec.dtype) + (" " + shown_shape(spec)) + ", as the manifest says");
     }
 }
 
@@ -94,7 +94,7 @@ class Engine::State {
             outputs = opened().infer(chunk.inputs);
         }
         check_outputs(outputs, manifest_.outputs);
-        return chunk.keep ? first_of(outputs, manifest_, *chunk.keep) : outputs;
+        return kept(outputs, manifest_, chunk);
     }
 
     Backend& opened() const {

@@ -20,15 +20,35 @@ using Json = nlohmann::json;
 Shape shape_of(const Json& sizes) {
     Shape shape;
     for (const Json& size : sizes) {
-        shape.push_back(size.is_string() ? batch : size.get<std::int64_t>());
+        shape.push_back(!size.is_string() ? size.get<std::int64_t>() : size == "batch" ? batch : any_size);
     }
     return shape;
 }
 
+std::vector<std::string> axes_of(const Json& sizes) {
+    std::vector<std::string> axes;
+    for (const Json& size : sizes) {
+        axes.push_back(size.is_string() ? size.get<std::string>() : "");
+    }
+    return axes;
+}
+
+std::optional<std::size_t> batch_axis_of(const Json& row) {
+    if (!row.contains("batch_axis")) {
+        return 0;
+    }
+    return row["batch_axis"].is_null() ? std::nullopt : std::optional(row["batch_axis"].get<std::size_t>());
+}
+
 TensorSpec spec_of(const Json& row) {
     const bool laid_out = row.contains("layout") && row["layout"].is_string();
-    const std::size_t rows = row.contains("rows") ? row["rows"].get<std::size_t>() : 1;
-    return {row["name"], dtype_named(row["dtype"]), shape_of(row["shape"]), laid_out ? row["layout"] : Json(""), rows};
+    return {row["name"],
+            dtype_named(row["dtype"]),
+            shape_of(row["shape"]),
+            laid_out ? row["layout"] : Json(""),
+            axes_of(row["shape"]),
+            batch_axis_of(row),
+            row.value("is_complex", false)};
 }
 
 std::vector<TensorSpec> specs_of(const Json& rows) {
@@ -68,11 +88,22 @@ std::optional<EngineBuild> engine_of(const Json& document) {
     return engine;
 }
 
+std::vector<Axis> free_axes_of(const Json& document) {
+    std::vector<Axis> axes;
+    for (const Json& row : document.value("axes", Json::array())) {
+        const bool is_limited = !row["max"].is_null();
+        const auto max = is_limited ? std::optional(row["max"].get<std::int64_t>()) : std::nullopt;
+        axes.push_back({row["name"], row["min"], max});
+    }
+    return axes;
+}
+
 Manifest manifest_of(const Json& document) {
     Manifest manifest;
     manifest.name = document["name"];
     manifest.inputs = specs_of(document["inputs"]);
     manifest.outputs = specs_of(document["outputs"]);
+    manifest.axes = free_axes_of(document);
     manifest.preprocessing = preprocessing_of(document["preprocessing"]);
     if (!document["labels"].is_null()) {
         manifest.labels = document["labels"].get<std::vector<std::string>>();
@@ -102,12 +133,40 @@ void check_names(const char* where, const std::vector<TensorSpec>& specs) {
     }
 }
 
+void check_axes(const Json& rows, const Manifest& manifest) {
+    std::set<std::string> once{"batch"};
+    std::vector<std::string> shown, known{"batch"};
+    for (const Axis& axis : manifest.axes) {
+        once.insert(axis.name);
+        shown.push_back(repr(axis.name));
+        known.push_back(axis.name);
+    }
+    if (once.size() != manifest.axes.size() + 1) {
+        throw schema::rejected_text("[" + joined(shown) + "]", "axes: names", "each of them once, and batch not at all");
+    }
+    for (std::size_t i = 0; i < manifest.axes.size(); ++i) {
+        const Axis& axis = manifest.axes[i];
+        const auto example = rows[i]["example"].get<std::int64_t>();
+        if (example < axis.min || (axis.max && example > *axis.max)) {
+            throw schema::rejected_text(std::to_string(example), "axes[" + std::to_string(i) + "].example",
+                                        "a size from min to max");
+        }
+    }
+    for (const TensorSpec& spec : manifest.inputs) {
+        for (const std::string& name : spec.axes) {
+            if (!name.empty() && once.count(name) == 0) {
+                throw schema::rejected_text(repr(name), "inputs: an axis", joined(known));
+            }
+        }
+    }
+}
+
 // The image input of a model that is preprocessed as `how` says; its first dimension is free.
 TensorSpec image_spec(const Preprocessing& how) {
     if (how.normalised_in_graph) {
-        return {"", DType::uint8, {how.height, how.width, how.channels}, "NHWC", 1};
+        return {"", DType::uint8, {how.height, how.width, how.channels}, "NHWC"};
     }
-    return {"", DType::float32, {how.channels, how.height, how.width}, "NCHW", 1};
+    return {"", DType::float32, {how.channels, how.height, how.width}, "NCHW"};
 }
 
 std::string shown(const std::vector<TensorSpec>& specs) {
@@ -167,6 +226,7 @@ Manifest manifest_from_json(const std::string& data) {
     Manifest manifest = manifest_of(document);
     check_names("inputs", manifest.inputs);
     check_names("outputs", manifest.outputs);
+    check_axes(document.value("axes", Json::array()), manifest);
     if (manifest.preprocessing) {
         check_channels(*manifest.preprocessing);
         check_input(*manifest.preprocessing, manifest.inputs);

@@ -25,6 +25,13 @@ struct Preprocessing {
     bool normalised_in_graph = true;
 };
 
+// An axis of the inputs beside the batch that may have any size from `min` to `max`.
+struct Axis {
+    std::string name;
+    std::int64_t min = 1;
+    std::optional<std::int64_t> max;
+};
+
 struct FileEntry {
     std::string sha256;
     std::uint64_t bytes = 0;
@@ -40,6 +47,7 @@ struct EngineBuild {
 struct Manifest {
     std::string name;
     std::vector<TensorSpec> inputs, outputs;
+    std::vector<Axis> axes;
     std::optional<Preprocessing> preprocessing;
     std::optional<std::vector<std::string>> labels;
     std::string target, precision;

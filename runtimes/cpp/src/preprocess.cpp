@@ -158,16 +158,48 @@ void check_fits(const Tensor& tensor, const TensorSpec& spec) {
     const Shape& shape = tensor.shape();
     const bool right_shape =
         std::equal(shape.begin(), shape.end(), spec.shape.begin(), spec.shape.end(),
-                   [](std::int64_t size, std::int64_t wanted) { return wanted == batch ? size > 0 : size == wanted; });
+                   [](std::int64_t size, std::int64_t wanted) { return wanted < 0 ? size > 0 : size == wanted; });
     if (tensor.dtype() == spec.dtype && right_shape) {
         return;
     }
     std::vector<std::string> sizes;
-    for (const std::int64_t size : spec.shape) {
-        sizes.push_back(size == batch ? "batch" : std::to_string(size));
+    for (std::size_t i = 0; i < spec.shape.size(); ++i) {
+        sizes.push_back(spec.shape[i] < 0 ? spec.axes.at(i) : std::to_string(spec.shape[i]));
     }
     throw InputError("the input " + repr(spec.name) + " is " + shown(tensor),
-                     std::string(name_of(spec.dtype)) + " array of shape (" + joined(sizes) + ")");
+                     std::string(name_of(spec.dtype)) + " array of shape (" + joined(sizes) + ")" +
+                         (spec.is_complex ? ", real and imaginary part last" : ""));
+}
+
+void check_limits(const std::string& name, std::int64_t size, const std::string& input, const Manifest& manifest) {
+    for (const Axis& axis : manifest.axes) {
+        if (axis.name == name && (size < axis.min || (axis.max && size > *axis.max))) {
+            throw InputError("the axis " + repr(name) + " is " + std::to_string(size) + " in " + repr(input),
+                             axis.max ? std::to_string(axis.min) + " to " + std::to_string(*axis.max)
+                                      : "at least " + std::to_string(axis.min));
+        }
+    }
+}
+
+// An axis has one size in all inputs, within its limits.
+void check_axes(const Tensors& tensors, const Manifest& manifest) {
+    std::map<std::string, std::pair<std::string, std::int64_t>> seen;
+    for (const TensorSpec& spec : manifest.inputs) {
+        const Shape& shape = tensors.at(spec.name).shape();
+        for (std::size_t i = 0; i < spec.axes.size(); ++i) {
+            const std::string& axis = spec.axes[i];
+            if (axis.empty()) {
+                continue;
+            }
+            const auto& [first, before] = seen.emplace(axis, std::pair(spec.name, shape[i])).first->second;
+            if (shape[i] != before) {
+                throw InputError("the axis " + repr(axis) + " is " + std::to_string(before) + " in " + repr(first) +
+                                     " and " + std::to_string(shape[i]) + " in " + repr(spec.name),
+                                 "the same in both");
+            }
+            check_limits(axis, shape[i], spec.name, manifest);
+        }
+    }
 }
 
 std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
@@ -177,7 +209,8 @@ std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
     return names;
 }
 
-Tensors checked(const Tensors& given, const std::vector<TensorSpec>& specs) {
+Tensors checked(const Tensors& given, const Manifest& manifest) {
+    const std::vector<TensorSpec>& specs = manifest.inputs;
     const std::vector<std::string> names = names_of(specs);
     for (const auto& item : given) {
         if (std::find(names.begin(), names.end(), item.first) == names.end()) {
@@ -193,6 +226,7 @@ Tensors checked(const Tensors& given, const std::vector<TensorSpec>& specs) {
     for (const TensorSpec& spec : specs) {
         check_fits(given.at(spec.name), spec);
     }
+    check_axes(given, manifest);
     return given;
 }
 
@@ -201,22 +235,23 @@ const char* kind_of(const Input& input) {
     return kinds[input.index()];
 }
 
-Tensors from_plain(const Input& input, const std::vector<TensorSpec>& specs) {
+Tensors from_plain(const Input& input, const Manifest& manifest) {
+    const std::vector<TensorSpec>& specs = manifest.inputs;
     if (const auto* tensors = std::get_if<Tensors>(&input)) {
-        return checked(*tensors, specs);
+        return checked(*tensors, manifest);
     }
     const auto* tensor = std::get_if<Tensor>(&input);
     if (tensor == nullptr || specs.size() != 1) {
         throw InputError(std::string("inputs given as ") + kind_of(input), "tensors for " + joined(names_of(specs)));
     }
-    return checked({{specs.front().name, *tensor}}, specs);
+    return checked({{specs.front().name, *tensor}}, manifest);
 }
 
 }  // namespace
 
 Tensors tensors_from_input(const Input& input, const Manifest& manifest) {
     if (!manifest.preprocessing) {
-        return from_plain(input, manifest.inputs);
+        return from_plain(input, manifest);
     }
     if (const auto* path = std::get_if<std::filesystem::path>(&input)) {
         return stacked(std::vector<Image>{load_image(*path)}, manifest, write_image);

@@ -116,7 +116,7 @@ TEST_CASE("anything else is rejected") {
 
 TEST_CASE("inputs of a model that is not of images") {
     hamsa::Manifest plain;
-    plain.inputs = {{"tokens", DType::float32, {hamsa::batch, 3}, ""}, {"scale", DType::float32, {}, ""}};
+    plain.inputs = {{"tokens", DType::float32, {hamsa::batch, 3}, "", {"batch", ""}}, {"scale", DType::float32, {}, ""}};
     const Tensors good{{"tokens", zero(DType::float32, {2, 3})}, {"scale", zero(DType::float32, {})}};
     CHECK(hamsa::tensors_from_input(good, plain).size() == 2);
     const auto message = [&](const Input& input) {
@@ -134,4 +134,21 @@ TEST_CASE("inputs of a model that is not of images") {
     CHECK(message(Tensors{{"tokens", good.at("tokens")}}) == "missing inputs: scale");
     CHECK(message(Tensors{{"token", good.at("tokens")}}) == "unknown input 'token'");
     CHECK(message(good.at("tokens")) == "inputs given as a tensor");
+}
+
+TEST_CASE("an axis has one size in all inputs, within its limits") {
+    hamsa::Manifest manifest;
+    const auto any = hamsa::any_size;
+    manifest.inputs = {{"x", DType::float32, {hamsa::batch, any}, "", {"batch", "frames"}},
+                       {"y", DType::float32, {any}, "", {"frames"}}};
+    manifest.axes = {{"frames", 4, 9}};
+    const auto message = [&](std::int64_t first, std::int64_t second) {
+        const Tensors given{{"x", zero(DType::float32, {2, first})}, {"y", zero(DType::float32, {second})}};
+        return error_of<InputError>([&] { hamsa::tensors_from_input(given, manifest); }).found();
+    };
+    const Tensors good{{"x", zero(DType::float32, {2, 9})}, {"y", zero(DType::float32, {9})}};
+    CHECK(hamsa::tensors_from_input(good, manifest).size() == 2);
+    CHECK(message(5, 6) == "the axis 'frames' is 5 in 'x' and 6 in 'y'");
+    CHECK(message(3, 3) == "the axis 'frames' is 3 in 'x'");
+    CHECK(message(10, 10) == "the axis 'frames' is 10 in 'x'");
 }

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from hamsa_runtime.backends import Backend, OnDevice, Operator, Settings, backend_for
-from hamsa_runtime.batches import batch_of, chunks, first, joined, together, zeros
+from hamsa_runtime.batches import Chunk, chunks, images_of, joined, part, together, zeros
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError, unknown_name
-from hamsa_runtime.manifest import Manifest, OutputSpec
+from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import EMBEDDING, LOGITS, named_or_only
 from hamsa_runtime.preprocess import Images, inputs_from_images
 from hamsa_runtime.profiling import Profile, operator_times, stages_and_inputs
@@ -102,7 +102,8 @@ class Engine:
                 `inputs_from_images`. For any other model, an array, or a dict of arrays by input name.
 
         Returns:
-            One array for each output, in the manifest's dtype; the first dimension is the batch, even of one.
+            One array for each output, in the manifest's dtype. The batch, even of one, is its first dimension, unless
+            the manifest says otherwise: see `OutputSpec`.
 
         Raises:
             InputError: the images do not fit the model.
@@ -114,7 +115,7 @@ class Engine:
     def stream(self, images: Iterable[Images]) -> Iterator[Outputs]:
         """What `map(engine, images)` gives, faster: the next images are decoded and prepared meanwhile.
 
-        Results come in order, one for each image: the outputs by name, whose first dimension is 1. (An item may also be
+        Results come in order, one for each image: the outputs by name, of a batch of 1. (An item may also be
         a batch, or what a model of plain arrays takes: anything that the engine can be called with.) With a static
         batch, and with TensorRT, images that are ready at the same time share an inference, up to the bundle's batch; a
         slow source is never waited for to fill one. Elsewhere each image is inferred by itself.
@@ -137,9 +138,12 @@ class Engine:
                 fix="call the engine itself with a single image: engine(image)",
             )
         batch = together(self.manifest, backend.batch_limits)
-        rows = {spec.name: spec.rows for spec in self.manifest.outputs}
         stream: Stream[Images] = Stream(
-            lambda each: inputs_from_images(each, self.manifest), self._run, rows, batch, backend.parallel
+            lambda each: inputs_from_images(each, self.manifest),
+            self._run,
+            lambda outputs, start, stop, images: part(outputs, self.manifest, start, stop, images),
+            batch,
+            backend.parallel,
         )
         with self._lock:
             self._streams.add(stream)
@@ -172,13 +176,13 @@ class Engine:
         _check_whole("runs", runs)
         self._opened()
         stages, inputs = stages_and_inputs(images, self.manifest, self._run, runs)
-        chunk, _ = self._only_chunk(inputs)
+        chunk = self._only_chunk(inputs)
         with self._lock:
-            timed = self._opened().times(chunk, runs)
+            timed = self._opened().times(chunk.inputs, runs)
             self._verified.check_unchanged()
         return Profile(
             engine=self.describe(),
-            images=len(next(iter(inputs.values()))),
+            images=images_of(inputs, self.manifest),
             runs=runs,
             stages=stages,
             operators=operator_times(timed),
@@ -203,11 +207,14 @@ class Engine:
                 expected="a bundle for TensorRT",
                 fix="call the engine itself: engine(images)",
             )
-        inputs, keep = self._only_chunk(inputs_from_images(images, self.manifest))
-        outputs = backend.infer_on_device(inputs)
-        if keep is None:
+        chunk = self._only_chunk(inputs_from_images(images, self.manifest))
+        outputs = backend.infer_on_device(chunk.inputs)
+        if chunk.keep == chunk.images:
             return outputs
-        return {spec.name: outputs[spec.name].first(keep * spec.rows) for spec in self.manifest.outputs}
+        return {
+            spec.name: outputs[spec.name].first(chunk.keep, chunk.images, spec.batch_axis or 0)
+            for spec in self.manifest.outputs
+        }
 
     def classify(self, images: Images, top: int = 5) -> list[list[tuple[str, float]]]:
         """The `top` most probable labels of every image, with their softmax probabilities, best first.
@@ -277,10 +284,10 @@ class Engine:
 
     def _run(self, inputs: Outputs) -> Outputs:
         """Prepared inputs of any number of images, in as many inferences as they need."""
-        limits = self._opened().batch_limits
-        return joined([self._infer(*chunk) for chunk in chunks(inputs, self.manifest, limits)], self.manifest)
+        found = chunks(inputs, self.manifest, self._opened().batch_limits)
+        return joined([self._infer(chunk) for chunk in found], self.manifest)
 
-    def _only_chunk(self, inputs: Outputs) -> tuple[Outputs, int | None]:
+    def _only_chunk(self, inputs: Outputs) -> Chunk:
         found = list(chunks(inputs, self.manifest, self._opened().batch_limits))
         if len(found) != 1:
             raise InputError(
@@ -289,11 +296,11 @@ class Engine:
             )
         return found[0]
 
-    def _infer(self, inputs: Outputs, keep: int | None) -> Outputs:
+    def _infer(self, chunk: Chunk) -> Outputs:
         with self._turn:
-            outputs = self._opened().infer(inputs)
-        _check_outputs(outputs, self.manifest, batch_of(inputs, self.manifest))
-        return outputs if keep is None else first(outputs, self.manifest, keep)
+            outputs = self._opened().infer(chunk.inputs)
+        _check_outputs(outputs, self.manifest)
+        return chunk.kept(outputs, self.manifest)
 
     def _output(self, outputs: Outputs, name: str) -> np.ndarray:
         found = named_or_only(name, outputs)
@@ -307,25 +314,16 @@ def _check_whole(name: str, value: object) -> None:
         raise InputError(f"{name} is {value!r}", expected="a whole number of at least 1")
 
 
-def _check_outputs(outputs: Outputs, manifest: Manifest, batch: int | None) -> None:
+def _check_outputs(outputs: Outputs, manifest: Manifest) -> None:
     for spec in manifest.outputs:
         array = outputs.get(spec.name)
-        if array is None or array.dtype != np.dtype(spec.dtype) or not _fits(array.shape, spec, batch):
+        if array is None or array.dtype != np.dtype(spec.dtype) or not _fits(array.shape, spec.shape):
             found = "nothing" if array is None else f"{array.dtype} {array.shape}"
-            several = f", {spec.rows} rows for each input" if spec.rows > 1 else ""
             raise BuildError(
-                f"the engine returned {found} for the output {spec.name!r} of {batch or 'its'} inputs",
-                expected=f"{spec.dtype} {spec.shape}{several}, as the manifest says",
+                f"the engine returned {found} for the output {spec.name!r}",
+                expected=f"{spec.dtype} {spec.shape}, as the manifest says",
             )
 
 
-def _fits(shape: tuple[int, ...], spec: OutputSpec, batch: int | None) -> bool:
-    """Whether an output has the shape that the manifest says for a batch; any batch where None is known."""
-    if len(shape) != len(spec.shape):
-        return False
-    for axis, (given, size) in enumerate(zip(shape, spec.shape, strict=True)):
-        if size != "batch" and given != size:
-            return False
-        if size == "batch" and batch is not None and given != batch * (spec.rows if axis == 0 else 1):
-            return False
-    return True
+def _fits(shape: tuple[int, ...], spec: tuple[int | str, ...]) -> bool:
+    return len(shape) == len(spec) and all(isinstance(b, str) or a == b for a, b in zip(shape, spec, strict=True))

@@ -27,6 +27,7 @@ __all__ = [
     "PRECISIONS",
     "SCHEMA_VERSION",
     "AchievedTypes",
+    "Axis",
     "Calibration",
     "CalibrationInputs",
     "EngineBuild",
@@ -47,6 +48,8 @@ __all__ = [
 ]
 
 _SCHEMA = Schema(SCHEMA)
+# What shapes call the axis of the batch.
+BATCH = "batch"
 
 
 @dataclass(frozen=True)
@@ -73,27 +76,43 @@ class Model:
 
 
 @dataclass(frozen=True)
-class InputSpec:
-    """One input of the graph; "batch" in `shape` stands for the dynamic dimension."""
+class Axis:
+    """An axis beside the batch that may have any size from `min` to `max` (None: any); `example` is a usual one."""
 
     name: str
-    dtype: str
-    shape: tuple[int | Literal["batch"], ...]
-    layout: Literal["NHWC", "NCHW"] | None = None
+    min: int
+    max: int | None
+    example: int
 
 
 @dataclass(frozen=True)
-class OutputSpec:
-    """One output of the graph.
+class InputSpec:
+    """One input of the graph; names in `shape` are axes whose size is free: "batch", or one of the manifest's `axes`.
 
-    "batch" in `shape` stands for the dynamic dimension, or in front for `rows` times that: `rows` of the first
-    dimension belong to each input. 0 is for an output without a batch, which is not cut or joined.
+    Where it `is_complex`, the last dimension holds real and imaginary part. Older bundles do not say.
     """
 
     name: str
     dtype: str
-    shape: tuple[int | Literal["batch"], ...]
-    rows: int = field(default=1, metadata=SINCE)
+    shape: tuple[int | str, ...]
+    layout: Literal["NHWC", "NCHW"] | None = None
+    is_complex: bool = field(default=False, metadata=SINCE)
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One output of the graph; texts in `shape` follow from the sizes of axes: "batch", "4*batch", "frames//4 + 1".
+
+    `batch_axis` is the dimension along which the images of a batch lie, one after the other and each with as many rows
+    as any other. It is None, or no dimension of it, for an output that is of the whole batch, or of none: such a batch
+    cannot be cut. Where it `is_complex`, the last dimension holds real and imaginary part. Older bundles say neither.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    batch_axis: int | None = field(default=0, metadata=SINCE)
+    is_complex: bool = field(default=False, metadata=SINCE)
 
 
 @dataclass(frozen=True)
@@ -268,7 +287,7 @@ class Manifest:
 
     `islands` are the layers of a float16 model that stay in float32, each with its reason, "kind: what was found".
     Older bundles do not list them. `execution` is of bundles in a lower precision than float32, and not of older ones.
-    `engine` is of bundles for TensorRT.
+    `engine` is of bundles for TensorRT. `axes` are those of the inputs beside the batch whose size is free.
     """
 
     schema: int
@@ -289,6 +308,7 @@ class Manifest:
     islands: Mapping[str, str] = field(default_factory=dict)
     execution: Execution | None = field(default=None, metadata=SINCE)
     engine: EngineBuild | None = field(default=None, metadata=SINCE)
+    axes: tuple[Axis, ...] = field(default=(), metadata=SINCE)
 
     def as_document(self) -> dict[str, Any]:
         """What manifest.json holds, unchecked: `files` may still be missing."""
@@ -345,8 +365,21 @@ def _check_whole(manifest: Manifest) -> None:
     """What no single field tells."""
     _check_names("inputs", manifest.inputs)
     _check_names("outputs", manifest.outputs)
+    _check_axes(manifest.axes, manifest.inputs)
     if manifest.preprocessing is not None:
         _check_preprocessing(manifest.preprocessing, manifest.inputs)
+
+
+def _check_axes(axes: tuple[Axis, ...], inputs: tuple[InputSpec, ...]) -> None:
+    names = [axis.name for axis in axes]
+    if len(set(names)) != len(names) or BATCH in names:
+        raise reject(names, "axes: names", "each of them once, and batch not at all")
+    for i, axis in enumerate(axes):
+        if axis.example < axis.min or (axis.max is not None and axis.example > axis.max):
+            raise reject(axis.example, f"axes[{i}].example", "a size from min to max")
+    unlisted = [size for spec in inputs for size in spec.shape if isinstance(size, str) and size not in (BATCH, *names)]
+    if unlisted:
+        raise reject(unlisted[0], "inputs: an axis", ", ".join((BATCH, *names)))
 
 
 def _check_version(document: Any) -> None:

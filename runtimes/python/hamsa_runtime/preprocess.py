@@ -45,7 +45,7 @@ def inputs_from_images(images: Images, manifest: Manifest) -> dict[str, np.ndarr
     """
     how = manifest.preprocessing
     if how is None:
-        return _inputs_from_arrays(images, manifest.inputs)
+        return _inputs_from_arrays(images, manifest)
     singles = _singles(images)
     if not singles:
         raise InputError("no images", expected="at least one")
@@ -138,7 +138,8 @@ def _not_an_image(image: object) -> InputError:
     )
 
 
-def _inputs_from_arrays(given: Images, specs: tuple[InputSpec, ...]) -> dict[str, np.ndarray]:
+def _inputs_from_arrays(given: Images, manifest: Manifest) -> dict[str, np.ndarray]:
+    specs = manifest.inputs
     names = [spec.name for spec in specs]
     if not isinstance(given, Mapping):
         if len(specs) != 1:
@@ -149,18 +150,53 @@ def _inputs_from_arrays(given: Images, specs: tuple[InputSpec, ...]) -> dict[str
             raise InputError(f"unknown input {name!r}", expected=", ".join(names), fix=nearest(str(name), names))
     if missing := [name for name in names if name not in given]:
         raise InputError(f"missing inputs: {', '.join(missing)}", expected=", ".join(names))
-    return {spec.name: _checked_array(given[spec.name], spec) for spec in specs}
+    arrays = {spec.name: _checked_array(given[spec.name], spec) for spec in specs}
+    _check_axes(arrays, manifest)
+    return arrays
 
 
 def _checked_array(array: object, spec: InputSpec) -> np.ndarray:
     """The array, made contiguous. Another dtype is an error: a cast would hide a wrong scale."""
     expected = f"{spec.dtype} array of shape ({', '.join(map(str, spec.shape))})"
+    if spec.is_complex:
+        expected += ", real and imaginary part last; or the complex numbers themselves"
     if not isinstance(array, np.ndarray):
         raise InputError(f"the input {spec.name!r} is a {type(array).__name__}", expected=expected)
-    fits = array.ndim == len(spec.shape) and all(
-        size == wanted or (wanted == "batch" and size > 0) for size, wanted in zip(array.shape, spec.shape, strict=True)
+    parts = _parts(array) if spec.is_complex else array
+    fits = parts.ndim == len(spec.shape) and all(
+        size == wanted or (isinstance(wanted, str) and size > 0)
+        for size, wanted in zip(parts.shape, spec.shape, strict=True)
     )
-    if array.dtype != np.dtype(spec.dtype) or not fits:
-        fix = f"array.astype(np.{spec.dtype})" if fits else ""
+    if parts.dtype != np.dtype(spec.dtype) or not fits:
+        fix = f"array.astype(np.{spec.dtype})" if fits and not np.iscomplexobj(array) else ""
         raise InputError(f"the input {spec.name!r} is {array.dtype} {array.shape}", expected=expected, fix=fix)
-    return np.asarray(array, order="C")
+    return np.asarray(parts, order="C")
+
+
+def _parts(array: np.ndarray) -> np.ndarray:
+    """(..., 2) of complex numbers; anything else as it is."""
+    if not np.iscomplexobj(array):
+        return array
+    return np.stack([array.real, array.imag], axis=-1)
+
+
+def _check_axes(arrays: Mapping[str, np.ndarray], manifest: Manifest) -> None:
+    """An axis has one size in all inputs, within its limits."""
+    limits = {axis.name: (axis.min, axis.max) for axis in manifest.axes}
+    seen: dict[str, tuple[str, int]] = {}
+    for spec in manifest.inputs:
+        for size, axis in zip(arrays[spec.name].shape, spec.shape, strict=True):
+            if not isinstance(axis, str):
+                continue
+            first, before = seen.setdefault(axis, (spec.name, size))
+            if size != before:
+                raise InputError(
+                    f"the axis {axis!r} is {before} in {first!r} and {size} in {spec.name!r}",
+                    expected="the same in both",
+                )
+            low, high = limits.get(axis, (1, None))
+            if size < low or (high is not None and size > high):
+                raise InputError(
+                    f"the axis {axis!r} is {size} in {spec.name!r}",
+                    expected=f"at least {low}" if high is None else f"{low} to {high}",
+                )

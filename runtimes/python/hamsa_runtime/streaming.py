@@ -14,7 +14,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -42,8 +42,8 @@ class Stream(Generic[Item]):
 
     Args:
         prepare: one image as inputs of the graph; called by several threads at once.
-        infer: outputs for inputs; the first dimension of both is the batch.
-        rows: of each output, how many rows of its first dimension belong to one image.
+        infer: outputs for inputs.
+        part: outputs, from the first and up to the last, and how many there are: outputs of some of the images.
         batch: the most images of one inference; 1 never puts images together.
         parallel: inferences under way at the same time.
     """
@@ -52,11 +52,11 @@ class Stream(Generic[Item]):
         self,
         prepare: Callable[[Item], Arrays],
         infer: Callable[[Arrays], Arrays],
-        rows: Mapping[str, int],
+        part: Callable[[Arrays, int, int, int], Arrays],
         batch: int,
         parallel: int,
     ) -> None:
-        self._prepare, self._infer, self._rows, self._batch = prepare, infer, rows, batch
+        self._prepare, self._infer, self._part, self._batch = prepare, infer, part, batch
         workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, MOST_WORKERS)
         self._preparing = ThreadPoolExecutor(workers, "hamsa-prepare")
         self._inferring = ThreadPoolExecutor(parallel, "hamsa-infer")
@@ -80,7 +80,7 @@ class Stream(Generic[Item]):
                 start = 0
                 for size in sizes:
                     self._room.release()
-                    yield outputs if len(sizes) == 1 else self._part(outputs, start, start + size)
+                    yield outputs if len(sizes) == 1 else self._part(outputs, start, start + size, sum(sizes))
                     start += size
             if found.error is not None:
                 raise found.error
@@ -110,10 +110,6 @@ class Stream(Generic[Item]):
         for thread in self._threads:
             if thread is not threading.current_thread():  # an iterator may close the engine
                 thread.join(READER_SECONDS if thread.name == READER else None)
-
-    def _part(self, outputs: Arrays, start: int, stop: int) -> Arrays:
-        """The results of some of the images of an inference."""
-        return {name: array[start * self._rows[name] : stop * self._rows[name]] for name, array in outputs.items()}
 
     def _start(self, images: Iterator[Item]) -> None:
         for name, work in ((READER, lambda: self._read(images)), ("hamsa-dispatch", self._dispatch)):

@@ -84,20 +84,20 @@ def test_any_number_of_images_is_cut_and_filled_to_what_the_plan_takes(
 @pytest.mark.parametrize(
     ("limits", "sizes", "kept"),
     [
-        (None, [7], [None]),
-        ((1, 100), [7], [None]),
-        ((1, 4), [4, 3], [None, None]),
-        ((3, 5), [5, 3], [None, 2]),
+        (None, [7], [7]),
+        ((1, 100), [7], [7]),
+        ((1, 4), [4, 3], [4, 3]),
+        ((3, 5), [5, 3], [5, 2]),
         ((8, 9), [8], [7]),
     ],
 )
 def test_pieces_are_as_large_as_allowed_and_only_the_last_is_filled(
-    limits: tuple[int, int] | None, sizes: list[int], kept: list[int | None]
+    limits: tuple[int, int] | None, sizes: list[int], kept: list[int]
 ) -> None:
     found = list(chunks({"x": rows(7)}, manifest_from_json(json.dumps(manifest()).encode()), limits))
-    assert [len(inputs["x"]) for inputs, _ in found] == sizes
-    assert [keep for _, keep in found] == kept
-    np.testing.assert_array_equal(found[-1][0]["x"][-1], rows(7)[-1])
+    assert [len(chunk.inputs["x"]) for chunk in found] == [chunk.images for chunk in found] == sizes
+    assert [chunk.keep for chunk in found] == kept
+    np.testing.assert_array_equal(found[-1].inputs["x"][-1], rows(7)[-1])
 
 
 def test_results_stay_on_the_gpu(engine: Open, device: Cuda) -> None:

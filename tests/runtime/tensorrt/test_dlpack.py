@@ -99,7 +99,7 @@ def test_a_copy_or_another_device_cannot_be_had() -> None:
 def test_the_first_rows_are_in_the_same_memory() -> None:
     content = np.arange(6, dtype=np.float32).reshape(3, 2)
     array, memory = array_of(content)
-    rows = array.first(2)
+    rows = array.first(2, 3)
     del array
     np.testing.assert_array_equal(np.from_dlpack(rows), content[:2])
     assert memory() is not None

@@ -243,7 +243,7 @@ def test_results_on_the_gpu_outlive_the_engine_and_are_freed_with_their_last_ref
     assert (array.shape, array.dtype) == ((3, 4), np.dtype(np.float32))
     [(address, memory)] = device.memory.items()
     np.testing.assert_array_equal(np.frombuffer(memory, np.float32).reshape(3, 4), FACTOR * numbers(3)["x"])
-    rows, capsule = array.first(2), array.__dlpack__(stream=1, max_version=(1, 0))
+    rows, capsule = array.first(2, 3), array.__dlpack__(stream=1, max_version=(1, 0))
     del array, memory
     assert address in device.memory
     del rows

@@ -54,9 +54,9 @@ class HAMSA_API Engine {
     Engine& operator=(const Engine&) = delete;
     ~Engine();
 
-    // One tensor for each output, in the manifest's dtype; the first dimension is the batch, even of one. Batches of
-    // any size are cut to what the bundle allows. InputError: the input does not fit the model; found before the
-    // backend sees it.
+    // One tensor for each output, in the manifest's dtype; the batch, even of one, lies along batch_axis of its spec.
+    // Batches of any size are cut to what the bundle allows. InputError: the input does not fit the model, or an output
+    // cannot be put together from several inferences; found before the backend sees it.
     Tensors infer(const Input& input) const;
 
     // The `top` most probable labels of every image, with their softmax probabilities, best first. Reads the output

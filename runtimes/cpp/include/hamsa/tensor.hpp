@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,9 @@ HAMSA_API const char* name_of(DType dtype) noexcept;
 
 using Shape = std::vector<std::int64_t>;
 
-// In a shape that a model declares: any number of images.
+// In a shape that a model declares: any number of images, and a size that follows from another axis.
 inline constexpr std::int64_t batch = -1;
+inline constexpr std::int64_t any_size = -2;
 
 // One input or output of a model. The layout is "NHWC", "NCHW" or empty.
 struct TensorSpec {
@@ -30,8 +32,13 @@ struct TensorSpec {
     DType dtype = DType::float32;
     Shape shape;
     std::string layout;
-    // Of an output: how many rows of its first dimension belong to one input of the batch; 0 for none.
-    std::size_t rows = 1;
+    // For each dimension what it is called, as in the manifest: "batch", "frames", "4*batch"; empty for a fixed size.
+    std::vector<std::string> axes = {};
+    // Of an output: the dimension along which the images of a batch lie, each with as many rows as any other. None for
+    // an output that is of the whole batch, or of none.
+    std::optional<std::size_t> batch_axis = 0;
+    // Whether the last dimension holds real and imaginary part.
+    bool is_complex = false;
 };
 
 template <typename T>

@@ -228,7 +228,7 @@ class OpenVino final : public Backend {
             ov::PartialShape shape;
             for (const std::int64_t size : spec.shape) {
                 dynamic = dynamic || size == batch;
-                shape.push_back(size == batch ? 1 : size);
+                shape.push_back(size == any_size ? ov::Dimension::dynamic() : ov::Dimension(size == batch ? 1 : size));
             }
             shapes[spec.name] = shape;
         }
@@ -241,7 +241,9 @@ class OpenVino final : public Backend {
     bool is_single(const Tensors& inputs) const {
         const auto& specs = model_.manifest.inputs;
         return std::all_of(specs.begin(), specs.end(), [&](const TensorSpec& spec) {
-            return spec.shape.empty() || spec.shape[0] != batch || inputs.at(spec.name).shape()[0] == 1;
+            const auto axis = std::find(spec.shape.begin(), spec.shape.end(), batch) - spec.shape.begin();
+            const Shape& shape = inputs.at(spec.name).shape();
+            return axis == static_cast<std::ptrdiff_t>(spec.shape.size()) || shape[static_cast<std::size_t>(axis)] == 1;
         });
     }
 

@@ -200,7 +200,9 @@ class TensorRt final : public Backend {
     void check_port(const TensorSpec& spec) const {
         const auto dtype = dtype_of(engine_->getTensorDataType(spec.name.c_str()));
         const Shape shape = shape_of(engine_->getTensorShape(spec.name.c_str()));
-        if (dtype != spec.dtype || shape != spec.shape) {  // both write -1 for the batch
+        Shape wanted = spec.shape;
+        std::replace(wanted.begin(), wanted.end(), any_size, batch);  // TensorRT writes -1 for both
+        if (dtype != spec.dtype || shape != wanted) {
             throw BuildError(repr(spec.name) + " of the plan is " + (dtype ? name_of(*dtype) : "of another type") +
                                  " " + shown(shape),
                              std::string(name_of(spec.dtype)) + " " + shown(spec.shape) + ", as the manifest says",
@@ -234,8 +236,26 @@ class TensorRt final : public Backend {
 
     static Shape shape_for(const TensorSpec& spec, std::size_t images) {
         Shape shape = spec.shape;
-        std::replace(shape.begin(), shape.end(), batch, static_cast<std::int64_t>(images));
+        for (std::size_t i = 0; i < shape.size(); ++i) {
+            if (shape[i] < 0) {
+                shape[i] = rows_of(spec, i) * static_cast<std::int64_t>(images);
+            }
+        }
         return shape;
+    }
+
+    // 4 for "4*batch", and 1 for "batch": bundles for TensorRT have no other axes.
+    static std::int64_t rows_of(const TensorSpec& spec, std::size_t axis) {
+        const std::string& text = spec.axes.at(axis);
+        const auto times = text.find('*');
+        const std::string factor = times == std::string::npos ? "1" : text.substr(0, times);
+        const bool is_number = factor.size() < 10 && std::all_of(factor.begin(), factor.end(), [](char c) {
+            return c >= '0' && c <= '9';
+        });
+        if (text.substr(times == std::string::npos ? 0 : times + 1) != "batch" || factor.empty() || !is_number) {
+            throw BuildError("an axis " + repr(text), "batch, or a number times that, in bundles for TensorRT");
+        }
+        return std::stoll(factor);
     }
 
     // Taken once, for the largest batch.

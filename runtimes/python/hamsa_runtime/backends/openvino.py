@@ -21,8 +21,9 @@ import numpy as np
 
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph
 from hamsa_runtime.backends.quiet import no_usage_reports
+from hamsa_runtime.batches import batch_axes, sized
 from hamsa_runtime.errors import BuildError, EngineClosedError, MissingError, nearest
-from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.manifest import BATCH, Manifest
 from hamsa_runtime.port_names import check_names
 from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
 
@@ -39,6 +40,7 @@ PRECISIONS = {
     "int8": ("f32", "f32", "INT8"),
 }
 FILES = {"openvino": IR_FILES[0], "onnx": ONNX_FILE}
+ANY_SIZE = -1
 
 
 class Runner:
@@ -142,14 +144,14 @@ class Runner:
             return self._requests[single]
 
     def _is_single(self, inputs: dict[str, np.ndarray]) -> bool:
-        return all(inputs[spec.name].shape[0] == 1 for spec in self._manifest.inputs if "batch" in spec.shape[:1])
+        return all(inputs[name].shape[axis] == 1 for name, axis in batch_axes(self._manifest.inputs).items())
 
     def _with_batch_of_one(self) -> openvino.Model:
-        """The model for one image at a time; itself where its batch is fixed."""
-        shapes = {spec.name: [1 if size == "batch" else size for size in spec.shape] for spec in self._manifest.inputs}
+        """The model for one image at a time; itself where no batch is dynamic."""
+        sizes = {BATCH: 1} | {axis.name: ANY_SIZE for axis in self._manifest.axes}
         model = self._model.clone()
-        if any("batch" in spec.shape for spec in self._manifest.inputs):
-            model.reshape(shapes)
+        if batch_axes(self._manifest.inputs):
+            model.reshape({spec.name: list(sized(spec.shape, sizes)) for spec in self._manifest.inputs})
         return model
 
     def _layers(self) -> Counter[str]:

@@ -204,10 +204,10 @@ def _add_profile(builder: Any, network: Any, config: Any, options: BuildOptions)
     profile = builder.create_optimization_profile()
     for each in dynamic:
         shape = tuple(each.shape)
-        if -1 in shape[1:]:
-            raise BuildError(f"the input {each.name} has the shape {shape}", expected="a fixed shape behind the batch")
+        if shape.count(-1) > 1:
+            raise BuildError(f"the input {each.name} has the shape {shape}", expected="a fixed shape beside the batch")
         sizes = (options.min_batch, options.opt_batch, options.max_batch)
-        profile.set_shape(each.name, *((size, *shape[1:]) for size in sizes))
+        profile.set_shape(each.name, *(tuple(n if size == -1 else size for size in shape) for n in sizes))
     config.add_optimization_profile(profile)
 
 

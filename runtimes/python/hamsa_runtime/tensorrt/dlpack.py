@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hamsa_runtime.errors import InputError
+
 CPU, CUDA = 1, 2  # DLDeviceType
 CAPSULE = b"dltensor"
 
@@ -65,9 +67,21 @@ class DeviceArray:
     def __repr__(self) -> str:
         return f"DeviceArray(shape={self.shape}, dtype={self.dtype}, device={self._device})"
 
-    def first(self, rows: int) -> DeviceArray:
-        """The first `rows` along the first axis, in the same memory."""
-        return DeviceArray(self._memory, (rows, *self.shape[1:]), self.dtype, self._device)
+    def first(self, keep: int, images: int, axis: int = 0) -> DeviceArray:
+        """What belongs to the first `keep` of `images`, which lie one after the other along `axis`; the same memory.
+
+        Raises:
+            InputError: they do not lie at the front of the memory.
+        """
+        if any(size != 1 for size in self.shape[:axis]):
+            raise InputError(
+                f"{keep} images for a batch of {images}, along dimension {axis} of an output",
+                expected=f"{images} images: what belongs to fewer has no place of its own on the GPU",
+                fix="call the engine itself: engine(images)",
+            )
+        size = self.shape[axis] // images * keep
+        shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
+        return DeviceArray(self._memory, shape, self.dtype, self._device)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._device

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hamsa_runtime.errors import BuildError, EngineClosedError, HamsaError, InputError
-from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.manifest import BATCH, Manifest
 from hamsa_runtime.tensorrt import cuda
 from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.differences import can
@@ -201,7 +201,7 @@ class Execution:
         """How many images the inputs are; any number for a model with a fixed batch."""
         if self.batch_limits is None:
             return 1
-        sizes = {inputs[port.name].shape[port.shape.index("batch")] for port in self._inputs if "batch" in port.shape}
+        sizes = {inputs[port.name].shape[port.shape.index(BATCH)] for port in self._inputs if BATCH in port.shape}
         low, high = self.batch_limits
         if len(sizes) != 1 or not low <= min(sizes) <= high:
             found = " and ".join(map(str, sorted(sizes)))

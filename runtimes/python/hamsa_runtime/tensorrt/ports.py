@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hamsa_runtime.errors import BuildError
-from hamsa_runtime.manifest import InputSpec, OutputSpec
+from hamsa_runtime.manifest import BATCH, InputSpec, OutputSpec
 from hamsa_runtime.port_names import check_names
 
 # TensorRT's names of types -> numpy's, for those that a manifest can have
@@ -28,7 +28,7 @@ DYNAMIC = -1
 
 @dataclass(frozen=True)
 class Port:
-    """One input or output; "batch" in `shape` stands for the dynamic dimension."""
+    """One input or output; "batch" in `shape`, or "4*batch", stands for the dynamic dimension."""
 
     name: str
     dtype: np.dtype[Any]
@@ -36,11 +36,19 @@ class Port:
 
     def shape_of(self, batch: int) -> tuple[int, ...]:
         """Its shape for so many images."""
-        return tuple(batch if isinstance(size, str) else size for size in self.shape)
+        return tuple(_of_batch(size) * batch if isinstance(size, str) else size for size in self.shape)
 
     def nbytes_of(self, batch: int) -> int:
         """Its size for so many images; TensorRT stores it without gaps."""
         return math.prod(self.shape_of(batch)) * self.dtype.itemsize
+
+
+def _of_batch(size: str) -> int:
+    """4 for "4*batch", and 1 for "batch": bundles for TensorRT have no other axes."""
+    factor, times, axis = size.rpartition("*")
+    if axis != BATCH or (times and not factor.isdecimal()):
+        raise BuildError(f"an axis {size!r}", expected=f"{BATCH}, or a number times that, in bundles for TensorRT")
+    return int(factor or 1)
 
 
 def ports_of(trt: Any, engine: Any, inputs: Sequence[InputSpec], outputs: Sequence[OutputSpec]) -> list[list[Port]]:
@@ -78,8 +86,8 @@ def batch_limits(engine: Any, inputs: Sequence[Port]) -> tuple[int, int] | None:
     """
     low, high = 1, None
     for port in inputs:
-        if "batch" in port.shape:
-            axis = port.shape.index("batch")
+        if BATCH in port.shape:
+            axis = port.shape.index(BATCH)
             smallest, _, largest = (shape[axis] for shape in engine.get_tensor_profile_shape(port.name, 0))
             low, high = max(low, smallest), largest if high is None else min(high, largest)
     if high is not None and low > high:
