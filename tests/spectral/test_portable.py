@@ -26,6 +26,7 @@ FOLDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "padding and channels": (
         (2, 3 * 8, 10), dict(output_size=(1, 18), kernel_size=(1, 8), padding=(0, 4), stride=(1, 2)),
     ),
+    "samples that are in most frames": ((2, 40, 7), dict(output_size=(1, 46), kernel_size=(1, 40), stride=(1, 1))),
     "no batch": ((16, 7), dict(output_size=(1, 40), kernel_size=(1, 16), stride=(1, 4))),
     "two axes": ((2, 2 * 9, 12), dict(output_size=(5, 6), kernel_size=3)),
     "two axes, all options": (

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hamsa_deploy import to_real
@@ -182,12 +183,14 @@ def test_odd_frames_and_even_ones_there_and_back(n: int) -> None:
 
 
 class Lengthened(nn.Module):
-    """istft to the length of the signal, which varies, and to others that follow from it."""
+    """istft to the length of the signal, which varies, and to others that follow from it; and zeros up to there."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         z = torch.stft(x, 16, 4, window=WINDOWS[16], return_complex=True)
         lengths = (x.shape[-1], x.shape[-1] + 9, x.shape[-1] - 5)
-        return tuple(torch.istft(z, 16, 4, window=WINDOWS[16], length=length) for length in lengths)
+        shorter = torch.istft(z, 16, 4, window=WINDOWS[16])
+        padded = F.pad(shorter, (0, x.shape[-1] - shorter.shape[-1]))
+        return padded, *(torch.istft(z, 16, 4, window=WINDOWS[16], length=length) for length in lengths)
 
 
 @pytest.mark.parametrize("samples", [100, 101, 102, 103, 251])

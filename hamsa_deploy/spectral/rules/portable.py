@@ -18,6 +18,10 @@ import torch
 from hamsa_deploy.spectral.dispatch import apply, entry_rule
 from hamsa_deploy.spectral.values import Complex, as_complex, constant_from, functions, is_complex
 
+# Each costs four operators. Frames of 1024 samples, 256 apart: 0.3 ms on ONNX Runtime and OpenVINO, as a transposed
+# convolution 5 and 18 ms, and as Col2Im 0.6 and 2.7 ms.
+MOST_PIECES = 32
+
 
 @entry_rule("col2im")
 def col2im(
@@ -53,6 +57,9 @@ def overlap_added(frames: Any, hop: int) -> Any:
     """Frames (batch, n, T), each `hop` samples after the one before, added up: (batch, n + hop (T - 1))."""
     n, count = frames.shape[1], frames.shape[2]
     pieces = -(-n // hop)
+    if pieces > MOST_PIECES:
+        kernel = constant_from(np.eye(n)[:, None], frames.dtype)
+        return functions.squeeze(functions.conv_transpose1d(frames, kernel, stride=hop), 1)
     frames = functions.constant_pad_nd(frames, [0, 0, 0, pieces * hop - n])
     total = None
     for j in range(pieces):
