@@ -77,6 +77,7 @@ def test_circular_padding_of_a_spectrum() -> None:
 CLAMPS: dict[str, Callable[[Tensor], Tensor]] = {
     "a float and an int": lambda x: x.clamp(1e-12, 1),
     "an int and a float": lambda x: x.clip(0, 1.5),
+    "a truth value and a float": lambda x: x.clip(False, 1.5),
     "whole numbers by floats": lambda x: (x * 3).to(torch.int64).clamp(0, 1.5),
 }
 

@@ -112,7 +112,8 @@ def circularly_padded(x: Any, widths: Sequence[int]) -> Any:
 @entry_rule("clamp", "clip")
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """Left as it is, unless its bounds or the values are of two types of numbers."""
-    bounds = [bound for bound in (min, max) if isinstance(bound, int | float) and not isinstance(bound, bool)]
+    min, max = (int(bound) if isinstance(bound, bool) else bound for bound in (min, max))
+    bounds = [bound for bound in (min, max) if isinstance(bound, int | float)]
     kinds = {type(bound) for bound in bounds}
     if kinds == {int} or not kinds or (kinds == {float} and x.dtype.is_floating_point):
         return NotImplemented
