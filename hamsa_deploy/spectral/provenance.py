@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sysconfig
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]+\n\s*(?P<code>[^\n]*)')
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parents[1])
+_PYTHON, _PACKAGES = (sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib"))
 
 
 def module_path(node: torch.fx.Node) -> str:
@@ -30,7 +32,7 @@ def function_called(node: torch.fx.Node) -> str:
 def innermost_frame(stack_trace: str) -> tuple[str, int, str] | None:
     """(file, line, code) of the innermost frame of a stack trace that is not PyTorch's own."""
     frames = [match.group("file", "line", "code") for match in _FRAME.finditer(stack_trace)]
-    frames = [frame for frame in frames if not frame[0].startswith(_TORCH)]
+    frames = [frame for frame in frames if not frame[0].startswith((_TORCH, "<"))]
     if not frames:
         return None
     file, line, code = frames[-1]
@@ -60,6 +62,10 @@ def line_that_runs(within: str) -> str:
 
 def _innermost_of_users(frames: Sequence[traceback.FrameSummary]) -> tuple[str, int, str] | None:
     for frame in reversed(frames):
-        if frame.line and not frame.filename.startswith((_TORCH, _OURS, "<")):
+        if frame.line and not frame.filename.startswith((_TORCH, _OURS, "<")) and not _is_pythons(frame.filename):
             return frame.filename, frame.lineno or 0, frame.line
     return None
+
+
+def _is_pythons(file: str) -> bool:
+    return file.startswith(_PYTHON) and not file.startswith(_PACKAGES)

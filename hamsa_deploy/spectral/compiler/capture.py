@@ -59,7 +59,7 @@ def capture_model(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any
     program = capture(ready, inputs, dynamic_shapes, folded)
     check_functional(program, is_training(model))
     for place in dict.fromkeys(folded.left_out):
-        LOG.warning("left out, because it depends on values: the assertion in %s", place)
+        LOG.warning("left out, because it depends on values: the check in %s", place)
     return program
 
 
@@ -196,9 +196,10 @@ def quiet() -> Iterator[None]:
         def is_of_another(record: logging.LogRecord) -> bool:
             return record.thread != ours
 
-        for handler in logging.getLogger("torch").handlers:
-            handler.addFilter(is_of_another)
-            stack.callback(handler.removeFilter, is_of_another)
+        for name, logger in list(logging.root.manager.loggerDict.items()):
+            for handler in logger.handlers if name.startswith("torch") and isinstance(logger, logging.Logger) else ():
+                handler.addFilter(is_of_another)
+                stack.callback(handler.removeFilter, is_of_another)
         yield
 
 
@@ -239,13 +240,31 @@ def _explained(error: Exception, name: str, dynamic_shapes: Any, guards: list[tu
             cause="the model fixes that size: a reshape to a number, a constant of that size, a transform along it",
             fix=FIX_BATCH,
         )
+    cause, fix = _cause_and_fix(error)
     return CaptureError(
-        f"{name} cannot be captured: {_first_line(error)}{where}",
+        f"{name} cannot be captured: {_first_sentence(error)}{where}",
         expected="a module whose forward torch.export can trace",
-        cause=f"Python that cannot be traced ({type(error).__name__})",
-        fix="move it out of forward, into __init__ or the application; or capture with torch.export yourself and give "
-        "the program",
+        cause=cause,
+        fix=f"{fix}; or capture with torch.export yourself and give the program",
     )
+
+
+def _cause_and_fix(error: Exception) -> tuple[str, str]:
+    """By what PyTorch says of Python that cannot be traced."""
+    text = str(error)
+    outside = "move it out of forward, into __init__ or the application"
+    if ".numpy()" in text or "numpy" in text.lower():
+        return "NumPy in forward: what it computes leaves no trace", f"compute it with torch; or {outside}"
+    if "data pointer" in text or "storage" in text or "pickle" in text:
+        return (
+            "Python that asks for where a tensor's numbers lie: a copy, a C++ extension, a compiled function",
+            outside,
+        )
+    if "FakeTensor" in text or "fake tensor" in text:
+        return "a tensor that forward keeps or gets from elsewhere: a global, a cache, a list", (
+            "register it as a buffer, or hand it to forward"
+        )
+    return f"Python that cannot be traced ({type(error).__name__})", outside
 
 
 _SIZE = re.compile(r"L\['(\w+)'\]((?:\[\w+\])*)\.size\(\)\[(\d+)\]")
@@ -266,6 +285,7 @@ def _what_is_fixed(text: str) -> str:
     return sentence.rstrip(".")
 
 
-def _first_line(error: Exception) -> str:
+def _first_sentence(error: Exception) -> str:
+    """What PyTorch says before it comes to its own advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return re.split(r"(?<!e\.g)(?<!i\.e)\. ", lines[0])[0].rstrip(".") if lines else type(error).__name__

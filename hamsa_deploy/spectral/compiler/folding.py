@@ -2,17 +2,18 @@
 
 `assert (self.window > 0).all()`, `n=self.length.item()`, `if torch.tensor(padding).sum()`: what such a tensor is made
 of is remembered, and when Python asks for its value, it is computed from the model's own buffers and from Python's
-numbers. Anything that an input has a part in is left to torch.export, which refuses it; but for assertions, which the
-example inputs have passed: they are left out, with a warning.
+numbers. Anything that an input has a part in is left to torch.export, which refuses it; but for checks that raise an
+error, which the example inputs have passed: they are left out, with a warning.
 """
 
 from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
@@ -22,18 +23,41 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral.compilation import eagerly
 
-_BETWEEN = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+_TORCH = str(Path(torch.__file__).parent)
+_OURS = str(Path(__file__).parent)
 
 # How Python asks a tensor for its value.
 ASKING = {
     torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.__bool__, torch.Tensor.__int__, torch.Tensor.__float__,
     torch.Tensor.__index__, torch.Tensor.is_nonzero, torch.is_nonzero, torch.equal, torch.Tensor.equal, torch.allclose,
-    torch.Tensor.allclose,
+    torch.Tensor.allclose, torch._assert,
 }  # fmt: skip
+
+
+_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 
 
 class NotConstant(Exception):
     """An input has a part in the value."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a tensor came to be.
+
+    Attributes:
+        tensor: itself; the reference keeps its id from being used again.
+        version: PyTorch's count of what was written to it, through views of it too.
+        func, args, kwargs: what made it.
+        index: which it is of several results; None for the only one.
+    """
+
+    tensor: torch.Tensor
+    version: int
+    func: Callable[..., Any]
+    args: Any
+    kwargs: Any
+    index: int | None
 
 
 class FoldedConstants(TorchFunctionMode):
@@ -41,22 +65,22 @@ class FoldedConstants(TorchFunctionMode):
 
     Args:
         model: that is captured. What it writes in forward must have been refused before.
+
+    Attributes:
+        left_out: the places of assertions on what is computed from the inputs.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._model = model
         self._values = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        # By id; the reference to the result keeps the id from being used again.
-        self._made: dict[int, tuple[Any, Callable[..., Any], Any, Any]] = {}
-        self._written: dict[int, Any] = {}
-        self.left_out: list[str] = []  # assertions
+        self._made: dict[int, Made] = {}
+        self.left_out: list[str] = []
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._made.clear()
-        self._written.clear()
         super().__exit__(kind, error, trace)
 
     def __torch_function__(
@@ -64,31 +88,54 @@ class FoldedConstants(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in ASKING:
-            try:
-                return eagerly(lambda: func(*self._known((args, kwargs))[0], **self._known((args, kwargs))[1]))
-            except NotConstant:
-                if func is torch.Tensor.__bool__ and (where := _assertion_that_asks()):
-                    self.left_out.append(where)
-                    return True
-                return func(*args, **kwargs)
+            return self._answer(func, args, kwargs)
         result = func(*args, **kwargs)
         if isinstance(result, torch.Tensor):
-            self._made[id(result)] = (result, func, args, kwargs)
-        if _writes(func):
-            self._written[id(args[0])] = args[0]
+            self._remember(result, func, args, kwargs, None)
+        elif isinstance(result, tuple | list):
+            for index, each in enumerate(result):
+                if isinstance(each, torch.Tensor):
+                    self._remember(each, func, args, kwargs, index)
+        if result is None or func == _DATA:  # a write, or what can be written to without its version telling
+            for leaf in pytree.tree_leaves((args, kwargs)):
+                self._made.pop(id(leaf), None)
         return result
+
+    def _answer(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        try:
+            return eagerly(lambda: func(*self._known((args, kwargs))[0], **self._known((args, kwargs))[1]))
+        except NotConstant:
+            if func is torch._assert:
+                self.left_out.append(_users_place(_asking_frame()))
+                return None
+            check = check_that_asks() if func is torch.Tensor.__bool__ else None
+            if check is None:
+                return func(*args, **kwargs)
+            place, passes = check
+            self.left_out.append(place)
+            return passes
+
+    def _remember(
+        self, tensor: torch.Tensor, func: Callable[..., Any], args: Any, kwargs: Any, index: int | None
+    ) -> None:
+        """But for what was written to and handed on, `x.add_(1)`: its version tells that it is constant no more. What
+        was made in inference mode has none."""
+        if not any(leaf is tensor for leaf in pytree.tree_leaves((args, kwargs))) and not tensor.is_inference():
+            self._made[id(tensor)] = Made(tensor, tensor._version, func, args, kwargs, index)
 
     def _known(self, values: Any) -> Any:
         return pytree.tree_map_only((torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool), self._value, values)
 
     def _value(self, leaf: Any) -> torch.Tensor:
-        if not isinstance(leaf, torch.Tensor) or id(leaf) in self._written:
+        if not isinstance(leaf, torch.Tensor):
             raise NotConstant
-        if id(leaf) in self._made:
-            _, func, args, kwargs = self._made[id(leaf)]
-            known_args, known_kwargs = self._known((args, kwargs))
-            result: torch.Tensor = func(*known_args, **known_kwargs)
-            return result
+        if (made := self._made.get(id(leaf))) is not None:
+            if leaf._version != made.version:
+                raise NotConstant
+            args, kwargs = self._known((made.args, made.kwargs))
+            result: Any = made.func(*args, **kwargs)
+            value: torch.Tensor = result if made.index is None else result[made.index]
+            return value
         # While torch.export traces, the model holds stand-ins under the same names.
         for name, held in (*self._model.named_parameters(), *self._model.named_buffers()):
             if held is leaf:
@@ -96,17 +143,51 @@ class FoldedConstants(TorchFunctionMode):
         raise NotConstant
 
 
-def _assertion_that_asks() -> str:
-    """`model.py:12`, if the innermost code that is not PyTorch's asks for a truth value to assert it; else empty."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_BETWEEN):
+def check_that_asks() -> tuple[str, bool] | None:
+    """Whether a truth value is asked for only to raise an error.
+
+    `assert x.isfinite().all()`, `if (x < 0).any() or x.isnan().any(): raise ValueError`.
+
+    Returns:
+        `model.py:12`, and the value with which it does not raise; None for any other question.
+    """
+    frame = _asking_frame()
+    code = [each for each in dis.get_instructions(frame.f_code) if each.opname not in ("CACHE", "EXTENDED_ARG")]
+    jumps = [each for each in code if each.offset >= frame.f_lasti][:2]
+    jump = next(
+        (each for each in jumps if "JUMP" in each.opname and each.opname.endswith(("IF_TRUE", "IF_FALSE"))), None
+    )
+    if jump is None:
+        return None
+    jumps_if = "TRUE" in jump.opname
+    place = _users_place(frame)
+    if _raises([each for each in code if each.offset >= jump.argval]):
+        return place, not jumps_if
+    return (place, jumps_if) if _raises([each for each in code if each.offset > jump.offset]) else None
+
+
+def _asking_frame() -> FrameType:
+    """The innermost frame that is not of the machinery between a model and PyTorch."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith(_OURS)
+        or frame.f_code.co_name in ("__torch_function__", "handle_torch_function")
+    ):
         frame = frame.f_back
-    following = [each for each in dis.get_instructions(frame.f_code) if each.offset > frame.f_lasti][:3]
-    raises = any("ASSERTION_ERROR" in each.opname or each.argrepr == "AssertionError" for each in following)
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if raises else ""
+    return frame
 
 
-def _writes(func: Callable[..., Any]) -> bool:
-    """Whether it changes its first argument: `add_`, `__setitem__`, `__iadd__`."""
-    name = getattr(func, "__name__", "")
-    return name in {"__setitem__", "__set__"} or name.startswith("__i") or (name.endswith("_") and name[-2:] != "__")
+def _users_place(frame: FrameType) -> str:
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((_TORCH, _OURS)):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _raises(code: Sequence[dis.Instruction]) -> bool:
+    """Whether it comes to a raise before anything else can happen."""
+    for each in code:
+        if each.opname == "RAISE_VARARGS":
+            return True
+        if "JUMP" in each.opname or each.opname.startswith(("RETURN", "STORE", "YIELD", "RERAISE", "FOR_")):
+            return False
+    return False

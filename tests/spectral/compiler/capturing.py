@@ -35,6 +35,19 @@ def asserts_on_inputs(self: Any, x: Tensor) -> Tensor:
     return double(x)
 
 
+def raises_on_values(self: Any, x: Tensor) -> Tensor:
+    if (x > 100).any() or not torch.isfinite(x).all():
+        raise ValueError(f"values of {x.shape}")
+    torch._assert((x < 100).all(), "large")
+    return double(x)
+
+
+def takes_parts_of_a_buffer(self: Any, x: Tensor) -> Tensor:
+    largest, where = self.window.topk(2)
+    parts = [double(x) * int(n) for n in self.n.repeat(2)]
+    return torch.stack(parts).sum(0) * float(largest[0]) + int(where[0])
+
+
 def asserts_on_a_buffer(self: Any, x: Tensor) -> Tensor:
     assert (self.window > 1e-11).all()
     assert torch.allclose(self.window, self.window)

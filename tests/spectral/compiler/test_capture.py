@@ -40,6 +40,7 @@ def close(model: nn.Module, x: Tensor, **options: Any) -> bool:
         capturing.branches_on_numbers,
         capturing.takes_an_item,
         capturing.builds_lists,
+        capturing.takes_parts_of_a_buffer,
         capturing.fills_a_cache,
     ],
     ids=lambda function: function.__name__,
@@ -50,20 +51,50 @@ def test_conditions_that_only_constants_decide_and_assertions_are_taken(function
     assert torch.allclose(to_real(model, (X,)).module()(x), model(x), atol=1e-5)
 
 
-def test_an_assertion_on_values_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    to_real(Module(capturing.asserts_on_inputs).eval(), (X,))
-    assert "left out, because it depends on values: the assertion in" in caplog.text
+@pytest.mark.parametrize("function", [capturing.asserts_on_inputs, capturing.raises_on_values])
+def test_a_check_of_values_is_left_out_with_a_warning(
+    function: Callable[[Any, Tensor], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert close(Module(function).eval(), X)
+    assert "left out, because it depends on values: the check in" in caplog.text
     assert "capturing.py:" in caplog.text
 
 
-def test_a_constant_that_was_written_is_none_any_more() -> None:
+WRITING: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "an element": lambda n, s: n.__setitem__(0, s),
+    "through a slice": lambda n, s: n[:1].add_(s),
+    "through a part": lambda n, s: n.chunk(2)[0].add_(s),
+    "through data": lambda n, s: n.data.add_(s),
+    "by out": lambda n, s: torch.add(n, s, out=n),
+}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_constant_that_was_written_is_none_any_more(name: str) -> None:
     def writes(self: Any, x: Tensor) -> Tensor:
-        n = torch.tensor([1.0, 2.0])
-        n[0] = x.sum()
+        n = torch.tensor([-1.0, 2.0])
+        WRITING[name](n, x.abs().sum())
         return double(x) if n[0] > 0 else x
 
     with pytest.raises(CaptureError, match="values of a tensor"):
         to_real(Module(writes).eval(), (X,))
+
+
+@pytest.mark.parametrize(
+    ("function", "cause"),
+    [
+        (lambda x: double(torch.from_numpy(x.numpy() * 2)), "NumPy in forward"),
+        (lambda x: double(copy.deepcopy(x)), "where a tensor's numbers lie"),
+    ],
+    ids=["numpy", "deepcopy"],
+)
+def test_python_that_cannot_be_traced_is_named_with_the_users_line(
+    function: Callable[[Tensor], Tensor], cause: str
+) -> None:
+    with pytest.raises(CaptureError, match=r"test_capture\.py:\d+: \(lambda x: double") as caught:
+        to_real(Program(function).eval(), (X,))
+    assert cause in caught.value.cause
+    assert "https://" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
