@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -53,16 +54,15 @@ def real_model_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS
         inputs, dynamic_shapes = free.inputs, free.for_capture(model)
     elif request.fixed_batch is not None:
         _check_batch(inputs, request.fixed_batch)
-    with _normalising(request, model):
-        program = to_real(
-            model,
-            inputs,
-            dynamic_shapes=dynamic_shapes,
-            batch_must_vary=request.batch == DYNAMIC,
-            target=request.to,
-            plans=plans,
-            fft=request.fft,
-        )
+    program = to_real(
+        _with_normalisation(request, model),
+        inputs,
+        dynamic_shapes=dynamic_shapes,
+        batch_must_vary=request.batch == DYNAMIC,
+        target=request.to,
+        plans=plans,
+        fft=request.fft,
+    )
     return real_model_of_program(
         program,
         model,
@@ -117,23 +117,22 @@ def _example_inputs(request: Request) -> tuple[Any, ...]:
     return (torch.zeros(batch, how.channels, *how.size),)
 
 
-@contextlib.contextmanager
-def _normalising(request: Request, model: nn.Module) -> Iterator[None]:
-    """While it lasts, the model takes uint8 NHWC pixels. A hook, so that the names of its parameters stay theirs."""
+def _with_normalisation(request: Request, model: nn.Module) -> nn.Module:
+    """The model as it takes what the graph does, uint8 NHWC pixels for one of images. The normalisation is a hook, so
+    that the names of its parameters stay theirs; and the hook a shallow copy's, because others may use the model now.
+    """
     how = request.preprocessing
     if how is None or request.input_dtype != "uint8":
-        yield
-        return
+        return model
     scale, offset = scale_and_offset(how.mean, how.std)
 
     def normalise(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (normalised(args[0], scale, offset), *args[1:])
 
-    hook = model.register_forward_pre_hook(normalise)
-    try:
-        yield
-    finally:
-        hook.remove()
+    copied = copy.copy(model)
+    copied._forward_pre_hooks = OrderedDict(model._forward_pre_hooks)
+    copied.register_forward_pre_hook(normalise)
+    return copied
 
 
 def parity_data(request: Request, form: RealModel) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import OutputKind, TensorArgument
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.axes import FreeAxes, Sizes, default_names, input_values, output_values, tensor_specs
@@ -76,6 +76,7 @@ def real_model_of_program(
         InputError: another number of names; an output whose size follows from the batch otherwise than as a multiple;
             or of a type that no bundle has.
     """
+    _say_what_is_fixed(program)
     found = [spec.arg.name for spec in tensor_specs(program.graph_signature.input_specs)]
     names = _chosen("input", inputs, found), _chosen("output", outputs, output_names(program, found))
     sizes = Sizes(program, default_names(program) if free is None else free.names)
@@ -101,22 +102,40 @@ def output_names(program: ExportedProgram, taken: Collection[str] = ()) -> list[
     assert spec is not None
     names = names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec), taken)
     kinds = [each.arg for each in program.graph_signature.output_specs if each.kind is OutputKind.USER_OUTPUT]
+    return [name for name, kind in zip(names, kinds, strict=True) if isinstance(kind, TensorArgument)]
+
+
+def _say_what_is_fixed(program: ExportedProgram) -> None:
+    """None and numbers, which a bundle neither takes nor gives."""
+    given = [each.arg for each in program.graph_signature.input_specs if each.kind is InputKind.USER_INPUT]
+    fixed = [f"{each.name} = {each.value!r}" for each in given if isinstance(each, ConstantArgument)]
+    if fixed:
+        LOG.warning("no inputs of the bundle, but for ever what they were at the export: %s", ", ".join(fixed))
+    spec = program.call_spec.out_spec
+    assert spec is not None
+    names = names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec))
+    kinds = [each.arg for each in program.graph_signature.output_specs if each.kind is OutputKind.USER_OUTPUT]
     others = [name for name, kind in zip(names, kinds, strict=True) if not isinstance(kind, TensorArgument)]
+    if len(others) == len(names):
+        raise InputError(
+            f"the model returns no tensor, but {', '.join(others) or 'nothing'}",
+            expected="a tensor, or a container of tensors",
+        )
     if others:
-        LOG.info("left out of the outputs, because they are no tensors: %s", ", ".join(others))
-    return [name for name in names if name not in others]
+        LOG.warning("left out of the outputs, because they are no tensors: %s", ", ".join(others))
 
 
 def _of_tensors(program: ExportedProgram) -> ExportedProgram:
     """The program without outputs that are no tensors, which torch.onnx does not take."""
     given: Any = program.graph.output_node().args[0]
-    kept = [i for i, value in enumerate(given) if isinstance(value, torch.fx.Node)]
+    specs = program.graph_signature.output_specs
+    kept = [i for i, spec in enumerate(specs) if isinstance(spec.arg, TensorArgument)]
     if len(kept) < len(given):
         program.graph.output_node().args = (tuple(given[i] for i in kept),)
-        specs = program.graph_signature.output_specs
         program.graph_signature.output_specs = [specs[i] for i in kept]
         signature: Any = program.module_call_graph[0].signature
         signature.out_spec = pytree.tree_structure(tuple(kept))
+        program.graph.eliminate_dead_code()
         program.graph_module.recompile()
     return program
 
@@ -138,6 +157,9 @@ def _chosen(kind: str, chosen: Sequence[str] | None, found: list[str]) -> list[s
 
 
 def _inputs(program: ExportedProgram, names: Sequence[str], sizes: Sizes) -> tuple[InputSpec, ...]:
+    if not names:
+        raise InputError("the model takes no tensor", expected="one input at least", fix="example_inputs=(x,)")
+    _check_not_empty("input", names, input_values(program), sizes)
     return tuple(
         InputSpec(name, _dtype_of(value, f"the input {name!r}"), tuple(map(sizes.text, value.shape)))
         for name, value in zip(names, input_values(program), strict=True)
@@ -146,9 +168,7 @@ def _inputs(program: ExportedProgram, names: Sequence[str], sizes: Sizes) -> tup
 
 def _outputs(program: ExportedProgram, names: Sequence[str], sizes: Sizes) -> tuple[OutputSpec, ...]:
     values = output_values(program)
-    for name, value in zip(names, values, strict=True):
-        if 0 in value.shape:
-            raise InputError(f"the output {name!r} is empty: {tuple(value.shape)}", expected="values in it")
+    _check_not_empty("output", names, values, sizes)
     are_complex = program.graph_module.meta["complex_outputs"]
     return tuple(
         OutputSpec(
@@ -160,6 +180,15 @@ def _outputs(program: ExportedProgram, names: Sequence[str], sizes: Sizes) -> tu
         )
         for name, value, is_complex in zip(names, values, are_complex, strict=True)
     )
+
+
+def _check_not_empty(kind: str, names: Sequence[str], values: Sequence[torch.Tensor], sizes: Sizes) -> None:
+    for name, value in zip(names, values, strict=True):
+        if 0 in value.shape:
+            shape = ", ".join(str(sizes.text(size)) for size in value.shape)
+            raise InputError(
+                f"the {kind} {name!r} is empty: ({shape})", expected="values in it", fix=f"leave that {kind} away"
+            )
 
 
 def _batch_axis(name: str, value: torch.Tensor, sizes: Sizes) -> int | None:

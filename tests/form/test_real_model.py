@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 import hamsa_deploy
 from hamsa_deploy.form.from_request import real_model_of_request
+from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.parity.comparison import separated_outputs
 from hamsa_deploy.pipeline.manifest import manifest_of
@@ -121,3 +124,84 @@ def test_an_output_without_a_batch_is_of_the_inputs_of_one_inference(tmp_path: P
             with pytest.raises(InputError, match=f"{number} images at once") as caught:
                 engine(IMAGES[:number])
             assert "the output 'scalar' is of all images" in caught.value.cause
+
+
+X = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(0))
+
+
+class Returning(nn.Module):
+    """Twice its input, as `outputs` of that and the input."""
+
+    def __init__(self, outputs: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, x: Tensor, speed: Any = None, y: Any = None) -> Any:
+        return self.outputs(torch.fft.irfft(torch.fft.rfft(x) * 2, n=16), x)
+
+
+def form_of(outputs: Callable[[Tensor, Tensor], Any], *inputs: Any) -> RealModel:
+    model = Returning(outputs).eval()
+    return real_model_of_request(Request(model, inputs, to="onnx"))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "names"),
+    [
+        (lambda y, x: {"a": {"b": y}, "a_b": x + 1}, ["a_b", "a_b_out"]),
+        (lambda y, x: {"x": x, "x_out": y}, ["x_out", "x_out_out"]),
+        (lambda y, x: {"": y, 0: x}, ["output", "output_0"]),
+        (lambda y, x: (y, x.shape[0], None), ["output_0"]),
+    ],
+    ids=["nested", "the input's name", "no names", "a size"],
+)
+def test_each_output_has_a_name_of_its_own_and_is_in_the_file(
+    outputs: Callable[[Tensor, Tensor], Any], names: list[str], tmp_path: Path
+) -> None:
+    form = form_of(outputs, X)
+    assert [spec.name for spec in form.outputs] == names
+    assert [value.name for value in form.write(tmp_path / "model.onnx").graph.outputs] == names
+
+
+def test_what_is_no_tensor_is_said_once_with_its_value(caplog: pytest.LogCaptureFixture) -> None:
+    form = form_of(lambda y, x: {"y": y, "size": 3, "mask": None}, X, 1.5, None)
+    assert [spec.name for spec in form.inputs] == ["x"]
+    assert [record.message for record in caplog.records] == [
+        "no inputs of the bundle, but for ever what they were at the export: speed = 1.5, y = None",
+        "left out of the outputs, because they are no tensors: size, mask",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "found"),
+    [
+        (lambda y, x: None, (X,), "returns no tensor, but output"),
+        (lambda y, x: (), (X,), "returns no tensor, but nothing"),
+        (lambda y, x: {"y": y, "cut": y[..., :0]}, (X,), r"the output 'cut' is empty: \(batch, 3, 0\)"),
+        (lambda y, x: y, (X, torch.zeros(2, 0)), r"the input 'speed' is empty: \(batch, 0\)"),
+        (lambda y, x: {"a\nb": y}, (X,), r"an output called 'a\\nb'"),
+    ],
+    ids=["None", "nothing", "empty", "empty input", "control character"],
+)
+def test_what_no_bundle_can_give_or_take_is_refused_by_name(
+    outputs: Callable[[Tensor, Tensor], Any], inputs: tuple[Any, ...], found: str
+) -> None:
+    with pytest.raises(InputError, match=found):
+        form_of(outputs, *inputs)
+
+
+def test_a_model_that_others_use_meanwhile_has_no_hook_of_ours() -> None:
+    class Hooked(nn.Module):
+        def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> Any:
+            hooked.append(self)
+            return super().register_forward_pre_hook(*args, **kwargs)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.rfft(x).abs()
+
+    hooked: list[nn.Module] = []
+    model = Hooked().eval()
+    assert real_model_of_request(Request(model, to="onnx", preprocessing=HOW)).inputs[0].dtype == "uint8"
+    assert len(hooked) == 1
+    assert hooked[0] is not model
+    assert model(X).shape == (2, 3, 9)

@@ -159,7 +159,7 @@ def samples_of(model: nn.Module, data: Any, manifest: Manifest, images: int) -> 
     samples: list[Sample] = []
     reference: ReferenceModel | None = None
     for inputs, feed, chunk in _batches(data, manifest, images):
-        reference = reference or ReferenceModel(model, inputs)
+        reference = reference or ReferenceModel(model, inputs, [spec.name for spec in manifest.outputs])
         values = [*_given(inputs, manifest), *reference.values(inputs)]
         _check_finite(values, type(model).__name__)
         samples.append(Sample({value.name: value for value in values}, feed, chunk))

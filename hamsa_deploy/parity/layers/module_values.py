@@ -14,8 +14,6 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.form.outputs import names_of
-
 
 @dataclass(frozen=True)
 class ModuleValue:
@@ -34,10 +32,16 @@ class ModuleValue:
 
 
 class ReferenceModel:
-    """A copy of the model that hands out what its modules compute, in float64 where it can."""
+    """A copy of the model that hands out what its modules compute, in float64 where it can.
 
-    def __init__(self, model: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+    Args:
+        model, inputs: a module, and what it is called with.
+        outputs: names of the tensors that the model itself returns, in order.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Sequence[torch.Tensor], outputs: Sequence[str]) -> None:
         self._model, self.dtype = _in_float64(model, inputs)
+        self._outputs = outputs
 
     @torch.inference_mode()
     def values(self, inputs: Sequence[torch.Tensor]) -> list[ModuleValue]:
@@ -47,7 +51,7 @@ class ReferenceModel:
 
         def keep(path: str, outputs: Any) -> None:
             calls[path] += 1
-            found.extend(_values_of(path, calls[path], outputs))
+            found.extend(_values_of(path, calls[path], outputs, self._outputs))
 
         with ExitStack() as hooks:
             for path, module in self._model.named_modules():
@@ -73,9 +77,9 @@ def _as(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def _values_of(path: str, call: int, outputs: Any) -> Iterator[ModuleValue]:
+def _values_of(path: str, call: int, outputs: Any, of_model: Sequence[str]) -> Iterator[ModuleValue]:
     leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
-    names = names_of(outputs) if path == "" else [_name(path, call, i, len(leaves)) for i in range(len(leaves))]
+    names = of_model if path == "" else [_name(path, call, i, len(leaves)) for i in range(len(leaves))]
     for name, leaf in zip(names, leaves, strict=True):
         if leaf.is_floating_point() or leaf.is_complex():
             real = torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf

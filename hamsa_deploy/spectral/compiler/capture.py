@@ -253,6 +253,10 @@ def _cause_and_fix(error: Exception) -> tuple[str, str]:
     """By what PyTorch says of Python that cannot be traced."""
     text = str(error)
     outside = "move it out of forward, into __init__ or the application"
+    if "not a known type" in text or "Unsupported input type" in text:
+        return "a container of its own kind among the inputs or outputs, of which PyTorch knows no parts", (
+            "tensors, tuples, lists, dicts and named tuples; or torch.export.register_dataclass"
+        )
     if ".numpy()" in text or "numpy" in text.lower():
         return "NumPy in forward: what it computes leaves no trace", f"compute it with torch; or {outside}"
     if "data pointer" in text or "storage" in text or "pickle" in text:
