@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.precision.records import all_precisions, precision_of
+from hamsa_deploy.spectral.compiler.rewriting import as_inputs
 from hamsa_deploy.targets import all_targets, target_of
 from hamsa_deploy.targets.record import Target
 from hamsa_runtime.backends import backend_for
@@ -145,12 +147,24 @@ def _check_module(request: Request, model: nn.Module) -> None:
             cause="dropout and batch normalisation compute something else while they train",
             fix="model.eval()",
         )
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+    if request.example_inputs is not None:
+        as_inputs(request.example_inputs)
+    bad = _not_finite(model)
     if bad:
         raise InputError(
             f"the model holds NaN or Inf in {', '.join(bad)}", expected="finite weights", fix="another checkpoint"
         )
+
+
+@torch.no_grad()
+def _not_finite(model: nn.Module) -> list[str]:
+    """Names of tensors; those without values are refused when the model runs first."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return [
+        name
+        for name, value in tensors.items()
+        if not (is_lazy(value) or value.is_meta) and not torch.isfinite(value).all()
+    ]
 
 
 def check_labels(request: Request, form: RealModel) -> None:

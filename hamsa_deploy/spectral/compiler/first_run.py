@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -40,6 +41,7 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
         InputError: it writes its parameters, or what it reads at the next call; or Python or NumPy draws random numbers
             in it. PyTorch's random operators are found in the captured program.
     """
+    _check_has_values(model)
     ready = copy_of(model)
     before = state_of(ready)
     _, lines = _outputs_of(ready, inputs)
@@ -54,6 +56,23 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
     for name in sorted(written if reads else counted):
         raise writes(name, lines.get(name) or line_that_assigns(ready, name), is_training(model))
     return ready
+
+
+def _check_has_values(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise InputError(
+                f"'{name}' has no shape yet",
+                expected="a model whose parameters have values",
+                cause="a lazy module, which takes its shapes from the first inputs that it sees",
+                fix="run the model once, or load its weights, before the export",
+            )
+        if tensor.is_meta:
+            raise InputError(
+                f"'{name}' is on the device meta, where tensors hold no values",
+                expected="a model whose parameters have values",
+                fix="build the model on the CPU, or load its weights: model.load_state_dict(..., assign=True)",
+            )
 
 
 def is_training(model: nn.Module) -> bool:
@@ -234,8 +253,8 @@ def _cause_and_fix(error: Exception) -> tuple[str, str]:
             "model.cpu(), inputs on the CPU, and in forward the device of the inputs: device=x.device",
         )
     shapes = "inputs of the shapes and types that it takes: example_inputs in Python, --input-shape on the command line"
-    if isinstance(error, TypeError) and "positional argument" in text:
-        return "another number of inputs than forward takes", shapes
+    if isinstance(error, TypeError) and "argument" in text and ("missing" in text or "were given" in text):
+        return "another number of inputs than forward takes, or one that it takes by name only", shapes
     return "a shape or type that does not fit, in the inputs or in the model itself", f"{shapes}; or mend that line"
 
 

@@ -65,7 +65,8 @@ def rewrite(
         rates: of the engine that the products are shaped for.
         native: whether transforms of signals stay FFT operators.
     """
-    inputs = _each_its_own(_checked(model, example_inputs))
+    _check_model(model)
+    inputs = _each_its_own(as_inputs(example_inputs))
     real_form = functools.partial(_rewritten, model, rates=rates, plans=plans, native=native)
     if dynamic_shapes is not None:
         nested = takes_any_number(model) and len(dynamic_shapes) == 1
@@ -80,22 +81,35 @@ def rewrite(
         return program
 
 
-def _checked(model: Any, inputs: Any) -> tuple[Any, ...]:
-    """The inputs as a tuple, of what can be captured at all."""
-    if isinstance(model, torch.jit.ScriptModule) or not isinstance(model, nn.Module | ExportedProgram):
+def _check_model(model: Any) -> None:
+    if isinstance(model, torch.jit.ScriptModule):
         raise InputError(
-            f"a model of the type {type(model).__name__}",
+            f"a TorchScript module, {type(model).__name__}",
             expected="an nn.Module whose forward is Python, or an ExportedProgram",
             cause="what is captured is the Python of forward, which TorchScript no longer has",
-            fix="the module that it was made from; or torch.export.export in the program that has it",
+            fix="the module that it was made from",
         )
-    if isinstance(inputs, torch.Tensor | Mapping | str) or not isinstance(inputs, Iterable):
+    if not isinstance(model, nn.Module | ExportedProgram):
         raise InputError(
-            f"example inputs of the type {type(inputs).__name__}",
+            f"a model of the type {type(model).__name__}",
+            expected="an nn.Module, or an ExportedProgram",
+            fix="call a class for its module; a function becomes the forward of a module of your own",
+        )
+
+
+def as_inputs(given: Any) -> tuple[Any, ...]:
+    """Example inputs as a tuple.
+
+    Raises:
+        InputError: a single tensor, or a dict: `forward` gets them one by one.
+    """
+    if isinstance(given, torch.Tensor | Mapping | str) or not isinstance(given, Iterable):
+        raise InputError(
+            f"example inputs of the type {type(given).__name__}",
             expected="a tuple of what forward takes, in order",
             fix="(x,) for a single tensor; forward takes them by position, not by name",
         )
-    return tuple(inputs)
+    return tuple(given)
 
 
 def _with_any_batch(

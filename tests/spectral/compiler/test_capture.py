@@ -6,6 +6,7 @@ import copy
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hamsa_deploy import to_real
+from hamsa_deploy import export, to_real
 from hamsa_deploy.spectral.compiler.capture import CaptureError, FixedSizeError, quiet
 from hamsa_runtime.errors import InputError
 
@@ -221,11 +222,23 @@ def test_a_model_of_one_input_at_a_time_is_taken_as_that(
         to_real(model, (X[:1],), batch_must_vary=True)
 
 
-def test_what_cannot_be_captured_at_all_is_said_at_once() -> None:
-    with pytest.raises(InputError, match="RecursiveScriptModule"):
-        to_real(torch.jit.script(nn.Linear(16, 2)), (X,))
-    with pytest.raises(InputError, match="example inputs of the type Tensor"):
-        to_real(nn.Linear(16, 2), X)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("model", "inputs", "found"),
+    [
+        (torch.jit.script(nn.Linear(16, 2)).eval(), (X,), "a TorchScript module"),
+        (nn.Linear, (X,), "a model of the type type"),
+        (nn.Linear(16, 2).eval(), X, "example inputs of the type Tensor"),
+        (nn.Linear(16, 2).eval(), {"x": X}, "example inputs of the type dict"),
+        (nn.LazyLinear(2).eval(), (X,), "'weight' has no shape yet"),
+        (nn.Linear(16, 2, device="meta").eval(), (X,), "'weight' is on the device meta"),
+    ],
+    ids=["script", "class", "tensor", "dict", "lazy", "meta"],
+)
+def test_what_cannot_be_captured_at_all_is_said_at_once(model: Any, inputs: Any, found: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=found):
+        to_real(model, inputs)
+    with pytest.raises(InputError, match=found):
+        export(model, inputs, to="onnx", output=tmp_path / "bundle")
 
 
 def test_what_other_threads_print_while_a_model_is_captured_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
