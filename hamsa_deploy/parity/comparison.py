@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of
 from hamsa_deploy.parity.conditioning import own_errors, sentence_of, unit_of
@@ -308,7 +309,13 @@ def _reference(model: nn.Module | OnnxFile, move: Move) -> tuple[str, Callable[[
 @torch.inference_mode()
 def _reference_outputs(model: nn.Module, move: Move, images: Any, manifest: Manifest) -> Arrays:
     inputs = [_moved(x, move) for x in reference_inputs(images, manifest)]
-    found = [value for value in pytree.tree_leaves(model(*inputs)) if isinstance(value, torch.Tensor)]
+    outputs = model(*inputs)
+    found = [value for value in pytree.tree_leaves(outputs) if isinstance(value, torch.Tensor)]
+    if len(found) != len(manifest.outputs):
+        raise ParityError(
+            f"outputs {sorted(spec.name for spec in manifest.outputs)}",
+            expected=f"{sorted(names_of(outputs))}, as {type(model).__name__} computes",
+        )
     return {spec.name: _as_array(value) for spec, value in zip(manifest.outputs, found, strict=True)}
 
 
