@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import operator
 import re
 import sys
 import threading
@@ -145,11 +146,15 @@ def check_functional(program: ExportedProgram, training: bool = False) -> None:
         InputError: names the buffer or the operator, and the line.
     """
     nodes = {node.name: node for node in program.graph.nodes}
-    for name, buffer in program.graph_signature.buffers_to_mutate.items():
+    signature = program.graph_signature
+    for name, buffer in signature.buffers_to_mutate.items():
         raise writes(buffer, place_of(nodes[name]), training)
     for node in program.graph.nodes:
-        if (buffer := program.graph_signature.inputs_to_buffers.get(_written_by(node))) is not None:
+        written = _written_by(node)
+        if (buffer := signature.inputs_to_buffers.get(written)) is not None:
             raise writes(buffer, place_of(node), training)
+        if written in signature.inputs_to_lifted_tensor_constants:
+            raise writes("a tensor from outside of the model", place_of(node), training)
         if is_random(node):
             name = node.target._schema.name.split("::")[1]
             raise InputError(
@@ -178,10 +183,26 @@ def _written_by(node: torch.fx.Node) -> str:
     op = node.target
     if not isinstance(op, torch._ops.OpOverload) or not op._schema.is_mutable:
         return ""
-    root = node
-    while root.args and isinstance(root.args[0], torch.fx.Node):
-        root = root.args[0]
-    return root.name
+    for i, argument in enumerate(op._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            written = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
+            while isinstance(written, torch.fx.Node) and _shares_memory(written):
+                written = written.args[0]
+            return written.name if isinstance(written, torch.fx.Node) else ""
+    return ""
+
+
+def _shares_memory(node: torch.fx.Node) -> bool:
+    """Whether it is a view of its first argument; a conversion to another type is none."""
+    op = node.target
+    if not node.args or not isinstance(node.args[0], torch.fx.Node):
+        return False
+    if not isinstance(op, torch._ops.OpOverload):
+        return op is operator.getitem
+    if op._schema.arguments[0].alias_info is None:
+        return False
+    made, source = node.meta.get("val"), node.args[0].meta.get("val")
+    return not isinstance(made, torch.Tensor) or made.dtype == getattr(source, "dtype", None)
 
 
 @contextlib.contextmanager

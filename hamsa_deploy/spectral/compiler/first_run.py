@@ -84,7 +84,7 @@ def writes(name: str, where: str, training: bool) -> InputError:
     """The refusal of a model with state."""
     kept = "state that is kept between calls (an average, an overlap, a counter, a cache): an engine has none"
     return InputError(
-        f"forward writes '{name}'{where}, and reads it at the next call",
+        f"forward writes {name!r}{where}, and reads it at the next call",
         expected="a model whose outputs depend on its inputs alone",
         cause="a module in training mode, in which it gathers statistics" if training else kept,
         fix="model.eval()" if training else "make it an input and an output of forward; the application carries it",

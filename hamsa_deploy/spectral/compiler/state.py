@@ -1,12 +1,13 @@
 """What a module holds beside its parameters, and whether running it changes that.
 
 State is buffers and attributes of all modules, and what lies in containers and objects there: `norm.mean`, `tails[0]`,
-`cache.length`.
+`cache.length`; and what their code reads elsewhere: attributes of classes, global and enclosing variables.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import inspect
 import random
@@ -32,7 +33,8 @@ _GENERATORS: dict[type, Callable[[Any], Any]] = {
 }
 _NUMBERS = (bool, int, float, complex)
 _CONTAINERS = (list, tuple, dict, set)
-_CODE = (type, types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType)
+_PLAIN = (*_NUMBERS, *_CONTAINERS, torch.Tensor, np.ndarray)
+_CODE = (type, types.MethodType, types.BuiltinFunctionType, types.ModuleType)
 
 
 def copy_of(model: nn.Module) -> nn.Module:
@@ -61,7 +63,7 @@ def _copied_in_pieces(value: Any, memo: dict[int, Any]) -> Any:
         return type(value)({key: _copied(each, memo) for key, each in value.items()})
     if type(value) in (list, tuple):
         return type(value)(_copied(each, memo) for each in value)
-    if not hasattr(value, "__dict__") or isinstance(value, _CODE):
+    if not hasattr(value, "__dict__") or isinstance(value, (*_CODE, types.FunctionType)):
         return value
     made = memo[id(value)] = object.__new__(type(value))
     made.__dict__.update({name: _copied(each, memo) for name, each in vars(value).items()})
@@ -74,8 +76,29 @@ def state_of(model: nn.Module) -> Leaves:
     seen = {id(module) for module in model.modules()}
     for path, module in model.named_modules():
         own = {name: value for name, value in vars(module).items() if name not in _MODULES_OWN}
-        for name, value in {**module._parameters, **module._buffers, **own}.items():
+        for name, value in {**_elsewhere(type(module)), **module._parameters, **module._buffers, **own}.items():
             found.update(_leaves(f"{path}.{name}" if path else name, value, seen, DEPTH))
+    return found
+
+
+def _elsewhere(kind: type) -> Leaves:
+    """Numbers, tensors and containers that belong to a class, or that its functions name."""
+    found: Leaves = {}
+    for each in kind.__mro__[: kind.__mro__.index(nn.Module)]:
+        own = {name: value for name, value in vars(each).items() if not name.startswith("__")}
+        functions = [value for value in vars(each).values() if isinstance(value, types.FunctionType)]
+        for variables in (own, *map(_variables_of, functions)):
+            found |= {name: value for name, value in variables.items() if isinstance(value, _PLAIN)}
+    return found
+
+
+def _variables_of(function: types.FunctionType) -> Leaves:
+    """Global and enclosing ones."""
+    names, cells = function.__code__.co_names, function.__closure__ or ()
+    found = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+        with contextlib.suppress(ValueError):  # a variable without a value
+            found[name] = cell.cell_contents
     return found
 
 
@@ -104,6 +127,8 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
         return [(f"[{key!r}]", each) for key, each in value.items()]
     if isinstance(value, list | tuple):
         return [(f"[{index}]", each) for index, each in enumerate(value)]
+    if isinstance(value, types.FunctionType):
+        return [(f".{name}", each) for name, each in _variables_of(value).items() if isinstance(each, _PLAIN)]
     if isinstance(value, set):
         return [("", sorted(map(str, value)))]
     return [(f".{name}", each) for name, each in getattr(value, "__dict__", {}).items()]

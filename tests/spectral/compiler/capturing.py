@@ -68,6 +68,16 @@ def builds_lists(self: Any, x: Tensor) -> Tensor:
     return double(x) * scales[0] + float(self.window.max())
 
 
+def writes_what_it_made(self: Any, x: Tensor) -> Tensor:
+    """Of a buffer; the buffer stays as it was."""
+    y = self.window * x
+    y.add_(1)
+    z = self.window.clone()
+    z[0] = 3.0
+    w = self.window.double().mul_(2)
+    return double(y) * z + w.float()
+
+
 def fills_a_cache(self: Any, x: Tensor) -> Tensor:
     if self.cached is None:
         self.cached = torch.hann_window(16)

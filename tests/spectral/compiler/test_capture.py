@@ -43,6 +43,7 @@ def close(model: nn.Module, x: Tensor, **options: Any) -> bool:
         capturing.builds_lists,
         capturing.takes_parts_of_a_buffer,
         capturing.fills_a_cache,
+        capturing.writes_what_it_made,
     ],
     ids=lambda function: function.__name__,
 )
@@ -120,6 +121,16 @@ def test_what_forward_writes_and_reads_again_is_refused_by_name(
     assert line in caught.value.found
     assert (model.count, model.tail) == (1, None)
     assert all(torch.equal(now, before[name]) for name, now in model.named_buffers())
+
+
+def test_a_program_that_writes_a_buffer_through_a_view_is_refused() -> None:
+    def writes(self: Any, x: Tensor) -> Tensor:
+        self.window[:8].view(2, 4).add_(x.mean())
+        return double(x) + self.window
+
+    program = torch.export.export(Module(writes).eval(), (X,))
+    with pytest.raises(InputError, match="forward writes 'window'"):
+        to_real(program, (X,), dynamic_shapes={})
 
 
 def test_training_mode_is_the_reason_for_what_it_writes_and_draws() -> None:

@@ -139,6 +139,48 @@ def test_the_line_of_an_assignment_is_found_in_the_source() -> None:
         run_once(nn.Sequential(nn.Linear(16, 16), Assigns()).eval(), (X,))
 
 
+CALLS = [0]
+
+
+class CountsInAList(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        CALLS[0] += 1
+        return x * CALLS[0]
+
+
+class CountsInItsClass(nn.Module):
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        type(self).calls += 1
+        return x * self.calls
+
+
+class CountsOutside(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        counts = {"calls": 0}
+
+        def scaled(x: Tensor) -> Tensor:
+            counts["calls"] += 1
+            return x * counts["calls"]
+
+        self.scaled = scaled
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scaled(x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(CountsInAList, r"CALLS\[0\]"), (CountsInItsClass, "calls"), (CountsOutside, r"scaled\.counts\['calls'\]")],
+    ids=["a global list", "a class", "an enclosing function"],
+)
+def test_state_outside_of_the_module_is_named_too(kind: type[nn.Module], name: str) -> None:
+    with pytest.raises(InputError, match=f"forward writes .{name}"):
+        run_once(kind().eval(), (X,))
+
+
 def clamps(self: Any, x: Tensor) -> Tensor:
     self.weight.data.clamp_(-0.1, 0.1)
     return x * self.weight
