@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from hamsa_deploy.cli.inputs import read_preprocessing
+from hamsa_deploy.models.preprocessing import IMAGENET
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -99,3 +102,8 @@ def test_files_that_the_readme_links_to_exist() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_preprocessing_in_the_readme_is_read(tmp_path: Path) -> None:
+    (tmp_path / "pixels.toml").write_text(next(block for block in blocks("toml") if "crop_fraction" in block))
+    assert read_preprocessing(tmp_path / "pixels.toml") == IMAGENET

@@ -24,7 +24,7 @@ from hamsa_deploy.form.request import (
     TARGET,
     ExportOptions,
 )
-from hamsa_deploy.form.values import assignment, list_of, one_of, shapes
+from hamsa_deploy.form.values import assignment, free_axis, inputs, list_of, one_of
 from hamsa_deploy.precision.records import all_precisions
 from hamsa_deploy.services import SERVICES
 from hamsa_deploy.targets import all_targets
@@ -93,9 +93,18 @@ def _add_model(parser: Parser) -> None:
     add("--set", type=assignment, action="append", default=[], metavar="KEY=VALUE",
         help="an option of the model, such as image_size=448 or num_classes=10; may be repeated")
     add_flags(group, FLAGS)
-    add("--input-shape", type=shapes, action="extend", default=[], metavar="1x3x224x224",
-        help="for package.module:factory, the shape of each input, batch first (which is only an example); "
-             "several with commas, or repeat the option; for --onnx, to fix sizes that the file leaves open")
+    add("--input", type=inputs, action="extend", default=[], metavar="[NAME:]SHAPE[:TYPE]",
+        help="for package.module:factory, each input: its shape, batch first (which is only an example), and its type, "
+             "such as 1x3x224x224 or ids:2x16:int64 (default: float32); by the names of forward's arguments, or in "
+             "their order, and then a name is what the bundle calls it; several with commas, or repeat the option "
+             "(default: the factory's example_inputs, or the arrays of --data); for --onnx, to fix sizes that the "
+             "file leaves open")
+    add("--dynamic", type=free_axis, action="append", default=[], metavar="INPUT:AXIS=NAME[:MIN..MAX]",
+        help="leave a size of an input free, such as x:2=frames: the same name is the same size; may be repeated; an "
+             "axis called batch is the batch (default: the first axis of every input is the batch)")
+    add("--preprocessing", type=Path, metavar="FILE",
+        help="for package.module:factory, a TOML file that makes it a model of images, with size = [224, 224], mean "
+             "and std, and perhaps channels, resize and crop_fraction")
 
 
 def _add_target(parser: Parser) -> None:
@@ -141,7 +150,14 @@ def _export(options: Any, terminal: Terminal) -> int:
 
 def check_one_model(options: Any) -> None:
     """--onnx or --model with its options; the default model without either."""
-    given = {"--model": options.model, "--weights": options.weights, "--set": options.set, "--input": options.input}
+    given = {
+        "--model": options.model,
+        "--weights": options.weights,
+        "--set": options.set,
+        "--image-dtype": options.image_dtype,
+        "--preprocessing": options.preprocessing,
+        "--dynamic": options.dynamic,
+    }
     others = [name for name, value in given.items() if value]
     if options.onnx and others:
         raise InputError(

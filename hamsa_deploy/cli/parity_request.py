@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from hamsa_deploy.cli.files import import_from_here, read_labels
-from hamsa_deploy.inputs.files import read_arrays, read_classes, read_images
+from hamsa_deploy.cli.inputs import declared_examples
+from hamsa_deploy.form.from_request import called, random_data
+from hamsa_deploy.inputs.files import read_classes, read_data
+from hamsa_deploy.models import model_entry
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.parity import ParityReport, check_against, check_parity
 from hamsa_deploy.parity.comparison import usual_thresholds
@@ -26,7 +29,7 @@ from hamsa_runtime.outputs import LOGITS, classes_in
 if TYPE_CHECKING:
     from hamsa_deploy.parity.layers import LayerReport
 
-BUILT_IN = "built-in samples"
+BUILT_IN, RANDOM = "built-in samples", "random arrays"
 # Limits on classes, with their options.
 OF_CLASSES = {"top1": "--min-agreement", "max_drop": "--max-drop"}
 
@@ -87,7 +90,7 @@ def request_from_options(options: Any) -> ParityRequest:
         reference=_reference(options, manifest),
         reference_text=_reference_text(options, manifest, other),
         data=_data(options, manifest),
-        data_text=BUILT_IN if options.data is None else str(options.data),
+        data_text=str(options.data or (BUILT_IN if manifest.preprocessing else RANDOM)),
         classes=classes,
         labels=labels,
         thresholds=_thresholds(options, manifest, other),
@@ -121,7 +124,10 @@ def _reference(options: Any, manifest: Manifest) -> nn.Module | OnnxFile | Path:
         return Path(options.against)
     if options.model is not None:
         import_from_here()
-    return original_of(manifest, options.reference, options.model)
+    original = original_of(manifest, options.reference, options.model)
+    if options.model is None or not isinstance(original, nn.Module):
+        return original
+    return called(original, declared_examples(model_entry(options.model).factory, original))
 
 
 def _reference_text(options: Any, manifest: Manifest, other: Manifest | None) -> str:
@@ -137,14 +143,13 @@ def _reference_text(options: Any, manifest: Manifest, other: Manifest | None) ->
 
 
 def _data(options: Any, manifest: Manifest) -> Any:
-    if manifest.preprocessing is None:
-        return read_arrays(options.data)
-    return sample_images(manifest.name) if options.data is None else read_images(options.data)
+    if options.data is not None:
+        return read_data(options.data, images=manifest.preprocessing is not None)
+    return sample_images(manifest.name) if manifest.preprocessing else random_data(manifest)
 
 
 def _classes(options: Any, manifest: Manifest, labels: Sequence[str] | None) -> list[int] | None:
     if manifest.preprocessing is None:
-        _check_arrays(options)
         return None
     width = _number_of_classes(manifest)
     if labels is not None and width is not None and len(labels) != width:
@@ -162,15 +167,6 @@ def _classes(options: Any, manifest: Manifest, labels: Sequence[str] | None) -> 
             fix="--labels FILE, with the names of the folders in order of the logits",
         )
     return classes
-
-
-def _check_arrays(options: Any) -> None:
-    if options.data is None:
-        raise InputError(
-            "no data for a model of arrays",
-            expected="--data arrays.npz, with one array for each input",
-            cause="the built-in samples are images",
-        )
 
 
 def _check_decisions(options: Any, manifest: Manifest, classes: Sequence[int] | None) -> None:

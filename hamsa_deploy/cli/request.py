@@ -9,23 +9,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from hamsa_deploy.cli.files import import_from_here, read_labels
+from hamsa_deploy.cli.inputs import examples_for_file, inputs_of, preprocessing_of
 from hamsa_deploy.form.options import Flag, flags_of
 from hamsa_deploy.form.request import BUILDER_FLAGS, Request
-from hamsa_deploy.inputs.files import read_arrays, read_classes, read_images
+from hamsa_deploy.inputs.files import read_arrays, read_classes, read_data, read_images
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
-from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.models.registry import bundled_weights
 from hamsa_deploy.onnx_import import load_onnx
 from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
 from hamsa_runtime.tensorrt.options import BuildOptions
-
-EXAMPLE_SEED = 0
 
 
 def request_from_options(options: Any) -> Request:
@@ -61,12 +58,12 @@ def _found_in_model(options: Any) -> dict[str, Any]:
     """What --model and its options settle: fields of a request."""
     config = dict(options.set)
     model, entry = _model_and_entry(options.model, options.weights, config)
-    how = _preprocessing(options, entry)
+    how = preprocessing_of(options, entry)
     return {
         "model": model,
         "name": options.model.rpartition(":")[2],
-        "example_inputs": None if how else _examples(options),
         "preprocessing": how,
+        **({} if how else inputs_of(options, model, entry)),
         "labels": entry.labels,
         "provenance": {
             "reference": options.model,
@@ -78,10 +75,11 @@ def _found_in_model(options: Any) -> dict[str, Any]:
 
 def _found_in_file(options: Any) -> dict[str, Any]:
     """The same for --onnx."""
+    file = load_onnx(options.onnx)
     return {
-        "model": load_onnx(options.onnx),
+        "model": file,
         "name": options.onnx.stem,
-        "example_inputs": _examples(options),
+        "example_inputs": examples_for_file(options, file),
         "preprocessing": None,
         "labels": None,
     }
@@ -105,41 +103,9 @@ def _model_and_entry(name: str, weights: Path | None, config: dict[str, Any]) ->
         ) from error
 
 
-def _preprocessing(options: Any, entry: ModelEntry) -> Preprocessing | None:
-    """A built-in model knows its own; a user's factory becomes a model of images with --input uint8."""
-    if ":" not in options.model:
-        if options.input_shape:
-            raise InputError(
-                f"--input-shape with the built-in model {options.model}",
-                expected="--input-shape only with package.module:factory",
-                fix="--set image_size=448, or --batch N",
-            )
-        return entry.preprocessing
-    if options.input != "uint8":
-        return None
-    shapes = options.input_shape
-    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (1, 3):
-        found = ", ".join("x".join(map(str, shape)) for shape in shapes) or "none"
-        raise InputError(
-            f"--input uint8 with the input shape {found}",
-            expected="one shape NxCxHxW with 1 or 3 channels: a model of images",
-            fix="--input-shape 1x3x224x224, or leave --input uint8 away to pass arrays through",
-        )
-    _, channels, height, width = shapes[0]
-    return IMAGENET.resized_to((height, width)).with_channels(channels)
-
-
-def _examples(options: Any) -> tuple[torch.Tensor, ...] | None:
-    """Normal random inputs; with --batch, of that batch."""
-    generator = torch.Generator().manual_seed(EXAMPLE_SEED)
-    batch = options.batch if isinstance(options.batch, int) else None
-    shapes = [(batch or shape[0], *shape[1:]) for shape in options.input_shape]
-    return tuple(torch.randn(shape, generator=generator) for shape in shapes) or None
-
-
 def _data(options: Any, how: Preprocessing | None) -> Any:
     if options.data is not None:
-        return read_images(options.data) if how else read_arrays(options.data)
+        return read_data(options.data, images=how is not None)
     return sample_images(options.model) if how else None
 
 

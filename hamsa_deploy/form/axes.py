@@ -168,7 +168,8 @@ class Sizes:
         """A number, the name of an axis, or an expression of those."""
         if isinstance(size, int):
             return size
-        return NOT_IN_SIZES.sub("_", str(self._named(size)))
+        text = re.sub(r"\(\(([^()]*)\)\)", r"(\1)", str(self._named(size)))  # ((t//4)) + 1
+        return NOT_IN_SIZES.sub("_", text)
 
     def axes(self, examples: Mapping[str, int]) -> tuple[Axis, ...]:
         """Those beside the batch, with their limits; `examples` has a size of each."""

@@ -133,7 +133,7 @@ def _spec(file: OnnxFile, value: ir.Value, kind: str) -> tuple[str, str, Shape]:
         raise InputError(
             f"{file.path}: the {kind} {_text(value)} has a dynamic dimension beside the batch",
             expected="fixed sizes but for the first dimension",
-            fix="fix them: --input-shape 1x3x224x224",
+            fix="fix them: --input 1x3x224x224",
         )
     first: Shape = tuple(size if isinstance(size, int) else "batch" for size in value.shape[:1])
     return str(value.name), dtype, (*first, *others)

@@ -23,7 +23,7 @@ from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.batches import example_sizes, sized
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import InputSpec
+from hamsa_runtime.manifest import InputSpec, Manifest
 from hamsa_runtime.vocabulary import DYNAMIC
 
 EXAMPLE_BATCH = 2  # of random data for a batch that varies
@@ -84,10 +84,9 @@ def _check_batch(inputs: tuple[Any, ...], batch: int) -> None:
         )
 
 
-def called(request: Request) -> nn.Module | OnnxFile:
+def called(model: nn.Module | OnnxFile, examples: Sequence[Any] | None) -> nn.Module | OnnxFile:
     """The original as the bundle is called, with tensors one after the other: what it takes in lists and dicts is put
     together again; numbers and None are what they were when it was captured."""
-    model, examples = request.model, request.example_inputs
     plain = all(isinstance(each, torch.Tensor) for each in examples or ())
     if isinstance(model, OnnxFile) or plain:
         return model
@@ -142,6 +141,11 @@ def parity_data(request: Request, form: RealModel) -> Any:
     if request.preprocessing is not None:
         raise InputError("no images for the parity check", expected="data=, a list of images")
     return random_arrays(form.inputs, example_sizes(form.axes, EXAMPLE_BATCH))
+
+
+def random_data(manifest: Manifest) -> dict[str, np.ndarray]:
+    """The same for a bundle, made again from its manifest."""
+    return random_arrays(manifest.inputs, example_sizes(manifest.axes, EXAMPLE_BATCH))
 
 
 def random_arrays(specs: Sequence[InputSpec], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -89,7 +89,7 @@ class ExportOptions:
             "normalised images",
             "TYPE",
             one_of("input type", ("uint8", "float32")),
-            name="--input",
+            name="--image-dtype",
             after="labels",
         ),
     )
@@ -126,8 +126,8 @@ class ExportOptions:
     )
     data: Any = option(
         None,
-        "images (or arrays) for the parity check, and for the ranges of float16; by default random arrays for a model "
-        "without preprocessing.",
+        "images (or arrays) for the parity check, and for the ranges of float16, or a folder or file of these; by "
+        "default random arrays for a model without preprocessing.",
         Flag(
             COMPARISON,
             DATA_HELP.format(labels_for="--max-drop", default="built-in samples, or random arrays"),

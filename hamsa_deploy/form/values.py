@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import ast
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hamsa_runtime.errors import nearest
 from hamsa_runtime.tensorrt.options import LEVELS
-from hamsa_runtime.vocabulary import DYNAMIC
+from hamsa_runtime.vocabulary import DTYPES, DYNAMIC
+
+# Of example inputs; complex ones are two numbers each in the bundle.
+INPUT_DTYPES = (*DTYPES, "complex64", "complex128")
 
 
 def one_of(kind: str, valid: Sequence[str]) -> Callable[[str], str]:
@@ -57,12 +61,63 @@ def assignment(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def shapes(text: str) -> list[tuple[int, ...]]:
-    """'1x3x224x224,1x10' -> [(1, 3, 224, 224), (1, 10)]."""
-    parts = [part.strip().split("x") for part in text.split(",")]
-    if not all(size.isdecimal() and int(size) > 0 for part in parts for size in part):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a shape of positive sizes, such as 1x3x224x224")
-    return [tuple(map(int, part)) for part in parts]
+class GivenInput(NamedTuple):
+    """One input of a model, as --input has it; no name where none was said."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def text(self) -> str:
+        """1x3x224x224."""
+        return "x".join(map(str, self.shape))
+
+
+def inputs(text: str) -> list[GivenInput]:
+    """'ids:2x16:int64,1x10' -> [("ids", (2, 16), "int64"), ("", (1, 10), "float32")]."""
+    return [_input(part.strip()) for part in text.split(",")]
+
+
+def _input(text: str) -> GivenInput:
+    parts = text.split(":")
+    dtype = parts.pop() if len(parts) > 1 and (parts[-1] in INPUT_DTYPES or not _is_shape(parts[-1])) else "float32"
+    name = parts.pop(0) if len(parts) == 2 else ""
+    if dtype not in INPUT_DTYPES:
+        hint = nearest(dtype, INPUT_DTYPES)
+        raise argparse.ArgumentTypeError(
+            f"unknown type {dtype!r} in {text!r}, not one of {', '.join(INPUT_DTYPES)}" + (f"; {hint}" if hint else "")
+        )
+    if len(parts) != 1 or not _is_shape(parts[0]) or (name and not name.isidentifier()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not [NAME:]SHAPE[:TYPE] with a shape of positive sizes, such as 1x3x224x224 or ids:2x16:int64"
+        )
+    return GivenInput(name, tuple(map(int, parts[0].split("x"))), dtype)
+
+
+def _is_shape(text: str) -> bool:
+    return all(size.isdecimal() and int(size) > 0 for size in text.split("x"))
+
+
+class GivenAxis(NamedTuple):
+    """One free axis, as --dynamic has it; no limits where none were said."""
+
+    input: str
+    axis: int
+    name: str
+    min: int | None
+    max: int | None
+
+
+def free_axis(text: str) -> GivenAxis:
+    """'x:2=frames:32..4096' -> ("x", 2, "frames", 32, 4096)."""
+    found = re.fullmatch(r"(\w+):(\d+)=([A-Za-z_]\w*)(?::(\d*)\.\.(\d*))?", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not INPUT:AXIS=NAME or INPUT:AXIS=NAME:MIN..MAX, such as x:2=frames:32..4096"
+        )
+    given, axis, name, smallest, largest = found.groups()
+    return GivenAxis(given, int(axis), name, int(smallest) if smallest else None, int(largest) if largest else None)
 
 
 def names(text: str) -> list[str]:

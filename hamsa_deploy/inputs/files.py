@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,6 +72,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | np.ndarray:
     """Inputs for any other model: arrays by input name from an .npz, or the one array of an .npy."""
     arrays = _read_arrays(path, "an .npz file with one array per input of the model")
     return arrays if path.suffix == ".npz" else next(iter(arrays.values()))
+
+
+def read_data(data: Any, *, images: bool) -> Any:
+    """What a path names, for a model of images or of arrays; anything else is the data themselves.
+
+    Raises:
+        InputError: there is nothing of the kind.
+    """
+    if not isinstance(data, str | os.PathLike):
+        return data
+    return read_images(Path(data)) if images else read_arrays(Path(data))
 
 
 def _image_folders(path: Path) -> list[Path]:

@@ -217,7 +217,7 @@ def _dynamic(node: ir.Node, axis: int) -> UnsupportedTransformError:
         node,
         f"a transform along axis {axis}, whose length is dynamic",
         "a fixed length: its matrices are constants",
-        fix="fix the sizes: --input-shape 1x3x224x224",
+        fix="fix the sizes: --input 1x3x224x224",
     )
 
 

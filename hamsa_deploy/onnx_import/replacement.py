@@ -157,7 +157,7 @@ def _check_dynamic(program: ExportedProgram, sizes: Iterable[int]) -> None:
         raise InputError(
             f"the real form of a transform fixes the dynamic dimension {fixed[0]}",
             expected="a form for any size",
-            fix="fix the sizes yourself: --input-shape 1x3x224x224, --batch 1",
+            fix="fix the sizes yourself: --input 1x3x224x224, --batch 1",
         )
 
 

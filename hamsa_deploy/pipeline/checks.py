@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
@@ -15,6 +18,7 @@ from hamsa_deploy.targets import all_targets, target_of
 from hamsa_deploy.targets.record import Target
 from hamsa_runtime.backends import backend_for
 from hamsa_runtime.errors import InputError, MissingError, unknown_name
+from hamsa_runtime.manifest import BATCH
 from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
@@ -29,6 +33,7 @@ def check_request(request: Request) -> None:
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
     _check_calibration(request)
     _check_fft(request, target)
+    _check_axes(request, target)
     if request.batch not in (None, DYNAMIC) and (type(request.batch) is not int or request.batch < 1):
         raise InputError(f"a batch of {request.batch}", expected=f'a whole number of at least 1, or "{DYNAMIC}"')
     if isinstance(request.model, nn.Module):
@@ -44,6 +49,35 @@ def check_request(request: Request) -> None:
         )
     # Parity runs the bundle: without its engine, fail now. What another one stands in for is left to the device.
     backend_for(request.to, target.stand_in)
+
+
+def _check_axes(request: Request, target: Target) -> None:
+    """What free axes and examples cannot be."""
+    is_file = isinstance(request.model, OnnxFile)
+    for name in ("dynamic_shapes", "input_names", "output_names"):
+        if getattr(request, name) is not None and (is_file or (name == "dynamic_shapes" and request.preprocessing)):
+            what = "an ONNX file, which says it itself" if is_file else "a model of images, whose size is fixed"
+            raise InputError(f"{name} for {what}", expected="a PyTorch model of arrays", fix="leave it away")
+    leaves = [x for x in pytree.tree_leaves(request.example_inputs or ()) if isinstance(x, torch.Tensor)]
+    if any(x.dtype == torch.bfloat16 for x in leaves):
+        raise InputError(
+            "example inputs in bfloat16",
+            expected="a type that NumPy and the engines have at their borders",
+            fix="model.float() and float32 inputs; --to openvino --bf16 computes in bfloat16 inside",
+        )
+    others = [name for name in _free_names(request.dynamic_shapes) if name != BATCH]
+    if target.has_builder and others:
+        raise InputError(
+            f"the free axis {others[0]!r} for {request.to}",
+            expected="sizes that are fixed beside the batch",
+            cause="plans are built for a range of the batch only",
+            fix="--to onnx or --to openvino; or a bundle for each size",
+        )
+
+
+def _free_names(shapes: Any) -> list[str]:
+    dims = pytree.tree_leaves(shapes, is_leaf=lambda x: x is None)
+    return [getattr(dim, "__name__", "") for dim in dims if dim is not None and not isinstance(dim, int)]
 
 
 def _check_precision(target: Target, precision: str) -> None:
@@ -138,7 +172,8 @@ def _check_module(request: Request, model: nn.Module) -> None:
         raise InputError(
             "no example inputs",
             expected="example_inputs, or preprocessing for a model of images",
-            fix="--input-shape 1x3x224x224",
+            fix="on the command line --input 1x3x224x224 or --input ids:1x16:int64 for each input of forward; or "
+            "example_inputs beside the factory; or --data arrays.npz; or --preprocessing FILE for images",
         )
     if model.training:
         raise InputError(

@@ -25,6 +25,7 @@ from hamsa_deploy.form.options import documented, option, taking
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import ExportOptions, Request
 from hamsa_deploy.inputs.feeds import feeds_of
+from hamsa_deploy.inputs.files import read_data
 from hamsa_deploy.measure.execution import measure_execution, warnings_of
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
@@ -82,6 +83,7 @@ def export(arguments: ExportArguments) -> Bundle:
 def _loaded(arguments: ExportArguments) -> Request:
     model = load_onnx(arguments.model) if isinstance(arguments.model, str | Path) else arguments.model
     asked = {each.name: getattr(arguments, each.name) for each in fields(Request)}
+    asked["data"] = read_data(arguments.data, images=arguments.preprocessing is not None)
     return Request(**{**asked, "model": model})
 
 
@@ -99,9 +101,15 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
         written = write_files(request, form, stage.folder, progress, float32_bundle)
         manifest = written.added_to(manifest_of(request, form))
         with progress("parity"):
-            outputs = separated_outputs(called(request), parity_data(request, form), manifest)
+            outputs = separated_outputs(
+                called(request.model, request.example_inputs), parity_data(request, form), manifest
+            )
             manifest = replace(manifest, outputs=outputs)
-            report = check_parity(stage.write_manifest(manifest), called(request), parity_data(request, form))
+            report = check_parity(
+                stage.write_manifest(manifest),
+                called(request.model, request.example_inputs),
+                parity_data(request, form),
+            )
             _require(report, written.calibrated)
         if float32_bundle:
             with progress("speed"):

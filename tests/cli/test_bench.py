@@ -70,7 +70,7 @@ def test_a_users_own_model_is_a_peer_once_the_user_names_it(
     workplace: Path, user_model: UserModel, capsys: Captured
 ) -> None:
     name = user_model("Spectrum")
-    assert export(["--model", name, "--input-shape", "2x16x3", "--to", "onnx", "-o", "b", "--quiet"]) == 0
+    assert export(["--model", name, "--input", "2x16x3", "--to", "onnx", "-o", "b", "--quiet"]) == 0
     options = ["b", "--peer", "eager", "--seconds", "0.1", "--threads", "1", "--json"]
     del sys.modules[USER_MODULE]
     assert main(options) == 2

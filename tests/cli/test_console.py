@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import warnings
@@ -11,7 +12,7 @@ import pytest
 from hamsa_deploy.cli.console import Command, Stages, Terminal, run
 from hamsa_deploy.cli.packages import missing_package
 from hamsa_deploy.cli.parser import Parser
-from hamsa_deploy.form.values import assignment, shapes
+from hamsa_deploy.form.values import assignment, free_axis, inputs
 from hamsa_runtime.errors import BuildError, InputError
 
 Captured = pytest.CaptureFixture[str]
@@ -140,5 +141,29 @@ def test_set_reads_python_literals_and_takes_the_rest_as_text(text: str, expecte
     assert assignment(text) == expected
 
 
-def test_shapes_are_separated_by_commas() -> None:
-    assert shapes("1x3x224x224, 1x10") == [(1, 3, 224, 224), (1, 10)]
+def test_inputs_have_shapes_and_may_have_names_and_types() -> None:
+    assert inputs("1x3x224x224, ids:1x10:int64,2x4:bool,mask:1") == [
+        ("", (1, 3, 224, 224), "float32"), ("ids", (1, 10), "int64"), ("", (2, 4), "bool"), ("mask", (1,), "float32"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("1x3x0", "not .* a shape of positive sizes"), ("2x16:int46", "unknown type 'int46' .* 'int64'"),
+        ("2x16:bfloat16", "unknown type 'bfloat16'"), ("a:b:1x2", "is not"), ("1 2:3", "is not"),
+        ("a b:1x2:bool", "is not"), (":", "unknown type ''"),
+    ],
+)  # fmt: skip
+def test_what_is_no_input_is_refused_as_such(text: str, found: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=found):
+        inputs(text)
+
+
+def test_free_axes_have_names_and_may_have_limits() -> None:
+    assert free_axis("x:2=frames") == ("x", 2, "frames", None, None)
+    assert free_axis("0:1=t:32..4096") == ("0", 1, "t", 32, 4096)
+    assert free_axis("x:1=t:9..") == ("x", 1, "t", 9, None)
+    for text in ("x=frames", "x:a=t", "x:1=2", "x:1=t:5", "x:1=t:5-9"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"is not INPUT:AXIS=NAME"):
+            free_axis(text)

@@ -31,7 +31,7 @@ from .conftest import Export, Run, UserModel
 
 UserModel = UserModel
 Captured = pytest.CaptureFixture[str]
-SHAPES = ("--input-shape", "2x16,2x3", "--to", "onnx")
+SHAPES = ("--input", "2x16,2x3", "--to", "onnx")
 
 
 def test_json_of_the_default_export_holds_stages_files_parity_and_verdict(exported: Export) -> None:
@@ -120,7 +120,7 @@ def test_tune_reaches_the_bundle(
         return [1.0 + len(plan.factors) for plan in plans]
 
     monkeypatch.setattr(files, "engine_timer", lambda build, batch: timer)
-    arguments = ["--model", user_model("Spectrum"), "--input-shape", "1x64x3", "--to", "onnx", "-o", "b"]
+    arguments = ["--model", user_model("Spectrum"), "--input", "1x64x3", "--to", "onnx", "-o", "b"]
     assert main([*arguments, "--tune", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [stage["name"] for stage in report["stages"]] == ["load", *run.stages_of("onnx", "fp32", tune=True)]
@@ -132,7 +132,7 @@ def test_tune_reaches_the_bundle(
 def test_stages_of_a_float16_export_are_those_that_the_plan_names(
     workplace: Path, user_model: UserModel, capsys: Captured
 ) -> None:
-    assert main(["--model", user_model("Classifier"), "--input-shape", "1x3x8x8", "--input", "uint8",
+    assert main(["--model", user_model("Classifier"), "--input", "1x3x8x8", "--image-dtype", "uint8",
                  "--fp16", "--to", "onnx", "--json"]) == 0  # fmt: skip
     report = json.loads(capsys.readouterr().out)
     assert [stage["name"] for stage in report["stages"]] == ["load", *run.stages_of("onnx", "fp16")]
@@ -145,7 +145,7 @@ def test_stages_of_a_float16_export_are_those_that_the_plan_names(
 def test_imagenet_normalisation_of_a_users_model_is_said(
     workplace: Path, user_model: UserModel, capsys: Captured
 ) -> None:
-    assert main(["--model", user_model("Classifier"), "--input-shape", "1x3x8x8", "--input", "uint8",
+    assert main(["--model", user_model("Classifier"), "--input", "1x3x8x8", "--image-dtype", "uint8",
                  "--dry-run"]) == 0  # fmt: skip
     assert "ImageNet's, assumed" in " ".join(capsys.readouterr().out.split())
 
@@ -153,7 +153,7 @@ def test_imagenet_normalisation_of_a_users_model_is_said(
 def test_fixed_batch_and_set_options_reach_the_bundle(workplace: Path, user_model: UserModel) -> None:
     (workplace / "labels.txt").write_text("a\nb\nc\n")
     np.savez(workplace / "data.npz", images=np.ones((3, 3, 8, 8), np.float32))
-    model = ["--model", user_model("Classifier"), "--input-shape", "1x3x8x8", "--set", "classes=3"]
+    model = ["--model", user_model("Classifier"), "--input", "1x3x8x8", "--set", "classes=3"]
     options = ["--batch", "3", "--to", "onnx", "--labels", "labels.txt", "--data", "data.npz", "-o", "b"]
     assert main([*model, *options, "--quiet"]) == 0
     manifest = open_bundle(workplace / "b").manifest
@@ -174,13 +174,13 @@ USAGE_ERRORS = {
     "stray argument": (["hamsa_s"], "unknown argument 'hamsa_s'"),
     "option without value": (["--to"], "expected one argument"),
     "set without value": (["--set", "image_size"], "not KEY=VALUE"),
-    "shape": (["--input-shape", "1x3x0"], "not a shape of positive sizes"),
+    "shape": (["--input", "1x3x0"], "with a shape of positive sizes"),
     "batch": (["--batch", "0"], "at least 1"),
     "misspelt model": (["--model", "hamsa_nan"], "did you mean 'hamsa_nano'?"),
     "misspelt model option": (["--set", "image_sise=64"], "did you mean 'image_size'?"),
     "model option of the wrong kind": (["--set", "num_classes=ten"], "cannot be built"),
     "bf16 for onnx": (["--to", "onnx", "--bf16"], "ONNX Runtime's CPU has no products in bfloat16"),
-    "shape of a built-in model": (["--input-shape", "1x3x8x8"], "only with package.module:factory"),
+    "shape of a built-in model": (["--input", "1x3x8x8"], "only with package.module:factory"),
     "no such module": (["--model", "no_such_module:net"], "cannot be imported"),
     "no such weights": (["--weights", "gone.safetensors"], "gone.safetensors: no such file"),
     "misspelt calibration method": (["--calibration-method", "minmax"], "did you mean 'min-max'?"),
@@ -223,7 +223,7 @@ def test_a_model_that_cannot_be_exported_exits_2_before_anything_is_written(
     name: str, shape: str, messages: list[str], workplace: Path, user_model: UserModel, capsys: Captured
 ) -> None:
     before = sorted(workplace.rglob("*"))
-    assert main(["--model", user_model(name), "--input-shape", shape, "--batch", "dynamic"]) == 2
+    assert main(["--model", user_model(name), "--input", shape, "--batch", "dynamic"]) == 2
     err = capsys.readouterr().err
     assert all(message in err for message in messages), err
     assert sorted(workplace.rglob("*")) == before
@@ -232,7 +232,7 @@ def test_a_model_that_cannot_be_exported_exits_2_before_anything_is_written(
 def test_a_model_that_fixes_its_batch_is_exported_with_it_and_the_summary_says_so(
     workplace: Path, user_model: UserModel, capsys: Captured
 ) -> None:
-    arguments = ["--model", user_model("AcrossTheBatch"), "--input-shape", "2x4x4", "--to", "onnx", "-o", "bundle"]
+    arguments = ["--model", user_model("AcrossTheBatch"), "--input", "2x4x4", "--to", "onnx", "-o", "bundle"]
     assert main([*arguments, "--json"]) == 0
     [note] = json.loads(capsys.readouterr().out)["notes"]
     assert "the batch is fixed, to that of the example inputs" in note
@@ -241,17 +241,17 @@ def test_a_model_that_fixes_its_batch_is_exported_with_it_and_the_summary_says_s
 
 def test_a_users_model_needs_an_input_shape(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
     assert main(["--model", user_model("Sharpening")]) == 2
-    assert "--input-shape" in capsys.readouterr().err
+    assert "--input" in capsys.readouterr().err
 
 
 def test_uint8_input_needs_one_image_shape(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
-    assert main(["--model", user_model("Sharpening"), "--input-shape", "2x16", "--input", "uint8"]) == 2
+    assert main(["--model", user_model("Sharpening"), "--input", "2x16", "--image-dtype", "uint8"]) == 2
     assert "one shape NxCxHxW with 1 or 3 channels" in capsys.readouterr().err
 
 
 def test_labels_must_be_as_many_as_classes(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
     (workplace / "labels.txt").write_text("one\ntwo\n")
-    assert main(["--model", user_model("Classifier"), "--input-shape", "1x3x8x8", "--labels", "labels.txt"]) == 2
+    assert main(["--model", user_model("Classifier"), "--input", "1x3x8x8", "--labels", "labels.txt"]) == 2
     assert "2 labels for a model with 5 classes" in capsys.readouterr().err
 
 

@@ -117,8 +117,8 @@ def test_python_takes_a_path_too(file: str, workplace: Path) -> None:
     [
         (["--model", "hamsa_nano"], "--onnx with --model"),
         (["--weights", "w.safetensors", "--set", "a=1"], "--onnx with --weights, --set"),
-        (["--input", "uint8"], "--onnx with --input"),
-        (["--input-shape", "1x5x1"], "the shape 1x5x1 for the input signal"),
+        (["--image-dtype", "uint8"], "--onnx with --image-dtype"),
+        (["--input", "1x5x1"], "the shape 1x5x1 for the input signal"),
         (["--data", "gone.npz"], "gone.npz: no such file"),
         (["--fft", "native"], "native transforms for"),
     ],

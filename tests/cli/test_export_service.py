@@ -13,7 +13,7 @@ from hamsa_runtime import Engine
 from ..services.schemas import triton_config
 from .conftest import Run, UserModel
 
-IMAGES = ("--input", "uint8", "--input-shape", "1x3x8x8")
+IMAGES = ("--image-dtype", "uint8", "--input", "1x3x8x8")
 
 
 def test_each_export_to_triton_is_the_next_version(run_hamsa: Run, workplace: Path, user_model: UserModel) -> None:

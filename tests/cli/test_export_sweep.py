@@ -21,7 +21,7 @@ from .conftest import Run, UserModel
 
 UserModel = UserModel
 Captured = pytest.CaptureFixture[str]
-SHAPE = ("--input-shape", "2x16x3")
+SHAPE = ("--input", "2x16x3")
 ONNX = ("--sweep", "precisions=fp32,fp16", "targets=onnx")
 
 

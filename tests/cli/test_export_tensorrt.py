@@ -21,7 +21,7 @@ from hamsa_runtime.tensorrt.options import BuildOptions
 from .conftest import USER_MODULE, Run
 
 # A model that takes a second, for what does not depend on the model.
-SMALL = ["--model", f"{USER_MODULE}:Classifier", "--input", "uint8", "--input-shape", "1x3x8x8"]
+SMALL = ["--model", f"{USER_MODULE}:Classifier", "--image-dtype", "uint8", "--input", "1x3x8x8"]
 NO_TENSORRT = "sys.modules['tensorrt'] = None"
 
 

@@ -270,14 +270,15 @@ def test_a_checkpoint_must_be_the_one_that_was_exported(bundle: Path, tmp_path: 
 
 def test_a_model_of_arrays_from_the_user_s_module(workplace: Path, user_model: UserModel, capsys: Captured) -> None:
     name = user_model("Spectrum")
-    assert export(["--model", name, "--input-shape", "1x16x3", "--to", "onnx", "-o", "own", "--quiet"]) == 0
+    assert export(["--model", name, "--input", "1x16x3", "--to", "onnx", "-o", "own", "--quiet"]) == 0
     np.savez("arrays.npz", x=np.random.default_rng(0).standard_normal((5, 16, 3)).astype(np.float32))
     found = answer(capsys, "own", "--model", name, "--data", "arrays.npz")
     assert (found["verdict"], found["images"]) == ("passed", 5)
     assert "accuracy" not in found["metrics"]["output"]
+    again = answer(capsys, "own", "--model", name)  # those that the export was compared on
+    assert (again["verdict"], again["images"], again["data"]) == ("passed", 2, "random arrays")
     for arguments, message in [
         (["--data", "arrays.npz"], "has to be imported"),
-        (["--model", name], "no data for a model of arrays"),
         (["--model", name, "--data", "arrays.npz", "--min-agreement", "0.9"], "without logits"),
     ]:
         refused = answer(capsys, "own", *arguments)

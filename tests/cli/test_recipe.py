@@ -60,8 +60,8 @@ def recipe(tmp_path: Path) -> Written:
         ('without = ["smooth", "equalise"]', ["--without", "smooth", "--without", "equalise"]),
         ('without = "smooth"', ["--without", "smooth"]),
         ('set = ["image_size=448", "norm=ortho"]', ["--set", "image_size=448", "--set", "norm=ortho"]),
-        ('input-shape = ["1x3", "1x4"]', ["--input-shape", "1x3", "--input-shape", "1x4"]),
-        ('input-shape = "1x3,1x4"', ["--input-shape", "1x3,1x4"]),
+        ('input = ["1x3", "1x4"]', ["--input", "1x3", "--input", "1x4"]),
+        ('input = "1x3,1x4"', ["--input", "1x3,1x4"]),
         ('weights = "--odd.pt"', ["--weights=--odd.pt"]),
         ("# nothing but a comment", []),
     ],
@@ -178,7 +178,7 @@ def test_lists_of_numbers_become_text_with_commas(recipe: Written) -> None:
 def test_a_dry_run_of_a_recipe_shows_what_results(
     workplace: Path, user_model: UserModel, recipe: Written, capsys: Captured
 ) -> None:
-    text = f'model = "{user_model("Sharpening")}"\ninput-shape = "2x16,2x3"\nto = "onnx"\noutput = "out/from recipe"'
+    text = f'model = "{user_model("Sharpening")}"\ninput = "2x16,2x3"\nto = "onnx"\noutput = "out/from recipe"'
     assert main(["--recipe", str(recipe(text)), "--fp16", "--dry-run", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["target"], report["precision"]) == ("onnx", "fp16")

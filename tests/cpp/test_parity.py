@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
+from torch.export import Dim
 
+import hamsa_deploy
 from hamsa_runtime import Engine
 from tests.shared import Nano
 
@@ -53,3 +58,29 @@ def test_the_command_prints_what_classify_gives(build: Path, bundle: Path, tmp_p
         [expected] = engine.classify(PHOTO, top=2)
     printed = run([build / "hamsa-run", "--threads", 1, "--top", 2, bundle, PHOTO], tmp_path).splitlines()
     assert printed == [str(PHOTO), *(f"  {100 * p:6.2f} %  {label}" for label, p in expected)]
+
+
+class Frames(nn.Module):
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        y = torch.stft(x, 16, 4, window=torch.hann_window(16), return_complex=True).abs()
+        return {"turned": y.movedim(0, 1), "rows": y.transpose(1, 2).flatten(0, 1)}
+
+
+def test_any_length_and_number_of_signals_agree(build: Path, tmp_path: Path) -> None:
+    axes = ({0: Dim("batch"), 1: Dim("samples", min=24, max=400)},)
+    bundle = hamsa_deploy.export(
+        Frames().eval(), (torch.ones(2, 48),), to="openvino", output=tmp_path / "b", dynamic_shapes=axes
+    )
+    assert [spec.batch_axis for spec in bundle.manifest.outputs] == [1, 0]
+    with Engine(bundle.folder, threads=1) as engine:
+        for shape in ((1, 24), (3, 333)):
+            x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+            np.save(tmp_path / "x.npy", x)
+            found, expected = in_cpp(build, bundle.folder, tmp_path / "x.npy", tmp_path), engine(x)
+            for name, array in expected.items():
+                np.testing.assert_allclose(found[name], array, rtol=TOLERANCE, atol=TOLERANCE)
+    np.save(tmp_path / "x.npy", np.zeros((1, 401), np.float32))
+    said = subprocess.run(
+        [build / "hamsa-run", "--save", tmp_path, bundle.folder, tmp_path / "x.npy"], capture_output=True, text=True
+    )
+    assert (said.returncode, "the axis 'samples' is 401 in 'x'" in said.stderr) == (2, True)

@@ -25,8 +25,8 @@ README = Path(__file__).with_name("README.md")
 COMMANDS = {"export": export.main, "parity": parity.main, "build": build.main}
 MODULE = "models_with_faults"
 # A second or less each to export.
-ARRAYS = ("--model", f"{MODULE}:Sharpening", "--input-shape", "2x12,2x3", "--to", "onnx")
-IMAGES = ("--model", f"{MODULE}:Classifier", "--input", "uint8", "--input-shape", "1x3x8x8", "--to", "onnx")
+ARRAYS = ("--model", f"{MODULE}:Sharpening", "--input", "2x12,2x3", "--to", "onnx")
+IMAGES = ("--model", f"{MODULE}:Classifier", "--image-dtype", "uint8", "--input", "1x3x8x8", "--to", "onnx")
 INT8 = (*IMAGES, "--int8", "--calibration-method", "min-max", "--calibration")
 # So small a model need not hold int8.
 ANY_AGREEMENT = metrics.Thresholds(max_relative_error=1e9, cosine=-1, top1=0)

@@ -76,7 +76,7 @@ def test_row_15_an_operator_without_a_rule_fails_the_export_with_its_name_and_li
 ) -> None:
     line = next(i for i, text in enumerate(Path(f"{MODULE}.py").read_text().splitlines(), 1) if "linalg.inv" in text)
     said = ("linalg_inv", f"{MODULE}.py:{line}", "README's table")
-    model = ("--model", f"{MODULE}:Inverting", "--input-shape", "2x4x4", "--to", "onnx", "-o", "older")
+    model = ("--model", f"{MODULE}:Inverting", "--input", "2x4x4", "--to", "onnx", "-o", "older")
     refused("export", *model, says=said)
     did(f"torch.linalg.inv of a spectrum: exit 2, names linalg_inv and line {line} of the user's file")
 
@@ -84,7 +84,7 @@ def test_row_15_an_operator_without_a_rule_fails_the_export_with_its_name_and_li
 def test_row_16_a_transform_that_is_not_supported_fails_before_anything_is_built(
     refused: Refused, older: Path, did: Did
 ) -> None:
-    model = ("--model", f"{MODULE}:AcrossTheBatch", "--input-shape", "2x4", "--to", "onnx", "-o", "older")
+    model = ("--model", f"{MODULE}:AcrossTheBatch", "--input", "2x4", "--to", "onnx", "-o", "older")
     refused("export", *model, "--batch", "dynamic", says=("AcrossTheBatch", "batch"))
     from torch import fft, nn, zeros
 
@@ -154,7 +154,7 @@ def test_row_18_outputs_that_are_nan_empty_or_of_another_shape_never_pass(
 def test_row_18_an_export_or_assertion_with_nan_or_another_shape_never_passes(
     refused: Refused, older: Path, did: Did
 ) -> None:
-    model = ("--model", f"{MODULE}:Undefined", "--input-shape", "2x16", "--to", "onnx", "-o", "older")
+    model = ("--model", f"{MODULE}:Undefined", "--input", "2x16", "--to", "onnx", "-o", "older")
     refused("export", *model, code=3, says=("output", "NaN or infinite"))
 
     class Constant(torch.nn.Module):
@@ -180,7 +180,7 @@ def test_row_18_an_export_or_assertion_with_nan_or_another_shape_never_passes(
 def test_row_19_a_spectrum_that_overflows_float16_is_kept_in_float32_and_reported(
     hamsa: Hamsa, workplace: Path, did: Did
 ) -> None:
-    model = ("--model", f"{MODULE}:Loud", "--input-shape", "2x256", "--to", "onnx", "--fp16", "-o", "b", "--json")
+    model = ("--model", f"{MODULE}:Loud", "--input", "2x256", "--to", "onnx", "--fp16", "-o", "b", "--json")
     done = hamsa("export", *model)
     assert done.code == 0, done.err
     islands = open_bundle("b").manifest.islands

@@ -127,7 +127,7 @@ def test_an_empty_command_line_leaves_every_option_at_the_default_of_export() ->
 def test_what_the_command_line_says_reaches_the_request(tmp_path: Path) -> None:
     (tmp_path / "labels").write_text("a\nb\n")
     said = "--int8 --batch 4 --fft native --tune --max-drop 0 --without smooth --calibration-method mse --require-plan"
-    request = request_of(*said.split(), "--input", "float32", "--labels", str(tmp_path / "labels"))
+    request = request_of(*said.split(), "--image-dtype", "float32", "--labels", str(tmp_path / "labels"))
     assert (request.precision, request.batch, request.fft, request.tune) == ("int8", 4, "native", True)
     assert (request.max_drop, request.passes, request.calibration_method) == (0.0, ["mean-split", "equalise"], "mse")
     assert (request.require_plan, request.input_dtype, request.labels) == (True, "float32", ["a", "b"])

@@ -98,7 +98,7 @@ def test_arrays_that_are_not_contiguous_are_the_same_images(pixels: np.ndarray) 
 def test_floats_that_are_no_pixels_are_rejected_by_a_graph_that_normalises(pixels: np.ndarray, spoil: Any) -> None:
     with pytest.raises(InputError) as caught:
         inputs_from_images(spoil(normalised(pixels)), GRAPH)
-    assert "NaN" in caught.value.found or "--input float32" in caught.value.fix
+    assert "NaN" in caught.value.found or "--image-dtype float32" in caught.value.fix
 
 
 def test_floats_within_the_tolerance_are_pixels(pixels: np.ndarray) -> None:

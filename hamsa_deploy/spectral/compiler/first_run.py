@@ -252,7 +252,7 @@ def _cause_and_fix(error: Exception) -> tuple[str, str]:
             "the model asks for a device that is not here, or its tensors are on several",
             "model.cpu(), inputs on the CPU, and in forward the device of the inputs: device=x.device",
         )
-    shapes = "inputs of the shapes and types that it takes: example_inputs in Python, --input-shape on the command line"
+    shapes = "inputs of the shapes and types that it takes: example_inputs in Python, --input ids:2x16:int64"
     if isinstance(error, TypeError) and "argument" in text and ("missing" in text or "were given" in text):
         return "another number of inputs than forward takes, or one that it takes by name only", shapes
     return "a shape or type that does not fit, in the inputs or in the model itself", f"{shapes}; or mend that line"

@@ -62,7 +62,7 @@ void write_pixels(const T* x, const Preprocessing& how, std::uint8_t* out) {
             std::string("a float image that is not made of 8-bit pixels: off by ") + off + " of 255 at worst",
             "(p / 255 - mean) / std of whole p in 0..255, with mean " + repr(how.mean) + " and std " + repr(how.std),
             "another normalisation, floats in 0..1, or an image that was resized as floats",
-            "pass the uint8 pixels, or export with --input float32");
+            "pass the uint8 pixels, or export with --image-dtype float32");
     }
 }
 

@@ -43,11 +43,13 @@ __all__ = [
     "Transform",
     "WeightsFile",
     "manifest_from_json",
+    "preprocessing_from",
     "read_at_most",
     "read_manifest",
 ]
 
 _SCHEMA = Schema(SCHEMA)
+_PREPROCESSING = Schema({"$ref": "#/$defs/preprocessing", "$defs": SCHEMA["$defs"]})
 # What shapes call the axis of the batch.
 BATCH = "batch"
 
@@ -361,6 +363,22 @@ def manifest_from_json(data: bytes) -> Manifest:
     return manifest
 
 
+def preprocessing_from(document: Mapping[str, Any], where: str) -> Preprocessing:
+    """Checks what a file says of preprocessing, with the keys that a manifest has.
+
+    Raises:
+        InputError: it is not valid; `where` is the file.
+    """
+    try:
+        _PREPROCESSING.check(document)
+        how = record_from(Preprocessing, document)
+        _check_channels(how)
+    except InputError as error:
+        found = error.found.removeprefix("manifest.json: ")
+        raise InputError(f"{where}: {found}", expected=error.expected, fix=error.fix) from error
+    return how
+
+
 def _check_whole(manifest: Manifest) -> None:
     """What no single field tells."""
     _check_names("inputs", manifest.inputs)
@@ -395,10 +413,14 @@ def _check_names(where: str, specs: tuple[InputSpec, ...] | tuple[OutputSpec, ..
         raise reject(names, f"{where}: names", "each of them once")
 
 
-def _check_preprocessing(how: Preprocessing, inputs: tuple[InputSpec, ...]) -> None:
-    """The image input must be what the preprocessing produces."""
+def _check_channels(how: Preprocessing) -> None:
     if len(how.mean) != how.channels or len(how.std) != how.channels:
         raise reject((how.mean, how.std), "preprocessing: mean and std", "one per channel")
+
+
+def _check_preprocessing(how: Preprocessing, inputs: tuple[InputSpec, ...]) -> None:
+    """The image input must be what the preprocessing produces."""
+    _check_channels(how)
     if how.normalise == "graph":
         dtype, layout, shape = "uint8", "NHWC", (*how.size, how.channels)
     else:

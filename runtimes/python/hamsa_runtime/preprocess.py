@@ -87,7 +87,7 @@ def _pixels_from_image(image: OneImage, how: Preprocessing) -> np.ndarray:
             f"a float image that is not made of 8-bit pixels: off by {worst:.3g} of 255 at worst",
             expected=f"(p / 255 - mean) / std of whole p in 0..255, with mean {how.mean} and std {how.std}",
             cause="another normalisation, floats in 0..1, or an image that was resized as floats",
-            fix="pass the uint8 pixels, or export with --input float32",
+            fix="pass the uint8 pixels, or export with --image-dtype float32",
         )
     return pixels.astype(np.uint8)
 

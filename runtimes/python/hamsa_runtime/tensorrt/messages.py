@@ -55,7 +55,7 @@ ADVICE = (
     Advice(
         r"UInt8 but must have|UINT8",
         "TensorRT takes uint8 only into a conversion right behind an input",
-        "convert to float before anything else, or export with --input float32",
+        "convert to float before anything else, or export with --image-dtype float32",
     ),
     Advice(
         r"only allowed before DQ",
