@@ -254,6 +254,8 @@ def _in_order(model: nn.Module, inputs: tuple[Any, ...], shapes: Any) -> Sequenc
                 f"dynamic_shapes for {unknown[0]!r}", expected=f"inputs of the model: {', '.join(parameters)}"
             )
         shapes = [shapes.get(name) for name in parameters]
+        while shapes and shapes[-1] is None:  # arguments with defaults, which no input is given for
+            shapes.pop()
     if takes_any_number(model) and len(shapes) == 1 and isinstance(shapes[0], list | tuple):
         shapes = shapes[0]
     if len(shapes) > len(inputs):

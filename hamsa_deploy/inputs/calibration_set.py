@@ -23,10 +23,10 @@ from PIL import Image
 
 from hamsa_deploy.inputs.files import read_arrays, read_images
 from hamsa_deploy.samples import sample_images
-from hamsa_runtime.batches import Arrays
+from hamsa_runtime.batches import Arrays, batch_axes
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.images import image_from_pixels, load_image, scaled, upright
-from hamsa_runtime.manifest import CalibrationInputs, InputSpec, Manifest, Preprocessing
+from hamsa_runtime.manifest import BATCH, CalibrationInputs, InputSpec, Manifest, Preprocessing
 from hamsa_runtime.preprocess import inputs_from_images
 
 LIMIT = 256  # inputs used
@@ -197,15 +197,24 @@ def _arrays_from(source: Any, manifest: Manifest) -> Iterable[Arrays]:
 
 
 def _runs(arrays: Arrays, specs: Sequence[InputSpec]) -> list[Arrays]:
-    """The arrays cut along their first axis into what the graph takes at once, or as they are if that does not fit."""
-    rows = {spec.name: 1 if spec.shape[0] == "batch" else int(spec.shape[0]) for spec in specs if spec.shape}
-    if set(rows) != set(arrays) or not all(a.ndim for a in arrays.values()):
+    """The arrays cut along the batch, or else their first axis, into what the graph takes at once, or as they are if
+    that does not fit."""
+    axes = {spec.name: 0 for spec in specs if spec.shape} | batch_axes(specs)
+    rows: dict[str, int] = {}
+    for spec in specs:
+        size = spec.shape[axes[spec.name]] if spec.shape else None
+        if isinstance(size, int) or size == BATCH:
+            rows[spec.name] = size if isinstance(size, int) else 1
+    if set(rows) != set(arrays) or not all(arrays[name].ndim > axes[name] for name in rows):
         return [arrays]
-    runs = {len(arrays[name]) / size for name, size in rows.items()}
+    runs = {arrays[name].shape[axes[name]] / size for name, size in rows.items()}
     count = runs.pop()
     if runs or count != int(count):
         return [arrays]
-    return [{name: arrays[name][i * size : (i + 1) * size] for name, size in rows.items()} for i in range(int(count))]
+    return [
+        {name: np.take(arrays[name], range(i * size, (i + 1) * size), axes[name]) for name, size in rows.items()}
+        for i in range(int(count))
+    ]
 
 
 def _unusable(source: Any, expected: str) -> InputError:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 import hamsa_deploy
 from hamsa_deploy.form.from_request import real_model_of_request
@@ -205,3 +206,48 @@ def test_a_model_that_others_use_meanwhile_has_no_hook_of_ours() -> None:
     assert len(hooked) == 1
     assert hooked[0] is not model
     assert model(X).shape == (2, 3, 9)
+
+
+class TwoOfThree(nn.Module):
+    def forward(self, x: Tensor, y: Tensor, gain: Tensor | None = None) -> Tensor:
+        return torch.fft.fft(x, dim=1).abs() + y[:, None]
+
+
+B, T = Dim("batch"), Dim("t")
+SPECIFIED: dict[str, tuple[Any, tuple[Any, ...], tuple[Any, ...]]] = {
+    "in order": (({0: B, 2: T}, {0: B, 1: T}), ("batch", 4, "t"), ("batch", "t")),
+    "by name, and what is not given": (
+        {"x": {0: B, 2: T}, "y": {0: B, 1: T}, "gain": None},
+        ("batch", 4, "t"),
+        ("batch", "t"),
+    ),
+    "for every axis": (((B, None, T), [B, T]), ("batch", 4, "t"), ("batch", "t")),
+    "sizes that turn out to be one": (({0: B, 2: Dim("s")}, {0: B, 1: T}), ("batch", 4, "s"), ("batch", "s")),
+    "without names": (({2: Dim.AUTO}, {1: Dim.AUTO}), (2, 4, "axis_0_2"), (2, "axis_0_2")),
+    "no batch": (({2: T}, {1: T}), (2, 4, "t"), (2, "t")),
+}
+
+
+@pytest.mark.parametrize("name", SPECIFIED)
+def test_dynamic_shapes_are_said_as_for_torch_export(name: str) -> None:
+    shapes, x, y = SPECIFIED[name]
+    request = Request(TwoOfThree().eval(), (torch.ones(2, 4, 6), torch.ones(2, 6)), to="onnx", dynamic_shapes=shapes)
+    form = real_model_of_request(request)
+    assert [spec.shape for spec in form.inputs] == [x, y]
+    assert form.outputs[0].shape == x
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (({0: B, 2: 2 * T}, {0: B}), r"an axis 2\*t"),
+        (({3: T}, None), r"a free axis 3 of an input \(2, 4, 6\)"),
+        ({"z": {0: B}}, "dynamic_shapes for 'z'"),
+        (({1: T}, {1: T}), "the axis 't' is 4 and 6"),
+        ((None, None, None, {0: B}), "dynamic_shapes for 4 inputs"),
+    ],
+)
+def test_axes_that_are_none_or_contradict_each_other_are_refused(shapes: Any, message: str) -> None:
+    request = Request(TwoOfThree().eval(), (torch.ones(2, 4, 6), torch.ones(2, 6)), to="onnx", dynamic_shapes=shapes)
+    with pytest.raises(InputError, match=message):
+        real_model_of_request(request)

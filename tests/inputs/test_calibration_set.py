@@ -15,7 +15,7 @@ from PIL import Image
 
 from hamsa_deploy.inputs.calibration_set import BUILT_IN, LIMIT, CalibrationSet, calibration_set
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import InputSpec, Manifest, Model, Preprocessing
+from hamsa_runtime.manifest import Axis, InputSpec, Manifest, Model, Preprocessing
 from hamsa_runtime.preprocess import inputs_from_images
 
 RNG = np.random.default_rng(0)
@@ -244,6 +244,18 @@ def test_a_fixed_batch_cuts_arrays_into_runs_of_that_batch() -> None:
     assert [run["signal"].shape for run in found.inputs] == [(3, 5)] * 8
     with pytest.raises(InputError, match=r"float32 \(22, 5\)"):
         calibration_set({"signal": arrays["signal"][:22]}, manifest_of(None, replace(SIGNAL, shape=(3, 5))))
+
+
+def test_a_batch_on_another_axis_is_cut_there_and_an_axis_of_any_size_is_not() -> None:
+    turned = manifest_of(None, replace(SIGNAL, shape=(5, "batch")))
+    found = calibration_set({"signal": SIGNALS.T}, turned)
+    np.testing.assert_array_equal(np.concatenate([run["signal"] for run in found.inputs], axis=1), SIGNALS.T)
+    assert {run["signal"].shape for run in found.inputs} == {(5, 1)}
+    free = replace(manifest_of(None, replace(SIGNAL, shape=("t", 5))), axes=(Axis("t", 1, None, 4),))
+    runs = [{"signal": SIGNALS[: i + 1]} for i in range(9)]
+    assert [len(run["signal"]) for run in calibration_set(runs, free).inputs] == list(range(1, 10))
+    with pytest.raises(InputError, match="1 calibration inputs"):  # as it is
+        calibration_set({"signal": SIGNALS}, free)
 
 
 BAD_ARRAYS = {
