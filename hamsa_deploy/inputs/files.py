@@ -70,7 +70,8 @@ def read_classes(path: Path, names: Sequence[str] | None) -> list[int] | None:
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | np.ndarray:
     """Inputs for any other model: arrays by input name from an .npz, or the one array of an .npy."""
-    arrays = _read_arrays(path, "an .npz file with one array per input of the model")
+    images = "for a model of images: preprocessing= in Python, --preprocessing FILE on the command line"
+    arrays = _read_arrays(path, "an .npz file with one array per input of the model", images)
     return arrays if path.suffix == ".npz" else next(iter(arrays.values()))
 
 
@@ -100,10 +101,10 @@ def _images_in(folder: Path) -> list[Path]:
     return images
 
 
-def _read_arrays(path: Path, expected: str) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path, expected: str, fix: str = "") -> dict[str, np.ndarray]:
     if not path.is_file() or path.suffix not in (".npz", ".npy"):
         found = "a file of another type" if path.is_file() else "a folder" if path.is_dir() else "no such file"
-        raise InputError(f"{path}: {found}", expected=expected)
+        raise InputError(f"{path}: {found}", expected=expected, fix=fix)
     try:
         content = np.load(path, allow_pickle=False)
         return {name: content[name] for name in content.files} if path.suffix == ".npz" else {"": content}

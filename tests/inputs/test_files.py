@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hamsa_deploy.inputs.files import read_arrays, read_classes, read_images
+from hamsa_deploy.inputs.files import read_arrays, read_classes, read_data, read_images
 from hamsa_runtime.errors import InputError
 
 PIXELS = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
@@ -111,3 +111,9 @@ def test_true_classes_of_an_array_file(tmp_path: Path) -> None:
     assert read_classes(tmp_path / "without.npz", None) is None
     with pytest.raises(InputError, match="float64"):
         read_classes(tmp_path / "wrong.npz", None)
+
+
+def test_a_folder_for_a_model_of_arrays_is_refused_with_the_way_to_one_of_images(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder") as caught:
+        read_data(str(tmp_path), images=False)
+    assert "--preprocessing FILE" in caught.value.fix
