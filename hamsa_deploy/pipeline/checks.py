@@ -58,7 +58,7 @@ def _check_axes(request: Request, target: Target) -> None:
         if getattr(request, name) is not None and (is_file or (name == "dynamic_shapes" and request.preprocessing)):
             what = "an ONNX file, which says it itself" if is_file else "a model of images, whose size is fixed"
             raise InputError(f"{name} for {what}", expected="a PyTorch model of arrays", fix="leave it away")
-    leaves = [x for x in pytree.tree_leaves(request.example_inputs or ()) if isinstance(x, torch.Tensor)]
+    leaves = [x for x in pytree.tree_leaves(request.example_inputs) if isinstance(x, torch.Tensor)]
     if any(x.dtype == torch.bfloat16 for x in leaves):
         raise InputError(
             "example inputs in bfloat16",
