@@ -14,6 +14,7 @@ from hamsa_deploy.targets import all_targets, target_of
 from hamsa_runtime.backends import Settings, backend_for
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, MissingError
+from hamsa_runtime.states import CarriedStates
 from hamsa_runtime.tensorrt.gpu import has_gpu
 
 
@@ -74,7 +75,7 @@ def opened_bundle(folder: Path, batch: int, threads: int | None) -> Iterator[Run
     """One inference of a bundle by its engine, without preprocessing and without the checks of `Engine`."""
     bundle = open_bundle(folder)
     manifest = bundle.manifest
-    inputs = graph_inputs(manifest, batch)
+    inputs = {**graph_inputs(manifest, batch), **CarriedStates(folder, manifest.states).values}
     settings = Settings(threads=None if target_of(manifest.target).needs_gpu else threads)
     runner = backend_for(manifest.target, None)(folder, manifest, settings)
     try:

@@ -48,6 +48,10 @@ def model_facts(manifest: Manifest) -> Table:
         ("weights", _weights_text(model)),
         *(("input", _spec_text(spec)) for spec in manifest.inputs),
         *(("output", _spec_text(spec)) for spec in manifest.outputs),
+        *(
+            ("state", f"{_spec_text(spec)}, kept between calls")
+            for spec in manifest.graph_inputs[len(manifest.inputs) :]
+        ),
         ("transforms", _transforms_text(manifest.plan)),
     ]
     if how is not None:

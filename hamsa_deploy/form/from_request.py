@@ -23,10 +23,11 @@ from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.batches import example_sizes, sized
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import InputSpec, Manifest
+from hamsa_runtime.manifest import Axis, InputSpec, Manifest
 from hamsa_runtime.vocabulary import DYNAMIC
 
 EXAMPLE_BATCH = 2  # of random data for a batch that varies
+EXAMPLE_CALLS = 10  # of a model that keeps something between them
 
 NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
 
@@ -140,18 +141,24 @@ def parity_data(request: Request, form: RealModel) -> Any:
         return request.data
     if request.preprocessing is not None:
         raise InputError("no images for the parity check", expected="data=, a list of images")
-    return random_arrays(form.inputs, example_sizes(form.axes, EXAMPLE_BATCH))
+    return _random_data(form.inputs, form.axes, keeps_state=bool(form.states))
 
 
-def random_data(manifest: Manifest) -> dict[str, np.ndarray]:
+def random_data(manifest: Manifest) -> Any:
     """The same for a bundle, made again from its manifest."""
-    return random_arrays(manifest.inputs, example_sizes(manifest.axes, EXAMPLE_BATCH))
+    return _random_data(manifest.inputs, manifest.axes, keeps_state=bool(manifest.states))
 
 
-def random_arrays(specs: Sequence[InputSpec], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+def _random_data(specs: Sequence[InputSpec], axes: Sequence[Axis], *, keeps_state: bool) -> Any:
+    """One call; of a model that keeps something between calls, several in order."""
+    calls = [random_arrays(specs, example_sizes(axes, EXAMPLE_BATCH), seed) for seed in range(EXAMPLE_CALLS)]
+    return calls if keeps_state else calls[0]
+
+
+def random_arrays(specs: Sequence[InputSpec], sizes: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
     """Normal numbers for inputs whose free axes have these sizes; for whole numbers 0 and 1, which every index and mask
-    may be. The same at every call."""
-    generator = torch.Generator().manual_seed(0)
+    may be. The same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
     return {spec.name: _random(spec, sized(spec.shape, sizes), generator) for spec in specs}
 
 

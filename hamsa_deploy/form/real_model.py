@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
@@ -16,9 +17,10 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.axes import FreeAxes, Sizes, default_names, input_values, output_values, tensor_specs
 from hamsa_deploy.form.outputs import names_of
+from hamsa_deploy.spectral.compiler.carried import ModelState
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import BATCH, DTYPES, Axis, InputSpec, OutputSpec, Transform
+from hamsa_runtime.manifest import BATCH, DTYPES, Axis, InputSpec, OutputSpec, State, Transform
 
 LOG = logging.getLogger("hamsa_deploy")
 
@@ -36,6 +38,7 @@ class RealModel:
         transforms: each once.
         write: writes the ONNX file to a path, and returns the model as written.
         axes: of the inputs beside the batch, those of any size.
+        states: what the model keeps between calls, each with its first value.
     """
 
     reference: str
@@ -45,6 +48,7 @@ class RealModel:
     transforms: tuple[Transform, ...]
     write: Callable[[Path], ir.Model]
     axes: tuple[Axis, ...] = ()
+    states: tuple[tuple[State, np.ndarray], ...] = ()
 
     @property
     def batch(self) -> int | None:
@@ -77,32 +81,68 @@ def real_model_of_program(
             or of a type that no bundle has.
     """
     _say_what_is_fixed(program)
+    kept: Sequence[ModelState] = program.graph_module.meta["states"]
     found = [spec.arg.name for spec in tensor_specs(program.graph_signature.input_specs)]
-    names = _chosen("input", inputs, found), _chosen("output", outputs, output_names(program, found))
-    sizes = Sizes(program, default_names(program) if free is None else free.names)
-    described = _inputs(program, names[0], sizes), _outputs(program, names[1], sizes)
-    shapes = [spec.shape for spec in described[0]] + [spec.shape for spec in described[1]]
-    are_complex = dict(zip(names[0], complex_inputs, strict=False))
+    found = found[: len(found) - len(kept)]
+    before, after = ([f"{when}.{state.name}" for state in kept] for when in ("state", "next"))
+    chosen = _chosen("input", inputs, found), _chosen("output", outputs, output_names(program, found))
+    names = [*chosen[0], *before], [*chosen[1], *after]
+    none_free: list[dict[int, str]] = [{}] * len(kept)
+    sizes = Sizes(program, default_names(program) if free is None else [*free.names, *none_free])
+    all_inputs, all_outputs = _inputs(program, names[0], sizes), _outputs(program, names[1], sizes)
+    shapes = [spec.shape for spec in all_inputs] + [spec.shape for spec in all_outputs]
+    are_complex = dict(zip(chosen[0], complex_inputs, strict=False))
     return RealModel(
         reference=f"{type(model).__module__}:{type(model).__qualname__}",
         parameters=sum(p.numel() for p in model.parameters()),
-        inputs=tuple(replace(spec, is_complex=are_complex.get(spec.name, False)) for spec in described[0]),
-        outputs=described[1],
+        inputs=tuple(
+            replace(spec, is_complex=are_complex.get(spec.name, False)) for spec in all_inputs[: len(chosen[0])]
+        ),
+        outputs=_not_cut(all_outputs[: len(chosen[1])]) if kept else all_outputs,
         transforms=each_once(program.graph_module.meta["transforms"]),
         write=lambda path: onnx_from_program(
             _of_tensors(program), path, inputs=names[0], outputs=names[1], shapes=shapes
         ),
         axes=() if free is None else sizes.axes({name: max(free.sizes(name)) for name in free.dims}),
+        states=tuple(_states(kept, all_inputs[len(chosen[0]) :], all_outputs[len(chosen[1]) :])),
     )
+
+
+def _not_cut(outputs: Sequence[OutputSpec]) -> tuple[OutputSpec, ...]:
+    """Of a model with state, of which each inference is a call of its own."""
+    return tuple(replace(spec, batch_axis=None) for spec in outputs)
+
+
+def _states(
+    kept: Sequence[ModelState], inputs: Sequence[InputSpec], outputs: Sequence[OutputSpec]
+) -> Iterator[tuple[State, np.ndarray]]:
+    for state, spec, output in zip(kept, inputs, outputs, strict=True):
+        if spec.shape != output.shape or spec.dtype != output.dtype:
+            raise InputError(
+                f"the state {state.name!r} is {spec.dtype} {spec.shape}, after a call {output.dtype} {output.shape}",
+                expected="one type and shape",
+                fix="write it in place: self.tail.copy_(...)",
+            )
+        value = torch.view_as_real(state.initial) if state.initial.is_complex() else state.initial
+        array = value.detach().cpu().contiguous().numpy()
+        shape = tuple(size for size in spec.shape if isinstance(size, int))
+        yield State(state.name, spec.dtype, shape, spec.name, output.name, bool(array.any())), array
 
 
 def output_names(program: ExportedProgram, taken: Collection[str] = ()) -> list[str]:
     """Names of the tensors that a program gives, from the container that the model returns; not those `taken`."""
     spec = program.call_spec.out_spec
     assert spec is not None
-    names = names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec), taken)
+    returned = _returned(program, pytree.tree_unflatten(list(range(spec.num_leaves)), spec))
+    names = names_of(returned, taken)
     kinds = [each.arg for each in program.graph_signature.output_specs if each.kind is OutputKind.USER_OUTPUT]
+    kinds = kinds[: len(names)]
     return [name for name, kind in zip(names, kinds, strict=True) if isinstance(kind, TensorArgument)]
+
+
+def _returned(program: ExportedProgram, outputs: Any) -> Any:
+    """What the model returns, without the states that stand behind it."""
+    return outputs[0] if program.graph_module.meta["states"] else outputs
 
 
 def _say_what_is_fixed(program: ExportedProgram) -> None:
@@ -113,8 +153,9 @@ def _say_what_is_fixed(program: ExportedProgram) -> None:
         LOG.warning("no inputs of the bundle, but for ever what they were at the export: %s", ", ".join(fixed))
     spec = program.call_spec.out_spec
     assert spec is not None
-    names = names_of(pytree.tree_unflatten(list(range(spec.num_leaves)), spec))
+    names = names_of(_returned(program, pytree.tree_unflatten(list(range(spec.num_leaves)), spec)))
     kinds = [each.arg for each in program.graph_signature.output_specs if each.kind is OutputKind.USER_OUTPUT]
+    kinds = kinds[: len(names)]
     others = [name for name, kind in zip(names, kinds, strict=True) if not isinstance(kind, TensorArgument)]
     if len(others) == len(names):
         raise InputError(

@@ -9,6 +9,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from hamsa_runtime.batches import Arrays
+from hamsa_runtime.manifest import State
 
 ERRORS_ONLY = 3
 
@@ -48,7 +49,36 @@ class Evaluator:
     def __call__(self, feeds: Iterable[Arrays]) -> Arrays:
         """Each output, concatenated over the feeds."""
         runs = [self._session.run(None, feed) for feed in feeds]
-        return {name: np.concatenate(parts) for name, parts in zip(self._outputs, zip(*runs, strict=True), strict=True)}
+        return {
+            name: np.concatenate([*map(np.atleast_1d, parts)])
+            for name, parts in zip(self._outputs, zip(*runs, strict=True), strict=True)
+        }
+
+
+def with_states(
+    model: ir.Model, feeds: Iterable[Arrays], states: Sequence[tuple[State, np.ndarray]]
+) -> Sequence[Arrays]:
+    """Feeds of a model that keeps something between calls, each with what the calls before it have left.
+
+    Args:
+        model: float32; it is left as it is.
+        feeds: inputs by name, one dict for each call, in order.
+        states: what it keeps, each with its first value.
+    """
+    if not states:
+        return list(feeds)
+    outputs = {str(value.name): value for value in model.graph.outputs}
+    session = session_from_model(model, optimised=True, outputs=[outputs[state.output] for state, _ in states])
+    values = {state.input: value for state, value in states}
+    complete = []
+    for feed in feeds:
+        complete.append({**feed, **values})
+        # ONNX Runtime's own int64 is C's long long, which OpenVINO does not take.
+        values = {
+            state.input: np.asarray(array, state.dtype)
+            for (state, _), array in zip(states, session.run(None, complete[-1]), strict=True)
+        }
+    return complete
 
 
 def noise_to_signal(found: Arrays, expected: Arrays) -> float:

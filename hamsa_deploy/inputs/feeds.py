@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ def feeds_of(data: Any, manifest: Manifest, batch: int = 1, limit: int | None = 
 
     Args:
         data: as `check_parity` takes them: for a model of images a list of them, or an array with a leading batch
-            axis; for any other model a dict of arrays by input name, or one array.
+            axis; for any other model a dict of arrays by input name, or one array. For a model that keeps something
+            between calls see `calls_of`.
         manifest: what the graph takes.
         batch: images in a feed, where the batch of the graph is dynamic. Where it is fixed, a feed has as many, and
             the last one is filled up with copies of its last image, as `Engine` does.
@@ -29,6 +30,9 @@ def feeds_of(data: Any, manifest: Manifest, batch: int = 1, limit: int | None = 
     Raises:
         InputError: the data do not fit the model.
     """
+    if manifest.states:
+        yield from (inputs_from_images(each, manifest) for each in calls_of(data, manifest)[:limit])
+        return
     if manifest.preprocessing is None:
         yield from _feeds_of_arrays(inputs_from_images(data, manifest), manifest, batch, limit)
         return
@@ -37,6 +41,19 @@ def feeds_of(data: Any, manifest: Manifest, batch: int = 1, limit: int | None = 
     for start in range(0, len(chosen), fixed or batch):
         inputs = inputs_from_images(chosen[start : start + (fixed or batch)], manifest)
         yield inputs if fixed is None else {name: _filled(array, fixed) for name, array in inputs.items()}
+
+
+def calls_of(data: Any, manifest: Manifest) -> Sequence[Any]:
+    """Data for a model that keeps something between calls, as the engine is called with them, one after the other.
+
+    Args:
+        data: a list, of images or of what the engine takes; or the arrays of one call.
+        manifest: of the bundle, with states.
+    """
+    if manifest.preprocessing is not None:
+        batch = _fixed_batch(manifest) or 1
+        return [data[start : start + batch] for start in range(0, len(data) - len(data) % batch, batch)]
+    return [data] if isinstance(data, Mapping | np.ndarray) else data
 
 
 def _fixed_batch(manifest: Manifest) -> int | None:

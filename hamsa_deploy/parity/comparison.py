@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.outputs import names_of
+from hamsa_deploy.inputs.feeds import calls_of
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of
 from hamsa_deploy.parity.conditioning import own_errors, sentence_of, unit_of
@@ -31,6 +32,7 @@ from hamsa_deploy.parity.separation import separated
 from hamsa_deploy.parity.variations import by_image, size_failures, stream_failures
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_deploy.precision.records import all_precisions, precision_of
+from hamsa_deploy.spectral.compiler.state import copy_of
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
 from hamsa_runtime.batches import Arrays, is_separable, joined
@@ -60,7 +62,8 @@ def check_parity(
         bundle: or its folder.
         model: the PyTorch model, in eval mode; its parameters' dtype is the reference's precision. Or the ONNX file.
         data: images as `Engine` takes them (a list of them, or an array with a leading batch axis); for a model without
-            preprocessing, a dict of arrays by input name, or one array.
+            preprocessing, a dict of arrays by input name, or one array. For a model that keeps something between calls,
+            a list of what it is called with, one after the other.
         thresholds: by default those of the bundle's precision, or, where native transforms fail these, the
             `wider_thresholds` that ONNX Runtime's DFT makes necessary.
         threads: for the engine.
@@ -85,7 +88,8 @@ def check_parity(
             failures = stream_failures(engine, data, found, limits)
             failures += size_failures(
                 lambda arrays: run_model(model, arrays, manifest)[1],
-                engine,
+                lambda arrays: _run(engine, arrays),
+                manifest,
                 lambda a, b, arrays: _compared(a, b, limits, name, None, arrays, manifest).failures,
             )
             if failures:
@@ -185,13 +189,15 @@ def run_model(
         manifest: of the bundle.
         move: what each input goes through first.
     """
-    name, reference = _reference(model, move)
+    name, reference = _reference(model, move, manifest)
     return name, _joined([reference(chunk, manifest) for chunk in _chunks(data, manifest)], manifest)
 
 
 def separated_outputs(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[OutputSpec, ...]:
     """The manifest's outputs, with a batch axis where the model shows that they can be cut; see `separation`."""
-    _, reference = _reference(model, lambda x: x)
+    if manifest.states:
+        return manifest.outputs
+    _, reference = _reference(model, lambda x: x, manifest)
     return separated(reference, data, manifest)
 
 
@@ -216,12 +222,13 @@ def _engine(bundle: Bundle, threads: int | None) -> Engine:
 
 
 def _run(engine: Engine, data: Any) -> Arrays:
+    engine.reset()
     return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)], engine.manifest)
 
 
 def _in_one_inference(data: Any, manifest: Manifest, classes: Sequence[int] | None) -> tuple[Any, Sequence[int] | None]:
     """As many images as go together, where an output is of all of them."""
-    if manifest.preprocessing is None or all(map(is_separable, manifest.outputs)):
+    if manifest.preprocessing is None or manifest.states or all(map(is_separable, manifest.outputs)):
         return data, classes
     fixed = manifest.inputs[0].shape[0]
     size = fixed if isinstance(fixed, int) else CHUNK
@@ -287,6 +294,9 @@ def _checked_classes(classes: Sequence[int] | None, name: str, output: np.ndarra
 
 
 def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
+    if manifest.states:
+        yield from calls_of(data, manifest)
+        return
     if manifest.preprocessing is None:
         yield data
         return
@@ -296,14 +306,17 @@ def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
         yield data[start : start + size]
 
 
-def _reference(model: nn.Module | OnnxFile, move: Move) -> tuple[str, Callable[[Any, Manifest], Arrays]]:
-    """What the original is called, and how it is run."""
+def _reference(
+    model: nn.Module | OnnxFile, move: Move, manifest: Manifest
+) -> tuple[str, Callable[[Any, Manifest], Arrays]]:
+    """What the original is called, and how it is run, call after call."""
     if isinstance(model, OnnxFile):
         referee = ReferenceSession(model)
         return referee.name, lambda arrays, manifest: referee(
             {name: move(array) for name, array in inputs_from_images(arrays, manifest).items()}
         )
-    return type(model).__name__, functools.partial(_reference_outputs, model, move)
+    runs = copy_of(model) if manifest.states else model  # what it keeps stays as it was
+    return type(model).__name__, functools.partial(_reference_outputs, runs, move)
 
 
 @torch.inference_mode()
@@ -351,4 +364,6 @@ def reference_inputs(images: Any, manifest: Manifest) -> list[torch.Tensor]:
 def _joined(parts: Sequence[Arrays], manifest: Manifest) -> Arrays:
     if not parts:
         raise ParityError("no images to compare", expected="at least one image")
+    if manifest.states:
+        return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
     return joined(parts, manifest)

@@ -28,6 +28,8 @@ EXAMPLE_BATCH = 2
 def by_image(outputs: Arrays, data: Any, manifest: Manifest) -> Arrays:
     """Outputs with one row for each image, (N, ...); with one row in all where they are of all images together, or
     where nothing says what an image is and there is no dimension."""
+    if manifest.states:
+        return outputs  # a row for each call
     images = number_of_images(data, manifest)
     known = manifest.preprocessing is not None or bool(batch_axes(manifest.inputs))
     found = dict(outputs)
@@ -58,6 +60,8 @@ def stream_failures(engine: Engine, data: Any, found: Arrays, thresholds: Thresh
         thresholds: what may differ; of these only the errors.
     """
     manifest = engine.manifest
+    if manifest.states:
+        return []  # its data are calls already
     singles = list(_singles(data, manifest))
     if not singles or not all(map(is_separable, manifest.outputs)):
         return []
@@ -84,16 +88,18 @@ def other_sizes(manifest: Manifest) -> Iterator[tuple[str, Arrays]]:
 
 
 def size_failures(
-    run: Callable[[Any], Arrays], engine: Engine, judged: Callable[[Arrays, Arrays, Any], list[str]]
+    run: Callable[[Any], Arrays],
+    run_bundle: Callable[[Any], Arrays],
+    manifest: Manifest,
+    judged: Callable[[Arrays, Arrays, Any], list[str]],
 ) -> list[str]:
     """A sentence for each output that is wrong at another size of a free axis, the first that the model takes.
 
     Args:
-        run: the original.
-        engine: of the bundle.
+        run, run_bundle: the original, and the bundle.
+        manifest: of the bundle.
         judged: failures of what was found, what was expected, of which inputs.
     """
-    manifest = engine.manifest
     if not manifest.axes:
         return []
     tried = []
@@ -105,7 +111,7 @@ def size_failures(
         except Exception:  # noqa: BLE001  # whatever the model says of a size that it does not take
             tried.append(text)
             continue
-        return [f"{sentence} (with {text})" for sentence in judged(engine(arrays), expected, arrays)]
+        return [f"{sentence} (with {text})" for sentence in judged(run_bundle(arrays), expected, arrays)]
     return [f"the model itself takes none of the sizes that were tried: {'; '.join(tried)}"] if tried else []
 
 

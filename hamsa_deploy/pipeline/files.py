@@ -16,6 +16,7 @@ from torch import nn
 from hamsa_deploy.form.from_request import parity_data, real_model_of_request
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request, builder_of
+from hamsa_deploy.graph.sessions import with_states
 from hamsa_deploy.inputs.calibration_set import calibration_set
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.pipeline.int8 import RANGE_IMAGES, Calibrated, calibrate, feeds_of_inputs
@@ -30,7 +31,7 @@ from hamsa_deploy.targets import onnx_file, target_of
 from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime.batches import Arrays
 from hamsa_runtime.bundle import Bundle
-from hamsa_runtime.vocabulary import ONNX_FILE
+from hamsa_runtime.vocabulary import ONNX_FILE, STATE_FILE
 
 Progress = Callable[[str], AbstractContextManager[Any]]
 
@@ -46,6 +47,7 @@ def write_files(
     """Everything a bundle holds but its manifest; the float32 ONNX file also goes to `float32_bundle`."""
     with progress("onnx"):
         onnx_model = form.write(folder / ONNX_FILE)
+        write_states(form, folder)
         target = target_of(request.to)
         if target.operators is not None:
             # A native transform is the operator DFT, which has versions of its own: see _check_fft.
@@ -61,6 +63,13 @@ def write_files(
         return replace(written, engine=target.write(folder, order))
 
 
+def write_states(form: RealModel, folder: Path) -> None:
+    """What the model keeps starts as this; zeros need no file."""
+    for i, (state, value) in enumerate(form.states):
+        if state.stored:
+            (folder / STATE_FILE.format(i)).write_bytes(value.astype(value.dtype.newbyteorder("<")).tobytes())
+
+
 def writes_after_typing(target: Target, precision: str) -> bool:
     """Whether a stage of its own makes of the typed ONNX file what the engine loads: a quantiser has done so."""
     has_quantiser = target.int8 is not None and target.int8.quantiser is not None
@@ -74,7 +83,7 @@ def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Pat
         return _write_int8(request, form, model, folder, progress)
 
     def ranges() -> Ranges:
-        return RANGES.watch(model, float32_values(model), _range_feeds(request, form))
+        return RANGES.watch(model, float32_values(model), with_states(model, _range_feeds(request, form), form.states))
 
     islands: Mapping[str, str] = {}
     for stage in precision.stages:
@@ -87,8 +96,9 @@ def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Pat
 def _write_int8(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
     with progress("calibrate"):
         ready = calibrate(
-            model, manifest_of(request, form), request.calibration, request.calibration_method, request.passes
-        )
+            model, manifest_of(request, form), request.calibration, request.calibration_method, request.passes,
+            form.states,
+        )  # fmt: skip
     kept: list[str] = []
     if request.max_drop is not None:
         with progress("search"):
@@ -105,6 +115,7 @@ def _choose_layers_to_keep(request: Request, form: RealModel, ready: Calibrated,
 
     def build(folder: Path, kept: Sequence[str]) -> Bundle:
         ready.write(request.to, folder, kept)
+        write_states(form, folder)
         return Stage(folder, folder).write_manifest(manifest)
 
     return choose_layers_to_keep(ready, manifest, build, request.model, data, request.classes, max_drop)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
+from hamsa_deploy.graph.sessions import with_states
 from hamsa_deploy.inputs.calibration_set import CalibrationSet, calibration_set
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.precision.int8.int8_sites import int8_of
@@ -19,7 +21,7 @@ from hamsa_deploy.precision.observers import RANGES, float32_values
 from hamsa_deploy.targets import onnx_file
 from hamsa_deploy.targets.record import Quantiser
 from hamsa_runtime.batches import Arrays
-from hamsa_runtime.manifest import Calibration, Manifest
+from hamsa_runtime.manifest import Calibration, Manifest, State
 from hamsa_runtime.vocabulary import AUTO, ONNX_FILE
 
 # Ranges of float16 are measured on the first images: more of them cost a second each in HAMSA-S, and hardly widen any
@@ -83,7 +85,14 @@ class Calibrated:
         )
 
 
-def calibrate(model: ir.Model, manifest: Manifest, source: Any, method: str, passes: Sequence[str]) -> Calibrated:
+def calibrate(
+    model: ir.Model,
+    manifest: Manifest,
+    source: Any,
+    method: str,
+    passes: Sequence[str],
+    states: Sequence[tuple[State, np.ndarray]] = (),
+) -> Calibrated:
     """Calibrate a float32 graph.
 
     Args:
@@ -92,11 +101,12 @@ def calibrate(model: ir.Model, manifest: Manifest, source: Any, method: str, pas
         source: calibration inputs, see `calibration_set`.
         method: one of METHODS, or AUTO.
         passes: which of PASSES to apply.
+        states: what the model keeps between calls, which the inputs then are, in order; with their first values.
     """
     inputs = calibration_set(source, manifest)
     fitted, held_out = (inputs.fitted, inputs.held_out) if method == AUTO else (inputs.inputs, ())
-    measurements = Measurements(feeds_of_inputs(fitted, manifest), inputs.sha256)
-    others = feeds_of_inputs(held_out, manifest)
+    feeds, others = (with_states(model, feeds_of_inputs(each, manifest), states) for each in (fitted, held_out))
+    measurements = Measurements(feeds, inputs.sha256)
     found = choose_quantisation(model, manifest.target, measurements, others, method, passes)
     return Calibrated(found, inputs, measurements)
 

@@ -67,6 +67,7 @@ def manifest_of(request: Request, real: RealModel) -> Manifest:
         calibration=None,
         parity=None,
         axes=real.axes,
+        states=tuple(state for state, _ in real.states),
     )
 
 

@@ -59,10 +59,11 @@ def config_of(name: str, manifest: Manifest) -> str:
         "backend": "tensorrt" if has_plan else "onnxruntime",
         "default_model_filename": "model.plan" if has_plan else "model.onnx",
         "max_batch_size": largest,
-        "input": [_port(spec, largest) for spec in manifest.inputs],
-        "output": [_port(spec, largest) | _label_file(spec, manifest) for spec in manifest.outputs],
+        # What a model keeps between calls goes through the client: any request may be any stream's.
+        "input": [_port(spec, largest) for spec in manifest.graph_inputs],
+        "output": [_port(spec, largest) | _label_file(spec, manifest) for spec in manifest.graph_outputs],
         "version_policy": {"latest": {"num_versions": 1}},
-        "model_warmup": [_warm_up(manifest.inputs, largest)],
+        "model_warmup": [_warm_up(manifest.graph_inputs, largest)],
     }
     if largest > 1:
         fields["dynamic_batching"] = {}
@@ -72,7 +73,7 @@ def config_of(name: str, manifest: Manifest) -> str:
 def largest_batch(manifest: Manifest) -> int:
     """The largest batch of one inference; 0, as Triton has it, if the first dimension is not a free batch, with one
     row for each request: then requests are not put together, and come with all their dimensions."""
-    specs: list[InputSpec | OutputSpec] = [*manifest.inputs, *manifest.outputs]
+    specs: list[InputSpec | OutputSpec] = [*manifest.graph_inputs, *manifest.graph_outputs]
     if any(spec.shape[:1] != (BATCH,) for spec in specs) or any(spec.batch_axis != 0 for spec in manifest.outputs):
         return 0
     return options_from_manifest(manifest.options).max_batch

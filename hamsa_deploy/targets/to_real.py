@@ -42,13 +42,16 @@ def to_real(
 
     Returns:
         A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left (but for
-        native ones). Its graph_module.meta["transforms"] lists the transforms, as a manifest does.
+        native ones). Its graph_module.meta["transforms"] lists the transforms, as a manifest does. What the model keeps
+        between calls, in buffers or attributes, are its last inputs, and the outputs behind those that the model
+        returns: (y, [s']) for (x, s). graph_module.meta["states"] has their names and first values, in order.
 
     Raises:
         UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the model's line.
         UnsupportedTransformError: a transform along a dynamic axis, or of length 0.
-        InputError: the model fails on the inputs by itself, keeps state between calls, draws random numbers, or cannot
-            be captured: says which line stands in the way. Or the target or `fft` is unknown.
+        InputError: the model fails on the inputs by itself, keeps between calls what is no tensor of one shape, draws
+            random numbers, or cannot be captured: says which line stands in the way. Or the target or `fft` is
+            unknown.
     """
     rates = target_of(target).rates
     if fft not in FFTS:

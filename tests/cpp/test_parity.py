@@ -84,3 +84,41 @@ def test_any_length_and_number_of_signals_agree(build: Path, tmp_path: Path) -> 
         [build / "hamsa-run", "--save", tmp_path, bundle.folder, tmp_path / "x.npy"], capture_output=True, text=True
     )
     assert (said.returncode, "the axis 'samples' is 401 in 'x'" in said.stderr) == (2, True)
+
+
+class Overlaps(nn.Module):
+    """Ten blocks of a signal, in frames of twice the length."""
+
+    tail: torch.Tensor
+    sums: torch.Tensor
+    calls: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("tail", torch.linspace(-1, 1, 16).reshape(1, 16))
+        self.register_buffer("sums", torch.zeros(1, 16))
+        self.register_buffer("calls", torch.tensor(0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        frame = torch.cat([self.tail, x], -1) * torch.hann_window(32)
+        self.tail.copy_(x)
+        y = torch.fft.irfft(torch.fft.rfft(frame) * 0.5) + nn.functional.pad(self.sums, (0, 16))
+        self.sums = y[:, 16:]
+        self.calls += 1
+        return y[:, :16] + self.calls
+
+
+def test_what_a_model_keeps_is_carried_over_ten_calls(build: Path, tmp_path: Path) -> None:
+    model = Overlaps().eval()
+    bundle = hamsa_deploy.export(model, (torch.ones(1, 16),), to="openvino", output=tmp_path / "b")
+    assert [state.stored for state in bundle.manifest.states] == [False, False, True]
+    blocks = np.random.default_rng(0).standard_normal((10, 1, 16)).astype(np.float32)
+    files = [tmp_path / f"{i}.npy" for i in range(10)]
+    for file, block in zip(files, blocks, strict=True):
+        np.save(file, block)
+    run([build / "hamsa-run", "--threads", 1, "--save", tmp_path, bundle.folder, *files], tmp_path)
+    with Engine(bundle.folder, threads=1) as engine, torch.inference_mode():
+        for i, block in enumerate(blocks):
+            found, expected = np.load(tmp_path / f"{i}-output.npy"), model(torch.from_numpy(block)).numpy()
+            np.testing.assert_allclose(engine(block)["output"], expected, rtol=TOLERANCE, atol=TOLERANCE)
+            np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)

@@ -11,7 +11,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from hamsa_deploy.graph.sessions import Evaluator, session_from_model
+from hamsa_deploy.graph.sessions import Evaluator, session_from_model, with_states
+from hamsa_runtime.manifest import State
 
 # -(1 + x)
 SUM = """
@@ -61,3 +62,12 @@ def test_an_evaluator_joins_the_outputs_of_all_runs(model: ir.Model) -> None:
     found = Evaluator(model)([feed(2), feed(1)])
     assert list(found) == ["y"]
     np.testing.assert_array_equal(found["y"], np.full(3, -1.5, np.float32))
+
+
+def test_feeds_of_calls_have_what_the_calls_before_them_left(model: ir.Model) -> None:
+    """y = -(1 + x), and the next x is y: 0, -1, 0, -1."""
+    state = State("x", "float32", (1,), "x", "y", stored=False)
+    calls = [{"one": np.ones(1, np.float32)}] * 4
+    found = with_states(model, calls, [(state, np.zeros(1, np.float32))])
+    assert [float(feed["x"][0]) for feed in found] == [0, -1, 0, -1]
+    assert all(sorted(feed) == ["one", "x"] for feed in found)

@@ -9,9 +9,12 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from hamsa_runtime.vocabulary import SCHEMA
 
@@ -95,7 +98,22 @@ def complete() -> dict[str, Any]:
     for output in parts["outputs"]:
         output.update(batch_axis=1, is_complex=True)
     axes = [{**sample(SCHEMA["$defs"]["axis"]), "name": name} for name in ("hops", "channels")]
-    return {**sample(SCHEMA), **parts, "axes": axes}
+    states = [_state(name) for name in ("tail", "count")]
+    return _with_files_of_states({**sample(SCHEMA), **parts, "axes": axes, "states": states})
+
+
+def _state(name: str) -> dict[str, Any]:
+    own = {"name": name, "input": f"state.{name}", "output": f"next.{name}"}
+    return {**sample(SCHEMA["$defs"]["state"]), **own}
+
+
+def _with_files_of_states(document: dict[str, Any]) -> dict[str, Any]:
+    """Each state's first value is a file of its size."""
+    for i, state in enumerate(document["states"]):
+        if state["stored"]:
+            size = math.prod(state["shape"]) * np.dtype(state["dtype"]).itemsize
+            document["files"][f"state_{i}.bin"] = {"sha256": "ab" * 32, "bytes": size}
+    return document
 
 
 def sample(node: Node) -> Any:
@@ -320,6 +338,12 @@ def _fitted(document: Any, path: Path, is_right: bool) -> Any:
             {"name": name, "min": 1, "max": None, "example": 1}
             for name in sorted({size for size in sizes if isinstance(size, str)} - {"batch"})
         ]
+    if path[0] == "files":
+        document["states"] = [{**state, "stored": False} for state in document["states"]]
+    if path[0] == "states" and "states" in document:
+        if len(path) == 1:
+            document["states"] = [_state(state["name"]) for state in document["states"]]
+        _with_files_of_states(document)
     if path[0] == "axes" and path[2:] in (("min",), ("max",), ("example",)):
         axis = document["axes"][path[1]]
         axis.update({"min": 1, "max": None, path[2]: axis[path[2]]})

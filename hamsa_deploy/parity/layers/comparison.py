@@ -150,8 +150,14 @@ def producers_of(graph: ir.Graph) -> dict[str, ir.Node]:
     return {str(value.name): node for node in graph for value in node.outputs}
 
 
-def samples_of(model: nn.Module, data: Any, manifest: Manifest, images: int) -> tuple[list[Sample], torch.dtype]:
+def samples_of(
+    model: nn.Module, data: Any, manifest: Manifest, images: int, initial: Mapping[str, np.ndarray]
+) -> tuple[list[Sample], torch.dtype]:
     """The first images of the data, one batch each, and the precision that the reference ran in.
+
+    Args:
+        model, data, manifest, images: as `layer_report` has them.
+        initial: what the graph takes for what the model keeps between calls.
 
     Raises:
         ParityError: there are none, or the model computes NaN or Inf for one.
@@ -162,7 +168,7 @@ def samples_of(model: nn.Module, data: Any, manifest: Manifest, images: int) -> 
         reference = reference or ReferenceModel(model, inputs, [spec.name for spec in manifest.outputs])
         values = [*_given(inputs, manifest), *reference.values(inputs)]
         _check_finite(values, type(model).__name__)
-        samples.append(Sample({value.name: value for value in values}, feed, chunk))
+        samples.append(Sample({value.name: value for value in values}, {**feed, **initial}, chunk))
     if reference is None:
         raise ParityError("no images to compare", expected="at least one image")
     return samples, reference.dtype

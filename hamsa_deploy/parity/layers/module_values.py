@@ -67,7 +67,7 @@ def _in_float64(model: nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[nn.Mo
     widened = copy.deepcopy(model).double()
     try:
         with torch.inference_mode():
-            widened(*(_as(tensor, torch.float64) for tensor in inputs))
+            copy.deepcopy(widened)(*(_as(tensor, torch.float64) for tensor in inputs))  # it may keep something
     except (RuntimeError, TypeError):
         return model, torch.float32
     return widened, torch.float64

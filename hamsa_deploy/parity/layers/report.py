@@ -21,6 +21,7 @@ from hamsa_runtime import Engine
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.states import CarriedStates
 from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
 
 IMAGES = 4
@@ -38,7 +39,7 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
         bundle: the folder.
         model: the PyTorch model, in eval mode. A copy of it runs in float64 where it can.
         data: as `check_parity` takes them.
-        images: how many of them are used, from the first on.
+        images: how many of them are used, from the first on; of a model that keeps something between calls, one call.
 
     Returns:
         The rows, and the first layer outside its band, if there is one.
@@ -50,7 +51,9 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
     opened = open_bundle(bundle)
     opened.verify()
     manifest = opened.manifest
-    samples, dtype = samples_of(model, data, manifest, images)
+    # What the model keeps between calls is known before the first call only.
+    initial, images = CarriedStates(opened.folder, manifest.states).values, 1 if manifest.states else images
+    samples, dtype = samples_of(model, data, manifest, images, initial)
     graph, values, how = _graph_of(opened, model)
     comparison = Comparison(graph, values, manifest, samples)
     _check_outputs(samples[0], comparison)

@@ -16,8 +16,8 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from typing import Any, TextIO
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TextIO
 
 import torch
 from torch import nn
@@ -26,6 +26,7 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 
 from hamsa_deploy.spectral import compilation
+from hamsa_deploy.spectral.compiler.carried import ModelState, shapes_with_states, take_as_inputs
 from hamsa_deploy.spectral.compiler.first_run import is_training, run_once, writes
 from hamsa_deploy.spectral.compiler.folding import FoldedConstants
 from hamsa_deploy.spectral.compiler.stand_ins import StandIns
@@ -38,6 +39,8 @@ LOG = logging.getLogger("hamsa_deploy")
 ONE_AT_A_TIME = threading.RLock()
 
 FIX_BATCH = "leave that size fixed: dynamic_shapes={} in Python, --batch N on the command line"
+GIVE_MODULE = "the module that the program was captured from: what it keeps is found by running it"
+MAKE_BUFFER = "make it a buffer of the model, or an input and an output of forward"
 
 
 class CaptureError(InputError):
@@ -48,20 +51,31 @@ class FixedSizeError(CaptureError):
     """A dimension that was to vary is fixed by the model."""
 
 
-def capture_model(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> ExportedProgram:
+class Captured(NamedTuple):
+    """A captured program, and what it keeps from call to call: its last inputs and outputs, in this order."""
+
+    program: ExportedProgram
+    states: Sequence[ModelState] = ()
+
+
+def capture_model(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> Captured:
     """Capture a user's module, which is left as it was.
 
     Raises:
         FixedSizeError: the model fixes a dimension that `dynamic_shapes` lets vary.
-        InputError: it fails by itself, writes state, is random, or cannot be captured; names the line.
+        InputError: it fails by itself, keeps what no engine can carry, is random, or cannot be captured; names the
+            line.
     """
-    ready = run_once(model, inputs)
+    ready, states = run_once(model, inputs)
+    if states:
+        take_as_inputs(ready, states, len(inputs))
     folded = FoldedConstants(ready)
-    program = capture(ready, inputs, dynamic_shapes, folded)
+    shapes = shapes_with_states(dynamic_shapes, model, len(inputs), len(states))
+    program = capture(ready, (*inputs, *(state.initial for state in states)), shapes, folded)
     check_functional(program, is_training(model))
     for place in dict.fromkeys(folded.left_out):
         LOG.warning("left out, because it depends on values: the check in %s", place)
-    return program
+    return Captured(program, states)
 
 
 def capture(
@@ -148,13 +162,13 @@ def check_functional(program: ExportedProgram, training: bool = False) -> None:
     nodes = {node.name: node for node in program.graph.nodes}
     signature = program.graph_signature
     for name, buffer in signature.buffers_to_mutate.items():
-        raise writes(buffer, place_of(nodes[name]), training)
+        raise writes(buffer, place_of(nodes[name]), training=training, fix=GIVE_MODULE)
     for node in program.graph.nodes:
         written = _written_by(node)
         if (buffer := signature.inputs_to_buffers.get(written)) is not None:
-            raise writes(buffer, place_of(node), training)
+            raise writes(buffer, place_of(node), training=training, fix=GIVE_MODULE)
         if written in signature.inputs_to_lifted_tensor_constants:
-            raise writes("a tensor from outside of the model", place_of(node), training)
+            raise writes("a tensor from outside of the model", place_of(node), training=training, fix=MAKE_BUFFER)
         if is_random(node):
             name = node.target._schema.name.split("::")[1]
             raise InputError(

@@ -2,10 +2,11 @@
 
     model --copied, parameters shared--> run on the example inputs --> is its state as before?  nothing is kept
                                             else other inputs, on it and on a fresh copy --> same outputs?  a cache
+                                                else tensors of one shape?  the program takes and gives them
 
 The copy goes on to be captured: whatever a model fills at its first run is there then, and the model itself is left as
-it was. What a program cannot hold is refused by name: state that is read at the next call, parameters that are written,
-numbers that Python or NumPy draws.
+it was. What a program cannot hold is refused by name: other state that is read at the next call, parameters that are
+written, numbers that Python or NumPy draws.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hamsa_deploy.spectral.compiler.carried import ModelState, is_modules_own
 from hamsa_deploy.spectral.compiler.state import changed, copy_of, is_number, is_same, line_that_assigns, state_of
 from hamsa_deploy.spectral.provenance import line_of_error, line_that_runs
 from hamsa_runtime.errors import HamsaError, InputError
@@ -33,13 +35,20 @@ class ModelError(InputError):
     """What a model fails with by itself."""
 
 
-def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
-    """A copy of the model that has run on the inputs. It shares the parameters; the model itself is not touched.
+class StateError(InputError):
+    """A model keeps between calls what no engine could carry."""
+
+
+def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, list[ModelState]]:
+    """A copy of the model that has run on the inputs, and the tensors that it keeps from one call to the next.
+
+    It shares the parameters; the model itself is not touched.
 
     Raises:
         ModelError: the model fails by itself.
-        InputError: it writes its parameters, or what it reads at the next call; or Python or NumPy draws random numbers
-            in it. PyTorch's random operators are found in the captured program.
+        StateError: it keeps what is no tensor of one shape.
+        InputError: it writes its parameters; or Python or NumPy draws random numbers in it. PyTorch's random operators
+            are found in the captured program.
     """
     _check_has_values(model)
     ready = copy_of(model)
@@ -48,14 +57,40 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> nn.Module:
     after = state_of(ready)
     first = changed(before, after)
     if not first:
-        return ready
+        return ready, []
     reads = _reads_its_past(model, ready, inputs)
     second = changed(after, state_of(ready))
     counted = {name for name in first & second if is_number(before.get(name)) and is_number(after.get(name))}
     written = {name for name in first if name in before or name in second} or first
-    for name in sorted(written if reads else counted):
-        raise writes(name, lines.get(name) or line_that_assigns(ready, name), is_training(model))
-    return ready
+    kept = sorted(written if reads else counted)
+    for name in kept:
+        where = lines.get(name) or line_that_assigns(ready, name)
+        if is_training(model):
+            raise writes(name, where, training=True)
+        _check_carried(ready, name, where, before.get(name), after.get(name))
+    return ready, [ModelState(name, before[name]) for name in kept]
+
+
+def _check_carried(model: nn.Module, name: str, where: str, before: Any, after: Any) -> None:
+    """Raise StateError for what cannot be an input of a program, with what to write in its place."""
+    register = f"in __init__: self.register_buffer({name.rpartition('.')[2]!r}, "
+    if is_number(before) and is_number(after):
+        raise writes(name, where, fix=f"{register}torch.tensor({before!r})), and count with tensors")
+    if not isinstance(after, torch.Tensor) or not is_modules_own(model, name):
+        raise writes(name, where, fix="a buffer for each tensor that is kept; or an input and an output of forward")
+    if not isinstance(before, torch.Tensor):
+        raise writes(name, where, fix=f"{register}torch.zeros{tuple(after.shape)}), so that it is there at first")
+    if before.shape != after.shape or before.dtype != after.dtype:
+        raise StateError(
+            f"forward keeps {name!r}{where} for the next call, {_shown(after)} in place of {_shown(before)}",
+            expected="what is kept in one type and shape, for an engine to carry it",
+            cause="it grows, or takes the batch of the inputs",
+            fix="a buffer that has its size from the start, of which forward overwrites parts",
+        )
+
+
+def _shown(x: torch.Tensor) -> str:
+    return f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}"
 
 
 def _check_has_values(model: nn.Module) -> None:
@@ -80,14 +115,14 @@ def is_training(model: nn.Module) -> bool:
     return any(module.training for module in model.modules())
 
 
-def writes(name: str, where: str, training: bool) -> InputError:
-    """The refusal of a model with state."""
-    kept = "state that is kept between calls (an average, an overlap, a counter, a cache): an engine has none"
-    return InputError(
+def writes(name: str, where: str, *, training: bool = False, fix: str = "") -> StateError:
+    """The refusal of state that a program cannot carry from one call to the next."""
+    kept = "state that is kept between calls, but not in a tensor of one shape, which an engine could carry"
+    return StateError(
         f"forward writes {name!r}{where}, and reads it at the next call",
-        expected="a model whose outputs depend on its inputs alone",
+        expected="a model that keeps nothing, or buffers of one shape",
         cause="a module in training mode, in which it gathers statistics" if training else kept,
-        fix="model.eval()" if training else "make it an input and an output of forward; the application carries it",
+        fix="model.eval()" if training else fix,
     )
 
 
@@ -261,4 +296,4 @@ def _cause_and_fix(error: Exception) -> tuple[str, str]:
 def _described(inputs: tuple[Any, ...]) -> str:
     """`float32 (2, 3, 16), int64 (2,)`."""
     tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
-    return ", ".join(f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for x in tensors) or "its inputs"
+    return ", ".join(map(_shown, tensors)) or "its inputs"

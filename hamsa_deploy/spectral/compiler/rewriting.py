@@ -29,13 +29,15 @@ from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler import composites, rolling
 from hamsa_deploy.spectral.compiler.capture import (
     FIX_BATCH,
+    Captured,
     FixedSizeError,
     capture,
     capture_model,
     check_functional,
     quiet,
 )
-from hamsa_deploy.spectral.compiler.first_run import ModelError
+from hamsa_deploy.spectral.compiler.carried import shapes_with_states
+from hamsa_deploy.spectral.compiler.first_run import ModelError, StateError
 from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
@@ -119,7 +121,7 @@ def _with_any_batch(
     larger, spec = _with_dynamic_batch(inputs)
     try:
         return real_form(larger, (spec,) if takes_any_number(model) else spec, spec)
-    except ModelError as error:
+    except (ModelError, StateError) as error:
         if all(map(operator.is_, pytree.tree_leaves(larger), pytree.tree_leaves(inputs))):
             raise
         raise FixedSizeError(
@@ -143,8 +145,11 @@ def _rewritten(
     """The real form, where `shapes` say what varies: of the model's inputs, and of those of its real form."""
     if isinstance(model, ExportedProgram):
         check_functional(model)
-    captured = model if isinstance(model, ExportedProgram) else capture_model(model, inputs, shapes)
+    captured, states = Captured(model) if isinstance(model, ExportedProgram) else capture_model(model, inputs, shapes)
     with quiet():
+        if isinstance(model, nn.Module):
+            real_shapes = shapes_with_states(real_shapes, model, len(inputs), len(states))
+        inputs = (*inputs, *(state.initial for state in states))
         graph = composites.taken_apart(captured).module(check_guards=False)
         rolling.roll(graph)
         inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
@@ -155,6 +160,7 @@ def _rewritten(
     program.graph_module.meta["transforms"] = transforms
     program.graph_module.meta["complex_outputs"] = _are_complex(captured)
     program.graph_module.meta["limits"] = _limits(captured)
+    program.graph_module.meta["states"] = tuple(states)
     return program
 
 

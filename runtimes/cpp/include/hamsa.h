@@ -68,6 +68,9 @@ HAMSA_C_API int hamsa_engine_infer(const hamsa_engine* engine, const hamsa_tenso
 HAMSA_C_API int hamsa_engine_infer_file(const hamsa_engine* engine, const char* image, hamsa_outputs** outputs,
                                         hamsa_error** error);
 
+/* Starts a new stream: what the model keeps between calls is again as it was when it was exported. */
+HAMSA_C_API int hamsa_engine_reset(hamsa_engine* engine, hamsa_error** error);
+
 /* What an engine runs; the texts live as long as the engine. NULL past the end. */
 HAMSA_C_API const char* hamsa_engine_name(const hamsa_engine* engine);
 HAMSA_C_API size_t hamsa_engine_label_count(const hamsa_engine* engine);

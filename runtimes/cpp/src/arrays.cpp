@@ -1,5 +1,6 @@
 #include "arrays.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <new>
@@ -48,14 +49,19 @@ DType dtype_named(const std::string& name) {
     throw InputError("unknown dtype '" + name + "'", "a dtype that a manifest may have");
 }
 
-std::size_t count_of(const Shape& shape, DType dtype) {
+std::optional<std::size_t> bytes_of(const Shape& shape, DType dtype) noexcept {
     std::optional<std::size_t> bytes = size_of(dtype);
     for (const std::int64_t size : shape) {
-        if (size < 0) {
-            throw InputError("a shape of " + shown(shape), "no negative size");
-        }
         bytes = bytes ? product(*bytes, static_cast<std::size_t>(size)) : bytes;
     }
+    return bytes;
+}
+
+std::size_t count_of(const Shape& shape, DType dtype) {
+    if (std::any_of(shape.begin(), shape.end(), [](std::int64_t size) { return size < 0; })) {
+        throw InputError("a shape of " + shown(shape), "no negative size");
+    }
+    const std::optional<std::size_t> bytes = bytes_of(shape, dtype);
     if (!bytes) {
         throw InputError("a shape of " + shown(shape) + ": more bytes than memory can hold", "an array that exists",
                          "sizes that were read from damaged data");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "hamsa/tensor.hpp"
@@ -10,6 +11,9 @@ namespace hamsa {
 
 // Elements of a shape. InputError: a negative size, or more bytes than memory can hold.
 std::size_t count_of(const Shape& shape, DType dtype);
+
+// The same in bytes; none for more than memory can hold. The sizes are not negative.
+std::optional<std::size_t> bytes_of(const Shape& shape, DType dtype) noexcept;
 
 // Memory that is being filled; `tensor()` then shares it.
 class NewTensor {

@@ -148,6 +148,13 @@ int hamsa_engine_infer_file(const hamsa_engine* engine, const char* image, hamsa
     return code != 0 ? code : run(engine, outputs, error, input);
 }
 
+int hamsa_engine_reset(hamsa_engine* engine, hamsa_error** error) {
+    return guarded(error, [&] {
+        check_not_null(engine, "engine");
+        engine->engine.reset();
+    });
+}
+
 const char* hamsa_engine_name(const hamsa_engine* engine) { return engine->engine.name().c_str(); }
 
 size_t hamsa_engine_label_count(const hamsa_engine* engine) { return engine->engine.labels().size(); }

@@ -40,15 +40,23 @@ Batched batched(const Manifest& manifest, const BatchLimits& limits) {
     return {{{first.name, 0}}, size, size};
 }
 
+std::string shown(const Batched& cut) {
+    return cut.smallest < cut.largest ? std::to_string(cut.smallest) + " to " + std::to_string(cut.largest)
+                                      : std::to_string(cut.largest) + ", which the model always takes";
+}
+
 bool is_separable(const TensorSpec& spec) { return spec.batch_axis && *spec.batch_axis < spec.shape.size(); }
 
 void check_separable(const Manifest& manifest, std::size_t total, const Batched& cut) {
+    if (!manifest.states.empty()) {
+        throw InputError(std::to_string(total) + " images at once", shown(cut),
+                         "the model keeps " + repr(manifest.states.front().name) +
+                             " between calls: each inference is a call of its own",
+                         "call the engine for each; or export with the batch that you need");
+    }
     for (const TensorSpec& spec : manifest.outputs) {
         if (!is_separable(spec)) {
-            throw InputError(std::to_string(total) + " images at once",
-                             cut.smallest < cut.largest
-                                 ? std::to_string(cut.smallest) + " to " + std::to_string(cut.largest)
-                                 : std::to_string(cut.largest) + ", which the model always takes",
+            throw InputError(std::to_string(total) + " images at once", shown(cut),
                              "the output " + repr(spec.name) +
                                  " is of all images of an inference together: it cannot be put together from several, "
                                  "and none may be added",

@@ -1,6 +1,7 @@
 #include "hamsa/engine.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <mutex>
 #include <numeric>
 #include <shared_mutex>
@@ -33,15 +34,33 @@ void check_outputs(const Tensors& outputs, const std::vector<TensorSpec>& specs)
     }
 }
 
+Tensors initial_values(const std::vector<KeptState>& states, const VerifiedFiles& files) {
+    Tensors values;
+    for (const KeptState& state : states) {
+        if (state.stored) {
+            const VerifiedFile& file = files.at(*state.stored);
+            values.emplace(state.input, Tensor(state.dtype, state.shape, file.data.get(),
+                                               count_of(state.shape, state.dtype), file.data));
+        } else {
+            NewTensor zeros(state.dtype, state.shape);
+            std::fill_n(zeros.data(), zeros.bytes(), std::byte{0});
+            values.emplace(state.input, zeros.tensor());
+        }
+    }
+    return values;
+}
+
 }  // namespace
 
 class Engine::State {
   public:
     State(Bundle bundle, const Options& options) : folder_(bundle.folder), manifest_(std::move(bundle.manifest)) {
         VerifiedFiles files = verified_files({folder_, manifest_});
+        initial_ = initial_values(manifest_.states, files);
+        states_ = initial_;
         const MakeBackend make = backend_for(manifest_.target, options.backend);
         backend_ = make({folder_, manifest_, std::move(files), options});
-        parallel_ = backend_->parallel();
+        parallel_ = backend_->parallel() && manifest_.states.empty();
         limits_ = backend_->batch_limits();
     }
 
@@ -77,6 +96,12 @@ class Engine::State {
         return opened().describe();
     }
 
+    void reset() {
+        const std::unique_lock lock(mutex_);
+        opened();
+        states_ = initial_;
+    }
+
     void close() {
         const std::unique_lock lock(mutex_);
         backend_.reset();
@@ -91,10 +116,22 @@ class Engine::State {
             outputs = opened().infer(chunk.inputs);
         } else {
             const std::unique_lock lock(mutex_);
-            outputs = opened().infer(chunk.inputs);
+            outputs = manifest_.states.empty() ? opened().infer(chunk.inputs) : with_states(chunk.inputs);
         }
         check_outputs(outputs, manifest_.outputs);
         return kept(outputs, manifest_, chunk);
+    }
+
+    // What the model keeps goes in, and comes out for the next call.
+    Tensors with_states(Tensors inputs) {
+        inputs.insert(states_.begin(), states_.end());
+        Tensors outputs = opened().infer(inputs);
+        check_outputs(outputs, manifest_.graph_outputs);
+        for (const KeptState& state : manifest_.states) {
+            states_.at(state.input) = outputs.at(state.output);
+            outputs.erase(state.output);
+        }
+        return outputs;
     }
 
     Backend& opened() const {
@@ -111,6 +148,8 @@ class Engine::State {
     BatchLimits limits_;
     mutable std::shared_mutex mutex_;
     std::unique_ptr<Backend> backend_;
+    // By the name of the graph's input.
+    Tensors initial_, states_;
 };
 
 Engine Engine::load(const std::filesystem::path& folder, const Options& options) {
@@ -134,6 +173,8 @@ Engine::State& Engine::state() const {
 }
 
 Tensors Engine::infer(const Input& input) const { return state().infer(input); }
+
+void Engine::reset() { state().reset(); }
 
 std::vector<std::vector<Label>> Engine::classify(const Input& input, int top) const {
     if (top < 1) {

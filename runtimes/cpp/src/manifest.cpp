@@ -98,11 +98,29 @@ std::vector<Axis> free_axes_of(const Json& document) {
     return axes;
 }
 
+std::vector<KeptState> states_of(const Json& document) {
+    std::vector<KeptState> states;
+    for (const Json& row : document.value("states", Json::array())) {
+        const auto file = "state_" + std::to_string(states.size()) + ".bin";
+        states.push_back({row["name"], dtype_named(row["dtype"]), shape_of(row["shape"]), row["input"], row["output"],
+                          row["stored"].get<bool>() ? std::optional(file) : std::nullopt});
+    }
+    return states;
+}
+
 Manifest manifest_of(const Json& document) {
     Manifest manifest;
     manifest.name = document["name"];
     manifest.inputs = specs_of(document["inputs"]);
     manifest.outputs = specs_of(document["outputs"]);
+    manifest.states = states_of(document);
+    manifest.graph_inputs = manifest.inputs;
+    manifest.graph_outputs = manifest.outputs;
+    for (const KeptState& state : manifest.states) {
+        const std::vector<std::string> fixed(state.shape.size());
+        manifest.graph_inputs.push_back({state.input, state.dtype, state.shape, "", fixed});
+        manifest.graph_outputs.push_back({state.output, state.dtype, state.shape, "", fixed, std::nullopt});
+    }
     manifest.axes = free_axes_of(document);
     manifest.preprocessing = preprocessing_of(document["preprocessing"]);
     if (!document["labels"].is_null()) {
@@ -130,6 +148,34 @@ void check_names(const char* where, const std::vector<TensorSpec>& specs) {
     }
     if (once.size() != specs.size()) {
         throw schema::rejected_text("[" + joined(shown) + "]", std::string(where) + ": names", "each of them once");
+    }
+}
+
+void check_states(const Manifest& manifest) {
+    std::set<std::string> once;
+    std::vector<std::string> shown;
+    for (std::size_t i = 0; i < manifest.states.size(); ++i) {
+        once.insert(manifest.states[i].name);
+        shown.push_back(repr(manifest.states[i].name));
+    }
+    if (once.size() != manifest.states.size()) {
+        throw schema::rejected_text("[" + joined(shown) + "]", "states: names", "each of them once");
+    }
+    for (std::size_t i = 0; i < manifest.states.size(); ++i) {
+        const KeptState& state = manifest.states[i];
+        if (!state.stored) {
+            continue;
+        }
+        const std::string where = "states[" + std::to_string(i) + "]";
+        const auto file = manifest.files.find(*state.stored);
+        if (file == manifest.files.end()) {
+            throw schema::rejected_text("True", where + ".stored", *state.stored + " among the files");
+        }
+        if (const auto wanted = bytes_of(state.shape, state.dtype); !wanted || file->second.bytes != *wanted) {
+            throw schema::rejected_text(std::to_string(file->second.bytes), "files." + *state.stored + ": bytes",
+                                        (wanted ? std::to_string(*wanted) : "what memory holds") + ", as " + where +
+                                            " says");
+        }
     }
 }
 
@@ -224,8 +270,9 @@ Manifest manifest_from_json(const std::string& data) {
     check_version(document);
     known.check(document);
     Manifest manifest = manifest_of(document);
-    check_names("inputs", manifest.inputs);
-    check_names("outputs", manifest.outputs);
+    check_names("inputs", manifest.graph_inputs);
+    check_names("outputs", manifest.graph_outputs);
+    check_states(manifest);
     check_axes(document.value("axes", Json::array()), manifest);
     if (manifest.preprocessing) {
         check_channels(*manifest.preprocessing);

@@ -32,6 +32,16 @@ struct Axis {
     std::optional<std::int64_t> max;
 };
 
+// What the model keeps from one call to the next: the graph takes it as `input`, and gives what becomes of it as
+// `output`. It starts as zeros, or as what the file `stored` holds, in row-major order and little-endian.
+struct KeptState {
+    std::string name;
+    DType dtype = DType::float32;
+    Shape shape;
+    std::string input, output;
+    std::optional<std::string> stored;
+};
+
 struct FileEntry {
     std::string sha256;
     std::uint64_t bytes = 0;
@@ -47,6 +57,9 @@ struct EngineBuild {
 struct Manifest {
     std::string name;
     std::vector<TensorSpec> inputs, outputs;
+    std::vector<KeptState> states;
+    // Inputs and outputs with those of states, which an application does not see.
+    std::vector<TensorSpec> graph_inputs, graph_outputs;
     std::vector<Axis> axes;
     std::optional<Preprocessing> preprocessing;
     std::optional<std::vector<std::string>> labels;

@@ -121,8 +121,17 @@ def sized(shape: Sequence[int | str], sizes: Mapping[str, int]) -> tuple[int, ..
 
 def zeros(manifest: Manifest, batch: int) -> Arrays:
     """Inputs of zeros; `batch` images where the batch is dynamic, and other axes as the manifest has them."""
+    return _zeros(manifest.inputs, manifest, batch)
+
+
+def graph_zeros(manifest: Manifest, batch: int) -> Arrays:
+    """The same for all that the graph takes, states among it."""
+    return _zeros(manifest.graph_inputs, manifest, batch)
+
+
+def _zeros(specs: Iterable[InputSpec], manifest: Manifest, batch: int) -> Arrays:
     sizes = example_sizes(manifest.axes, batch)
-    return {spec.name: np.zeros(sized(spec.shape, sizes), np.dtype(spec.dtype)) for spec in manifest.inputs}
+    return {spec.name: np.zeros(sized(spec.shape, sizes), np.dtype(spec.dtype)) for spec in specs}
 
 
 def together(manifest: Manifest, limits: tuple[int, int] | None) -> int:
@@ -130,7 +139,7 @@ def together(manifest: Manifest, limits: tuple[int, int] | None) -> int:
 
     Where it is not, one: then a result does not depend, by its last bits, on which images came at the same time.
     """
-    if manifest.preprocessing is None or not all(map(is_separable, manifest.outputs)):
+    if manifest.preprocessing is None or manifest.states or not all(map(is_separable, manifest.outputs)):
         return 1
     axes, _, largest = cut(manifest, limits)
     return largest if axes else 1
@@ -159,11 +168,18 @@ def _part(array: np.ndarray, spec: OutputSpec, start: int, stop: int, images: in
 
 def _check_separable(manifest: Manifest, total: int, smallest: int, largest: int) -> None:
     whole = [spec.name for spec in manifest.outputs if not is_separable(spec)]
-    if whole:
-        raise InputError(
-            f"{total} images at once",
-            expected=f"{smallest} to {largest}" if smallest < largest else f"{largest}, which the model always takes",
-            cause=f"the output {whole[0]!r} is of all images of an inference together: it cannot be put together from "
-            "several, and none may be added",
-            fix="leave that output out of the model; or export with the batch that you need",
-        )
+    if manifest.states:
+        cause = f"the model keeps {manifest.states[0].name!r} between calls: each inference is a call of its own"
+        fix = "call the engine for each; or export with the batch that you need"
+    elif whole:
+        cause = f"the output {whole[0]!r} is of all images of an inference together: it cannot be put together from "
+        cause += "several, and none may be added"
+        fix = "leave that output out of the model; or export with the batch that you need"
+    else:
+        return
+    raise InputError(
+        f"{total} images at once",
+        expected=f"{smallest} to {largest}" if smallest < largest else f"{largest}, which the model always takes",
+        cause=cause,
+        fix=fix,
+    )

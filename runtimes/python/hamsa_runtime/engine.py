@@ -23,6 +23,7 @@ from hamsa_runtime.outputs import EMBEDDING, LOGITS, named_or_only
 from hamsa_runtime.preprocess import Images, inputs_from_images
 from hamsa_runtime.profiling import Profile, operator_times, stages_and_inputs
 from hamsa_runtime.signature import Key
+from hamsa_runtime.states import CarriedStates
 from hamsa_runtime.streaming import Stream
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Engine:
     thread. With ONNX Runtime and OpenVINO inference is serialised by a lock; to infer in parallel, open one engine per
     thread, or with OpenVINO one with hint="throughput". With TensorRT it runs in parallel, and takes memory on the GPU
     for each thread that infers at the same time as others. `close` waits for what runs.
+
+    A model that keeps something between calls (an overlap, a hidden state; `manifest.states`) keeps it here: each call
+    goes on where the last one ended, `reset` starts anew, and one engine is for one stream of inputs.
 
     Args:
         folder: the bundle. All its files are checked against the manifest's hashes before any is loaded. That they are
@@ -85,7 +89,9 @@ class Engine:
         runner = backend_for(self.manifest.target, backend)
         settings = Settings(device, threads, cuda_graph, throughput=hint == "throughput")
         self._backend: Backend | None = runner(self.folder, self.manifest, settings)
-        self._turn = contextlib.nullcontext() if self._backend.parallel > 1 else self._lock
+        self._states = CarriedStates(self.folder, self.manifest.states)
+        self._parallel = 1 if self.manifest.states else self._backend.parallel
+        self._turn = contextlib.nullcontext() if self._parallel > 1 else self._lock
         self._streams: weakref.WeakSet[Stream[Images]] = weakref.WeakSet()
         try:
             self._verified.check_unchanged()
@@ -143,7 +149,7 @@ class Engine:
             self._run,
             lambda outputs, start, stop, images: part(outputs, self.manifest, start, stop, images),
             batch,
-            backend.parallel,
+            self._parallel,
         )
         with self._lock:
             self._streams.add(stream)
@@ -152,17 +158,31 @@ class Engine:
     def warm_up(self, batch: int = 1, runs: int = 3) -> None:
         """Runs a few inferences on zeros, so that the next one of this size is as fast as all after it.
 
+        What the model keeps between calls is afterwards as before.
+
         Args:
             batch: images of one inference, where the bundle leaves it open.
             runs: how many.
         """
         _check_whole("batch", batch)
         _check_whole("runs", runs)
-        for _ in range(runs):
-            self._run(zeros(self.manifest, batch))
+        with self._states_kept():
+            for _ in range(runs):
+                self._run(zeros(self.manifest, batch))
+
+    def reset(self) -> None:
+        """Starts a new stream: what the model keeps between calls is again as it was when it was exported.
+
+        Raises:
+            EngineClosedError: the engine was closed.
+        """
+        with self._lock:
+            self._opened()
+            self._states.reset()
 
     def profile(self, images: Images | None = None, runs: int = 10) -> Profile:
         """Measures stages and operators. The operators are timed in a second copy of the model, which is dropped again.
+        What the model keeps between calls is afterwards as before.
 
         Args:
             images: as for calling the engine, of one inference at most; None: one of zeros, without decoding and
@@ -175,10 +195,11 @@ class Engine:
         """
         _check_whole("runs", runs)
         self._opened()
-        stages, inputs = stages_and_inputs(images, self.manifest, self._run, runs)
+        with self._states_kept():
+            stages, inputs = stages_and_inputs(images, self.manifest, self._run, runs)
         chunk = self._only_chunk(inputs)
         with self._lock:
-            timed = self._opened().times(chunk.inputs, runs)
+            timed = self._opened().times({**chunk.inputs, **self._states.values}, runs)
             self._verified.check_unchanged()
         return Profile(
             engine=self.describe(),
@@ -197,7 +218,7 @@ class Engine:
 
         Raises:
             InputError: the images do not fit the model, or are more than one inference takes.
-            MissingError: the backend's results are not on a GPU.
+            MissingError: the backend's results are not on a GPU, or the model keeps something between calls.
             EngineClosedError: the engine was closed.
         """
         backend = self._opened()
@@ -205,6 +226,12 @@ class Engine:
             raise MissingError(
                 f"{self.folder}: the results of this backend are on the CPU",
                 expected="a bundle for TensorRT",
+                fix="call the engine itself: engine(images)",
+            )
+        if self.manifest.states:
+            raise MissingError(
+                f"{self.folder}: results that stay on the GPU, of a model that keeps something between calls",
+                expected="a model without state",
                 fix="call the engine itself: engine(images)",
             )
         chunk = self._only_chunk(inputs_from_images(images, self.manifest))
@@ -298,9 +325,20 @@ class Engine:
 
     def _infer(self, chunk: Chunk) -> Outputs:
         with self._turn:
-            outputs = self._opened().infer(chunk.inputs)
-        _check_outputs(outputs, self.manifest)
+            outputs = self._opened().infer({**chunk.inputs, **self._states.values})
+            _check_outputs(outputs, self.manifest)
+            self._states.take(outputs)
+        for state in self.manifest.states:
+            del outputs[state.output]
         return chunk.kept(outputs, self.manifest)
+
+    @contextlib.contextmanager
+    def _states_kept(self) -> Iterator[None]:
+        before = self._states.values
+        try:
+            yield
+        finally:
+            self._states.values = before
 
     def _output(self, outputs: Outputs, name: str) -> np.ndarray:
         found = named_or_only(name, outputs)
@@ -315,7 +353,7 @@ def _check_whole(name: str, value: object) -> None:
 
 
 def _check_outputs(outputs: Outputs, manifest: Manifest) -> None:
-    for spec in manifest.outputs:
+    for spec in manifest.graph_outputs:
         array = outputs.get(spec.name)
         if array is None or array.dtype != np.dtype(spec.dtype) or not _fits(array.shape, spec.shape):
             found = "nothing" if array is None else f"{array.dtype} {array.shape}"

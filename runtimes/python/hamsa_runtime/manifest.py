@@ -8,16 +8,19 @@ an error and never silently ignored. `Manifest.to_json` is the only way out, and
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.json_document import MAX_BYTES, MAX_DEPTH, check_bounds, json_document
 from hamsa_runtime.records import SINCE, document_from, record_from
 from hamsa_runtime.schema import Schema, reject
-from hamsa_runtime.vocabulary import DTYPES, MANIFEST, PRECISIONS, SCHEMA, SCHEMA_VERSION
+from hamsa_runtime.vocabulary import DTYPES, MANIFEST, PRECISIONS, SCHEMA, SCHEMA_VERSION, STATE_FILE
 
 __all__ = [
     "DTYPES",
@@ -40,6 +43,7 @@ __all__ = [
     "OutputSpec",
     "Parity",
     "Preprocessing",
+    "State",
     "Transform",
     "WeightsFile",
     "manifest_from_json",
@@ -115,6 +119,27 @@ class OutputSpec:
     shape: tuple[int | str, ...]
     batch_axis: int | None = field(default=0, metadata=SINCE)
     is_complex: bool = field(default=False, metadata=SINCE)
+
+
+@dataclass(frozen=True)
+class State:
+    """What the model keeps from one call to the next: a buffer that it reads and writes, called `name` there.
+
+    The graph takes it as `input` and gives what becomes of it as `output`, an array of the same type and shape. It
+    starts as zeros, or, if that is `stored`, as what its file holds, in C order and little-endian.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    input: str
+    output: str
+    stored: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Its size."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -289,7 +314,8 @@ class Manifest:
 
     `islands` are the layers of a float16 model that stay in float32, each with its reason, "kind: what was found".
     Older bundles do not list them. `execution` is of bundles in a lower precision than float32, and not of older ones.
-    `engine` is of bundles for TensorRT. `axes` are those of the inputs beside the batch whose size is free.
+    `engine` is of bundles for TensorRT. `axes` are those of the inputs beside the batch whose size is free. `states`
+    are what the model keeps between calls; `inputs` and `outputs`, which an application sees, do not hold theirs.
     """
 
     schema: int
@@ -311,6 +337,17 @@ class Manifest:
     execution: Execution | None = field(default=None, metadata=SINCE)
     engine: EngineBuild | None = field(default=None, metadata=SINCE)
     axes: tuple[Axis, ...] = field(default=(), metadata=SINCE)
+    states: tuple[State, ...] = field(default=(), metadata=SINCE)
+
+    @property
+    def graph_inputs(self) -> tuple[InputSpec, ...]:
+        """All that the graph takes: the inputs, and the states."""
+        return (*self.inputs, *(InputSpec(each.input, each.dtype, each.shape) for each in self.states))
+
+    @property
+    def graph_outputs(self) -> tuple[OutputSpec, ...]:
+        """All that the graph gives: the outputs, and the states."""
+        return (*self.outputs, *(OutputSpec(each.output, each.dtype, each.shape, None) for each in self.states))
 
     def as_document(self) -> dict[str, Any]:
         """What manifest.json holds, unchecked: `files` may still be missing."""
@@ -381,8 +418,9 @@ def preprocessing_from(document: Mapping[str, Any], where: str) -> Preprocessing
 
 def _check_whole(manifest: Manifest) -> None:
     """What no single field tells."""
-    _check_names("inputs", manifest.inputs)
-    _check_names("outputs", manifest.outputs)
+    _check_names("inputs", manifest.graph_inputs)
+    _check_names("outputs", manifest.graph_outputs)
+    _check_states(manifest)
     _check_axes(manifest.axes, manifest.inputs)
     if manifest.preprocessing is not None:
         _check_preprocessing(manifest.preprocessing, manifest.inputs)
@@ -398,6 +436,20 @@ def _check_axes(axes: tuple[Axis, ...], inputs: tuple[InputSpec, ...]) -> None:
     unlisted = [size for spec in inputs for size in spec.shape if isinstance(size, str) and size not in (BATCH, *names)]
     if unlisted:
         raise reject(unlisted[0], "inputs: an axis", ", ".join((BATCH, *names)))
+
+
+def _check_states(manifest: Manifest) -> None:
+    names = [state.name for state in manifest.states]
+    if len(set(names)) != len(names):
+        raise reject(names, "states: names", "each of them once")
+    for i, state in enumerate(manifest.states):
+        file = STATE_FILE.format(i)
+        if not state.stored:
+            continue
+        if file not in manifest.files:
+            raise reject(True, f"states[{i}].stored", f"{file} among the files")
+        if (found := manifest.files[file].bytes) != state.nbytes:
+            raise reject(found, f"files.{file}: bytes", f"{state.nbytes}, as states[{i}] says")
 
 
 def _check_version(document: Any) -> None:

@@ -37,6 +37,7 @@ IR_FILES = ("model.xml", "model.bin")
 # Engines open files by themselves, next to the one they are given (model.bin, model.onnx.data): whatever starts like
 # this must be listed, or it would be read without having been checked.
 ENGINE_FILE_PREFIX = "model."
+STATE_FILE = "state_{}.bin"  # what the N-th thing that a model keeps between calls starts as
 
 
 class EngineName(NamedTuple):

@@ -84,23 +84,6 @@ def fills_a_cache(self: Any, x: Tensor) -> Tensor:
     return double(x * self.cached)
 
 
-def averages(self: Any, x: Tensor) -> Tensor:
-    z = torch.fft.rfft(x)
-    self.mean.mul_(0.9).add_(z.abs().mean((0, 1)) * 0.1)
-    return torch.fft.irfft(z / (1 + self.mean), n=16)
-
-
-def overlaps(self: Any, x: Tensor) -> Tensor:
-    y = double(x) + self.window
-    self.window.copy_(x[0, 0])
-    return y
-
-
-def writes_a_part(self: Any, x: Tensor) -> Tensor:
-    self.window[:8] += x[0, 0, :8]
-    return double(x + self.window)
-
-
 def counts(self: Any, x: Tensor) -> Tensor:
     self.count += 1
     return double(x) * self.count

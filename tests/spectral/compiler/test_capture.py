@@ -102,9 +102,6 @@ def test_python_that_cannot_be_traced_is_named_with_the_users_line(
 @pytest.mark.parametrize(
     ("function", "name", "line"),
     [
-        (capturing.averages, "'mean'", "capturing.py:"),
-        (capturing.overlaps, "'window'", "capturing.py:"),
-        (capturing.writes_a_part, "'window'", "capturing.py:"),
         (capturing.counts, "'count'", ""),
         (capturing.keeps_the_tail, "'tail'", ""),
     ],

@@ -57,7 +57,12 @@ class HAMSA_API Engine {
     // One tensor for each output, in the manifest's dtype; the batch, even of one, lies along batch_axis of its spec.
     // Batches of any size are cut to what the bundle allows. InputError: the input does not fit the model, or an output
     // cannot be put together from several inferences; found before the backend sees it.
+    // A model that keeps something between calls goes on where the last call ended; one engine is then for one stream of
+    // inputs.
     Tensors infer(const Input& input) const;
+
+    // Starts a new stream: what the model keeps between calls is again as it was when it was exported.
+    void reset();
 
     // The `top` most probable labels of every image, with their softmax probabilities, best first. Reads the output
     // "logits", or the only output. Without labels in the bundle, a label is its index.

@@ -144,8 +144,8 @@ class OpenVino final : public Backend {
                              error.what());
         }
         check_granted();
-        check_port_names("inputs", model_.manifest.inputs, names_of(compiled_.inputs()));
-        check_port_names("outputs", model_.manifest.outputs, names_of(compiled_.outputs()));
+        check_port_names("inputs", model_.manifest.graph_inputs, names_of(compiled_.inputs()));
+        check_port_names("outputs", model_.manifest.graph_outputs, names_of(compiled_.outputs()));
     }
 
     Tensors infer(const Tensors& inputs) override {
@@ -156,7 +156,7 @@ class OpenVino final : public Backend {
             }
             request.infer();
             Tensors outputs;
-            for (const TensorSpec& spec : model_.manifest.outputs) {
+            for (const TensorSpec& spec : model_.manifest.graph_outputs) {
                 outputs.emplace(spec.name, copied(request.get_tensor(spec.name), spec.name));
             }
             return outputs;
@@ -224,7 +224,7 @@ class OpenVino final : public Backend {
         std::shared_ptr<ov::Model> graph = graph_->clone();
         std::map<std::string, ov::PartialShape> shapes;
         bool dynamic = false;
-        for (const TensorSpec& spec : model_.manifest.inputs) {
+        for (const TensorSpec& spec : model_.manifest.graph_inputs) {
             ov::PartialShape shape;
             for (const std::int64_t size : spec.shape) {
                 dynamic = dynamic || size == batch;

@@ -119,7 +119,7 @@ class TensorRt final : public Backend {
     Tensors infer(const Tensors& inputs) override {
         const tensorrt::Current current(gpu_.index);
         const std::size_t images = batch_of(inputs);
-        for (const TensorSpec& spec : manifest_.inputs) {
+        for (const TensorSpec& spec : manifest_.graph_inputs) {
             const Tensor& tensor = inputs.at(spec.name);
             said(context_->setInputShape(spec.name.c_str(), dims_of(tensor.shape())), "take the shape of an input");
             tensorrt::check(cudaMemcpyAsync(memory_.at(spec.name).get(), tensor.data(), tensor.bytes(),
@@ -128,7 +128,7 @@ class TensorRt final : public Backend {
         }
         said(context_->enqueueV3(stream_.get()), "run the plan");
         Tensors outputs;
-        for (const TensorSpec& spec : manifest_.outputs) {
+        for (const TensorSpec& spec : manifest_.graph_outputs) {
             NewTensor result(spec.dtype, shape_for(spec, images));
             tensorrt::check(cudaMemcpyAsync(result.data(), memory_.at(spec.name).get(), result.bytes(),
                                             cudaMemcpyDeviceToHost, stream_.get()),
@@ -167,8 +167,8 @@ class TensorRt final : public Backend {
         context_.reset(engine_->createExecutionContext());
         said(context_ != nullptr, "make an execution context");
         stream_ = tensorrt::new_stream();
-        take_memory(manifest_.inputs);
-        take_memory(manifest_.outputs);
+        take_memory(manifest_.graph_inputs);
+        take_memory(manifest_.graph_outputs);
     }
 
     // Null and false are all that TensorRT returns where it fails.
@@ -190,9 +190,9 @@ class TensorRt final : public Backend {
             const bool is_input = engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT;
             (is_input ? inputs : outputs).push_back({name});
         }
-        check_port_names("inputs", manifest_.inputs, inputs);
-        check_port_names("outputs", manifest_.outputs, outputs);
-        for (const auto* specs : {&manifest_.inputs, &manifest_.outputs}) {
+        check_port_names("inputs", manifest_.graph_inputs, inputs);
+        check_port_names("outputs", manifest_.graph_outputs, outputs);
+        for (const auto* specs : {&manifest_.graph_inputs, &manifest_.graph_outputs}) {
             std::for_each(specs->begin(), specs->end(), [this](const TensorSpec& spec) { check_port(spec); });
         }
     }
@@ -213,7 +213,7 @@ class TensorRt final : public Backend {
     // Smallest and largest batch of the optimisation profile; none for a model with a fixed one.
     BatchLimits profile() const {
         BatchLimits limits;
-        for (const TensorSpec& spec : manifest_.inputs) {
+        for (const TensorSpec& spec : manifest_.graph_inputs) {
             const auto axis = std::find(spec.shape.begin(), spec.shape.end(), batch) - spec.shape.begin();
             if (axis == static_cast<std::ptrdiff_t>(spec.shape.size())) {
                 continue;
@@ -270,7 +270,7 @@ class TensorRt final : public Backend {
 
     std::size_t batch_of(const Tensors& inputs) const {
         std::optional<std::size_t> images;
-        for (const TensorSpec& spec : manifest_.inputs) {
+        for (const TensorSpec& spec : manifest_.graph_inputs) {
             const auto axis = std::find(spec.shape.begin(), spec.shape.end(), batch) - spec.shape.begin();
             if (axis == static_cast<std::ptrdiff_t>(spec.shape.size())) {
                 continue;

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
-from hamsa_runtime.batches import zeros
+from hamsa_runtime.batches import graph_zeros
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.port_names import check_names
@@ -64,8 +64,8 @@ class Runner:
             )
         self._manifest = manifest
         self._device = device
-        self._inputs = [spec.name for spec in manifest.inputs]
-        self._outputs = [spec.name for spec in manifest.outputs]
+        self._inputs = [spec.name for spec in manifest.graph_inputs]
+        self._outputs = [spec.name for spec in manifest.graph_outputs]
         self._path = folder / ONNX_FILE
         self._session = self._loaded(_options(threads))
         # On a failure to start a GPU provider the session falls back to the CPU with a log line only.
@@ -90,7 +90,7 @@ class Runner:
 
     def operators(self) -> list[Operator]:
         """What ran, as the profiler of a second session saw it in one run on zeros: no other interface tells."""
-        return [_operator(event) for event in self._kernels(zeros(self._manifest, 1), 1)]
+        return [_operator(event) for event in self._kernels(graph_zeros(self._manifest, 1), 1)]
 
     def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
         """What the profiler of a second session saw, without its first run."""

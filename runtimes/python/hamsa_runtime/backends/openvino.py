@@ -61,7 +61,8 @@ class Runner:
         core = openvino.Core()
         device, threads = settings.device or "CPU", settings.threads
         self._device = device
-        inputs, outputs = [spec.name for spec in manifest.inputs], [spec.name for spec in manifest.outputs]
+        inputs = [spec.name for spec in manifest.graph_inputs]
+        outputs = [spec.name for spec in manifest.graph_outputs]
         _check_device(core, device)
         self._hint, self._precision = _hint_and_precision(core, device, manifest.precision)
         options: dict[str, object] = {
@@ -151,7 +152,7 @@ class Runner:
         sizes = {BATCH: 1} | {axis.name: ANY_SIZE for axis in self._manifest.axes}
         model = self._model.clone()
         if batch_axes(self._manifest.inputs):
-            model.reshape({spec.name: list(sized(spec.shape, sizes)) for spec in self._manifest.inputs})
+            model.reshape({spec.name: list(sized(spec.shape, sizes)) for spec in self._manifest.graph_inputs})
         return model
 
     def _layers(self) -> Counter[str]:

@@ -79,7 +79,7 @@ class Execution:
             self._engine = self._explained("load the plan", lambda: self._runtime.deserialize_cuda_engine(plan))
             if weights is not None:
                 self._explained("give the plan its weights", lambda: _refitted(trt, self._engine, weights))
-        self._inputs, self._outputs = ports_of(trt, self._engine, manifest.inputs, manifest.outputs)
+        self._inputs, self._outputs = ports_of(trt, self._engine, manifest.graph_inputs, manifest.graph_outputs)
         self.batch_limits = batch_limits(self._engine, self._inputs)
 
     def infer(self, inputs: Mapping[str, np.ndarray]) -> Arrays:

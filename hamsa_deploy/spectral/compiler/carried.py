@@ -1,0 +1,114 @@
+"""State that a model keeps between calls, as inputs and outputs of its program:
+
+    forward(x), which reads and writes s    ->    forward(x, s) -> (y, s'),    s' is the s of the next call
+
+Each input takes the place of a buffer, or of another tensor of a module, while forward runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One tensor that a model keeps: its path there, `norm.mean`, and what it holds before the first call."""
+
+    name: str
+    initial: torch.Tensor
+
+
+class _Place(NamedTuple):
+    holder: dict[str, Any]
+    key: str
+
+
+def is_modules_own(model: nn.Module, name: str) -> bool:
+    """Whether a path is that of a buffer or a tensor of a module; not in a container, in an object, or of a class."""
+    owner, _, key = name.rpartition(".")
+    module = dict(model.named_modules()).get(owner)
+    return module is not None and isinstance((vars(module) | module._buffers).get(key), torch.Tensor)
+
+
+def take_as_inputs(model: nn.Module, states: Sequence[ModelState], inputs: int) -> None:
+    """Change a model's forward: it takes the states after its inputs, and returns (what it returned, the states).
+
+    Args:
+        model: that nobody else uses.
+        states: what it keeps.
+        inputs: how many it is given.
+    """
+    places = [_as_attribute(model, state.name) for state in states]
+    original = model.forward
+
+    def forward(*args: Any) -> tuple[Any, list[torch.Tensor]]:
+        # Copies, because forward may write to them, and inputs stay what they are.
+        with _put_in(places, [each.clone() for each in args[inputs:]]):
+            result = original(*args[:inputs])
+            return result, [holder[key] for holder, key in places]
+
+    forward.__signature__ = _with_states(inspect.signature(original), inputs, states)  # type: ignore[attr-defined]
+    vars(model)["forward"] = forward
+
+
+def _as_attribute(model: nn.Module, name: str) -> _Place:
+    """Where it is kept from now on: torch.export takes what is assigned to a buffer for a write to that buffer."""
+    owner, _, key = name.rpartition(".")
+    module = model.get_submodule(owner)
+    if key in module._buffers:
+        vars(module)[key] = module._buffers.pop(key)
+    return _Place(vars(module), key)
+
+
+@contextlib.contextmanager
+def _put_in(places: Sequence[_Place], values: Sequence[torch.Tensor]) -> Iterator[None]:
+    before = [holder[key] for holder, key in places]
+    for (holder, key), value in zip(places, values, strict=True):
+        holder[key] = value
+    try:
+        yield
+    finally:
+        for (holder, key), value in zip(places, before, strict=True):
+            holder[key] = value
+
+
+def _with_states(signature: inspect.Signature, inputs: int, states: Sequence[ModelState]) -> inspect.Signature:
+    """Of those parameters that are given, and of one for each state; what takes any number takes these, too."""
+    parameters = list(signature.parameters.values())
+    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        return signature
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    given = [inspect.Parameter(each.name, kind) for each in parameters[:inputs]]
+    taken = {each.name for each in given}
+    for state in states:
+        name = "state_" + "".join(letter if letter.isalnum() else "_" for letter in state.name)
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        given.append(inspect.Parameter(name, kind))
+    return inspect.Signature(given)
+
+
+def shapes_with_states(shapes: Any, model: nn.Module, inputs: int, states: int) -> Any:
+    """`dynamic_shapes` for a forward that takes so many states, whose sizes are all fixed, after its inputs.
+
+    Args:
+        shapes: for the inputs, in order or by name; for a forward that takes any number, perhaps as one tuple.
+        model: whose forward takes the inputs alone.
+        inputs, states: how many.
+    """
+    if not shapes or not states:
+        return shapes
+    if isinstance(shapes, Mapping):
+        names = list(inspect.signature(model.forward).parameters)[:inputs]
+        shapes = tuple(shapes.get(name) for name in names)
+    more = (None,) * states
+    is_one = len(shapes) == 1 and isinstance(shapes[0], tuple) and len(shapes[0]) == inputs
+    return ((*shapes[0], *more),) if is_one else (*shapes, *more)

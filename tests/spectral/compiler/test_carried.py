@@ -1,0 +1,173 @@
+"""State of a model as inputs and outputs of its real form: over ten calls the same as eager PyTorch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hamsa_deploy import to_real
+from hamsa_runtime.errors import InputError
+from tests.spectral.compiler.capturing import double
+
+CALLS = 10
+
+
+class Keeps(nn.Module):
+    """What it keeps, and how, is given."""
+
+    def __init__(self, function: Callable[..., Any], **buffers: Tensor) -> None:
+        super().__init__()
+        self.function = function
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer)
+
+    def forward(self, x: Tensor, scale: float = 0.5) -> Any:
+        return self.function(self, x) * scale
+
+
+class Tail(nn.Module):
+    """An overlap in a module of its own."""
+
+    tail: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("tail", torch.linspace(0, 1, 8).reshape(1, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.cat([self.tail, x], -1)
+        self.tail = x[..., -8:]
+        return both
+
+
+class Streams(nn.Module):
+    """forward takes any number of inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overlap = Tail()
+        self.mean = torch.zeros(12)  # no buffer, but kept like one
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        both = self.overlap(sum(inputs)).reshape(1, -1)[:, :12]
+        self.mean = 0.5 * self.mean + both[0]
+        return torch.fft.irfft(torch.fft.rfft(both)) + self.mean
+
+
+def averages_a_spectrum(self: Any, x: Tensor) -> Tensor:
+    self.spectrum = 0.9 * self.spectrum + 0.1 * torch.fft.rfft(x)
+    return torch.fft.irfft(self.spectrum)
+
+
+def overlaps_in_place(self: Any, x: Tensor) -> Tensor:
+    y = torch.fft.irfft(torch.fft.rfft(torch.cat([self.tail, x], -1)) * 2)
+    self.tail.copy_(x)
+    return y
+
+
+def shifts_a_window(self: Any, x: Tensor) -> Tensor:
+    self.window.copy_(torch.roll(self.window, -16, -1))
+    self.window[:, -16:] = x
+    return double(self.window[:, 4:20])
+
+
+def writes_a_ring(self: Any, x: Tensor) -> Tensor:
+    self.ring.index_copy_(0, self.at.reshape(1) % 4, x)
+    self.at += 1
+    return double(self.ring.mean(0, keepdim=True)) + self.at
+
+
+X = torch.randn(CALLS, 1, 16, generator=torch.Generator().manual_seed(0))
+ONE = torch.ones(1, 16)
+
+
+def states_of(program: Any) -> list[Tensor]:
+    initial = [state.initial for state in program.graph_module.meta["states"]]
+    return [torch.view_as_real(x) if x.is_complex() else x for x in initial]
+
+
+def check_calls(model: nn.Module, calls: Sequence[tuple[Tensor, ...]], names: list[str], **options: Any) -> None:
+    before = copy.deepcopy(model.state_dict())
+    program = to_real(model.eval(), calls[0], **options)
+    assert all(torch.equal(now, before[name]) for name, now in model.state_dict().items())
+    assert [state.name for state in program.graph_module.meta["states"]] == names
+    run, states = program.module(), states_of(program)
+    for call in calls:
+        found, states = run(*call, *states)
+        torch.testing.assert_close(found, model(*call), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("function", "buffers"),
+    [
+        (averages_a_spectrum, {"spectrum": torch.fft.rfft(ONE)}),
+        (overlaps_in_place, {"tail": ONE}),
+        (shifts_a_window, {"window": torch.zeros(1, 32)}),
+        (writes_a_ring, {"at": torch.tensor(3), "ring": torch.zeros(4, 16)}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_buffers_are_carried(function: Callable[..., Any], buffers: dict[str, Tensor]) -> None:
+    check_calls(Keeps(function, **buffers), [(x,) for x in X], sorted(buffers))
+
+
+def test_other_tensors_of_modules_are_carried_through_forwards_of_any_number_of_inputs() -> None:
+    check_calls(Streams(), [(x, 2 * x) for x in X], ["mean", "overlap.tail"])
+
+
+def test_a_counter_leaves_the_batch_free() -> None:
+    def counts(self: Any, x: Tensor) -> Tensor:
+        self.calls += 1
+        return double(x) * self.calls
+
+    calls = [(torch.randn(n + 1, 16),) for n in range(CALLS)]
+    check_calls(Keeps(counts, calls=torch.tensor(0.0)), calls, ["calls"])
+    by_name = {"x": {0: torch.export.Dim("n")}}
+    check_calls(Keeps(counts, calls=torch.tensor(0.0)), calls[1:], ["calls"], dynamic_shapes=by_name)
+
+
+def grows(self: Any, x: Tensor) -> Tensor:
+    self.past = torch.cat([self.past, x])
+    return double(self.past.mean(0, keepdim=True))
+
+
+def counts_in_python(self: Any, x: Tensor) -> Tensor:
+    self.calls += 1
+    return double(x) * self.calls
+
+
+def starts_with_none(self: Any, x: Tensor) -> Tensor:
+    self.last, y = x, x if self.last is None else x + self.last
+    return double(y)
+
+
+def keeps_a_list(self: Any, x: Tensor) -> Tensor:
+    self.tails[0] = self.tails[0] + x
+    return double(self.tails[0])
+
+
+@pytest.mark.parametrize(
+    ("function", "kept", "fix"),
+    [
+        (grows, {"past": torch.zeros(1, 16)}, "a buffer that has its size from the start"),
+        (counts_in_python, {"calls": 0}, r"self\.register_buffer\('calls', torch\.tensor\(0\)\)"),
+        (starts_with_none, {"last": None}, r"self\.register_buffer\('last', torch\.zeros\(1, 16\)\)"),
+        (keeps_a_list, {"tails": [ONE]}, "a buffer for each tensor"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_no_engine_could_carry_is_refused_with_the_way_out(
+    function: Callable[..., Any], kept: dict[str, Any], fix: str
+) -> None:
+    model = Keeps(function)
+    for name, value in kept.items():
+        setattr(model, name, value)
+    with pytest.raises(InputError, match=f"forward (writes|keeps) '{next(iter(kept))}") as caught:
+        to_real(model.eval(), (X[0],))
+    with pytest.raises(InputError, match=fix):
+        raise caught.value
