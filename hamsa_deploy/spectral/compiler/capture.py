@@ -26,7 +26,7 @@ from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.compiler.carried import ModelState, shapes_with_states, take_as_inputs
+from hamsa_deploy.spectral.compiler.carried import ModelState, shapes_with_states, take_as_inputs, take_as_scratch
 from hamsa_deploy.spectral.compiler.first_run import is_training, run_once, writes
 from hamsa_deploy.spectral.compiler.folding import FoldedConstants
 from hamsa_deploy.spectral.compiler.stand_ins import StandIns
@@ -69,9 +69,15 @@ def capture_model(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any
     ready, states = run_once(model, inputs)
     if states:
         take_as_inputs(ready, states, len(inputs))
-    folded = FoldedConstants(ready)
     shapes = shapes_with_states(dynamic_shapes, model, len(inputs), len(states))
-    program = capture(ready, (*inputs, *(state.initial for state in states)), shapes, folded)
+    given = (*inputs, *(state.initial for state in states))
+    folded = FoldedConstants(ready)
+    program = capture(ready, given, shapes, folded)
+    if (scratch := {buffer for buffer, _ in _written_buffers(program)}) and not is_training(model):
+        # Running it has shown that nothing of them is read at the next call.
+        take_as_scratch(ready, sorted(scratch))
+        folded = FoldedConstants(ready)
+        program = capture(ready, given, shapes, folded)
     check_functional(program, is_training(model))
     for place in dict.fromkeys(folded.left_out):
         LOG.warning("left out, because it depends on values: the check in %s", place)
@@ -159,15 +165,10 @@ def check_functional(program: ExportedProgram, training: bool = False) -> None:
     Raises:
         InputError: names the buffer or the operator, and the line.
     """
-    nodes = {node.name: node for node in program.graph.nodes}
-    signature = program.graph_signature
-    for name, buffer in signature.buffers_to_mutate.items():
-        raise writes(buffer, place_of(nodes[name]), training=training, fix=GIVE_MODULE)
+    for buffer, node in _written_buffers(program):
+        raise writes(buffer, place_of(node), training=training, fix=GIVE_MODULE)
     for node in program.graph.nodes:
-        written = _written_by(node)
-        if (buffer := signature.inputs_to_buffers.get(written)) is not None:
-            raise writes(buffer, place_of(node), training=training, fix=GIVE_MODULE)
-        if written in signature.inputs_to_lifted_tensor_constants:
+        if _written_by(node) in program.graph_signature.inputs_to_lifted_tensor_constants:
             raise writes("a tensor from outside of the model", place_of(node), training=training, fix=MAKE_BUFFER)
         if is_random(node):
             name = node.target._schema.name.split("::")[1]
@@ -177,6 +178,16 @@ def check_functional(program: ExportedProgram, training: bool = False) -> None:
                 cause="the model is in training mode" if training else "noise or dropout in forward",
                 fix="model.eval()" if training else "make the random numbers an input of the model, or leave them away",
             )
+
+
+def _written_buffers(program: ExportedProgram) -> Iterator[tuple[str, torch.fx.Node]]:
+    """Each buffer that a program writes, and the node that does."""
+    nodes = {node.name: node for node in program.graph.nodes}
+    signature = program.graph_signature
+    yield from ((buffer, nodes[name]) for name, buffer in signature.buffers_to_mutate.items())
+    for node in program.graph.nodes:
+        if (buffer := signature.inputs_to_buffers.get(_written_by(node))) is not None:
+            yield buffer, node
 
 
 def is_random(node: torch.fx.Node) -> bool:

@@ -8,6 +8,7 @@ Each input takes the place of a buffer, or of another tensor of a module, while 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,12 @@ from torch import nn
 
 @dataclass(frozen=True)
 class ModelState:
-    """One tensor that a model keeps: its path there, `norm.mean`, and what it holds before the first call."""
+    """One tensor that a model keeps: its path there, `norm.mean`, and what it holds before the first call; and the
+    other paths that lead to the same tensor."""
 
     name: str
     initial: torch.Tensor
+    aliases: tuple[str, ...] = ()
 
 
 class _Place(NamedTuple):
@@ -45,16 +48,34 @@ def take_as_inputs(model: nn.Module, states: Sequence[ModelState], inputs: int) 
         states: what it keeps.
         inputs: how many it is given.
     """
-    places = [_as_attribute(model, state.name) for state in states]
+    places = [[_as_attribute(model, name) for name in (state.name, *state.aliases)] for state in states]
     original = model.forward
 
     def forward(*args: Any) -> tuple[Any, list[torch.Tensor]]:
         # Copies, because forward may write to them, and inputs stay what they are.
         with _put_in(places, [each.clone() for each in args[inputs:]]):
             result = original(*args[:inputs])
-            return result, [holder[key] for holder, key in places]
+            return result, [each[0].holder[each[0].key] for each in places]
 
     forward.__signature__ = _with_states(inspect.signature(original), inputs, states)  # type: ignore[attr-defined]
+    vars(model)["forward"] = forward
+
+
+def take_as_scratch(model: nn.Module, names: Sequence[str]) -> None:
+    """Change a model's forward: it writes to copies of these tensors, which nobody reads at the next call.
+
+    Args:
+        model: that nobody else uses.
+        names: paths of the tensors.
+    """
+    places = [[_as_attribute(model, name)] for name in names]
+    original = model.forward
+
+    @functools.wraps(original)
+    def forward(*args: Any) -> Any:
+        with _put_in(places, [place.holder[place.key].clone() for [place] in places]):
+            return original(*args)
+
     vars(model)["forward"] = forward
 
 
@@ -68,15 +89,17 @@ def _as_attribute(model: nn.Module, name: str) -> _Place:
 
 
 @contextlib.contextmanager
-def _put_in(places: Sequence[_Place], values: Sequence[torch.Tensor]) -> Iterator[None]:
-    before = [holder[key] for holder, key in places]
-    for (holder, key), value in zip(places, values, strict=True):
-        holder[key] = value
+def _put_in(places: Sequence[Sequence[_Place]], values: Sequence[torch.Tensor]) -> Iterator[None]:
+    """Each value wherever it belongs; what was there is put back."""
+    before = [(place, place.holder[place.key]) for each in places for place in each]
+    for each, value in zip(places, values, strict=True):
+        for place in each:
+            place.holder[place.key] = value
     try:
         yield
     finally:
-        for (holder, key), value in zip(places, before, strict=True):
-            holder[key] = value
+        for place, value in before:
+            place.holder[place.key] = value
 
 
 def _with_states(signature: inspect.Signature, inputs: int, states: Sequence[ModelState]) -> inspect.Signature:

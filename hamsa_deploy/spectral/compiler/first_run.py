@@ -68,7 +68,29 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, list
         if is_training(model):
             raise writes(name, where, training=True)
         _check_carried(ready, name, where, before.get(name), after.get(name))
-    return ready, [ModelState(name, before[name]) for name in kept]
+    return ready, _each_once(ready, {name: before[name] for name in kept})
+
+
+def _each_once(model: nn.Module, kept: Mapping[str, torch.Tensor]) -> list[ModelState]:
+    """One state for each tensor, whatever number of modules hold it.
+
+    Raises:
+        StateError: one is a part of another: a write to one would be a write to both.
+    """
+    held = dict(_tensors_of(model))
+    names: dict[int, list[str]] = {}
+    for name in kept:
+        names.setdefault(_address(held[name]), []).append(name)
+    for first, *others in names.values():
+        for other in others:
+            if held[other] is not held[first]:
+                raise StateError(
+                    f"forward keeps {first!r} and {other!r} for the next call, which share their memory",
+                    expected="tensors that are written one by one",
+                    cause="one is a view of the other",
+                    fix=f"one of them, of which forward takes parts where it needs them: self.{first}[...]",
+                )
+    return [ModelState(first, kept[first], tuple(others)) for first, *others in names.values()]
 
 
 def _check_carried(model: nn.Module, name: str, where: str, before: Any, after: Any) -> None:

@@ -98,7 +98,7 @@ def check_calls(model: nn.Module, calls: Sequence[tuple[Tensor, ...]], names: li
     assert [state.name for state in program.graph_module.meta["states"]] == names
     run, states = program.module(), states_of(program)
     for call in calls:
-        found, states = run(*call, *states)
+        found, states = run(*call, *states) if names else (run(*call), [])
         torch.testing.assert_close(found, model(*call), rtol=1e-5, atol=1e-5)
 
 
@@ -118,6 +118,38 @@ def test_buffers_are_carried(function: Callable[..., Any], buffers: dict[str, Te
 
 def test_other_tensors_of_modules_are_carried_through_forwards_of_any_number_of_inputs() -> None:
     check_calls(Streams(), [(x, 2 * x) for x in X], ["mean", "overlap.tail"])
+
+
+class Shares(nn.Module):
+    """Two modules hold one tensor, or one a part of the other's."""
+
+    def __init__(self, *, part: bool) -> None:
+        super().__init__()
+        self.a: Any = nn.Module()
+        self.b: Any = nn.Module()
+        total = torch.zeros(1, 16)
+        self.a.register_buffer("sum", total)
+        self.b.register_buffer("sum", total[:, :16] if part else total)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.a.sum.add_(x)
+        return double(self.b.sum)
+
+
+def test_a_tensor_that_two_modules_hold_is_one_state_and_a_part_of_one_is_refused() -> None:
+    check_calls(Shares(part=False), [(x,) for x in X], ["a.sum"])
+    with pytest.raises(InputError, match=r"'a\.sum' and 'b\.sum' for the next call, which share their memory"):
+        to_real(Shares(part=True).eval(), (X[0],))
+
+
+def test_what_is_written_anew_in_each_call_is_no_state() -> None:
+    def fills(self: Any, x: Tensor) -> Tensor:
+        self.work.zero_()
+        self.work.add_(x)
+        self.scale = self.scale.to(x.dtype)
+        return double(self.work) * self.scale
+
+    check_calls(Keeps(fills, work=torch.ones(1, 16), scale=torch.tensor(2.0)), [(x,) for x in X[:3]], [])
 
 
 def test_a_counter_leaves_the_batch_free() -> None:
