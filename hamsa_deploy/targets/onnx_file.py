@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
+import functools
 import io
 import logging
 import re
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -55,7 +58,7 @@ def onnx_from_program(
     Returns:
         The model as written.
     """
-    with ONE_AT_A_TIME, _quiet_exporter():
+    with ONE_AT_A_TIME, _quiet_exporter(), _translations_read_once():
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -172,6 +175,41 @@ def _importable(file: str) -> str:
     """A source file relative to the import path it was found on."""
     roots = sorted((root for root in sys.path if root and file.startswith(root + "/")), key=len)
     return file[len(roots[-1]) + 1 :] if roots else Path(file).name
+
+
+@contextlib.contextmanager
+def _translations_read_once() -> Iterator[None]:
+    """The exporter parses the source of its 500 translations at every export, half a second: tuning exports dozens.
+
+    Ours are added to a copy, so that they are nobody else's. The register is private: where PyTorch has another one,
+    it is filled each time.
+    """
+    if (found := _register()) is None:
+        yield
+        return
+    register, read = found
+    reads_anew = register.from_torchlib
+
+    def copied(*args: Any, **options: Any) -> Any:
+        own = copy.copy(read(*args, **options))
+        own.functions = {target: list(functions) for target, functions in own.functions.items()}
+        return own
+
+    register.from_torchlib = staticmethod(copied)
+    try:
+        yield
+    finally:
+        register.from_torchlib = reads_anew
+
+
+@functools.cache
+def _register() -> tuple[Any, Callable[..., Any]] | None:
+    """The exporter's class for translations, and what fills one, which does so once."""
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+    except ImportError:
+        return None
+    return ONNXRegistry, functools.cache(ONNXRegistry.from_torchlib)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import hamsa_deploy
 from hamsa_deploy import to_real
@@ -122,3 +124,17 @@ def test_an_operator_of_newer_parsers_is_refused_with_the_version_that_has_it() 
         check_operators(model, OPERATORS, "TensorRT", LATER)
     assert caught.value.found == "the ONNX operator Swish in module 'act', model.py:7"
     assert "no Swish before version 11.0" in caught.value.cause
+
+
+def test_the_exporters_translations_are_read_once_and_it_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write() -> bytes:
+        program = to_real(torch.nn.Hardswish().eval(), (torch.randn(2, 3),))
+        onnx_from_program(program, tmp_path / "model.onnx", inputs=["x"], outputs=["y"])
+        return (tmp_path / "model.onnx").read_bytes()
+
+    first, reads = write(), ONNXRegistry.from_torchlib
+    monkeypatch.setattr(inspect, "getsource", None)
+    assert write() == first
+    assert reads == ONNXRegistry.from_torchlib

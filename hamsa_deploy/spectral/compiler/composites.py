@@ -15,7 +15,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.spectral.dispatch import operator_name, supported_operators
+from hamsa_deploy.spectral.dispatch import ENTRY_RULES, operator_name, supported_operators
 
 Decomposition = Callable[..., Any]
 
@@ -60,11 +60,23 @@ def taken_apart(program: ExportedProgram) -> ExportedProgram:
 
 def has_any(program: ExportedProgram) -> bool:
     """Whether there is anything to take apart, or to make functional."""
-    with_rules = set(supported_operators())
-    return any(_is_composite(node, with_rules) for node in program.graph.nodes if node.op == "call_function")
+    with_rules, behind = set(supported_operators()), set[torch.fx.Node]()
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            if _may_begin(node) or not behind.isdisjoint(node.all_input_nodes):
+                behind.add(node)
+            if _is_composite(node, with_rules, node in behind):
+                return True
+    return False
 
 
-def _is_composite(node: torch.fx.Node, with_rules: set[str]) -> bool:
+def _may_begin(node: torch.fx.Node) -> bool:
+    """Whether complex or lazy values may come of an operator on ordinary ones."""
+    return operator_name(node.target) in ENTRY_RULES or _has_complex_values(node)
+
+
+def _is_composite(node: torch.fx.Node, with_rules: set[str], is_behind: bool) -> bool:
+    """What no complex or lazy value can reach, such as a conversion of pixels, stays whole."""
     op = node.target
     if not isinstance(op, torch._ops.OpOverload):
         return isinstance(op, torch._ops.HigherOrderOperator)  # others pick from tuples, and compute sizes
@@ -72,10 +84,14 @@ def _is_composite(node: torch.fx.Node, with_rules: set[str]) -> bool:
         return True
     if operator_name(op) in with_rules:
         return False
-    values = [each.meta.get("val") for each in (node, *node.all_input_nodes)]
-    if any(map(_is_complex, pytree.tree_leaves((values, node.args, node.kwargs)))):
+    if _has_complex_values(node):
         return True
-    return op._can_decompose() and operator_name(op) not in WHOLE
+    return is_behind and op._can_decompose() and operator_name(op) not in WHOLE
+
+
+def _has_complex_values(node: torch.fx.Node) -> bool:
+    values = [each.meta.get("val") for each in (node, *node.all_input_nodes)]
+    return any(map(_is_complex, pytree.tree_leaves((values, node.args, node.kwargs))))
 
 
 def taken_apart_if_complex(decompose: Decomposition) -> Decomposition:

@@ -45,6 +45,11 @@ PROGRAMS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
     "a real part": (lambda x: torch.fft.fft(x).real, False),
     "a composed real operator that needs all of a spectrum": (lambda x: torch.fft.fft(x).abs().flatten(), False),
     "a composed real operator that does with half a spectrum": (lambda x: torch.fft.fft(x).abs().multiply(2), True),
+    "a composed real operator before the first transform": (lambda x: torch.fft.fft(x.double()).abs(), False),
+    "a composed real operator of another value than the transform": (
+        lambda x: torch.fft.fft(x).abs() + x.multiply(2),
+        False,
+    ),
     "sizes that are computed": (lambda x: torch.fft.fft(x).abs().reshape(x.shape[0] * 3, -1), False),
     "a write": (lambda x: torch.fft.fft(x).abs().add_(1), True),
 }
