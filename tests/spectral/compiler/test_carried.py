@@ -203,3 +203,19 @@ def test_what_no_engine_could_carry_is_refused_with_the_way_out(
         to_real(model.eval(), (X[0],))
     with pytest.raises(InputError, match=fix):
         raise caught.value
+
+
+def test_an_example_of_zeros_shows_all_that_is_kept() -> None:
+    """Zeros leave a buffer of zeros as it was: streaming models are exported with such blocks."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        y = torch.fft.irfft(torch.fft.rfft(x + self.heard)) + self.sums
+        self.heard = x * 1
+        self.sums.copy_(0.5 * self.sums + y)
+        return y
+
+    model = Keeps(forward, heard=torch.zeros(1, 8), sums=torch.zeros(1, 8)).eval()
+    program = to_real(model, (torch.zeros(1, 8),), dynamic_shapes={})
+    states = program.graph_module.meta["states"]
+    assert [state.name for state in states] == ["heard", "sums"]
+    assert all(not state.initial.any() for state in states)
