@@ -11,8 +11,10 @@ import pytest
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import manifest_from_json
 
+from ..runtime import test_clips as clips
 from ..runtime import test_manifest as rejections
 from ..runtime.manifest_values import NOT_PARSED_IN_CPP
+from ..runtime.test_clips import of_clips
 from ..runtime.test_manifest import EXECUTION, HASH, at
 from ..runtime.test_manifest_schema import PLACES, cases_by_place
 from ..runtime.tiny_bundles import manifest_for
@@ -58,6 +60,11 @@ WRONG = {
         f"file {name!r}": changed(files={name: ENTRY})
         for name in cases_of(rejections.test_a_file_name_that_could_leave_the_folder_is_rejected)
     },
+    **{
+        f"clips {i}": json.dumps(of_clips(shape, channels, **changes)).encode()
+        for i, (shape, channels, changes) in enumerate(cases_of(clips.test_an_input_that_holds_no_clips_is_refused))
+    },
+    "clips beside images": changed(audio={"input": "image", "sample_rate": 1, "channels": 1}),
     "unknown key": changed(presision="fp32"),
     "unknown inner key": at("preprocessing.crop", 1),
     "missing key": without_a_key(),

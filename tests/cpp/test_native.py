@@ -55,9 +55,10 @@ def test_an_installed_package_is_found_by_programs_in_cpp_and_c(build: Path, tmp
 
 def test_public_headers_show_no_other_library() -> None:
     headers = [*SOURCE.glob("include/hamsa/*.hpp"), SOURCE / "include/hamsa.h"]
-    assert len(headers) == 7
+    assert len(headers) == 8
     included = {line.split()[1] for path in headers for line in path.read_text().splitlines() if "#include" in line}
     assert {name for name in included if "/" in name or ".h>" in name} == {
+        '"hamsa/clip.hpp"',
         '"hamsa/engine.hpp"',
         '"hamsa/error.hpp"',
         '"hamsa/export.hpp"',

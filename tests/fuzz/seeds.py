@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import soundfile
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -48,6 +49,9 @@ def seeds() -> dict[str, bytes]:
         "onnx/external": _onnx_file(external=True),
         **{f"image/{name.lower()}": _image_file(name) for name in ("JPEG", "PNG", "BMP", "WEBP")},
         "cache/good": json.dumps(entry).encode(),
+        **{f"wav/{subtype.lower()}": _wav_file("WAVEX", subtype) for subtype in ("PCM_U8", "PCM_16", "FLOAT")},
+        "wav/flac": _wav_file("FLAC", "PCM_16"),
+        "wav/listed": b"RIFF\x33\0\0\0WAVELIST\x01\0\0\0a\0" + _wav_file("WAV", "PCM_24")[12:],
     }
 
 
@@ -81,6 +85,12 @@ def _image_file(name: str) -> bytes:
     exif[0x0112] = 6  # orientation
     options = {} if name == "BMP" else {"exif": exif}
     Image.fromarray(pixels).save(stream, name, **options)
+    return stream.getvalue()
+
+
+def _wav_file(kind: str, subtype: str) -> bytes:
+    stream = io.BytesIO()
+    soundfile.write(stream, np.sin(np.arange(40) / 3), 16000, subtype, format=kind)
     return stream.getvalue()
 
 

@@ -17,9 +17,10 @@ from hamsa_deploy.cli.export import parser as export_parser
 from hamsa_deploy.models import load_weights
 from hamsa_deploy.onnx_import import load_onnx
 from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.clips import load_clip
 from hamsa_runtime.errors import HamsaError
 from hamsa_runtime.images import load_image
-from hamsa_runtime.manifest import manifest_from_json
+from hamsa_runtime.manifest import Audio, manifest_from_json
 from hamsa_runtime.tensorrt import cache
 
 # A plan's entry in the cache is damaged or not, and is never an error: see `_cache`.
@@ -41,6 +42,11 @@ def _bundle(data: bytes, folder: Path) -> None:
     _written(manifest, place / "manifest.json")
     _written(model, place / "model.onnx")
     open_bundle(place).verify()
+
+
+def _wav(data: bytes, folder: Path) -> None:
+    """Of 16,000 Hz and one channel; or FLAC."""
+    load_clip(_written(data, folder / "clip.wav"), Audio("x", 16000, 1))
 
 
 def _recipe(data: bytes, folder: Path) -> None:
@@ -84,6 +90,7 @@ TARGETS: dict[str, Target] = {
     "checkpoint": _checkpoint,
     "onnx": _onnx,
     "image": _image,
+    "wav": _wav,
     "cache": _cache,
 }
 

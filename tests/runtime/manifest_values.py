@@ -99,7 +99,7 @@ def complete() -> dict[str, Any]:
         output.update(batch_axis=1, is_complex=True)
     axes = [{**sample(SCHEMA["$defs"]["axis"]), "name": name} for name in ("hops", "channels")]
     states = [_state(name) for name in ("tail", "count")]
-    return _with_files_of_states({**sample(SCHEMA), **parts, "axes": axes, "states": states})
+    return _with_files_of_states({**sample(SCHEMA), **parts, "axes": axes, "states": states, "audio": None})
 
 
 def _state(name: str) -> dict[str, Any]:
@@ -114,6 +114,13 @@ def _with_files_of_states(document: dict[str, Any]) -> dict[str, Any]:
             size = math.prod(state["shape"]) * np.dtype(state["dtype"]).itemsize
             document["files"][f"state_{i}.bin"] = {"sha256": "ab" * 32, "bytes": size}
     return document
+
+
+def complete_of_clips() -> dict[str, Any]:
+    """The same with `audio`, which no model of images has."""
+    clip = {"name": "a text", "dtype": "float32", "shape": ["batch", 1, "hops"], "layout": None}
+    audio = {**sample(SCHEMA["$defs"]["audio"]), "input": "a text"}
+    return {**complete(), "preprocessing": None, "inputs": [clip], "audio": audio}
 
 
 def sample(node: Node) -> Any:
@@ -133,8 +140,10 @@ def sample(node: Node) -> Any:
 
 
 def places() -> Iterator[Place]:
-    """Every value in the complete manifest, from the whole of it to the innermost."""
+    """Every value in the complete manifests, from the whole of it to the innermost."""
     yield from _places(complete(), (), (("#", SCHEMA),))
+    others = _places(complete_of_clips(), (), (("#", SCHEMA),))
+    yield from (place for place in others if place.path[:1] == ("audio",))
 
 
 def _places(
@@ -175,7 +184,7 @@ def _resolved(node: Node) -> Node:
 
 
 def _cases_at(place: Place) -> Iterator[Case]:
-    whole = complete()
+    whole = complete_of_clips() if place.path[:1] == ("audio",) else complete()
     plain = [node for _, node in place.schemas if "$ref" not in node and "anyOf" not in node]
     leaves = [node for node in plain if node != NULL]
     pointers = place.above | {pointer for pointer, _ in place.schemas}
@@ -348,6 +357,9 @@ def _fitted(document: Any, path: Path, is_right: bool) -> Any:
         axis = document["axes"][path[1]]
         axis.update({"min": 1, "max": None, path[2]: axis[path[2]]})
         axis["example"] = axis["example"] if path[2] == "example" else axis["min"]
+    if path[0] == "audio" and document["audio"] is not None:
+        [clip] = document["inputs"]
+        clip.update(name=document["audio"]["input"], shape=["batch", document["audio"]["channels"], "hops"])
     if path[0] == "preprocessing" and document["preprocessing"] is not None:
         how, [image] = document["preprocessing"], document["inputs"]
         for name in ("mean", "std"):

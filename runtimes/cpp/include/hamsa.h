@@ -64,8 +64,8 @@ HAMSA_C_API void hamsa_engine_free(hamsa_engine* engine);
 /* Runs tensors: pixels or normalised floats, or the inputs of any other model; see hamsa::Input. */
 HAMSA_C_API int hamsa_engine_infer(const hamsa_engine* engine, const hamsa_tensor* inputs, size_t count,
                                    hamsa_outputs** outputs, hamsa_error** error);
-/* Runs one JPEG or PNG file. */
-HAMSA_C_API int hamsa_engine_infer_file(const hamsa_engine* engine, const char* image, hamsa_outputs** outputs,
+/* Runs one JPEG or PNG file, or, for a model of clips, one WAV or FLAC file. */
+HAMSA_C_API int hamsa_engine_infer_file(const hamsa_engine* engine, const char* file, hamsa_outputs** outputs,
                                         hamsa_error** error);
 
 /* Starts a new stream: what the model keeps between calls is again as it was when it was exported. */

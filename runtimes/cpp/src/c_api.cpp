@@ -138,12 +138,12 @@ int hamsa_engine_infer(const hamsa_engine* engine, const hamsa_tensor* inputs, s
     return code != 0 ? code : run(engine, outputs, error, input);
 }
 
-int hamsa_engine_infer_file(const hamsa_engine* engine, const char* image, hamsa_outputs** outputs,
+int hamsa_engine_infer_file(const hamsa_engine* engine, const char* file, hamsa_outputs** outputs,
                             hamsa_error** error) {
     hamsa::Input input;
     const int code = guarded(error, [&] {
-        check_not_null(image, "image");
-        input = std::filesystem::u8path(image);
+        check_not_null(file, "file");
+        input = std::filesystem::u8path(file);
     });
     return code != 0 ? code : run(engine, outputs, error, input);
 }

@@ -73,6 +73,14 @@ std::optional<Preprocessing> preprocessing_of(const Json& row) {
     return how;
 }
 
+std::optional<Audio> audio_of(const Json& document) {
+    if (!document.contains("audio") || document["audio"].is_null()) {
+        return std::nullopt;
+    }
+    const Json& row = document["audio"];
+    return Audio{row["input"], row["sample_rate"], row["channels"]};
+}
+
 std::optional<std::string> text_of(const Json& value) {
     return value.is_null() ? std::nullopt : std::optional(value.get<std::string>());
 }
@@ -123,6 +131,7 @@ Manifest manifest_of(const Json& document) {
     }
     manifest.axes = free_axes_of(document);
     manifest.preprocessing = preprocessing_of(document["preprocessing"]);
+    manifest.audio = audio_of(document);
     if (!document["labels"].is_null()) {
         manifest.labels = document["labels"].get<std::vector<std::string>>();
     }
@@ -250,6 +259,42 @@ void check_channels(const Preprocessing& how) {
     }
 }
 
+// Whether an input is of such clips.
+bool holds_clips(const TensorSpec& spec, const Audio& how) {
+    const Shape& shape = spec.shape;
+    if (spec.dtype != DType::float32 || spec.is_complex || shape.empty() || shape.back() == batch) {
+        return false;
+    }
+    const bool is_batched = shape.size() == 3 || (shape.size() == 2 && how.channels == 1);
+    if (is_batched && shape.front() == any_size) {
+        return false;
+    }
+    const Shape channels(shape.begin() + (is_batched ? 1 : 0), shape.end() - 1);
+    return channels == Shape{how.channels} || (channels.empty() && how.channels == 1);
+}
+
+void check_audio(const Audio& how, const Manifest& manifest) {
+    if (manifest.preprocessing) {
+        throw schema::rejected_text(repr(how.input), "audio: input", "no audio beside preprocessing");
+    }
+    std::vector<std::string> names;
+    const TensorSpec* found = nullptr;
+    for (const TensorSpec& spec : manifest.inputs) {
+        names.push_back(spec.name);
+        found = spec.name == how.input ? &spec : found;
+    }
+    if (found == nullptr) {
+        throw schema::rejected_text(repr(how.input), "audio: input", "one of the inputs: " + joined(names));
+    }
+    if (!holds_clips(*found, how)) {
+        const std::string channels = std::to_string(how.channels);
+        const std::string flat = how.channels == 1 ? "(samples), (batch, samples)" : "(" + channels + ", samples)";
+        throw schema::rejected_text("(" + repr(name_of(found->dtype)) + ", " + shown_shape(*found) + ")",
+                                    "audio: the input",
+                                    "float32 " + flat + " or (batch, " + channels + ", samples)");
+    }
+}
+
 // A newer schema may have other keys: say that it is newer, not that its keys are unknown.
 void check_version(const Json& document) {
     if (!document.is_object() || !document.contains("schema")) {
@@ -277,6 +322,9 @@ Manifest manifest_from_json(const std::string& data) {
     if (manifest.preprocessing) {
         check_channels(*manifest.preprocessing);
         check_input(*manifest.preprocessing, manifest.inputs);
+    }
+    if (manifest.audio) {
+        check_audio(*manifest.audio, manifest);
     }
     return manifest;
 }

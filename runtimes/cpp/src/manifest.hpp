@@ -25,6 +25,13 @@ struct Preprocessing {
     bool normalised_in_graph = true;
 };
 
+// How a clip becomes an input: float32 samples in [-1, 1]. The shape of the input says how they lie: (samples),
+// (batch, samples), (channels, samples) or (batch, channels, samples).
+struct Audio {
+    std::string input;
+    std::int64_t sample_rate = 1, channels = 1;
+};
+
 // An axis of the inputs beside the batch that may have any size from `min` to `max`.
 struct Axis {
     std::string name;
@@ -62,6 +69,7 @@ struct Manifest {
     std::vector<TensorSpec> graph_inputs, graph_outputs;
     std::vector<Axis> axes;
     std::optional<Preprocessing> preprocessing;
+    std::optional<Audio> audio;
     std::optional<std::vector<std::string>> labels;
     std::string target, precision;
     std::map<std::string, FileEntry> files;

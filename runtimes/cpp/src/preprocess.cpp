@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "arrays.hpp"
+#include "clips.hpp"
 #include "images.hpp"
 #include "names.hpp"
 
@@ -239,6 +240,10 @@ Tensors from_plain(const Input& input, const Manifest& manifest) {
     const std::vector<TensorSpec>& specs = manifest.inputs;
     if (const auto* tensors = std::get_if<Tensors>(&input)) {
         return checked(*tensors, manifest);
+    }
+    const auto* path = std::get_if<std::filesystem::path>(&input);
+    if (path != nullptr && manifest.audio) {
+        return checked({{manifest.audio->input, input_from_clip(*path, manifest)}}, manifest);
     }
     const auto* tensor = std::get_if<Tensor>(&input);
     if (tensor == nullptr || specs.size() != 1) {

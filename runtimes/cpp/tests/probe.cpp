@@ -11,6 +11,7 @@
 
 #include "arrays.hpp"
 #include "bundle.hpp"
+#include "hamsa/clip.hpp"
 #include "hamsa/error.hpp"
 #include "images.hpp"
 #include "manifest.hpp"
@@ -60,6 +61,9 @@ void prepare(const Words& words) {
     write_npy(words.at(3), hamsa::tensors_from_input(input, manifest).begin()->second);
 }
 
+// A clip's samples, (channels, samples).
+void clip(const Words& words) { write_npy(words.at(2), hamsa::load_clip(std::filesystem::path(words.at(1))).samples); }
+
 // Under which name a plan of a bundle is kept, and the plan that would be loaded: written to two files.
 void plan(const Words& words) {
     const auto text = [&](std::size_t i) { return words.at(i) == "-" ? std::nullopt : std::optional(words[i]); };
@@ -73,7 +77,8 @@ void plan(const Words& words) {
 nlohmann::json answer(const Words& words) {
     static const std::map<std::string, void (*)(const Words&)> questions{
         {"manifest", manifest}, {"open", open},       {"decode", decode},
-        {"resize", resize},     {"prepare", prepare}, {"plan", plan}};
+        {"resize", resize},     {"prepare", prepare}, {"clip", clip},
+        {"plan", plan}};
     try {
         questions.at(words.at(0))(words);
         return nlohmann::json::object();

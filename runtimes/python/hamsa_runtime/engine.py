@@ -17,6 +17,7 @@ from PIL import Image
 from hamsa_runtime.backends import Backend, OnDevice, Operator, Settings, backend_for
 from hamsa_runtime.batches import Chunk, chunks, images_of, joined, part, together, zeros
 from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.clips import calls_of_clips
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError, unknown_name
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import EMBEDDING, LOGITS, named_or_only
@@ -92,7 +93,7 @@ class Engine:
         self._states = CarriedStates(self.folder, self.manifest.states)
         self._parallel = 1 if self.manifest.states else self._backend.parallel
         self._turn = contextlib.nullcontext() if self._parallel > 1 else self._lock
-        self._streams: weakref.WeakSet[Stream[Images]] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[Stream[tuple[Images, bool]]] = weakref.WeakSet()
         try:
             self._verified.check_unchanged()
         except InputError:
@@ -105,7 +106,8 @@ class Engine:
         Args:
             images: for a model of images, a path, a PIL image, uint8 (H, W), (H, W, C) or (N, H, W, C),
                 normalised floats (C, H, W) or (N, C, H, W), or a list of single images; see
-                `inputs_from_images`. For any other model, an array, or a dict of arrays by input name.
+                `inputs_from_images`. For a model of clips (`manifest.audio`), the path of a WAV or FLAC file of its
+                sample rate, channels and length. For any other model, an array, or a dict of arrays by input name.
 
         Returns:
             One array for each output, in the manifest's dtype. The batch, even of one, is its first dimension, unless
@@ -126,6 +128,11 @@ class Engine:
         batch, and with TensorRT, images that are ready at the same time share an inference, up to the bundle's batch; a
         slow source is never waited for to fill one. Elsewhere each image is inferred by itself.
 
+        To a model of clips that keeps something between calls, each file is a stream of its own: the model starts anew
+        with it. Where its input has a fixed length, the file is cut into blocks of that length, in order, and there is
+        a result for each block; the last one is filled up with zeros, and what it gives for them is for the application
+        to cut off.
+
         Reads ahead by a limited number of images, so `images` may be endless. It is iterated in a thread of its own.
         An error, of an image or of `images` itself, is raised in the place of the image; the stream then is over, and
         images that were read ahead are lost. Close the iterator (`contextlib.closing`) or drop it to stop early; to
@@ -144,8 +151,8 @@ class Engine:
                 fix="call the engine itself with a single image: engine(image)",
             )
         batch = together(self.manifest, backend.batch_limits)
-        stream: Stream[Images] = Stream(
-            lambda each: inputs_from_images(each, self.manifest),
+        stream: Stream[tuple[Images, bool]] = Stream(
+            self._call_of,
             self._run,
             lambda outputs, start, stop, images: part(outputs, self.manifest, start, stop, images),
             batch,
@@ -153,7 +160,7 @@ class Engine:
         )
         with self._lock:
             self._streams.add(stream)
-        return stream.results(images)
+        return stream.results(calls_of_clips(images, self.manifest))
 
     def warm_up(self, batch: int = 1, runs: int = 3) -> None:
         """Runs a few inferences on zeros, so that the next one of this size is as fast as all after it.
@@ -323,9 +330,14 @@ class Engine:
             )
         return found[0]
 
+    def _call_of(self, call: tuple[Images, bool]) -> Outputs:
+        """Prepared inputs; with those of the states where the model starts anew."""
+        images, starts_anew = call
+        return {**inputs_from_images(images, self.manifest), **(self._states.initial if starts_anew else {})}
+
     def _infer(self, chunk: Chunk) -> Outputs:
         with self._turn:
-            outputs = self._opened().infer({**chunk.inputs, **self._states.values})
+            outputs = self._opened().infer({**self._states.values, **chunk.inputs})
             _check_outputs(outputs, self.manifest)
             self._states.take(outputs)
         for state in self.manifest.states:

@@ -30,6 +30,7 @@ __all__ = [
     "PRECISIONS",
     "SCHEMA_VERSION",
     "AchievedTypes",
+    "Audio",
     "Axis",
     "Calibration",
     "CalibrationInputs",
@@ -179,6 +180,33 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class Audio:
+    """How a clip becomes an input: float32 samples in [-1, 1] of so many channels, `sample_rate` of each in a second.
+
+    The shape of the input says how they lie: (samples), (batch, samples), (channels, samples) or
+    (batch, channels, samples).
+    """
+
+    input: str
+    sample_rate: int
+    channels: int
+
+    def fits(self, spec: InputSpec) -> bool:
+        """Whether an input is of such clips."""
+        if spec.dtype != "float32" or spec.is_complex or not spec.shape or spec.shape[-1] == BATCH:
+            return False
+        clips = spec.shape[:1] if self.is_batched(spec) else ()
+        channels = spec.shape[len(clips) : -1]
+        return all(isinstance(size, int) or size == BATCH for size in clips) and (
+            channels == (self.channels,) or (channels, self.channels) == ((), 1)
+        )
+
+    def is_batched(self, spec: InputSpec) -> bool:
+        """Whether the first dimension of the input counts clips."""
+        return len(spec.shape) == 3 or (len(spec.shape) == 2 and self.channels == 1)
+
+
+@dataclass(frozen=True)
 class Measurement:
     """How long a forward and an inverse transform took together, for all columns that the model has, where the bundle
     was made. No factors: Rader's form."""
@@ -316,6 +344,7 @@ class Manifest:
     Older bundles do not list them. `execution` is of bundles in a lower precision than float32, and not of older ones.
     `engine` is of bundles for TensorRT. `axes` are those of the inputs beside the batch whose size is free. `states`
     are what the model keeps between calls; `inputs` and `outputs`, which an application sees, do not hold theirs.
+    `audio` is of models that take clips, and `preprocessing` of those that take images.
     """
 
     schema: int
@@ -338,6 +367,7 @@ class Manifest:
     engine: EngineBuild | None = field(default=None, metadata=SINCE)
     axes: tuple[Axis, ...] = field(default=(), metadata=SINCE)
     states: tuple[State, ...] = field(default=(), metadata=SINCE)
+    audio: Audio | None = field(default=None, metadata=SINCE)
 
     @property
     def graph_inputs(self) -> tuple[InputSpec, ...]:
@@ -424,6 +454,8 @@ def _check_whole(manifest: Manifest) -> None:
     _check_axes(manifest.axes, manifest.inputs)
     if manifest.preprocessing is not None:
         _check_preprocessing(manifest.preprocessing, manifest.inputs)
+    if manifest.audio is not None:
+        _check_audio(manifest.audio, manifest)
 
 
 def _check_axes(axes: tuple[Axis, ...], inputs: tuple[InputSpec, ...]) -> None:
@@ -482,3 +514,21 @@ def _check_preprocessing(how: Preprocessing, inputs: tuple[InputSpec, ...]) -> N
     if len(inputs) != 1 or not fits:
         expected = f'one input, {dtype} {layout}, ["batch" or a number, {", ".join(map(str, shape))}]'
         raise reject([(i.name, i.dtype, i.layout, i.shape) for i in inputs], "inputs", expected)
+
+
+def _check_audio(how: Audio, manifest: Manifest) -> None:
+    """The input that it names must be one of clips."""
+    if manifest.preprocessing is not None:
+        raise reject(how.input, "audio: input", "no audio beside preprocessing")
+    specs = {spec.name: spec for spec in manifest.inputs}
+    if how.input not in specs:
+        raise reject(how.input, "audio: input", f"one of the inputs: {', '.join(specs)}")
+    spec = specs[how.input]
+    if not how.fits(spec):
+        raise reject((spec.dtype, spec.shape), "audio: the input", clip_shapes(how.channels))
+
+
+def clip_shapes(channels: int) -> str:
+    """How an input of clips of so many channels may look like."""
+    mono = "(samples), (batch, samples) or "
+    return f"float32 {mono if channels == 1 else f'({channels}, samples) or '}(batch, {channels}, samples)"

@@ -18,12 +18,13 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
+from hamsa_runtime.clips import arrays_from_clips
 from hamsa_runtime.errors import InputError, nearest
 from hamsa_runtime.images import image_from_pixels, load_image, resized, upright
 from hamsa_runtime.manifest import InputSpec, Manifest, Preprocessing
 
 OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
-Images: TypeAlias = OneImage | Sequence[OneImage] | Mapping[str, np.ndarray]
+Images: TypeAlias = OneImage | Sequence[OneImage] | Mapping[str, np.ndarray | str | os.PathLike[str]]
 
 # How far a denormalised float may be from a whole pixel. float32 rounding gives 1e-4.
 PIXEL_TOLERANCE = 0.02
@@ -37,7 +38,9 @@ def inputs_from_images(images: Images, manifest: Manifest) -> dict[str, np.ndarr
             a path, a PIL image, uint8 pixels (H, W), (H, W, 1), (H, W, 3) or (N, H, W, C), which are resized
             and cropped; normalised float32 or float64 (C, H, W) or (N, C, H, W) of exactly the model's size;
             or a list of single images, mixed as you like.
-            For a model without preprocessing, an array (if there is one input) or a dict of arrays by name.
+            For a model of clips, the path of one, or several of one length for its batch; see `load_clip`.
+            For a model without preprocessing, an array (if there is one input) or a dict of arrays by name, where the
+            path of a clip may stand for its array.
         manifest: of the bundle.
 
     Raises:
@@ -45,7 +48,7 @@ def inputs_from_images(images: Images, manifest: Manifest) -> dict[str, np.ndarr
     """
     how = manifest.preprocessing
     if how is None:
-        return _inputs_from_arrays(images, manifest)
+        return _inputs_from_arrays(images if manifest.audio is None else arrays_from_clips(images, manifest), manifest)
     singles = _singles(images)
     if not singles:
         raise InputError("no images", expected="at least one")

@@ -21,19 +21,20 @@ class CarriedStates:
         states: as the manifest has them.
 
     Attributes:
+        initial: what the model was exported with, by the name of the graph's input.
         values: what the graph takes for them next, by the name of its input.
     """
 
     def __init__(self, folder: Path, states: Sequence[State]) -> None:
         self._states = states
-        self._initial = {
+        self.initial: Mapping[str, np.ndarray] = {
             state.input: initial_value(folder / STATE_FILE.format(i), state) for i, state in enumerate(states)
         }
-        self.values: Mapping[str, np.ndarray] = self._initial
+        self.values: Mapping[str, np.ndarray] = self.initial
 
     def reset(self) -> None:
         """Back to what the model was exported with."""
-        self.values = self._initial
+        self.values = self.initial
 
     def take(self, outputs: Mapping[str, np.ndarray]) -> None:
         """Keep what the graph gave for them; nobody else writes to these arrays."""

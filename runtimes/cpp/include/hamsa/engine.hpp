@@ -30,7 +30,8 @@ struct Options {
 
 // What an engine takes. For a model of images: the path of one, one or several images, or a tensor, which is uint8
 // (H, W), (H, W, C) or (N, H, W, C), resized as the bundle says, or normalised float32 or float64 (C, H, W) or
-// (N, C, H, W) of exactly the model's size. For any other model a tensor, or tensors by the names of its inputs.
+// (N, C, H, W) of exactly the model's size. For a model of clips the path of a WAV or FLAC file of its sample rate,
+// channels and length. For any other model a tensor, or tensors by the names of its inputs.
 using Input = std::variant<std::filesystem::path, Image, std::vector<Image>, Tensor, Tensors>;
 
 struct Label {

@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "bundle.hpp"
+#include "hamsa/clip.hpp"
 #include "hamsa/error.hpp"
 #include "hamsa/image.hpp"
 #include "manifest.hpp"
@@ -72,11 +73,13 @@ void npy(const std::string& data) {
     }
 }
 
+void wav(const std::string& data) { load_clip(folder().written("clip.wav", data)); }
+
 using Target = std::function<void(const std::string&)>;
 
 const std::map<std::string, Target>& table() {
     static const std::map<std::string, Target> table{
-        {"manifest", manifest}, {"bundle", bundle}, {"image", image}, {"npy", npy}};
+        {"manifest", manifest}, {"bundle", bundle}, {"image", image}, {"npy", npy}, {"wav", wav}};
     return table;
 }
 

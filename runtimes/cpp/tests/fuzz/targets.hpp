@@ -9,7 +9,7 @@
 
 namespace hamsa::fuzz {
 
-// "manifest", "bundle" (a manifest, a zero byte, and its file model.onnx), "image", "npy".
+// "manifest", "bundle" (a manifest, a zero byte, and its file model.onnx), "image", "npy", "wav" (or FLAC).
 const std::vector<std::string>& targets();
 
 // True: the bytes were taken; false: they were refused by a hamsa::Error. Anything else is a finding.
