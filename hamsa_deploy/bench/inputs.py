@@ -1,7 +1,8 @@
 """What bundles are timed on: graph inputs, made once before any run, so that no preprocessing is timed.
 
 For a model of images the built-in samples, resized as the manifest says: uint8 pixels of the model's size, or
-normalised floats where the graph takes those. For any other model normal random numbers, and 0 or 1 for whole numbers.
+normalised floats where the graph takes those; for a model of clips the built-in ones. For any other model normal random
+numbers, and 0 or 1 for whole numbers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import itertools
 import numpy as np
 
 from hamsa_deploy.samples import sample_images
+from hamsa_deploy.samples.synthesis import sample_input
 from hamsa_runtime.batches import Arrays, batch_axes, example_sizes, sized
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec, Manifest
@@ -28,7 +30,11 @@ def graph_inputs(manifest: Manifest, batch: int) -> Arrays:
         images = itertools.cycle(sample_images(manifest.model.reference))
         return inputs_from_images(list(itertools.islice(images, batch)), manifest)
     random, sizes = np.random.default_rng(0), example_sizes(manifest.axes, batch)
-    return {spec.name: _random(spec, sized(spec.shape, sizes), random) for spec in manifest.inputs}
+    arrays = {spec.name: _random(spec, sized(spec.shape, sizes), random) for spec in manifest.inputs}
+    if manifest.audio is not None:
+        spec = next(each for each in manifest.inputs if each.name == manifest.audio.input)
+        arrays[spec.name] = sample_input(spec, manifest.audio, sizes, 0)
+    return arrays
 
 
 def check_batch(manifest: Manifest, batch: int) -> None:

@@ -20,10 +20,11 @@ from torch import nn
 from torch.export import Dim
 
 from hamsa_deploy.form.values import GivenAxis, GivenInput
-from hamsa_deploy.inputs.files import read_arrays
+from hamsa_deploy.inputs.files import kind_of_data, read_data
 from hamsa_deploy.models import ModelEntry, Preprocessing
 from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.onnx_import import OnnxFile
+from hamsa_runtime.clips import load_clip
 from hamsa_runtime.errors import InputError, nearest
 from hamsa_runtime.manifest import BATCH, preprocessing_from
 
@@ -47,7 +48,7 @@ def inputs_of(options: Any, model: nn.Module, entry: ModelEntry) -> dict[str, An
         inputs: tuple[Any, ...] | None = _random(given, options, names or arguments)
     else:
         names = None
-        inputs = declared_examples(entry.factory, model) or _of_data(options.data, arguments)
+        inputs = declared_examples(entry.factory, model) or _of_data(options, arguments)
     if inputs is None:
         return {"example_inputs": None}
     called = names or [arguments[i] if i < len(arguments) else str(i) for i in range(len(inputs))]
@@ -203,11 +204,15 @@ def _batch_axes(free: Sequence[GivenAxis], names: Sequence[str]) -> dict[int, in
     }
 
 
-def _of_data(path: Path | None, arguments: Sequence[str]) -> tuple[torch.Tensor, ...] | None:
-    """The arrays of --data as examples, in the order of forward's arguments."""
+def _of_data(options: Any, arguments: Sequence[str]) -> tuple[torch.Tensor, ...] | None:
+    """The arrays of --data as examples, in the order of forward's arguments; of clips the first, as a batch of one."""
+    path: Path | None = options.data
     if path is None:
         return None
-    arrays = read_arrays(path)
+    arrays = read_data(path, kind_of_data(None, options.sample_rate))
+    if isinstance(arrays, list):
+        clip = load_clip(arrays[0])
+        arrays = clip if len(clip) == 1 else clip[None]
     if isinstance(arrays, np.ndarray):
         arrays = {arguments[0] if arguments else "x": arrays}
     unknown = [name for name in arrays if name not in arguments]

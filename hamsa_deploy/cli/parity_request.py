@@ -12,8 +12,8 @@ from torch import nn
 
 from hamsa_deploy.cli.files import import_from_here, read_labels
 from hamsa_deploy.cli.inputs import declared_examples
-from hamsa_deploy.form.from_request import called, random_data
-from hamsa_deploy.inputs.files import read_classes, read_data
+from hamsa_deploy.form.from_request import called, example_data
+from hamsa_deploy.inputs.files import kind_of_data, read_classes, read_data
 from hamsa_deploy.models import model_entry
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.parity import ParityReport, check_against, check_parity
@@ -90,7 +90,7 @@ def request_from_options(options: Any) -> ParityRequest:
         reference=_reference(options, manifest),
         reference_text=_reference_text(options, manifest, other),
         data=_data(options, manifest),
-        data_text=str(options.data or (BUILT_IN if manifest.preprocessing else RANDOM)),
+        data_text=str(options.data or (BUILT_IN if manifest.preprocessing or manifest.audio else RANDOM)),
         classes=classes,
         labels=labels,
         thresholds=_thresholds(options, manifest, other),
@@ -144,8 +144,8 @@ def _reference_text(options: Any, manifest: Manifest, other: Manifest | None) ->
 
 def _data(options: Any, manifest: Manifest) -> Any:
     if options.data is not None:
-        return read_data(options.data, images=manifest.preprocessing is not None)
-    return sample_images(manifest.name) if manifest.preprocessing else random_data(manifest)
+        return read_data(options.data, kind_of_data(manifest.preprocessing, manifest.audio))
+    return sample_images(manifest.name) if manifest.preprocessing else example_data(manifest)
 
 
 def _classes(options: Any, manifest: Manifest, labels: Sequence[str] | None) -> list[int] | None:

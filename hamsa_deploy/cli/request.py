@@ -15,7 +15,7 @@ from hamsa_deploy.cli.files import import_from_here, read_labels
 from hamsa_deploy.cli.inputs import examples_for_file, inputs_of, preprocessing_of
 from hamsa_deploy.form.options import Flag, flags_of
 from hamsa_deploy.form.request import BUILDER_FLAGS, Request
-from hamsa_deploy.inputs.files import read_arrays, read_classes, read_data, read_images
+from hamsa_deploy.inputs.files import kind_of_data, read_classes, read_data
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
 from hamsa_deploy.models.registry import bundled_weights
 from hamsa_deploy.onnx_import import load_onnx
@@ -105,7 +105,7 @@ def _model_and_entry(name: str, weights: Path | None, config: dict[str, Any]) ->
 
 def _data(options: Any, how: Preprocessing | None) -> Any:
     if options.data is not None:
-        return read_data(options.data, images=how is not None)
+        return read_data(options.data, kind_of_data(how, options.sample_rate))
     return sample_images(options.model) if how else None
 
 
@@ -127,7 +127,7 @@ def _builder(options: Any) -> BuildOptions | None:
 def _calibration(options: Any, how: Preprocessing | None) -> Path | None:
     """The path itself: the bundle names where its calibration came from. Read once here, so that it fails early."""
     if options.calibration is not None:
-        _ = read_images(options.calibration) if how else read_arrays(options.calibration)
+        _ = read_data(options.calibration, kind_of_data(how, options.sample_rate))
     return options.calibration
 
 

@@ -16,6 +16,7 @@ from hamsa_deploy.measure.execution import in_words, pays, some_of
 from hamsa_deploy.targets import target_of
 from hamsa_runtime.manifest import (
     AchievedTypes,
+    Audio,
     Calibration,
     EngineBuild,
     Execution,
@@ -54,6 +55,8 @@ def model_facts(manifest: Manifest) -> Table:
         ),
         ("transforms", _transforms_text(manifest.plan)),
     ]
+    if manifest.audio is not None:
+        rows.insert(2, ("clips", _clips_text(manifest.audio)))
     if how is not None:
         rows.insert(3, ("pixels", _pixels_text(how, model)))
     facts = grid()
@@ -135,6 +138,11 @@ def _pixels_text(how: Preprocessing, model: Model) -> str:
     users = " (ImageNet's, assumed)" if ":" in model.reference else ""
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (how.mean, how.std))
     return f"resized to {how.size[0]} x {how.size[1]}; normalised {where}, mean {mean}, std {std}{users}"
+
+
+def _clips_text(how: Audio) -> str:
+    channels = {1: "mono", 2: "stereo"}.get(how.channels, f"{how.channels} channels")
+    return f"{how.input}: {how.sample_rate} Hz, {channels}; WAV and FLAC files"
 
 
 def _transforms_text(plan: Iterable[Transform]) -> str:
@@ -302,6 +310,8 @@ def _next_steps(manifest: Manifest, folder: Path) -> Text:
     method = ".classify('photo.jpg')" if manifest.preprocessing else "(arrays)"
     if manifest.preprocessing and not any(spec.name == LOGITS for spec in manifest.outputs):
         method = "('photo.jpg')"
+    if manifest.audio:
+        method = ".stream(['clip.wav'])" if manifest.states else "('clip.wav')"
     return Text.assemble(
         ("Next    ", "bold"),
         f"copy the folder to the device; there, with hamsa-runtime[{extra}] and no PyTorch, in Python:\n        ",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,11 +20,12 @@ from hamsa_deploy.form.real_model import RealModel, real_model_of_program
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.normalisation import normalised, scale_and_offset
 from hamsa_deploy.onnx_import import OnnxFile
+from hamsa_deploy.samples.synthesis import sample_calls
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.batches import example_sizes, sized
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import Axis, InputSpec, Manifest
+from hamsa_runtime.manifest import Audio, Axis, InputSpec, Manifest
 from hamsa_runtime.vocabulary import DYNAMIC
 
 EXAMPLE_BATCH = 2  # of random data for a batch that varies
@@ -33,6 +35,33 @@ NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
 
 
 def real_model_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS) -> RealModel:
+    """Make the model real, see `_real`, and say what its clips are.
+
+    Raises:
+        InputError: a sample rate was given, and no input is of clips.
+    """
+    form = _real(request, plans)
+    return form if request.sample_rate is None else replace(form, audio=_audio_of(form.inputs, request.sample_rate))
+
+
+def _audio_of(specs: Sequence[InputSpec], sample_rate: int) -> Audio:
+    """The first input that can hold clips. What stands before the samples says the channels: one, if there is nothing
+    or a batch."""
+    for spec in specs:
+        before = spec.shape[:-1]
+        channels = before[-1] if before and isinstance(before[-1], int) else 1
+        audio = Audio(spec.name, sample_rate, channels)
+        if audio.fits(spec):
+            return audio
+    raise InputError(
+        "a sample rate for a model with " + "; ".join(f"{spec.name}: {spec.dtype} {spec.shape}" for spec in specs),
+        expected="an input of clips: float32 (samples), (batch, samples), (channels, samples) or "
+        "(batch, channels, samples)",
+        fix="where the samples were taken for the batch, --dynamic INPUT:0=samples",
+    )
+
+
+def _real(request: Request, plans: Mapping[int, Plan]) -> RealModel:
     """Make the model real: capture a module, with its normalisation where the graph has it; or replace the transforms
     of an ONNX file. `plans` are for some lengths; the cost model chooses the others.
     """
@@ -136,21 +165,25 @@ def _with_normalisation(request: Request, model: nn.Module) -> nn.Module:
 
 
 def parity_data(request: Request, form: RealModel) -> Any:
-    """What the bundle is compared on: the request's, or random arrays for a model that does not take images."""
+    """What the bundle is compared on: the request's, or sample clips or random arrays for a model that does not take
+    images."""
     if request.data is not None:
         return request.data
     if request.preprocessing is not None:
         raise InputError("no images for the parity check", expected="data=, a list of images")
-    return _random_data(form.inputs, form.axes, keeps_state=bool(form.states))
+    return _example_data(form.inputs, form.axes, form.audio, keeps_state=bool(form.states))
 
 
-def random_data(manifest: Manifest) -> Any:
+def example_data(manifest: Manifest) -> Any:
     """The same for a bundle, made again from its manifest."""
-    return _random_data(manifest.inputs, manifest.axes, keeps_state=bool(manifest.states))
+    return _example_data(manifest.inputs, manifest.axes, manifest.audio, keeps_state=bool(manifest.states))
 
 
-def _random_data(specs: Sequence[InputSpec], axes: Sequence[Axis], *, keeps_state: bool) -> Any:
-    """One call; of a model that keeps something between calls, several in order."""
+def _example_data(specs: Sequence[InputSpec], axes: Sequence[Axis], audio: Audio | None, *, keeps_state: bool) -> Any:
+    """One call; of a model of clips, or one that keeps something between calls, several in order."""
+    if audio is not None:
+        clips = sample_calls(audio, specs, axes, keeps_state=keeps_state)
+        return [{**random_arrays(specs, sizes), audio.input: clip} for sizes, clip in clips]
     calls = [random_arrays(specs, example_sizes(axes, EXAMPLE_BATCH), seed) for seed in range(EXAMPLE_CALLS)]
     return calls if keeps_state else calls[0]
 

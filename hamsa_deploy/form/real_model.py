@@ -20,7 +20,7 @@ from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.spectral.compiler.carried import ModelState
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import BATCH, DTYPES, Axis, InputSpec, OutputSpec, State, Transform
+from hamsa_runtime.manifest import BATCH, DTYPES, Audio, Axis, InputSpec, OutputSpec, State, Transform
 
 LOG = logging.getLogger("hamsa_deploy")
 
@@ -39,6 +39,7 @@ class RealModel:
         write: writes the ONNX file to a path, and returns the model as written.
         axes: of the inputs beside the batch, those of any size.
         states: what the model keeps between calls, each with its first value.
+        audio: of a model of clips.
     """
 
     reference: str
@@ -49,6 +50,7 @@ class RealModel:
     write: Callable[[Path], ir.Model]
     axes: tuple[Axis, ...] = ()
     states: tuple[tuple[State, np.ndarray], ...] = ()
+    audio: Audio | None = None
 
     @property
     def batch(self) -> int | None:

@@ -32,7 +32,8 @@ BUILDER = "TensorRT's builder, here and on the device"
 # Of --data, which hamsa-parity has, too.
 DATA_HELP = (
     "a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for {labels_for}, "
-    "labels (N,); for a model of arrays, an .npz by input name (default: {default})"
+    "labels (N,); for a model of clips, a folder of .wav and .flac; for a model of arrays, an .npz by input name "
+    "(default: {default})"
 )
 PRECISION_HINTS = {"fp32": " (default)", "int8": ", calibrated on images"}
 
@@ -119,6 +120,19 @@ class ExportOptions:
         "what the bundle calls its outputs, in order; by default by the container that forward returns.",
         Flag(MODEL, "names for the outputs, in order", "NAME,NAME", names, after="labels"),
     )
+    sample_rate: int | None = option(
+        None,
+        "of clips, in Hz: makes it a model of audio, whose first input of clips takes WAV and FLAC files of this rate. "
+        "Its shape says how: float32 (samples), (batch, samples), (channels, samples) or (batch, channels, samples).",
+        Flag(
+            MODEL,
+            "the model takes clips of this sample rate: WAV and FLAC files, float32 (samples), (batch, samples), "
+            "(channels, samples) or (batch, channels, samples)",
+            "HZ",
+            positive,
+            after="labels",
+        ),
+    )
     labels: Sequence[str] | None = option(
         None,
         "class names in order of the logits.",
@@ -126,8 +140,9 @@ class ExportOptions:
     )
     data: Any = option(
         None,
-        "images (or arrays) for the parity check, and for the ranges of float16, or a folder or file of these; by "
-        "default random arrays for a model without preprocessing.",
+        "images (or arrays, or a list of calls, each a clip's path or arrays) for the parity check, and for the ranges "
+        "of float16, or a folder or file of these; by default sample clips for a model with a sample rate, and random "
+        "arrays for any other model without preprocessing.",
         Flag(
             COMPARISON,
             DATA_HELP.format(labels_for="--max-drop", default="built-in samples, or random arrays"),

@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hamsa_deploy.inputs.files import read_arrays, read_images
+from hamsa_deploy.inputs.feeds import calls_of
+from hamsa_deploy.inputs.files import kind_of_data, read_data, read_images
 from hamsa_deploy.samples import sample_images
+from hamsa_deploy.samples.synthesis import sample_calls
 from hamsa_runtime.batches import Arrays, batch_axes
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.images import image_from_pixels, load_image, scaled, upright
@@ -78,12 +80,14 @@ def calibration_set(source: Any, manifest: Manifest, limit: int = LIMIT) -> Cali
     """Read and check calibration inputs.
 
     Args:
-        source: a folder of images, or an .npz or .npy file (of uint8 images (N, H, W, C); for a model of arrays with
-            one array for each input); an iterable of images as `Engine` takes them, or, for a model of arrays, of dicts
-            of arrays by input name; an array or a dict of arrays with a leading batch axis; or None, for the built-in
-            samples, which a model of arrays has none of.
+        source: a folder of images or of clips, or an .npz or .npy file (of uint8 images (N, H, W, C); for a model of
+            arrays with one array for each input); an iterable of images as `Engine` takes them, or, for a model of
+            arrays, of dicts of arrays by input name; an array or a dict of arrays with a leading batch axis; or None,
+            for the built-in samples, which a model of arrays has none of. A model that keeps something between calls is
+            given all this in order.
         manifest: of the bundle: its name chooses the samples, its preprocessing or inputs say what is wanted.
-        limit: at most so many are used: evenly spaced over a folder, file or sequence, the first of any other iterable.
+        limit: at most so many are used: evenly spaced over a folder, file or sequence; the first of any other iterable,
+            and for a model that keeps something between calls.
 
     Raises:
         InputError: nothing there, too few, all the same or each of one colour, or more than a tenth of the images
@@ -91,7 +95,7 @@ def calibration_set(source: Any, manifest: Manifest, limit: int = LIMIT) -> Cali
     """
     how = manifest.preprocessing
     given = _arrays_from(source, manifest) if how is None else _images_from(source, manifest.name)
-    chosen = _chosen(given, limit)
+    chosen = itertools.islice(given, limit) if manifest.states else _chosen(given, limit)
     if how is None:
         # copied, because an iterator may fill the same arrays again
         inputs: list[Any] = [inputs_from_images(copy.deepcopy(each), manifest) for each in chosen]
@@ -178,22 +182,25 @@ def _report_skipped(skipped: Mapping[str, str], tried: int) -> None:
 
 def _arrays_from(source: Any, manifest: Manifest) -> Iterable[Arrays]:
     """One dict of arrays for each run of the graph."""
+    if source is None and manifest.audio is not None and len(manifest.inputs) == 1:
+        found = sample_calls(manifest.audio, manifest.inputs, manifest.axes, keeps_state=bool(manifest.states))
+        return [{manifest.audio.input: clip} for _, clip in found]
     if source is None:
         raise InputError(
             "no calibration data for a model of arrays",
             expected="an .npz file with one array for each input, or an iterable of dicts",
-            cause="the built-in samples are images",
+            cause="the built-in samples are images and clips",
             fix="--calibration arrays.npz",
         )
     if isinstance(source, str | os.PathLike):
-        source = read_arrays(Path(source))
+        source = read_data(source, kind_of_data(None, manifest.audio))
     if isinstance(source, np.ndarray):
         source = dict.fromkeys([spec.name for spec in manifest.inputs[:1]], source)
     if isinstance(source, Mapping):
         return _runs(dict(source), manifest.inputs)
     if not isinstance(source, Iterable):
         raise _unusable(source, "an .npz or .npy file, a dict of arrays, or an iterable of such dicts")
-    return source
+    return calls_of(source, manifest) if isinstance(source, list | tuple) else source
 
 
 def _runs(arrays: Arrays, specs: Sequence[InputSpec]) -> list[Arrays]:

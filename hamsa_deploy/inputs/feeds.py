@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hamsa_runtime.batches import Arrays
+from hamsa_runtime.clips import calls_of_clips
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.preprocess import inputs_from_images
 
@@ -17,8 +18,7 @@ def feeds_of(data: Any, manifest: Manifest, batch: int = 1, limit: int | None = 
 
     Args:
         data: as `check_parity` takes them: for a model of images a list of them, or an array with a leading batch
-            axis; for any other model a dict of arrays by input name, or one array. For a model that keeps something
-            between calls see `calls_of`.
+            axis; for any other model a dict of arrays by input name, or one array; or several calls, see `is_calls`.
         manifest: what the graph takes.
         batch: images in a feed, where the batch of the graph is dynamic. Where it is fixed, a feed has as many, and
             the last one is filled up with copies of its last image, as `Engine` does.
@@ -30,7 +30,7 @@ def feeds_of(data: Any, manifest: Manifest, batch: int = 1, limit: int | None = 
     Raises:
         InputError: the data do not fit the model.
     """
-    if manifest.states:
+    if is_calls(data, manifest):
         yield from (inputs_from_images(each, manifest) for each in calls_of(data, manifest)[:limit])
         return
     if manifest.preprocessing is None:
@@ -43,17 +43,34 @@ def feeds_of(data: Any, manifest: Manifest, batch: int = 1, limit: int | None = 
         yield inputs if fixed is None else {name: _filled(array, fixed) for name, array in inputs.items()}
 
 
+def is_calls(data: Any, manifest: Manifest) -> bool:
+    """Whether data are for several calls, one after the other: all that a model takes which keeps something between
+    calls; and for a model of arrays or clips a list."""
+    return bool(manifest.states) or (manifest.preprocessing is None and isinstance(data, list | tuple))
+
+
 def calls_of(data: Any, manifest: Manifest) -> Sequence[Any]:
-    """Data for a model that keeps something between calls, as the engine is called with them, one after the other.
+    """Such data as the engine is called with them, one after the other.
 
     Args:
-        data: a list, of images or of what the engine takes; or the arrays of one call.
-        manifest: of the bundle, with states.
+        data: a list, of images or of what the engine takes; or the arrays of one call. Files of clips are cut into
+            blocks where the model keeps something between calls, as `Engine.stream` does.
+        manifest: of the bundle.
     """
     if manifest.preprocessing is not None:
         batch = _fixed_batch(manifest) or 1
         return [data[start : start + batch] for start in range(0, len(data) - len(data) % batch, batch)]
-    return [data] if isinstance(data, Mapping | np.ndarray) else data
+    return [data] if isinstance(data, Mapping | np.ndarray) else [call for call, _ in calls_of_clips(data, manifest)]
+
+
+def streams_of(data: Any, manifest: Manifest) -> list[tuple[int, int]]:
+    """Which calls, from the first and up to the last, are blocks of one clip, for a model that keeps something between
+    them. They are compared together: a block may be silence, of which a model gives rounding, and that is nothing by
+    itself. Arrays belong to what is before them."""
+    calls = [data] if isinstance(data, Mapping | np.ndarray) else data
+    starts = [is_start for _, is_start in calls_of_clips(calls, manifest)]
+    begins = [i for i, is_start in enumerate(starts) if is_start or i == 0]
+    return list(zip(begins, [*begins[1:], len(starts)], strict=True))
 
 
 def _fixed_batch(manifest: Manifest) -> int | None:

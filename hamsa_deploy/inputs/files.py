@@ -1,4 +1,4 @@
-"""Images and arrays from the files that a user names: for the parity check and for calibration."""
+"""Images, clips and arrays from the files that a user names: for the parity check and for calibration."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import listed
 
+Kind = Literal["images", "clips", "arrays"]
+CLIP_SUFFIXES = (".wav", ".flac")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 IMAGES_KEY, CLASSES_KEY = "images", "labels"
 EXPECTED_IMAGES = "a folder of images, or an .npz or .npy file with uint8 images (N, H, W, C)"
@@ -70,20 +72,52 @@ def read_classes(path: Path, names: Sequence[str] | None) -> list[int] | None:
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | np.ndarray:
     """Inputs for any other model: arrays by input name from an .npz, or the one array of an .npy."""
-    images = "for a model of images: preprocessing= in Python, --preprocessing FILE on the command line"
-    arrays = _read_arrays(path, "an .npz file with one array per input of the model", images)
+    fix = "for a model of images: preprocessing= in Python, --preprocessing FILE on the command line"
+    if holds_clips(path):
+        fix = "for a model of clips: sample_rate= in Python, --sample-rate HZ on the command line"
+    arrays = _read_arrays(path, "an .npz file with one array per input of the model", fix)
     return arrays if path.suffix == ".npz" else next(iter(arrays.values()))
 
 
-def read_data(data: Any, *, images: bool) -> Any:
-    """What a path names, for a model of images or of arrays; anything else is the data themselves.
+def read_clips(path: Path) -> list[Path] | dict[str, np.ndarray] | np.ndarray:
+    """For a model of clips: the WAV and FLAC files of a folder, sorted, or one such file; or arrays, as for any other.
+
+    Raises:
+        InputError: there is nothing of the kind.
+    """
+    if path.is_dir():
+        found = [each for each in listed(path) if each.suffix.lower() in CLIP_SUFFIXES]
+        if not found:
+            raise InputError(f"{path}: no clips in this folder", expected=f"files in {', '.join(CLIP_SUFFIXES)}")
+        return found
+    if path.suffix in (".npz", ".npy"):
+        return read_arrays(path)
+    if not path.is_file() or not holds_clips(path):
+        what = "a file of another type" if path.is_file() else "no such file"
+        raise InputError(f"{path}: {what}", expected=f"a folder of clips, or a file in {', '.join(CLIP_SUFFIXES)}")
+    return [path]
+
+
+def holds_clips(path: Path) -> bool:
+    """Whether a path is a clip, or a folder with one in it."""
+    paths = listed(path) if path.is_dir() else [path]
+    return any(each.suffix.lower() in CLIP_SUFFIXES for each in paths)
+
+
+def kind_of_data(preprocessing: object, audio: object) -> Kind:
+    """What a model takes, by what a request or a manifest has."""
+    return "images" if preprocessing is not None else "clips" if audio is not None else "arrays"
+
+
+def read_data(data: Any, kind: Kind) -> Any:
+    """What a path names, for a model of this kind; anything else is the data themselves.
 
     Raises:
         InputError: there is nothing of the kind.
     """
     if not isinstance(data, str | os.PathLike):
         return data
-    return read_images(Path(data)) if images else read_arrays(Path(data))
+    return {"images": read_images, "clips": read_clips, "arrays": read_arrays}[kind](Path(data))
 
 
 def _image_folders(path: Path) -> list[Path]:

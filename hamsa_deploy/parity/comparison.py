@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.outputs import names_of
-from hamsa_deploy.inputs.feeds import calls_of
+from hamsa_deploy.inputs.feeds import calls_of, is_calls, streams_of
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of
 from hamsa_deploy.parity.conditioning import own_errors, sentence_of, unit_of
@@ -62,8 +62,8 @@ def check_parity(
         bundle: or its folder.
         model: the PyTorch model, in eval mode; its parameters' dtype is the reference's precision. Or the ONNX file.
         data: images as `Engine` takes them (a list of them, or an array with a leading batch axis); for a model without
-            preprocessing, a dict of arrays by input name, or one array. For a model that keeps something between calls,
-            a list of what it is called with, one after the other.
+            preprocessing, a dict of arrays by input name, or one array; or a list of what it is called with, one call
+            after the other, such as clips of several lengths.
         thresholds: by default those of the bundle's precision, or, where native transforms fail these, the
             `wider_thresholds` that ONNX Runtime's DFT makes necessary.
         threads: for the engine.
@@ -80,9 +80,11 @@ def check_parity(
     limits, note = thresholds or THRESHOLDS[narrowest], ""
     if thresholds is None and narrowest != manifest.precision:
         note = f"the limits are those of {narrowest}: the model itself computes in {precision_of(narrowest).words}"
-    name, expected = run_model(model, data, manifest)
+    name, expected_calls = _run_model(model, data, manifest, _as_it_is)
     with _engine(bundle, threads) as engine:
-        found, ran_on = _run(engine, data), engine.describe()
+        found_calls, ran_on = _run_engine(engine, data), engine.describe()
+        _check_sizes(found_calls, expected_calls, name)
+        expected, found = (_joined(each, data, manifest) for each in (expected_calls, found_calls))
         report = _compared(found, expected, limits, name, classes, data, manifest)
         if report.passed:
             failures = stream_failures(engine, data, found, limits)
@@ -91,6 +93,7 @@ def check_parity(
                 lambda arrays: _run(engine, arrays),
                 manifest,
                 lambda a, b, arrays: _compared(a, b, limits, name, None, arrays, manifest).failures,
+                calls=is_calls(data, manifest),
             )
             if failures:
                 return _described(dataclasses.replace(report, failures=failures, note=note), bundle, data, ran_on)
@@ -142,7 +145,9 @@ def check_against(
     name = f"{before.name} for {before.target}, {before.precision}"
     data, classes = _in_one_inference(data, manifest, classes)
     with _engine(bundle, threads) as engine, _engine(other, threads) as reference:
-        found, ran_on, expected = _run(engine, data), engine.describe(), _run(reference, data)
+        calls, ran_on, others = _run_engine(engine, data), engine.describe(), _run_engine(reference, data)
+    _check_sizes(calls, others, name)
+    found, expected = (_joined(each, data, manifest) for each in (calls, others))
     limits = thresholds or usual_thresholds(manifest, before)
     report = _compared(found, expected, limits, name, classes, data, manifest)
     return _described(report, bundle, data, ran_on)
@@ -179,9 +184,11 @@ def _image_names(data: Any) -> list[str]:
 Move: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
-def run_model(
-    model: nn.Module | OnnxFile, data: Any, manifest: Manifest, move: Move = lambda x: x
-) -> tuple[str, Arrays]:
+def _as_it_is(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def run_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest, move: Move = _as_it_is) -> tuple[str, Arrays]:
     """What the original is called, and what it computes for all of the data, by output name.
 
     Args:
@@ -189,16 +196,21 @@ def run_model(
         manifest: of the bundle.
         move: what each input goes through first.
     """
+    name, parts = _run_model(model, data, manifest, move)
+    return name, _joined(parts, data, manifest)
+
+
+def _run_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest, move: Move) -> tuple[str, list[Arrays]]:
     name, reference = _reference(model, move, manifest)
-    return name, _joined([reference(chunk, manifest) for chunk in _chunks(data, manifest)], manifest)
+    return name, [reference(chunk, manifest) for chunk in _chunks(data, manifest)]
 
 
 def separated_outputs(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[OutputSpec, ...]:
     """The manifest's outputs, with a batch axis where the model shows that they can be cut; see `separation`."""
     if manifest.states:
         return manifest.outputs
-    _, reference = _reference(model, lambda x: x, manifest)
-    return separated(reference, data, manifest)
+    _, reference = _reference(model, _as_it_is, manifest)
+    return separated(reference, calls_of(data, manifest)[0] if is_calls(data, manifest) else data, manifest)
 
 
 def narrowest_precision(model: nn.Module | OnnxFile, manifest: Manifest) -> str:
@@ -222,8 +234,19 @@ def _engine(bundle: Bundle, threads: int | None) -> Engine:
 
 
 def _run(engine: Engine, data: Any) -> Arrays:
+    return _joined(_run_engine(engine, data), data, engine.manifest)
+
+
+def _run_engine(engine: Engine, data: Any) -> list[Arrays]:
     engine.reset()
-    return _joined([engine(chunk) for chunk in _chunks(data, engine.manifest)], engine.manifest)
+    return [engine(chunk) for chunk in _chunks(data, engine.manifest)]
+
+
+def _check_sizes(found: Sequence[Arrays], expected: Sequence[Arrays], reference: str) -> None:
+    """Call by call: of several sizes, those that are joined are filled up."""
+    for outputs, others in zip(found, expected, strict=True):
+        for name in outputs.keys() & others.keys():
+            check_comparable(name, outputs[name], others[name], reference)
 
 
 def _in_one_inference(data: Any, manifest: Manifest, classes: Sequence[int] | None) -> tuple[Any, Sequence[int] | None]:
@@ -294,7 +317,7 @@ def _checked_classes(classes: Sequence[int] | None, name: str, output: np.ndarra
 
 
 def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
-    if manifest.states:
+    if is_calls(data, manifest):
         yield from calls_of(data, manifest)
         return
     if manifest.preprocessing is None:
@@ -361,9 +384,24 @@ def reference_inputs(images: Any, manifest: Manifest) -> list[torch.Tensor]:
     return [(x - mean) / std]
 
 
-def _joined(parts: Sequence[Arrays], manifest: Manifest) -> Arrays:
+def _joined(parts: Sequence[Arrays], data: Any, manifest: Manifest) -> Arrays:
     if not parts:
         raise ParityError("no images to compare", expected="at least one image")
-    if manifest.states:
-        return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-    return joined(parts, manifest)
+    if not is_calls(data, manifest):
+        return joined(parts, manifest)
+    calls = {name: [part[name] for part in parts] for name in parts[0]}
+    if manifest.audio is None or not manifest.states:
+        return {name: _rows(each) for name, each in calls.items()}
+    streams = streams_of(data, manifest)
+    return {name: _rows([_rows(each[i:j]) for i, j in streams]) for name, each in calls.items()}
+
+
+def _rows(calls: Sequence[np.ndarray]) -> np.ndarray:
+    """One row for each call; those that are smaller than others are filled up with zeros, which change no error."""
+    if len({each.shape for each in calls}) == 1:
+        return np.stack(calls)
+    shape = tuple(map(max, zip(*(each.shape for each in calls), strict=True)))
+    rows = np.zeros((len(calls), *shape), calls[0].dtype)
+    for row, each in zip(rows, calls, strict=True):
+        row[tuple(map(slice, each.shape))] = each
+    return rows

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hamsa_deploy.form.from_request import random_arrays
+from hamsa_deploy.inputs.feeds import is_calls
 from hamsa_deploy.parity.differences import cosines, relative_errors
 from hamsa_deploy.parity.metrics import Thresholds
 from hamsa_runtime import Engine
@@ -28,8 +29,8 @@ EXAMPLE_BATCH = 2
 def by_image(outputs: Arrays, data: Any, manifest: Manifest) -> Arrays:
     """Outputs with one row for each image, (N, ...); with one row in all where they are of all images together, or
     where nothing says what an image is and there is no dimension."""
-    if manifest.states:
-        return outputs  # a row for each call
+    if is_calls(data, manifest):
+        return outputs  # a row for each
     images = number_of_images(data, manifest)
     known = manifest.preprocessing is not None or bool(batch_axes(manifest.inputs))
     found = dict(outputs)
@@ -60,8 +61,8 @@ def stream_failures(engine: Engine, data: Any, found: Arrays, thresholds: Thresh
         thresholds: what may differ; of these only the errors.
     """
     manifest = engine.manifest
-    if manifest.states:
-        return []  # its data are calls already
+    if is_calls(data, manifest):
+        return []
     singles = list(_singles(data, manifest))
     if not singles or not all(map(is_separable, manifest.outputs)):
         return []
@@ -78,7 +79,10 @@ def stream_failures(engine: Engine, data: Any, found: Arrays, thresholds: Thresh
 
 
 def other_sizes(manifest: Manifest) -> Iterator[tuple[str, Arrays]]:
-    """Random inputs with other sizes of the free axes than the usual ones: what they are called, and the arrays."""
+    """Random inputs, a batch of two, with other sizes of the free axes than the usual ones: what they are called, and
+    the arrays."""
+    if not manifest.axes:
+        yield f"a batch of {EXAMPLE_BATCH}", random_arrays(manifest.inputs, {BATCH: EXAMPLE_BATCH})
     for change in (lambda n: n + 1, lambda n: n - 1, lambda n: n // 2 + 1, lambda n: 2 * n):
         sizes = {axis.name: _within(axis, change(axis.example)) for axis in manifest.axes}
         if all(sizes[axis.name] == axis.example for axis in manifest.axes):
@@ -92,6 +96,8 @@ def size_failures(
     run_bundle: Callable[[Any], Arrays],
     manifest: Manifest,
     judged: Callable[[Arrays, Arrays, Any], list[str]],
+    *,
+    calls: bool,
 ) -> list[str]:
     """A sentence for each output that is wrong at another size of a free axis, the first that the model takes.
 
@@ -99,8 +105,9 @@ def size_failures(
         run, run_bundle: the original, and the bundle.
         manifest: of the bundle.
         judged: failures of what was found, what was expected, of which inputs.
+        calls: whether the data were calls, which leave a batch untried.
     """
-    if not manifest.axes:
+    if not manifest.axes and not (calls and batch_axes(manifest.inputs)):
         return []
     tried = []
     for text, arrays in other_sizes(manifest):

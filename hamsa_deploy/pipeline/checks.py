@@ -31,6 +31,8 @@ def check_request(request: Request) -> None:
     _check_precision(target, request.precision)
     if request.input_dtype not in ("uint8", "float32"):
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
+    if request.sample_rate is not None and request.preprocessing is not None:
+        raise InputError("a sample rate for a model of images", expected="one of sample_rate and preprocessing")
     _check_calibration(request)
     _check_fft(request, target)
     _check_axes(request, target)

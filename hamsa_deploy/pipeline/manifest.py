@@ -68,6 +68,7 @@ def manifest_of(request: Request, real: RealModel) -> Manifest:
         parity=None,
         axes=real.axes,
         states=tuple(state for state, _ in real.states),
+        audio=real.audio,
     )
 
 

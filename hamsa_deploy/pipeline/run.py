@@ -25,7 +25,7 @@ from hamsa_deploy.form.options import documented, option, taking
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import ExportOptions, Request
 from hamsa_deploy.inputs.feeds import feeds_of
-from hamsa_deploy.inputs.files import read_data
+from hamsa_deploy.inputs.files import kind_of_data, read_data
 from hamsa_deploy.measure.execution import measure_execution, warnings_of
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
@@ -83,7 +83,7 @@ def export(arguments: ExportArguments) -> Bundle:
 def _loaded(arguments: ExportArguments) -> Request:
     model = load_onnx(arguments.model) if isinstance(arguments.model, str | Path) else arguments.model
     asked = {each.name: getattr(arguments, each.name) for each in fields(Request)}
-    asked["data"] = read_data(arguments.data, images=arguments.preprocessing is not None)
+    asked["data"] = read_data(arguments.data, kind_of_data(arguments.preprocessing, arguments.sample_rate))
     return Request(**{**asked, "model": model})
 
 

@@ -1,7 +1,8 @@
-"""Built-in images, so that exports, parity and calibration run offline on a fresh machine.
+"""Built-in images and clips, so that exports, parity and calibration run offline on a fresh machine.
 
 - digits_heldout.npz: 360 handwritten digits that hamsa_nano was not trained on, written by examples/train_digits.py
 - photos/: crops of two photographs, written by examples/make_samples.py; see photos/LICENSE
+- clips/: voices and chords that `synthesis` makes, written by examples/make_clips.py
 """
 
 from __future__ import annotations

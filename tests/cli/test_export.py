@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +18,11 @@ import pytest
 from hamsa_deploy.cli import export as command
 from hamsa_deploy.cli import request
 from hamsa_deploy.cli.export import main
+from hamsa_deploy.cli.parity import main as parity
 from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.pipeline import files, manifest, run
+from hamsa_deploy.samples import FOLDER as SAMPLES
 from hamsa_deploy.samples import digits
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import all_targets
@@ -375,3 +378,23 @@ def test_the_command_describes_every_stage_of_the_pipeline() -> None:
         for stage in run.stages_of(each.name, precision, tune=True, search=True)
     }
     assert set(command.STAGES) == {"load"} | stages
+
+
+def test_a_model_of_clips_is_exported_compared_and_run_on_files(
+    workplace: Path, user_model: UserModel, capsys: Captured
+) -> None:
+    shutil.copytree(SAMPLES / "clips", workplace / "clips")
+    model = ["--model", user_model("Echo")]
+    arguments = [*model, "--sample-rate", "16000", "--data", "clips", "--dynamic", "x:1=samples", "--to", "onnx"]
+    assert main([*arguments, "-o", "bundle"]) == 0
+    shown = capsys.readouterr().out
+    assert "x: 16000 Hz, mono; WAV and FLAC files" in shown
+    assert "Compared with PyTorch on 8 inputs" in shown
+    assert "Engine('bundle')('clip.wav')" in shown
+    with Engine("bundle") as engine:
+        assert engine("clips/voice_0.flac")["output"].shape == (1, 16000)
+    for data, images in ((["--data", "clips"], 8), (["--data", "clips/chord_2.wav"], 1), ([], 8)):
+        assert parity(["bundle", *model, *data, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["images"] == images
+    assert main([*arguments[:-4], "--to", "onnx", "-o", "other"]) == 2
+    assert "--dynamic x:1=samples" in capsys.readouterr().err

@@ -14,8 +14,11 @@ import pytest
 from PIL import Image
 
 from hamsa_deploy.inputs.calibration_set import BUILT_IN, LIMIT, CalibrationSet, calibration_set
+from hamsa_deploy.samples import FOLDER
+from hamsa_deploy.samples.synthesis import sample_clips
+from hamsa_runtime.clips import load_clip
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import Axis, InputSpec, Manifest, Model, Preprocessing
+from hamsa_runtime.manifest import Audio, Axis, InputSpec, Manifest, Model, Preprocessing, State
 from hamsa_runtime.preprocess import inputs_from_images
 
 RNG = np.random.default_rng(0)
@@ -287,3 +290,31 @@ def test_the_hash_changes_with_any_pixel_the_order_and_the_preprocessing() -> No
     hashes += [digest(how=replace(HOW, mean=(0.5, 0.5, 0.4))), digest(how=replace(HOW, resize="bilinear"))]
     assert len(set(hashes)) == len(hashes)
     assert digest() == hashes[0]
+
+
+CLIPS = replace(
+    manifest_of(None, InputSpec("x", "float32", ("batch", "samples"))),
+    audio=Audio("x", 16000, 1),
+    axes=(Axis("samples", 1, None, 50),),
+)
+
+
+def test_a_folder_of_clips_is_a_call_for_each() -> None:
+    found = calibration_set(FOLDER / "clips", CLIPS)
+    assert (found.source, found.found, len(found.inputs)) == ("clips", 8, 8)
+    sizes = sorted(each["x"].shape for each in found.inputs)
+    assert sizes == sorted((1, clip.shape[1]) for clip in sample_clips(16000))
+
+
+def test_a_model_of_clips_has_samples() -> None:
+    found = calibration_set(None, CLIPS)
+    assert (found.source, len(found.inputs)) == (BUILT_IN, 8)
+
+
+def test_blocks_for_a_model_with_state_stay_in_order() -> None:
+    """The first of them: those between would be missed by what it keeps."""
+    state = State("s", "float32", (1,), "state.s", "next.s", False)
+    manifest = replace(CLIPS, inputs=(InputSpec("x", "float32", (1, 100)),), axes=(), states=(state,))
+    found = calibration_set(FOLDER / "clips", manifest, limit=20)
+    first = load_clip(sorted((FOLDER / "clips").iterdir())[0])
+    np.testing.assert_array_equal(np.concatenate([each["x"] for each in found.inputs], axis=1), first[:, :2000])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hamsa_deploy.inputs.files import read_arrays, read_classes, read_data, read_images
+from hamsa_deploy.inputs.files import kind_of_data, read_arrays, read_classes, read_data, read_images
 from hamsa_runtime.errors import InputError
 
 PIXELS = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
@@ -115,5 +115,27 @@ def test_true_classes_of_an_array_file(tmp_path: Path) -> None:
 
 def test_a_folder_for_a_model_of_arrays_is_refused_with_the_way_to_one_of_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a folder") as caught:
-        read_data(str(tmp_path), images=False)
+        read_data(str(tmp_path), "arrays")
     assert "--preprocessing FILE" in caught.value.fix
+
+
+def test_clips_are_those_of_a_folder_or_one_or_arrays(tmp_path: Path) -> None:
+    for name in ("b.wav", "a.FLAC", "notes.txt"):
+        (tmp_path / name).touch()
+    np.savez(tmp_path / "arrays.npz", x=PIXELS)
+    assert [Path(path).name for path in read_data(str(tmp_path), "clips")] == ["a.FLAC", "b.wav"]
+    assert read_data(tmp_path / "b.wav", "clips") == [tmp_path / "b.wav"]
+    assert list(read_data(tmp_path / "arrays.npz", "clips")) == ["x"]
+    for name in ("notes.txt", "none.wav"):
+        with pytest.raises(InputError, match=r"expected: a folder of clips, or a file in \.wav, \.flac"):
+            read_data(tmp_path / name, "clips")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no clips in this folder"):
+        read_data(tmp_path / "empty", "clips")
+
+
+def test_clips_for_a_model_of_arrays_are_refused_with_the_way_to_one_of_clips(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    for path in (tmp_path, tmp_path / "a.wav"):
+        with pytest.raises(InputError, match="--sample-rate HZ"):
+            read_data(path, kind_of_data(None, None))
