@@ -20,7 +20,7 @@ from hamsa_deploy.form.real_model import RealModel, real_model_of_program
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.normalisation import normalised, scale_and_offset
 from hamsa_deploy.onnx_import import OnnxFile
-from hamsa_deploy.samples.synthesis import sample_calls
+from hamsa_deploy.samples.synthesis import sample_calls, sample_input
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.batches import example_sizes, sized
@@ -186,6 +186,15 @@ def _example_data(specs: Sequence[InputSpec], axes: Sequence[Axis], audio: Audio
         return [{**random_arrays(specs, sizes), audio.input: clip} for sizes, clip in clips]
     calls = [random_arrays(specs, example_sizes(axes, EXAMPLE_BATCH), seed) for seed in range(EXAMPLE_CALLS)]
     return calls if keeps_state else calls[0]
+
+
+def example_arrays(manifest: Manifest, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Random inputs of a bundle whose free axes have these sizes; for clips samples: noise has other ranges."""
+    arrays = random_arrays(manifest.inputs, sizes)
+    for spec in manifest.inputs:
+        if manifest.audio is not None and spec.name == manifest.audio.input:
+            arrays[spec.name] = sample_input(spec, manifest.audio, sizes, 0)
+    return arrays
 
 
 def random_arrays(specs: Sequence[InputSpec], sizes: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:

@@ -47,10 +47,10 @@ class Evaluator:
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, feeds: Iterable[Arrays]) -> Arrays:
-        """Each output, concatenated over the feeds."""
+        """The values of each output, those of one feed after the other's: signals have lengths of their own."""
         runs = [self._session.run(None, feed) for feed in feeds]
         return {
-            name: np.concatenate([*map(np.atleast_1d, parts)])
+            name: np.concatenate([*map(np.ravel, parts)])
             for name, parts in zip(self._outputs, zip(*runs, strict=True), strict=True)
         }
 

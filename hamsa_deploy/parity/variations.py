@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hamsa_deploy.form.from_request import random_arrays
+from hamsa_deploy.form.from_request import example_arrays
 from hamsa_deploy.inputs.feeds import is_calls
 from hamsa_deploy.parity.differences import cosines, relative_errors
 from hamsa_deploy.parity.metrics import Thresholds
@@ -79,16 +79,16 @@ def stream_failures(engine: Engine, data: Any, found: Arrays, thresholds: Thresh
 
 
 def other_sizes(manifest: Manifest) -> Iterator[tuple[str, Arrays]]:
-    """Random inputs, a batch of two, with other sizes of the free axes than the usual ones: what they are called, and
-    the arrays."""
+    """Examples of inputs, a batch of two, with other sizes of the free axes than the usual ones: what they are called,
+    and the arrays."""
     if not manifest.axes:
-        yield f"a batch of {EXAMPLE_BATCH}", random_arrays(manifest.inputs, {BATCH: EXAMPLE_BATCH})
+        yield f"a batch of {EXAMPLE_BATCH}", example_arrays(manifest, {BATCH: EXAMPLE_BATCH})
     for change in (lambda n: n + 1, lambda n: n - 1, lambda n: n // 2 + 1, lambda n: 2 * n):
         sizes = {axis.name: _within(axis, change(axis.example)) for axis in manifest.axes}
         if all(sizes[axis.name] == axis.example for axis in manifest.axes):
             continue
         text = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        yield text, random_arrays(manifest.inputs, {BATCH: EXAMPLE_BATCH, **sizes})
+        yield text, example_arrays(manifest, {BATCH: EXAMPLE_BATCH, **sizes})
 
 
 def size_failures(

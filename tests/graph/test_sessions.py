@@ -71,3 +71,7 @@ def test_feeds_of_calls_have_what_the_calls_before_them_left(model: ir.Model) ->
     found = with_states(model, calls, [(state, np.zeros(1, np.float32))])
     assert [float(feed["x"][0]) for feed in found] == [0, -1, 0, -1]
     assert all(sorted(feed) == ["one", "x"] for feed in found)
+
+
+def test_signals_of_several_lengths_are_evaluated(model: ir.Model) -> None:
+    assert Evaluator(model)([feed(1), feed(3)])["y"].tolist() == [-1.5] * 4

@@ -13,6 +13,8 @@ from torch.export import Dim
 
 import hamsa_deploy
 from hamsa_deploy.parity import check_against
+from hamsa_deploy.parity.variations import other_sizes
+from hamsa_deploy.samples.synthesis import LOUDNESS
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError, ParityError
@@ -154,3 +156,10 @@ def test_of_a_model_with_state_whole_clips_are_compared(folder: Path, tmp_path: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hamsa_runtime.states.CarriedStates.take", lambda self, outputs: None)
         assert not hamsa_deploy.check_parity(bundle, model, clips_in(folder)).passed
+
+
+def test_other_lengths_are_tried_on_clips_too(bundle: Bundle) -> None:
+    """Noise is louder than they are, and beyond int8's ranges."""
+    sizes = [arrays["x"].shape for _, arrays in other_sizes(bundle.manifest)]
+    assert sizes == [(2, 201), (2, 199), (2, 101), (2, 400)]
+    assert all(np.abs(arrays["x"]).max() <= LOUDNESS for _, arrays in other_sizes(bundle.manifest))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from torch import nn
 
-from hamsa_deploy.parity.comparison import stand_in
+from hamsa_deploy.inputs.feeds import calls_of
+from hamsa_deploy.parity.comparison import reference_inputs, stand_in
 from hamsa_deploy.parity.layers.comparison import Comparison, Sample, samples_of
 from hamsa_deploy.parity.layers.distance import relative_error
 from hamsa_deploy.parity.layers.divergence import Localisation
@@ -17,14 +21,15 @@ from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.graph_values import GraphValues, Values
 from hamsa_deploy.parity.layers.openvino_values import OpenVinoValues
 from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
+from hamsa_deploy.spectral.compiler.state import copy_of, state_of
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
-from hamsa_runtime.states import CarriedStates
 from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
 
 IMAGES = 4
+CALLS_BEFORE = 8
 # An engine that fuses rounds elsewhere than the graph does; its outputs may be this many times the graph's own error
 # away from the graph's, beside a band.
 ENGINE_FACTOR = 3.0
@@ -39,7 +44,8 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
         bundle: the folder.
         model: the PyTorch model, in eval mode. A copy of it runs in float64 where it can.
         data: as `check_parity` takes them.
-        images: how many of them are used, from the first on; of a model that keeps something between calls, one call.
+        images: how many of them are used, from the first on; of a model that keeps something between calls, the
+            ninth call, or the last: in the first ones there may be nothing yet, such as frames that are not full.
 
     Returns:
         The rows, and the first layer outside its band, if there is one.
@@ -51,14 +57,18 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
     opened = open_bundle(bundle)
     opened.verify()
     manifest = opened.manifest
-    # What the model keeps between calls is known before the first call only.
-    initial, images = CarriedStates(opened.folder, manifest.states).values, 1 if manifest.states else images
+    before: Sequence[Any] = []
+    initial: Mapping[str, np.ndarray] = {}
+    if manifest.states:
+        *before, last = list(itertools.islice(calls_of(data, manifest), CALLS_BEFORE + 1))
+        data, images = last if manifest.preprocessing else [last], 1
+        model, initial = _after(model, before, manifest)
     samples, dtype = samples_of(model, data, manifest, images, initial)
     graph, values, how = _graph_of(opened, model)
     comparison = Comparison(graph, values, manifest, samples)
     _check_outputs(samples[0], comparison)
     rows = comparison.rows()
-    engine_rows = _engine_rows(opened.folder, manifest, comparison, samples)
+    engine_rows = _engine_rows(opened.folder, manifest, comparison, samples, before)
     return LayerReport(
         reference=f"{type(model).__name__} in {str(dtype).removeprefix('torch.')}",
         precision=manifest.precision,
@@ -68,6 +78,23 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
         divergence=_divergence(model, comparison, rows, engine_rows, manifest),
         notes=(how, ENGINE_NOTE),
     )
+
+
+def _after(model: nn.Module, calls: Sequence[Any], manifest: Manifest) -> tuple[nn.Module, Mapping[str, np.ndarray]]:
+    """A copy of the model that has been called, and what it keeps then, as the graph takes it."""
+    ran = copy_of(model)
+    with torch.inference_mode():
+        for call in calls:
+            ran(*reference_inputs(call, manifest))
+    kept = state_of(ran)
+    return ran, {state.input: _as_array(kept, state.name) for state in manifest.states}
+
+
+def _as_array(kept: Mapping[str, Any], name: str) -> np.ndarray:
+    """Of a tensor of the model, or of one that is in a model around it."""
+    tensor = next(value for path, value in kept.items() if f".{path}".endswith(f".{name}"))
+    array: np.ndarray = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).numpy()
+    return array
 
 
 def _check_outputs(sample: Sample, comparison: Comparison) -> None:
@@ -118,9 +145,13 @@ def _divergence(
     )  # fmt: skip
 
 
-def _engine_rows(folder: Path, manifest: Manifest, comparison: Comparison, samples: list[Sample]) -> list[LayerRow]:
-    """The engine's outputs beside the graph's, and beside the reference's."""
+def _engine_rows(
+    folder: Path, manifest: Manifest, comparison: Comparison, samples: list[Sample], before: Sequence[Any]
+) -> list[LayerRow]:
+    """The engine's outputs, after the calls before, beside the graph's, and beside the reference's."""
     with Engine(folder, backend=stand_in(manifest)) as engine:
+        for call in before:
+            engine(call)
         found = [engine(sample.images) for sample in samples]
         name = engine.describe()["backend"]
     known = {match.value for match in comparison.matching.matches}
