@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import hamsa_deploy
+from hamsa_runtime import Engine
 from hamsa_runtime.clips import load_clip
 
 from ..cpp.building import built, run
@@ -66,6 +68,15 @@ def test_in_cpp_over_the_same_clip(folder: Path, expected: np.ndarray, tmp_path:
     assert np.abs(load_clip(tmp_path / "out.wav")[0] - expected).max() < HALF_A_STEP + 2e-6
     done = subprocess.run([tmp_path / "denoise", "bundle", "none.wav", "out"], cwd=folder, capture_output=True)
     assert (done.returncode, done.stderr[:32]) == (2, b"denoise: none.wav: no such audio")
+
+
+def test_a_block_is_a_file_for_hamsa_run(folder: Path, tmp_path: Path) -> None:
+    block = load_clip(folder / "noisy.wav")[:, :128]
+    soundfile.write(tmp_path / "block.wav", block.T, 16000, "FLOAT")
+    run([built() / "hamsa-run", "--save", tmp_path, "bundle", tmp_path / "block.wav"], folder)
+    with Engine(folder / "bundle") as engine:
+        expected = engine(tmp_path / "block.wav")["output"]
+        np.testing.assert_allclose(np.load(tmp_path / "0-output.npy"), expected, atol=1e-6)
 
 
 def test_bad_usage(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-// hamsa-run: one bundle on images or arrays, from the shell.
+// hamsa-run: one bundle on images, clips or arrays, from the shell.
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -11,11 +11,12 @@ namespace {
 constexpr const char* usage =
     "usage: hamsa-run [--top N] [--threads N] [--public-key FILE] [--save FOLDER] BUNDLE IMAGE...\n"
     "\n"
-    "Prints the most probable labels of each image, with their probabilities. An image is a JPEG or PNG file, or an "
-    "array\n"
-    "saved by numpy (.npy). With --save, the outputs are written to FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, "
-    "and\n"
-    "nothing is printed. With --public-key, a bundle that is not signed with that key (PEM) is refused.\n";
+    "Prints the most probable labels of each image, with their probabilities. An image is a JPEG or PNG file, for a "
+    "model\n"
+    "of clips a WAV or FLAC file, or an array saved by numpy (.npy). With --save, the outputs are written to\n"
+    "FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, and nothing is printed. With --public-key, a bundle that is not "
+    "signed\n"
+    "with that key (PEM) is refused.\n";
 
 struct Arguments {
     std::string bundle, save;
