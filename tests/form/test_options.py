@@ -36,6 +36,7 @@ example_inputs: Sequence[Any] | None = None
 * dynamic_shapes: Any = None
 * input_names: Sequence[str] | None = None
 * output_names: Sequence[str] | None = None
+* sample_rate: int | None = None
 * labels: Sequence[str] | None = None
 * data: Any = None
 * provenance: Mapping[str, Any] | None = None
