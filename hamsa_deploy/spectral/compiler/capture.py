@@ -304,7 +304,15 @@ def _cause_and_fix(error: Exception) -> tuple[str, str]:
             "tensors, tuples, lists, dicts and named tuples; or torch.export.register_dataclass"
         )
     if ".numpy()" in text or "numpy" in text.lower():
-        return "NumPy in forward: what it computes leaves no trace", f"compute it with torch; or {outside}"
+        return (
+            "NumPy in forward: what it makes of the inputs (a period, a size, an index) depends on data and leaves no "
+            "trace",
+            f"compute it with torch, or, where it decides shapes, a number in its place; or {outside}",
+        )
+    if "but got FakeTensor" in text:
+        return "a size that is made of the values of tensors; those of packed sequences are", (
+            "a number in its place; inputs of one length, without packing"
+        )
     if "data pointer" in text or "storage" in text or "pickle" in text:
         return (
             "Python that asks for where a tensor's numbers lie: a copy, a C++ extension, a compiled function",

@@ -30,7 +30,12 @@ _OURS = str(Path(__file__).parent)
 ASKING = {
     torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.__bool__, torch.Tensor.__int__, torch.Tensor.__float__,
     torch.Tensor.__index__, torch.Tensor.is_nonzero, torch.is_nonzero, torch.equal, torch.Tensor.equal, torch.allclose,
-    torch.Tensor.allclose, torch._assert,
+    torch.Tensor.allclose, torch._assert, torch.Tensor.numpy, torch.Tensor.__array__,
+}  # fmt: skip
+# Functions that take sizes and positions in tensors, too, and how many arguments come before these. PyTorch asks such a
+# tensor for its value by itself.
+SIZED = {
+    torch.arange: 0, torch.linspace: 0, torch.narrow: 1, torch.Tensor.narrow: 1, torch.split: 1, torch.Tensor.split: 1,
 }  # fmt: skip
 
 
@@ -89,6 +94,9 @@ class FoldedConstants(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in ASKING:
             return self._answer(func, args, kwargs)
+        if func in SIZED:
+            before = SIZED[func]
+            args, kwargs = (*args[:before], *self._numbers(args[before:])), self._numbers(kwargs)
         result = func(*args, **kwargs)
         if isinstance(result, torch.Tensor):
             self._remember(result, func, args, kwargs, None)
@@ -114,6 +122,19 @@ class FoldedConstants(TorchFunctionMode):
             place, passes = check
             self.left_out.append(place)
             return passes
+
+    def _numbers(self, sizes: Any) -> Any:
+        """With numbers in place of constants of one value."""
+
+        def number(size: torch.Tensor) -> Any:
+            if size.ndim:
+                return size
+            try:
+                return eagerly(lambda: self._value(size).item())
+            except NotConstant:
+                return size
+
+        return pytree.tree_map_only(torch.Tensor, number, sizes)
 
     def _remember(
         self, tensor: torch.Tensor, func: Callable[..., Any], args: Any, kwargs: Any, index: int | None

@@ -48,6 +48,14 @@ def takes_parts_of_a_buffer(self: Any, x: Tensor) -> Tensor:
     return torch.stack(parts).sum(0) * float(largest[0]) + int(where[0])
 
 
+def takes_sizes_from_constants(self: Any, x: Tensor) -> Tensor:
+    lengths = torch.full((2,), x.shape[-1])
+    mask = torch.arange(lengths.max()) < 9  # type: ignore[call-overload]  # an unknown size would not fit attention
+    y = F.scaled_dot_product_attention(x, x, x[..., : mask.shape[0]])
+    left, right = torch.split(double(y) * mask, self.n // 2, dim=-1)
+    return torch.cat([right.narrow(-1, self.n - 16, 8), left], -1) * float(self.n.numpy())
+
+
 def asserts_on_a_buffer(self: Any, x: Tensor) -> Tensor:
     assert (self.window > 1e-11).all()
     assert torch.allclose(self.window, self.window)

@@ -24,6 +24,8 @@ from .capturing import Module, double
 
 X = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(0))
 
+LENGTHS = torch.tensor([2, 2, 2])
+
 
 def close(model: nn.Module, x: Tensor, **options: Any) -> bool:
     """Whether the real form computes what the model does, and leaves it as it was."""
@@ -42,6 +44,7 @@ def close(model: nn.Module, x: Tensor, **options: Any) -> bool:
         capturing.takes_an_item,
         capturing.builds_lists,
         capturing.takes_parts_of_a_buffer,
+        capturing.takes_sizes_from_constants,
         capturing.fills_a_cache,
         capturing.writes_what_it_made,
     ],
@@ -85,10 +88,11 @@ def test_a_constant_that_was_written_is_none_any_more(name: str) -> None:
 @pytest.mark.parametrize(
     ("function", "cause"),
     [
-        (lambda x: double(torch.from_numpy(x.numpy() * 2)), "NumPy in forward"),
+        (lambda x: double(torch.from_numpy(x.numpy() * 2)), "depends on data"),
+        (lambda x: double(nn.LSTM(16, 16)(nn.utils.rnn.pack_padded_sequence(x, LENGTHS))[0][0]), "packed sequences"),
         (lambda x: double(copy.deepcopy(x)), "where a tensor's numbers lie"),
     ],
-    ids=["numpy", "deepcopy"],
+    ids=["numpy", "packed", "deepcopy"],
 )
 def test_python_that_cannot_be_traced_is_named_with_the_users_line(
     function: Callable[[Tensor], Tensor], cause: str
