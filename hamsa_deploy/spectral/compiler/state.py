@@ -15,6 +15,7 @@ import textwrap
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -102,22 +103,33 @@ def _variables_of(function: types.FunctionType) -> Leaves:
     return found
 
 
+@dataclass(frozen=True)
+class _Identity:
+    """Of what is not looked into. Not a number: one that changes at each call counts nothing."""
+
+    number: int
+
+    @classmethod
+    def of(cls, value: Any) -> _Identity:
+        return cls(id(value))
+
+
 def _leaves(path: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple[str, Any]]:
     """What can be compared; of anything else, its identity."""
     state = next((state for kind, state in _GENERATORS.items() if isinstance(value, kind)), None)
     if state is not None:
         yield path, state(value)
     elif isinstance(value, torch.Tensor):
-        yield path, id(value) if isinstance(value, nn.Parameter) else value.detach().clone()
+        yield path, _Identity.of(value) if isinstance(value, nn.Parameter) else value.detach().clone()
     elif isinstance(value, np.ndarray):
         yield path, value.copy()
     elif value is None or isinstance(value, (*_NUMBERS, str, bytes)):
         yield path, value
     elif id(value) in seen or depth == 0 or isinstance(value, _CODE):
-        yield path, id(value)
+        yield path, _Identity.of(value)
     else:
         seen.add(id(value))
-        yield path, type(value) if isinstance(value, _CONTAINERS) else id(value)
+        yield path, type(value) if isinstance(value, _CONTAINERS) else _Identity.of(value)
         for name, each in _parts(value):
             yield from _leaves(path + name, each, seen, depth - 1)
 
@@ -130,7 +142,7 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, types.FunctionType):
         return [(f".{name}", each) for name, each in _variables_of(value).items() if isinstance(each, _PLAIN)]
     if isinstance(value, set):
-        return [("", sorted(map(str, value)))]
+        return [("", str(sorted(map(str, value))))]
     return [(f".{name}", each) for name, each in getattr(value, "__dict__", {}).items()]
 
 

@@ -107,10 +107,18 @@ def test_what_is_shown_but_not_read_and_what_is_computed_again_is_no_state() -> 
     def shows(self: Any, x: Tensor) -> Tensor:
         self.shown = x.sum()
         self.cached.setdefault("window", torch.hann_window(16))
+        self.held = Held()  # another one each time
         return x * self.cached["window"]
 
-    run_once(Model(shows).eval(), (X,))
+    assert not run_once(Model(shows).eval(), (X,))[1]
     run_once(torch.nn.utils.spectral_norm(nn.Linear(16, 4)).eval(), (X,))
+
+
+def test_sets_of_the_same_names_are_the_same_wherever_they_lie() -> None:
+    """As modules in a plain list have them."""
+    model: Any = Model(lambda self, x: x).eval()
+    model.tails = [{"names": {"a", "b"}} for _ in range(9)]
+    assert len({str(value) for path, value in state_of(model).items() if path.endswith("['names']")}) == 1
 
 
 class Assigns(nn.Module):
