@@ -207,7 +207,7 @@ def test_images_of_one_colour_each_are_refused() -> None:
         (3, "given as int"),
         (Image.fromarray(PIXELS[0]), "given as Image"),
         ({"images": PIXELS}, "given as dict"),
-        ([b"x"] * 9, "an image given as bytes"),
+        ([b"x"] * 9, "the bytes of an image: not an image"),
         ([], "0 calibration inputs in a Python list"),
     ],
 )

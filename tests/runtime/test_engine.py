@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hamsa_runtime import Engine
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError
@@ -178,3 +179,36 @@ def test_closing_while_threads_run_gives_results_or_the_defined_error(
 def test_threads_must_be_a_positive_number(make_bundle: MakeBundle, threads: Any) -> None:
     with pytest.raises(InputError, match="threads is"):
         Engine(make_bundle(), threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "found"),
+    [
+        (None, {}, "a bundle given as NoneType"),
+        (b"bundle", {}, "a bundle given as bytes"),
+        (3, {}, "a bundle given as int"),
+        ("", {"device": 5}, "device is 5"),
+        ("", {"backend": 3}, "backend is 3"),
+        ("", {"public_key": 3}, "public_key is 3"),
+        ("", {"threads": 2**40}, "threads is 1099511627776"),
+    ],
+)
+def test_wrong_arguments_are_said(make_bundle: MakeBundle, folder: Any, options: dict[str, Any], found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        Engine(make_bundle() if folder == "" else folder, **options)
+
+
+def test_no_more_images_are_made_of_zeros_than_memory_holds(make_bundle: MakeBundle) -> None:
+    with Engine(make_bundle()) as engine, pytest.raises(InputError, match="batch is 1000000000000000"):
+        engine.warm_up(10**15)
+
+
+def test_an_image_as_bytes_gives_what_its_file_gives(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
+    with Engine(make_bundle()) as engine, path.open("rb") as stream:
+        expected = engine(path)["logits"]
+        for image in (path.read_bytes(), stream, [path.read_bytes()]):
+            np.testing.assert_array_equal(engine(image)["logits"], expected)
+        with pytest.raises(InputError, match="expected: an iterable of images"):
+            engine.stream(path.read_bytes())  # type: ignore[arg-type]

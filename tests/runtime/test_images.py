@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.images import image_from_pixels, load_image, resized
+from hamsa_runtime.images import image_from_pixels, load_image, resized, upright
 from hamsa_runtime.manifest import Preprocessing
 
 
@@ -29,6 +30,54 @@ def png_header(width: int, height: int) -> bytes:
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
     return start + struct.pack(">I", 1000) + b"IDAT"
+
+
+@pytest.mark.parametrize("given", ["bytes", "bytearray", "memoryview", "BytesIO", "file"])
+def test_an_image_file_may_come_as_its_bytes_or_open(tmp_path: Path, given: str) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(noise(8, 9)).save(path)
+    data = path.read_bytes()
+    with path.open("rb") as stream:
+        file: Any = {
+            "bytes": data, "bytearray": bytearray(data), "memoryview": memoryview(data), "BytesIO": io.BytesIO(data),
+            "file": stream,
+        }[given]  # fmt: skip
+        np.testing.assert_array_equal(np.asarray(load_image(file)), noise(8, 9))
+
+
+def test_what_is_no_image_file_is_said(tmp_path: Path) -> None:
+    text = tmp_path / "a.png"
+    text.write_text("not an image")
+    with pytest.raises(InputError, match="the bytes of an image: not an image"):
+        load_image(b"x")
+    with text.open() as stream, pytest.raises(InputError, match=r"a\.png: opened as text"):
+        load_image(stream)  # type: ignore[arg-type]
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(InputError, match="no such image file"):
+            load_image(tmp_path / name)
+
+
+def test_a_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.png"
+    with path.open("wb") as stream:
+        stream.write(png_header(8, 8))
+        stream.truncate(3 * 2**30)
+    for file in (path, path.open("rb")):
+        with pytest.raises(InputError, match="an image file of"):
+            load_image(file)
+
+
+def test_pil_images_that_cannot_be_read_any_more_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    Image.fromarray(noise(64, 64)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    closed = Image.new("RGB", (4, 4))
+    closed.close()
+    for image in (Image.open(path), closed):
+        with pytest.raises(InputError, match="the image is damaged"):
+            upright(image, 3, "a PIL image")
+    with pytest.raises(InputError, match="0 x 5 pixels"):
+        upright(Image.new("RGB", (0, 5)), 3, "a PIL image")
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "jpg"])

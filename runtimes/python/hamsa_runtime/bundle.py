@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,8 @@ def open_bundle(folder: str | Path, *, public_key: Key | None = None) -> Bundle:
             with that key.
         MissingError: a signature is asked for, and the package cryptography is not installed.
     """
+    if not isinstance(folder, (str, os.PathLike)) or not isinstance(os.fspath(folder), str):
+        raise InputError(f"a bundle given as {type(folder).__name__}", expected="the path of its folder")
     folder = Path(folder)
     data = manifest_bytes(folder)
     if public_key is not None:

@@ -19,6 +19,7 @@ from hamsa_runtime.batches import Chunk, chunks, images_of, joined, part, togeth
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.clips import calls_of_clips
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError, unknown_name
+from hamsa_runtime.images import is_encoded
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import EMBEDDING, LOGITS, named_or_only
 from hamsa_runtime.preprocess import Images, inputs_from_images
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 Outputs = dict[str, np.ndarray]
 HINTS = ("latency", "throughput")
+# More than any machine has: engines take whatever number they are given, and memory for each.
+MOST_THREADS = 4096
+# Images of one inference on zeros, where nothing limits the batch.
+MOST_WARM = 4096
 
 
 class Engine:
@@ -78,8 +83,13 @@ class Engine:
         hint: str = "latency",
         public_key: Key | None = None,
     ) -> None:
-        if threads is not None and (type(threads) is not int or threads < 1):
-            raise InputError(f"threads is {threads!r}", expected="a whole number of at least 1, or None")
+        if threads is not None and (type(threads) is not int or not 1 <= threads <= MOST_THREADS):
+            raise InputError(f"threads is {threads!r}", expected=f"a whole number from 1 to {MOST_THREADS}, or None")
+        for name, value in (("backend", backend), ("device", device)):
+            if value is not None and not isinstance(value, str):
+                raise InputError(f"{name} is {value!r}", expected="a name, or None")
+        if public_key is not None and not isinstance(public_key, (str, bytes, os.PathLike)):
+            raise InputError(f"public_key is {public_key!r}", expected="the path of a PEM file, or its content")
         if hint not in HINTS:
             raise unknown_name("hint", str(hint), HINTS)
         bundle = open_bundle(folder, public_key=public_key)
@@ -144,7 +154,8 @@ class Engine:
             EngineClosedError: the engine was closed.
         """
         backend = self._opened()
-        if isinstance(images, (str, os.PathLike, Image.Image, Mapping)) or not isinstance(images, Iterable):
+        is_one = isinstance(images, (Image.Image, Mapping)) or is_encoded(images)
+        if is_one or not isinstance(images, Iterable):
             raise InputError(
                 f"images to stream given as {type(images).__name__}",
                 expected="an iterable of images, such as a list, a generator or a uint8 array (N, H, W, C)",
@@ -173,6 +184,8 @@ class Engine:
         """
         _check_whole("batch", batch)
         _check_whole("runs", runs)
+        if batch > MOST_WARM:
+            raise InputError(f"batch is {batch}", expected=f"at most {MOST_WARM}")
         with self._states_kept():
             for _ in range(runs):
                 self._run(zeros(self.manifest, batch))

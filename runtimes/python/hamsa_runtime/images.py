@@ -6,11 +6,12 @@ application see the same pixels.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeAlias, TypeGuard
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -20,11 +21,17 @@ from hamsa_runtime.errors import InputError
 if TYPE_CHECKING:
     from hamsa_runtime.manifest import Preprocessing
 
+# An image file, where it is not decoded yet.
+Encoded: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+
 # Everything else that Pillow can read (EPS starts Ghostscript, FITS, PSD ...) is refused before it is parsed.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 # 89 million pixels, 268 MB decoded: where Pillow itself starts to speak of decompression bombs.
 MAX_PIXELS = 89_478_485
+
+# Of a file: no image of MAX_PIXELS is larger, and Pillow reads some formats whole before it looks at them.
+MAX_FILE_BYTES = 3 * MAX_PIXELS
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 MODES = {1: "L", 3: "RGB"}
@@ -46,39 +53,89 @@ DAMAGE = (
 )
 
 
-def load_image(path: str | os.PathLike[str], channels: int = 3) -> Image.Image:
+def is_encoded(image: object) -> TypeGuard[Encoded]:
+    """Whether it is the path of an image file, its content, or an open one."""
+    return isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)) or callable(getattr(image, "read", None))
+
+
+def load_image(file: Encoded, channels: int = 3) -> Image.Image:
     """Decodes a JPEG, PNG, BMP or WebP file, upright (EXIF orientation), as RGB or, for one channel, as grey.
 
     Transparency is dropped; of an animation the first frame is taken.
 
+    Args:
+        file: its path, its content, or a binary file that is read to its end.
+        channels: 3 or 1.
+
     Raises:
         InputError: no such file, another format, damaged, more than 8 bits per channel, or above `MAX_PIXELS`
-            (found in the header, before anything is decoded).
+            (found in the header, before anything is decoded) or `MAX_FILE_BYTES`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such image file", expected="a file in " + ", ".join(FORMATS))
+    source, name = _opened(file)
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            _check_size(image.size, str(path))
-            return upright(image, channels, str(path))
+        with Image.open(source, formats=FORMATS) as image:
+            _check_size(image.size, name)
+            return upright(image, channels, name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(str(path), str(error)) from error
+        raise _too_large(name, str(error)) from error
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{path}: not an image in a known format",
+            f"{name}: not an image in a known format",
             expected="one of " + ", ".join(FORMATS),
             cause="another format behind this name, or an empty or damaged file",
         ) from error
     except DAMAGE as error:
-        raise InputError(f"{path}: the image is damaged ({error})", expected="a whole image file") from error
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> InputError:
+    return InputError(f"{name}: the image is damaged ({error})", expected="a whole image file")
+
+
+def _opened(file: Encoded) -> tuple[Path | io.BytesIO, str]:
+    """What Pillow opens, and what errors call it."""
+    if isinstance(file, (str, os.PathLike)):
+        path = Path(file)
+        try:
+            size = path.stat().st_size if path.is_file() else None
+        except (OSError, ValueError):  # a name that no file can have, or a folder that may not be looked into
+            size = None
+        if size is None:
+            raise InputError(f"{path}: no such image file", expected="a file in " + ", ".join(FORMATS))
+        _check_bytes(size, str(path))
+        return path, str(path)
+    if isinstance(file, (bytes, bytearray, memoryview)):
+        data, name = bytes(file), "the bytes of an image"
+    else:
+        name = str(getattr(file, "name", "an open image file"))
+        data = file.read(MAX_FILE_BYTES + 1)
+        if not isinstance(data, bytes):
+            raise InputError(f"{name}: opened as text", expected="a binary file", fix='open(path, "rb")')
+    _check_bytes(len(data), name)
+    return io.BytesIO(data), name
+
+
+def _check_bytes(size: int, name: str) -> None:
+    if size > MAX_FILE_BYTES:
+        raise InputError(f"{name}: an image file of {size} bytes", expected=f"at most {MAX_FILE_BYTES}")
 
 
 def upright(image: Image.Image, channels: int, name: str) -> Image.Image:
-    """A PIL image turned upright by its EXIF orientation, in the mode for `channels` (1: "L", 3: "RGB")."""
+    """A PIL image turned upright by its EXIF orientation, in the mode for `channels` (1: "L", 3: "RGB").
+
+    Raises:
+        InputError: more than 8 bits per channel, no pixels, closed, or of a damaged file, which Pillow reads only now.
+    """
     if image.mode.startswith(DEEP_MODES):
         raise InputError(f"{name}: more than 8 bits per channel (mode {image.mode})", expected="8 bits per channel")
-    return ImageOps.exif_transpose(image).convert(MODES[channels])
+    if 0 in image.size:
+        raise InputError(f"{name}: {image.size[0]} x {image.size[1]} pixels", expected="one pixel at least")
+    try:
+        return ImageOps.exif_transpose(image).convert(MODES[channels])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise
+    except DAMAGE as error:
+        raise _damaged(name, error) from error
 
 
 def image_from_pixels(pixels: np.ndarray, channels: int) -> Image.Image:

@@ -20,10 +20,10 @@ from PIL import Image
 
 from hamsa_runtime.clips import arrays_from_clips
 from hamsa_runtime.errors import InputError, nearest
-from hamsa_runtime.images import image_from_pixels, load_image, resized, upright
+from hamsa_runtime.images import Encoded, image_from_pixels, is_encoded, load_image, resized, upright
 from hamsa_runtime.manifest import InputSpec, Manifest, Preprocessing
 
-OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray
+OneImage: TypeAlias = Encoded | Image.Image | np.ndarray
 Images: TypeAlias = OneImage | Sequence[OneImage] | Mapping[str, np.ndarray | str | os.PathLike[str]]
 
 # How far a denormalised float may be from a whole pixel. float32 rounding gives 1e-4.
@@ -35,9 +35,10 @@ def inputs_from_images(images: Images, manifest: Manifest) -> dict[str, np.ndarr
 
     Args:
         images: for a model of images, one image or a batch:
-            a path, a PIL image, uint8 pixels (H, W), (H, W, 1), (H, W, 3) or (N, H, W, C), which are resized
-            and cropped; normalised float32 or float64 (C, H, W) or (N, C, H, W) of exactly the model's size;
-            or a list of single images, mixed as you like.
+            a path, the content of an image file (bytes) or an open one, a PIL image, uint8 pixels (H, W),
+            (H, W, 1), (H, W, 3) or (N, H, W, C), which are resized and cropped; normalised float32 or float64
+            (C, H, W) or (N, C, H, W) of exactly the model's size; or a list of single images, mixed as you like.
+            Channels are red, green, blue.
             For a model of clips, the path of one, or several of one length for its batch; see `load_clip`.
             For a model without preprocessing, an array (if there is one input) or a dict of arrays by name, where the
             path of a clip may stand for its array.
@@ -61,16 +62,14 @@ def decoded(images: Images, manifest: Manifest) -> Images:
     how = manifest.preprocessing
     if how is None:
         return images
-    return [
-        load_image(each, how.channels) if isinstance(each, (str, os.PathLike)) else each for each in _singles(images)
-    ]
+    return [load_image(each, how.channels) if is_encoded(each) else each for each in _singles(images)]
 
 
 def _singles(images: Images) -> Sequence[OneImage]:
     """One image or a batch, as a sequence of images."""
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, (str, os.PathLike, Image.Image)):
+    if isinstance(images, Image.Image) or is_encoded(images):
         return [images]
     if isinstance(images, (list, tuple)):
         return images
@@ -105,7 +104,7 @@ def _normalised_from_image(image: OneImage, how: Preprocessing) -> np.ndarray:
 
 
 def _resized_from_image(image: OneImage, how: Preprocessing) -> np.ndarray:
-    if isinstance(image, (str, os.PathLike)):
+    if is_encoded(image):
         return resized(load_image(image, how.channels), how)
     if isinstance(image, Image.Image):
         return resized(upright(image, how.channels, "a PIL image"), how)
@@ -136,7 +135,8 @@ def _not_an_image(image: object) -> InputError:
     found = f"{image.dtype} array {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     return InputError(
         f"an image given as {found}",
-        expected="a path, a PIL image, a uint8 array (H, W, C), a float32 array (C, H, W), or a list",
+        expected="a path, an image file's bytes, an open file, a PIL image, a uint8 array (H, W, C), a float32 array "
+        "(C, H, W), or a list",
         fix="pass tensor.numpy()" if hasattr(image, "numpy") else "",
     )
 
