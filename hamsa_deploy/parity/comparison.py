@@ -22,7 +22,7 @@ from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.inputs.feeds import calls_of, is_calls, streams_of
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of
-from hamsa_deploy.parity.conditioning import own_errors, sentence_of, unit_of
+from hamsa_deploy.parity.conditioning import own_errors, sentence_of, unit_of, with_moved_weights
 from hamsa_deploy.parity.differences import check_comparable
 from hamsa_deploy.parity.limits import failures_of
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
@@ -113,11 +113,13 @@ def _with_cause(
     unit = unit_of(manifest.precision)
     if report.passed or unit is None:
         return report
-    own = own_errors(
-        lambda move: by_image(run_model(model, data, manifest, move)[1], data, manifest),
-        by_image(expected, data, manifest),
-        unit,
-    )
+    generator = torch.Generator().manual_seed(0)
+
+    def run(move: Move) -> Arrays:
+        moved = with_moved_weights(model, generator)
+        return by_image(run_model(moved, data, manifest, move)[1], data, manifest)
+
+    own = own_errors(run, by_image(expected, data, manifest), unit)
     return dataclasses.replace(report, ill_conditioned=sentence_of(report, own, manifest.precision))
 
 

@@ -1,6 +1,8 @@
-"""Whether a model can be judged at all: how far its own outputs move when its inputs move by one rounding.
+"""Whether a model can be judged at all: how far its own outputs move when inputs and weights move by one rounding.
 
     input      x_i (1 + e s_i),  s_i = +-1 at random,  e = 2^(1 - p): one unit in the last place of p bits
+    weight     the same, with the e of its own type: what is computed of weights alone, or of inputs that are zero,
+               moves, too
     moved      max_i |f(x) - f(x_moved)|_i / max_i |f(x)|_i,  the largest of DRAWS draws
 
 Where a phase crosses its branch cut, or a value is divided by what nearly vanishes, that is as far as a bundle is from
@@ -10,13 +12,16 @@ the model: then not the export is the cause, but that this precision does not se
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from hamsa_deploy.parity.differences import relative_errors
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_deploy.precision.records import precision_of
+from hamsa_deploy.spectral.compiler.state import copy_of
 from hamsa_runtime.batches import Arrays
 
 DRAWS = 3
@@ -31,11 +36,25 @@ def moved(x: np.ndarray, unit: float, generator: torch.Generator) -> np.ndarray:
     return (x * (1 + unit * signs)).astype(x.dtype)
 
 
+def with_moved_weights(model: Any, generator: torch.Generator) -> Any:
+    """A copy of a module with each weight one unit in its last place away; anything else as it is."""
+    if not isinstance(model, nn.Module):
+        return model
+
+    def change(weight: nn.Parameter) -> nn.Parameter:
+        if not weight.is_floating_point():
+            return weight
+        signs = torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1
+        return nn.Parameter(weight.detach() * (1 + torch.finfo(weight.dtype).eps * signs.to(weight.dtype)))
+
+    return copy_of(model, change)
+
+
 def own_errors(run: Callable[[Callable[[np.ndarray], np.ndarray]], Arrays], expected: Arrays, unit: float) -> Arrays:
     """How far each output moves, (N,) for each: relative to the largest value of the input's output.
 
     Args:
-        run: computes the model's outputs of inputs that go through a function first.
+        run: computes the outputs of the model, with weights moved anew, of inputs that go through a function first.
         expected: its outputs of the inputs as they are.
         unit: e.
     """
@@ -58,8 +77,8 @@ def sentence_of(report: ParityReport, own: Mapping[str, np.ndarray], precision: 
         return ""
     words = precision_of(precision).words
     figures = "; ".join(
-        f"{name} moves by {by_itself:.2g} when the inputs move by one unit in the last place of {words}, and the "
-        f"bundle is {found:.2g} away"
+        f"{name} moves by {by_itself:.2g} when the weights move by one unit in their last place and the inputs by "
+        f"one unit in the last place of {words}, and the bundle is {found:.2g} away"
         for name, (by_itself, found) in errors.items()
     )
     return f"the model itself is ill-conditioned: {figures}"

@@ -45,6 +45,23 @@ def test_a_model_that_one_rounding_moves_as_far_is_said_to_be_ill_conditioned(tm
     assert not (tmp_path / "bundle").exists()
 
 
+class Harmonics(nn.Module):
+    """Phases of what is made of weights: rounding decides where the input does not come in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source = nn.Parameter(torch.randn(64, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(3e5 * torch.fft.rfft(self.source.tanh()).abs()) + 0 * x
+
+
+def test_weights_move_as_inputs_do(tmp_path: Path) -> None:
+    with pytest.raises(ParityError) as caught:
+        hamsa_deploy.export(Harmonics().eval(), (torch.ones(2, 33),), to="onnx", output=tmp_path / "bundle")
+    assert "ill-conditioned: output moves by " in caught.value.cause
+
+
 def test_a_wrong_bundle_of_a_well_conditioned_model_is_not_excused(tmp_path: Path) -> None:
     bundle = hamsa_deploy.export(
         Magnitudes(1.0).eval(), (SIGNAL,), to="onnx", output=tmp_path / "bundle", data=SIGNAL.numpy()

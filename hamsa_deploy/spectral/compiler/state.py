@@ -38,9 +38,11 @@ _PLAIN = (*_NUMBERS, *_CONTAINERS, torch.Tensor, np.ndarray)
 _CODE = (type, types.MethodType, types.BuiltinFunctionType, types.ModuleType)
 
 
-def copy_of(model: nn.Module) -> nn.Module:
-    """A deep copy that shares parameters, and what nobody can copy: files, locks."""
-    copied: nn.Module = _copied(model, {id(parameter): parameter for parameter in model.parameters()})
+def copy_of(
+    model: nn.Module, change: Callable[[nn.Parameter], nn.Parameter] = lambda parameter: parameter
+) -> nn.Module:
+    """A deep copy that shares what nobody can copy (files, locks), and parameters, unless they are changed."""
+    copied: nn.Module = _copied(model, {id(parameter): change(parameter) for parameter in model.parameters()})
     return copied
 
 
