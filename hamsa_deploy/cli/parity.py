@@ -61,9 +61,13 @@ def _parser() -> Parser:
     add = parser.add_argument_group("limits (default: those of the bundle's precision)").add_argument
     # Each is a field of Thresholds.
     add("--max-error", dest="max_relative_error", type=amount, metavar="X",
-        help="largest error of any value, relative to the largest value of that output and image")
+        help="largest error of any value, relative to how far the values of that output and image are apart")
     add("--min-cosine", dest="cosine", type=share, metavar="0..1",
         help="smallest cosine of any image's output with the reference's")
+    add("--min-correlation", dest="correlation", type=share, metavar="0..1",
+        help="smallest correlation of what the inputs decide, which two networks with one bias or mask do not have")
+    add("--min-rank", dest="rank", type=share, metavar="0..1",
+        help="smallest rank correlation of logits, the mean of all images")
     add("--min-agreement", dest="top1", type=share, metavar="0..1",
         help="smallest share of images with the same top-1; where the reference itself cannot tell, both count")
     add("--min-snr", dest="signal_to_noise_db", type=amount, metavar="DB",

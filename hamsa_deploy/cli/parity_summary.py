@@ -162,7 +162,7 @@ def _class_name(request: ParityRequest, number: int) -> str:
 
 def _verdict(request: ParityRequest, report: ParityReport) -> Text:
     if report.passed:
-        text = agreement_sentence(request.manifest.precision if request.thresholds is None else "")
+        text = agreement_sentence(report.precision if request.thresholds is None else "")
         return Text.assemble(("✓ PASSED  ", "bold green"), text)
     lines = "\n          ".join(report.failures)
     cause = Text.assemble(("\nCause     ", "bold"), report.ill_conditioned) if report.ill_conditioned else ""

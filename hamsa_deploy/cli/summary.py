@@ -255,14 +255,20 @@ def _parity_table(parity: Parity, model: Model) -> RenderableType:
     limits, original = parity.thresholds, parity.reference if model.is_onnx_file else "PyTorch"
     rows = table("output", "max relative error", "cosine", "same top-1")
     for name, metrics in parity.metrics.items():
-        error, cosine = f"{metrics['max_relative_error']:.1e}", f"{metrics['cosine']:.7f}"
-        rows.add_row(Text(name), error, cosine, _top1_text(metrics, parity.images))
+        rows.add_row(Text(name), *_error_texts(metrics), _top1_text(metrics, parity.images))
     rows.add_section()
     limit = f"at most {limits['max_relative_error']:.0e}"
     rows.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
     by = f", its ONNX file run by {ENGINES[parity.engine].title}: no GPU here runs the plan" if parity.engine else ""
     note = [Text(f"\n{parity.note}", "yellow")] if parity.note else []
     return Group(Text(f"Compared with {original} on {parity.images} inputs{by}\n", "bold"), rows, *note)
+
+
+def _error_texts(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """Of whole numbers, which are the same or are not, in place of the error."""
+    if "equal" in metrics:
+        return f"{100 * metrics['equal']:.2f} % equal", "-"
+    return f"{metrics['max_relative_error']:.1e}", f"{metrics['cosine']:.7f}"
 
 
 def _top1_text(metrics: Mapping[str, Any], images: int) -> str:

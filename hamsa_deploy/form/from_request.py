@@ -25,10 +25,10 @@ from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.batches import example_sizes, sized
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import Audio, Axis, InputSpec, Manifest
+from hamsa_runtime.manifest import BATCH, Audio, Axis, InputSpec, Manifest
 from hamsa_runtime.vocabulary import DYNAMIC
 
-EXAMPLE_BATCH = 2  # of random data for a batch that varies
+EXAMPLE_BATCH = 3  # of random data for a batch that varies, and calls for one that is fixed
 EXAMPLE_CALLS = 10  # of a model that keeps something between them
 
 NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
@@ -180,12 +180,15 @@ def example_data(manifest: Manifest) -> Any:
 
 
 def _example_data(specs: Sequence[InputSpec], axes: Sequence[Axis], audio: Audio | None, *, keeps_state: bool) -> Any:
-    """One call; of a model of clips, or one that keeps something between calls, several in order."""
+    """One call; several of a model of clips, in order of one that keeps something between calls, and of one whose
+    batch is fixed: what depends on the input shows in several inputs only."""
     if audio is not None:
         clips = sample_calls(audio, specs, axes, keeps_state=keeps_state)
         return [{**random_arrays(specs, sizes), audio.input: clip} for sizes, clip in clips]
-    calls = [random_arrays(specs, example_sizes(axes, EXAMPLE_BATCH), seed) for seed in range(EXAMPLE_CALLS)]
-    return calls if keeps_state else calls[0]
+    has_batch = any(BATCH in spec.shape for spec in specs)
+    number = EXAMPLE_CALLS if keeps_state else 1 if has_batch else EXAMPLE_BATCH
+    calls = [random_arrays(specs, example_sizes(axes, EXAMPLE_BATCH), seed) for seed in range(number)]
+    return calls[0] if has_batch and not keeps_state else calls
 
 
 def example_arrays(manifest: Manifest, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -20,8 +20,8 @@ class Agreement:
 
     Attributes:
         absolute_error: (N,), the largest of each image.
-        relative_error: (N,), the largest of each image, relative to the reference's largest value.
-        cosine: (N,).
+        relative_error: (N,), the largest of each image; of whole numbers, the share that is not equal.
+        cosine: (N,); of whole numbers, the share that is equal.
         metrics: name -> value, over all images; see `METRICS`.
         prediction, reference_prediction: (N,) of int, the classes that both choose; None for an output without classes.
         classes: (N,) of int, the true ones, where they are known.
@@ -60,8 +60,10 @@ def agreement_of(
         thresholds: what counts as a tie.
         classes: the true class of each image.
     """
-    pair = Pair(name, found, expected, thresholds.tie, classes)
-    values = (pair.largest_errors, pair.largest_errors / pair.scales, pair.cosines, metrics_of(pair))
+    pair = Pair(name, found, expected, thresholds.tie, classes, thresholds.unit)
+    relative = 1 - pair.equal_shares if pair.is_exact else pair.relative_errors.max(axis=1)
+    cosine = pair.equal_shares if pair.is_exact else pair.cosines
+    values = (pair.largest_errors, relative, cosine, metrics_of(pair))
     if not pair.has_classes:
         return Agreement(*values)
     best = leading(found, LEADING), leading(expected, LEADING)

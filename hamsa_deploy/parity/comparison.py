@@ -152,7 +152,8 @@ def check_against(
     found, expected = (_joined(each, data, manifest) for each in (calls, others))
     limits = thresholds or usual_thresholds(manifest, before)
     report = _compared(found, expected, limits, name, classes, data, manifest)
-    return _described(report, bundle, data, ran_on)
+    described = _described(report, bundle, data, ran_on)
+    return described if thresholds else dataclasses.replace(described, precision=_lowest(manifest, before))
 
 
 def opened(bundle: Bundle | str | Path) -> Bundle:
@@ -162,7 +163,11 @@ def opened(bundle: Bundle | str | Path) -> Bundle:
 
 def usual_thresholds(manifest: Manifest, *others: Manifest) -> Thresholds:
     """Those of a bundle's precision; for several, those of the lowest."""
-    return THRESHOLDS[max((each.precision for each in (manifest, *others)), key=list(THRESHOLDS).index)]
+    return THRESHOLDS[_lowest(manifest, *others)]
+
+
+def _lowest(*manifests: Manifest) -> str:
+    return max((each.precision for each in manifests), key=list(THRESHOLDS).index)
 
 
 def _described(report: ParityReport, bundle: Bundle, data: Any, ran_on: Mapping[str, str]) -> ParityReport:
@@ -359,9 +364,10 @@ def _reference_outputs(model: nn.Module, move: Move, images: Any, manifest: Mani
 
 def _as_array(value: torch.Tensor) -> np.ndarray:
     """Real and imaginary part last."""
-    return (
-        torch.view_as_real(value.resolve_conj()).numpy() if value.is_complex() else value.float().resolve_neg().numpy()
-    )
+    if value.is_complex():
+        return torch.view_as_real(value.resolve_conj()).numpy()
+    narrow = value.is_floating_point() and value.element_size() < 4  # bfloat16 has no NumPy type
+    return (value.float() if narrow else value).resolve_neg().numpy()
 
 
 def _moved(x: torch.Tensor, move: Move) -> torch.Tensor:

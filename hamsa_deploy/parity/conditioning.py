@@ -3,7 +3,7 @@
     input      x_i (1 + e s_i),  s_i = +-1 at random,  e = 2^(1 - p): one unit in the last place of p bits
     weight     the same, with the e of its own type: what is computed of weights alone, or of inputs that are zero,
                moves, too
-    moved      max_i |f(x) - f(x_moved)|_i / max_i |f(x)|_i,  the largest of DRAWS draws
+    moved      the relative error of f(x_moved) for f(x), as of a bundle,  the largest of DRAWS draws
 
 Where a phase crosses its branch cut, or a value is divided by what nearly vanishes, that is as far as a bundle is from
 the model: then not the export is the cause, but that this precision does not settle the output. The verdict stays.
@@ -60,7 +60,10 @@ def own_errors(run: Callable[[Callable[[np.ndarray], np.ndarray]], Arrays], expe
     """
     generator = torch.Generator().manual_seed(0)
     draws = [run(lambda x: moved(x, unit, generator)) for _ in range(DRAWS)]
-    return {name: np.max([relative_errors(draw[name], b) for draw in draws], axis=0) for name, b in expected.items()}
+    return {
+        name: np.max([relative_errors(draw[name], b).max(axis=1) for draw in draws], axis=0)
+        for name, b in expected.items()
+    }
 
 
 def unit_of(precision: str) -> float | None:
@@ -72,8 +75,10 @@ def unit_of(precision: str) -> float | None:
 def sentence_of(report: ParityReport, own: Mapping[str, np.ndarray], precision: str) -> str:
     """What to say of a model whose outputs, where they failed, move as much by themselves; empty if they do not."""
     failed = [name for name in own if any(failure.startswith(f"{name}: ") for failure in report.failures)]
+    if any("max_relative_error" not in report.metrics[name] for name in failed):
+        return ""  # whole numbers
     errors = {name: (float(own[name].max()), report.metrics[name]["max_relative_error"]) for name in failed}
-    if not errors or any(not by_itself >= AS_MUCH * found for by_itself, found in errors.values()):
+    if not errors or any(not by_itself >= AS_MUCH * found > 0 for by_itself, found in errors.values()):
         return ""
     words = precision_of(precision).words
     figures = "; ".join(

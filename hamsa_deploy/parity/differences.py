@@ -4,13 +4,29 @@ For one output with N images of n values each, a (N, n) what the exported model 
 computes, i an image and j a value:
 
     absolute error   e_ij = |a_ij - b_ij|
-    relative error   r_ij = e_ij / s_i,   s_i = max_j |b_ij|          (s_i = 1 where b_i is all zero)
+    deviation        d_ij = |b_ij - median_j b_ij|                    (n = 1: from the median over the images)
+    scale            s_i  = max { d_ij : d_ij <= HUGE t_i },  t_i the median of the d_ij > 0; and no less than the
+                            (lower) median of all s_i
+    relative error   r_ij = e_ij / max(s_i, d_ij, FINEST |b_ij|)
     cosine           c_i  = a_i . b_i / (|a_i| |b_i|)                 (1 where both are zero, 0 where one is)
+    correlation      sum x_ij y_ij / sqrt(sum x_ij^2 sum y_ij^2),     x, y = a and b without what all images share
+    equal            share of i, j with a_ij = b_ij,                  of whole numbers and truth values
     signal to noise  10 log10( sum_ij b_ij^2 / sum_ij e_ij^2 )  dB    (within +-MAX_DECIBELS)
 
-Errors are relative to the largest value of the image, not to each value: a value near zero has no meaningful relative
-error. A value of the summary is a maximum or mean over i and j, or for the cosine the minimum, the mean and p1, the
-first percentile over i (numpy's linear interpolation).
+Errors are relative to how much the values of an image differ from one another, not to each value: one near zero has
+no meaningful relative error. Nor to the largest value: a class that is masked with -1e9, an offset of 1000 on all of
+them, or one huge value would hide that all others are wrong. Such a value is judged by its own size. No scale is
+finer than FINEST of the value itself, because float32 is not. Fewer than FEW values have one scale for all images,
+fewer than FEWEST one cosine, and values within 0 and 1 (probabilities, masks, pictures) no huge ones.
+
+The correlation sees what depends on the input, which the other figures may not: two networks that share a mask, a
+bias or a mean have a cosine of almost 1. x_ij = (a_ij - mu_j) / w_j with mu_j the mean over the images, and w_j the
+larger of the standard deviation over the images and its median over j, so that no value outweighs all others; values
+that hardly vary, by RESOLVED units in their last place, are left out. Where none varies, or there is one image, mu_i
+is the median of an image's values.
+
+A value of the summary is a maximum or mean over i and j, or for the cosine the minimum, the mean and p1, the first
+percentile over i (numpy's linear interpolation).
 
 What only logits and embeddings have is in `decisions` and `retrieval`; `metrics` lists all of it.
 """
@@ -23,11 +39,24 @@ from hamsa_runtime.errors import ParityError
 
 # Noise of less than one rounding of float64 is none: 20 log10(2^52). A limit, because JSON has no infinity.
 MAX_DECIBELS = 313.0
+HUGE = 1000.0
+FINEST = 1 / 200  # two roundings of float32 at b_ij are then 5e-5, which no engine can be below
+FEW, FEWEST = 16, 4
+FLOAT32_ULP = 2.0**-23
+RESOLVED = 2
+CLIP = 8.0  # of x and y: a value that is off by more is no worse
 
 
 def relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(N,): the largest r_ij of each image."""
-    return value_errors(found, expected)[0] / scales(expected)
+    """(N, n): r_ij."""
+    a, b = flat(found), flat(expected)
+    finest = np.maximum(deviations(b), FINEST * np.abs(b))
+    return np.asarray(np.abs(a - b) / np.maximum(scales(expected)[:, None], finest))
+
+
+def deviations(b: np.ndarray) -> np.ndarray:
+    """(N, n): d_ij, of values (N, n)."""
+    return np.asarray(np.abs(b - np.median(b, axis=1 if b.shape[1] > 1 else 0, keepdims=True)))
 
 
 def value_errors(found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,8 +67,44 @@ def value_errors(found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, n
 
 def scales(expected: np.ndarray) -> np.ndarray:
     """(N,): s_i, what errors are relative to."""
-    largest = np.abs(flat(expected)).max(axis=1, initial=0.0)
-    return np.where(largest > 0, largest, 1.0)
+    b = flat(expected)
+    d = deviations(b)
+    if b.shape[1] < FEW:
+        d = d.reshape(1, -1)
+    is_bounded = bool(((b >= 0) & (b <= 1)).all())
+    found = np.array([_scale(row, is_bounded) for row in d])
+    found = np.broadcast_to(np.maximum(found, np.quantile(found, 0.5, method="lower")), len(b))
+    largest = np.abs(b).max(initial=0.0)
+    return np.where(found > 0, found, largest if largest > 0 else 1.0)
+
+
+def _scale(d: np.ndarray, is_bounded: bool) -> float:
+    typical = np.median(d[d > 0]) if d.any() else 0.0
+    return float(d.max(initial=0.0) if is_bounded else d[d <= HUGE * typical].max(initial=0.0))
+
+
+def correlation(found: np.ndarray, expected: np.ndarray, unit: float) -> float:
+    """Of what the input decides.
+
+    Args:
+        found, expected: a and b, (N, ...).
+        unit: one unit in the last place of 1, in the numbers that the exported model computes with.
+    """
+    a, b = flat(found), flat(expected)
+    spread = b.std(axis=0)
+    varies = spread > RESOLVED * unit * np.abs(b).max(axis=0)
+    if varies.any():
+        mean, width = b.mean(axis=0)[varies], spread[varies]
+        x, y = ((each[:, varies] - mean) / np.maximum(width, np.median(width)) for each in (a, b))
+    else:
+        kept = deviations(b) <= HUGE * np.maximum(scales(expected), 0)[:, None]
+        centre = np.median(b, axis=1, keepdims=True)
+        x, y = ((each - centre)[kept] / np.broadcast_to(scales(expected)[:, None], b.shape)[kept] for each in (a, b))
+    x, y = x.clip(-CLIP, CLIP), y.clip(-CLIP, CLIP)
+    if not y.any():
+        return 1.0  # nothing varies at all: a single value, or a constant
+    norm = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float((x * y).sum() / norm) if norm > 0 else 0.0
 
 
 def signal_to_noise(found: np.ndarray, expected: np.ndarray) -> float:
@@ -55,6 +120,8 @@ def signal_to_noise(found: np.ndarray, expected: np.ndarray) -> float:
 def cosines(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """(N,): cosine of the angle between both outputs of each image; 1 where both are zero."""
     a, b = flat(found), flat(expected)
+    if b.shape[1] < FEWEST:
+        a, b = (np.broadcast_to(each.reshape(1, -1), (len(b), each.size)) for each in (a, b))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     both_zero = ~a.any(axis=1) & ~b.any(axis=1)
     return np.where(both_zero, 1.0, np.einsum("ij,ij->i", a, b) / np.where(norms > 0, norms, 1.0))
@@ -77,6 +144,16 @@ def check_comparable(name: str, found: np.ndarray, expected: np.ndarray, referen
                 cause="broken weights" if who == reference else "an overflow in the lower precision",
                 fix="check the weights" if who == reference else "export with --fp32",
             )
+
+
+def is_exact(array: np.ndarray) -> bool:
+    """Whether values are whole numbers or truth values, which are the same or are not."""
+    return not np.issubdtype(array.dtype, np.inexact)
+
+
+def equal_shares(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """(N,): the share of each image's values that are equal."""
+    return np.asarray((found == expected).reshape(len(expected), -1).mean(axis=1))
 
 
 def flat(array: np.ndarray) -> np.ndarray:

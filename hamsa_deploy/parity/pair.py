@@ -21,7 +21,8 @@ class Pair:
     Attributes:
         name: of the output: "logits" have classes, an "embedding" is searched in.
         found, expected: (N, ...) each, a and b.
-        tie: the margin below which a top-1 that differs is a tie, relative to the largest logit.
+        tie: the margin below which a top-1 that differs is a tie, relative to the scale of the logits.
+        unit: one unit in the last place of 1, in the numbers that the exported model computes with.
         known_classes: the true class of each image, if they are known.
     """
 
@@ -30,6 +31,17 @@ class Pair:
     expected: np.ndarray
     tie: float = 0.0
     known_classes: Sequence[int] | None = None
+    unit: float = differences.FLOAT32_ULP
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the output is of whole numbers or truth values."""
+        return differences.is_exact(self.expected)
+
+    @cached_property
+    def equal_shares(self) -> np.ndarray:
+        """(N,), of values that are equal."""
+        return differences.equal_shares(self.found, self.expected)
 
     @cached_property
     def largest_errors(self) -> np.ndarray:
@@ -42,9 +54,14 @@ class Pair:
         return self._value_errors[1]
 
     @cached_property
-    def scales(self) -> np.ndarray:
-        """(N,), what errors are relative to."""
-        return differences.scales(self.expected)
+    def relative_errors(self) -> np.ndarray:
+        """(N, n)."""
+        return differences.relative_errors(self.found, self.expected)
+
+    @cached_property
+    def correlation(self) -> float:
+        """Of what the input decides."""
+        return differences.correlation(self.found, self.expected, self.unit)
 
     @cached_property
     def cosines(self) -> np.ndarray:
@@ -60,7 +77,7 @@ class Pair:
     @property
     def has_classes(self) -> bool:
         """See `has_classes`. What follows is for such outputs only."""
-        return has_classes(self.name, self.expected)
+        return has_classes(self.name, self.expected) and not self.is_exact
 
     @cached_property
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +92,7 @@ class Pair:
     @cached_property
     def ties(self) -> np.ndarray:
         """(N,) of bool: the class has changed, and the reference itself could hardly tell."""
-        return ~self.same_top1 & (decisions.top1_margins(self.expected) < self.tie)
+        return ~self.same_top1 & (decisions.top1_margins(self.expected) < self.tie * differences.scales(self.expected))
 
     @cached_property
     def divergences(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from hamsa_deploy.parity.differences import cosines, relative_errors
 from hamsa_deploy.parity.metrics import Thresholds
 from hamsa_runtime import Engine
 from hamsa_runtime.batches import Arrays, batch_axes, images_of, is_separable, joined, part
-from hamsa_runtime.errors import InputError
+from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import BATCH, Axis, Manifest
 from hamsa_runtime.preprocess import inputs_from_images
 
@@ -41,6 +41,12 @@ def by_image(outputs: Arrays, data: Any, manifest: Manifest) -> Arrays:
         axis = spec.batch_axis
         if axis is None or array.ndim <= axis:
             found[spec.name] = array[None]
+        elif known and array.shape[axis] % images:
+            raise ParityError(
+                f"output {spec.name!r} has {array.shape[axis]} rows along dimension {axis} for {images} inputs",
+                expected=f"a multiple of {images}, as many for each input",
+                cause="the manifest says that the batch lies there",
+            )
         elif array.shape[axis] % images == 0 and (axis or array.shape[0] != images):
             rows = np.moveaxis(array, axis, 0)
             found[spec.name] = rows.reshape(images, -1, *rows.shape[1:])

@@ -36,7 +36,7 @@ class ParityReport:
         ill_conditioned: of a failure whose cause is the model itself, how far it moves by itself; else empty.
         agreements: output name -> what was found for each image. Not part of the manifest.
         image_names: of the images in the same order, where they have any.
-        precision: of the bundle.
+        precision: of the bundle, or the lower of two bundles', whose limits these are.
         ran_on: what the engine says about itself: backend, version, device, and the precisions of its layers.
         bundle: the folder that was compared, if it was one.
     """

@@ -75,7 +75,7 @@ def test_the_summary_names_the_file_as_what_was_compared_with(file: str, capsys:
     assert main(["--onnx", file, "--to", "onnx"]) == 0
     out, err = capsys.readouterr()
     text = " ".join(out.split())
-    assert f"Compared with {file} in float64 on 2 inputs" in text
+    assert f"Compared with {file} in float64 on 3 inputs" in text
     assert f"PASSED the bundle computes what {file} computes" in text
     assert "Compared with PyTorch" not in text
     assert "replace DFT by real arithmetic" in err

@@ -10,8 +10,10 @@ from sklearn.metrics import max_error, mean_absolute_error, mean_squared_error
 from hamsa_deploy.parity.comparison import compare
 from hamsa_deploy.parity.differences import (
     MAX_DECIBELS,
+    correlation,
     cosines,
     relative_errors,
+    scales,
     signal_to_noise,
     value_errors,
 )
@@ -22,9 +24,45 @@ B = np.array([[1.0, 2.0, 4.0], [0.5, -1.0, 0.25]], np.float32)
 EXACT = Thresholds(max_relative_error=1e-6, cosine=0.999999, top1=1.0)
 
 
-def test_relative_errors_are_relative_to_the_largest_value_of_each_image() -> None:
-    np.testing.assert_allclose(relative_errors(B + np.array([[0, 0, 0.4], [0, 0, 0]]), B), [0.1, 0.0], atol=1e-7)
-    np.testing.assert_allclose(relative_errors(np.full((1, 3), 0.5), np.zeros((1, 3))), [0.5])
+def largest(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    return relative_errors(found, expected).max(axis=1)
+
+
+def test_relative_errors_are_relative_to_how_far_values_are_apart() -> None:
+    """Few values have one scale for all images: 2, from 4 to the median 2."""
+    np.testing.assert_allclose(largest(B + np.array([[0, 0, 0.4], [0, 0, 0]]), B), [0.2, 0.0], atol=1e-6)
+    np.testing.assert_allclose(largest(np.full((1, 3), 0.5), np.zeros((1, 3))), [0.5])
+
+
+@pytest.mark.parametrize("stretched", ["an offset", "a mask", "one huge value"])
+def test_no_value_stretches_the_scale(stretched: str) -> None:
+    b = np.random.default_rng(0).standard_normal((4, 100))
+    usual = scales(b)
+    if stretched == "an offset":
+        b = b + 1000
+    elif stretched == "a mask":
+        b[:, :10] = -1e9
+    else:
+        b[1, 3] = 1e6
+    np.testing.assert_allclose(scales(b), usual, rtol=1e-9 if stretched == "an offset" else 0.5)
+
+
+def test_probabilities_have_their_own_scale() -> None:
+    b = np.full((2, 100), 1e-6)
+    b[:, 0] = 1 - 99e-6
+    np.testing.assert_allclose(scales(b), 1, rtol=1e-3)
+
+
+def test_the_correlation_is_of_what_images_do_not_share() -> None:
+    rng = np.random.default_rng(0)
+    shared, one, other = 30 * rng.standard_normal(50), *rng.standard_normal((2, 20, 50))
+    assert cosines(shared + other, shared + one).min() > 0.99
+    assert correlation(shared + other, shared + one, 2.0**-23) < 0.2
+    assert correlation(shared + one + 1e-3 * other, shared + one, 2.0**-23) > 0.999
+    # One image, or several that are all the same: then of what the values do not share.
+    assert correlation(other[:1] + 5, one[:1] + 5, 2.0**-23) < 0.5
+    assert correlation(one[[0, 0]] + 1e-3, one[[0, 0]], 2.0**-23) > 0.999
+    assert correlation(np.array([[1.1]]), np.array([[1.0]]), 2.0**-23) == 1
 
 
 def test_cosines() -> None:
@@ -32,6 +70,8 @@ def test_cosines() -> None:
     np.testing.assert_allclose(cosines(np.array([[1.0, 0]]), np.array([[0, 1.0]])), [0])
     np.testing.assert_allclose(cosines(np.zeros((1, 2)), np.zeros((1, 2))), [1])
     np.testing.assert_allclose(cosines(np.zeros((1, 2)), np.ones((1, 2))), [0])
+    # Of two values, which may happen to be near zero, one for all images.
+    np.testing.assert_allclose(cosines(np.array([[-1e-3, 0], [3, 1]]), np.array([[1e-3, 0], [3, 1]])), 1, atol=1e-5)
 
 
 def test_absolute_errors_by_hand_and_by_scikit_learn() -> None:

@@ -64,11 +64,10 @@ def bundles(model: nn.Module, nano: Nano, tmp_path_factory: pytest.TempPathFacto
             calibration: dict[str, Any] = {}
             if precision == "int8":
                 calibration = {"calibration": IMAGES[40:104], "calibration_method": "mse"}
-            with nano.form(to):
-                hamsa_deploy.export(
-                    model, to=to, precision=precision, output=folder / variant, data=IMAGES[:8],
-                    preprocessing=model_entry("hamsa_nano").preprocessing, **calibration,
-                )  # fmt: skip
+            hamsa_deploy.export(
+                model, to=to, precision=precision, output=folder / variant, data=IMAGES[:8],
+                preprocessing=model_entry("hamsa_nano").preprocessing, **calibration,
+            )  # fmt: skip
         return folder / variant
 
     return bundle

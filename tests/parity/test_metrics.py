@@ -18,7 +18,11 @@ FOUND = np.array([[4.4, 0, 0], [0, 4, 0], [0, 1.9, 2], [0, 4, 0]])
 CLASSES = [0, 1, 1, 0]
 ANYTHING = Thresholds(max_relative_error=1e9, cosine=-1, top1=0)
 # What FOUND does not keep, one limit at a time.
-TOO_STRICT = {"max_relative_error": 0.9, "cosine": 0.1, "top1": 0.8, "signal_to_noise_db": 20.0, "max_drop": 1.0}
+TOO_STRICT = {
+    "max_relative_error": 0.85, "cosine": 0.8, "top1": 0.8, "signal_to_noise_db": 20.0, "max_drop": 1.0,
+    "correlation": 0.9, "rank": 0.9, "ties": 0.2,
+}  # fmt: skip
+NO_LIMITS = ("tie", "unit", "equal")  # whole numbers have a test of their own
 
 
 def limit(metric: str, **thresholds: float) -> Limit:
@@ -35,10 +39,16 @@ def test_every_metric_has_a_name_of_its_own_and_a_value_that_json_can_hold() -> 
     assert all(isinstance(metric.form(values[metric.name]), str) for metric in METRICS if metric.name in values)
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Thresholds) if field.name != "tie"])
+@pytest.mark.parametrize(
+    "name", [field.name for field in dataclasses.fields(Thresholds) if field.name not in NO_LIMITS]
+)
 def test_every_threshold_decides_on_the_verdict(name: str) -> None:
-    strict = dataclasses.replace(ANYTHING, **{name: TOO_STRICT[name]})
-    found = agreement_of("logits", FOUND, EXPECTED, strict, CLASSES)
+    strict = dataclasses.replace(ANYTHING, **{name: TOO_STRICT[name]}, tie=0.1)
+    # Of ten classes, because fewer are not ranked; images 1 and 2 are in a tie.
+    pad = np.tile(np.linspace(-1, -0.4, 7), (4, 1))
+    expected, found_logits = np.hstack([EXPECTED, pad]), np.hstack([FOUND, pad[:, ::-1]])
+    expected[1, :2], found_logits[1, :2] = (3.9, 4), (4, 3.9)
+    found = agreement_of("logits", found_logits, expected, strict, CLASSES)
     assert failures_of("logits", found, ANYTHING) == []
     assert len(failures_of("logits", found, strict)) == 1
 

@@ -12,7 +12,6 @@ written, numbers that Python or NumPy draws.
 from __future__ import annotations
 
 import contextlib
-import pickle
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -274,13 +273,12 @@ def _parameters_kept(model: nn.Module) -> Iterator[None]:
 def _no_other_random_numbers() -> Iterator[None]:
     """The same of PyTorch's for each run; refuses those of Python and NumPy. All generators stay as they were."""
     python, numpy = random.getstate(), np.random.get_state()
-    before = pickle.dumps(numpy)  # a tuple with an array, or a dict
     try:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             yield
         drawn = ["Python's random"] if random.getstate() != python else []
-        drawn += ["numpy.random"] if pickle.dumps(np.random.get_state()) != before else []
+        drawn += ["numpy.random"] if str(np.random.get_state()) != str(numpy) else []
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
