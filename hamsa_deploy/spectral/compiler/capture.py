@@ -27,6 +27,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, S
 
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler.carried import ModelState, shapes_with_states, take_as_inputs, take_as_scratch
+from hamsa_deploy.spectral.compiler.conditions import take_out
 from hamsa_deploy.spectral.compiler.first_run import is_training, run_once, writes
 from hamsa_deploy.spectral.compiler.folding import FoldedConstants
 from hamsa_deploy.spectral.compiler.stand_ins import StandIns
@@ -100,17 +101,26 @@ def capture(
     """
     first: Exception | None = None
     guards: list[tuple[str, str]] = []
-    for strict in (False, True):
+    ways = [_Way()]
+    for way in ways:
         try:
             # some complex functions have no derivative, silu for one
-            with torch.no_grad(), quiet(), _modes(folded, strict), _noted(guards):
-                return torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes or None, strict=strict)
+            with torch.no_grad(), quiet(), _modes(folded, way.strict), _noted(guards):
+                program = torch.export.export(
+                    model,
+                    inputs,
+                    dynamic_shapes=dynamic_shapes or None,
+                    strict=way.strict,
+                    prefer_deferred_runtime_asserts_over_guards=way.asserts,
+                )
+            program.graph_module.meta["conditions"] = take_out(program) if way.asserts else []
+            return program
         except HamsaError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever PyTorch and the model raise
+            if first is None:
+                ways += _other_ways(error, folded is not None)
             first = first or error
-            if folded is None or not _may_be_strict(error):
-                break
     assert first is not None
     raise _explained(first, name or type(model).__name__, dynamic_shapes, guards) from first
 
@@ -262,9 +272,19 @@ class _OfOtherThreads(io.TextIOBase):
         self._stream.flush()
 
 
-def _may_be_strict(error: Exception) -> bool:
-    """Whether Dynamo might take what plain tracing did not: a condition on a tensor."""
-    return isinstance(error, GuardOnDataDependentSymNode)
+class _Way(NamedTuple):
+    """With Dynamo or without; and whether conditions on sizes become assertions, which `conditions` judges."""
+
+    strict: bool = False
+    asserts: bool = False
+
+
+def _other_ways(error: Exception, is_users: bool) -> list[_Way]:
+    """What might take what plain tracing did not: Dynamo a condition on a tensor, assertions one on sizes."""
+    if isinstance(error, GuardOnDataDependentSymNode):
+        return [_Way(strict=True)] if is_users else []
+    is_condition = isinstance(error, UserError) and _is_about_sizes(str(error))
+    return [_Way(asserts=True)] if is_condition and not _what_is_fixed(str(error)).endswith(" only") else []
 
 
 def _explained(error: Exception, name: str, dynamic_shapes: Any, guards: list[tuple[str, str]]) -> CaptureError:

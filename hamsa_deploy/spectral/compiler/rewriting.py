@@ -37,6 +37,7 @@ from hamsa_deploy.spectral.compiler.capture import (
     quiet,
 )
 from hamsa_deploy.spectral.compiler.carried import shapes_with_states
+from hamsa_deploy.spectral.compiler.conditions import one_that_matters
 from hamsa_deploy.spectral.compiler.first_run import ModelError, StateError
 from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
@@ -145,6 +146,7 @@ def _rewritten(
     """The real form, where `shapes` say what varies: of the model's inputs, and of those of its real form."""
     if isinstance(model, ExportedProgram):
         check_functional(model)
+    examples = inputs
     captured, states = Captured(model) if isinstance(model, ExportedProgram) else capture_model(model, inputs, shapes)
     with quiet():
         if isinstance(model, nn.Module):
@@ -161,7 +163,24 @@ def _rewritten(
     program.graph_module.meta["complex_outputs"] = _are_complex(captured)
     program.graph_module.meta["limits"] = _limits(captured)
     program.graph_module.meta["states"] = tuple(states)
+    if isinstance(model, nn.Module):
+        _check_conditions(captured, program, model, examples)
     return program
+
+
+def _check_conditions(
+    captured: ExportedProgram, program: ExportedProgram, model: nn.Module, inputs: tuple[Any, ...]
+) -> None:
+    """Raise FixedSizeError where an example has decided on what other sizes would give."""
+    conditions = captured.graph_module.meta["conditions"] + program.graph_module.meta["conditions"]
+    matters = one_that_matters(conditions, model, inputs, program.module(check_guards=False)) if conditions else None
+    if matters is not None:
+        raise FixedSizeError(
+            f"{type(model).__name__} cannot be captured with a dimension that varies: it branches on {matters}",
+            expected="a forward that does the same for all sizes along the dimensions that vary",
+            cause="an if on a size, or an operator that takes a shorter way for some sizes",
+            fix=FIX_BATCH,
+        )
 
 
 def _simplify(program: ExportedProgram) -> None:
