@@ -14,7 +14,7 @@ SEED ?= $(shell date +%Y%m%d)
 # Of fuzzing, for each target.
 SECONDS ?= 60
 FUZZED ?= manifest bundle recipe safetensors checkpoint onnx image wav cache
-FUZZED_CPP ?= manifest bundle image npy wav
+FUZZED_CPP ?= manifest bundle image npy wav onnx
 
 BIN := $(VENV)/bin
 # A stamp, so that the set-up is done once and again only when what it installs has changed.

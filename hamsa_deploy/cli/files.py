@@ -7,17 +7,18 @@ import sys
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import is_folder, is_there, small_file
+
+EXPECTED_LABELS = "a UTF-8 text file, one class name per line"
+MAX_LABEL_BYTES = 2**24
 
 
 def read_labels(path: Path) -> list[str]:
     """Class names, one per line, in order of the logits."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: the labels cannot be read ({error})",
-            expected="a UTF-8 text file, one class name per line",
-        ) from error
+        lines = small_file(path, "the labels", EXPECTED_LABELS, MAX_LABEL_BYTES).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the labels cannot be read ({error})", expected=EXPECTED_LABELS) from error
     labels = [line.strip() for line in lines]
     while labels and not labels[-1]:
         labels.pop()
@@ -39,5 +40,5 @@ def check_writable(path: Path, option: str) -> None:
     Raises:
         InputError: its folder does not exist or may not be written to, or the path is a folder.
     """
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+    if is_folder(path) or not os.access(path if is_there(path) else path.parent, os.W_OK):
         raise InputError(f"{option} {path}: cannot be written", expected="a file in a folder that may be written to")

@@ -26,6 +26,7 @@ from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_runtime.clips import load_clip
 from hamsa_runtime.errors import InputError, nearest
+from hamsa_runtime.folders import small_file
 from hamsa_runtime.manifest import BATCH, preprocessing_from
 
 if sys.version_info >= (3, 11):
@@ -34,6 +35,7 @@ else:
     import tomli as tomllib
 
 EXAMPLE_SEED = 0
+EXPECTED_FILE, MAX_BYTES = "a TOML file with lines such as size = [224, 224]", 2**20
 EXAMPLES = "example_inputs"  # of a factory or of what it makes
 WAYS = (
     f"--input NAME:SHAPE:TYPE for each input; or {EXAMPLES} beside the factory's code, a tuple or a function; or --data"
@@ -117,11 +119,11 @@ def read_preprocessing(path: Path) -> Preprocessing:
         InputError: it cannot be read, or a key is missing, unknown or of another kind.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = tomllib.loads(small_file(path, "the preprocessing", EXPECTED_FILE, MAX_BYTES).decode())
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: the preprocessing cannot be read ({error})",
-            expected="a TOML file with lines such as size = [224, 224]",
+            expected=EXPECTED_FILE,
         ) from error
     document = {"channels": 3, "resize": "bicubic", "crop_fraction": 1.0, "normalise": "graph"} | found
     channels = document["channels"] if document["channels"] in (1, 3) else 1

@@ -23,6 +23,7 @@ from hamsa_deploy.parity.original import declared_faults, order_faults, original
 from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import is_folder
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import LOGITS, classes_in
 
@@ -159,7 +160,7 @@ def _classes(options: Any, manifest: Manifest, labels: Sequence[str] | None) -> 
     if options.data is None:
         return sample_classes(manifest.name) if width else None
     classes = read_classes(options.data, labels) if width else None
-    if classes is not None and labels is None and options.data.is_dir() and max(classes) + 1 != width:
+    if classes is not None and labels is None and is_folder(options.data) and max(classes) + 1 != width:
         raise InputError(
             f"{options.data}: {max(classes) + 1} folders for a model with {width} classes",
             expected="a folder for each class, or the names of the classes",

@@ -22,6 +22,7 @@ from typing import Any
 
 from hamsa_deploy.cli.parser import Parser
 from hamsa_runtime.errors import InputError, nearest
+from hamsa_runtime.folders import small_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,6 +30,7 @@ else:
     import tomli as tomllib
 
 # What belongs to one call of the command, and not to what it makes.
+MAX_BYTES = 2**20
 NOT_IN_A_RECIPE = ("recipe", "help", "version", "json", "quiet", "verbose")
 
 
@@ -167,11 +169,9 @@ def _check_numbers(path: Path, table: dict[str, Any]) -> None:
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path}: the recipe cannot be read ({error.strerror})", expected="a TOML file", fix=_neighbour(path)
-        ) from error
+        return tomllib.loads(small_file(path, "the recipe", "a TOML file", MAX_BYTES).decode())
+    except InputError as error:
+        raise InputError(error.found, expected=error.expected, fix=_neighbour(path)) from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or nested without end
         raise InputError(
             f"{path}: not a recipe: {error}", expected='a TOML file with lines such as precision = "int8"'
@@ -180,4 +180,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 def _neighbour(path: Path) -> str:
     """A hint naming the recipe beside it that was meant, if one has nearly that name."""
-    return nearest(path.name, (each.name for each in path.parent.glob("*.toml")))
+    try:
+        return nearest(path.name, [each.name for each in path.parent.glob("*.toml")])
+    except OSError:  # a folder that cannot be listed
+        return ""

@@ -14,6 +14,7 @@ from rich.text import Text
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.measure.execution import in_words, pays, some_of
 from hamsa_deploy.targets import target_of
+from hamsa_runtime.folders import is_there
 from hamsa_runtime.manifest import (
     AchievedTypes,
     Audio,
@@ -90,7 +91,7 @@ def show_plan(console: Console, manifest: Manifest, stages: Sequence[str], outpu
     for each in manifest.plan:
         factors = " x ".join(map(str, each.factors))
         transforms.add_row(Text(each.module or "the model"), str(each.length), factors, each.kind)
-    exists = " (replaces what is there)" if output.exists() else ""
+    exists = " (replaces what is there)" if is_there(output) else ""
     _show(
         console,
         Text.assemble("Plan for ", (manifest.name, "bold"), " on ", (_variant(manifest), "bold")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import is_file
 
 
 def check_received(path: Path, what: str, expected: str) -> None:
@@ -18,7 +19,7 @@ def check_received(path: Path, what: str, expected: str) -> None:
     Raises:
         InputError: names the file, what it holds instead, and how to get the right one.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: no such file", expected=expected)
     with path.open("rb") as file:
         start = file.read(512)

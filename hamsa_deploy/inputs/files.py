@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from hamsa_deploy.inputs.npy_files import read_npy, read_npz
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.folders import listed
+from hamsa_runtime.folders import is_file, is_folder, listed
 
 Kind = Literal["images", "clips", "arrays"]
 CLIP_SUFFIXES = (".wav", ".flac")
@@ -25,7 +25,7 @@ def read_images(path: Path) -> list[Any]:
 
     A folder holds images, or one folder of images for each class.
     """
-    if path.is_dir():
+    if is_folder(path):
         return [image for folder in _image_folders(path) for image in _images_in(folder)]
     arrays = _read_arrays(path, EXPECTED_IMAGES)
     fitting = {name: a for name, a in arrays.items() if a.dtype == np.uint8 and a.ndim in (3, 4)}
@@ -46,7 +46,7 @@ def read_classes(path: Path, names: Sequence[str] | None) -> list[int] | None:
     Raises:
         InputError: a folder that is no class, or labels that are no classes.
     """
-    if path.is_dir():
+    if is_folder(path):
         folders = _image_folders(path)
         if folders == [path]:
             return None
@@ -85,22 +85,22 @@ def read_clips(path: Path) -> list[Path] | dict[str, np.ndarray] | np.ndarray:
     Raises:
         InputError: there is nothing of the kind.
     """
-    if path.is_dir():
+    if is_folder(path):
         found = [each for each in listed(path) if each.suffix.lower() in CLIP_SUFFIXES]
         if not found:
             raise InputError(f"{path}: no clips in this folder", expected=f"files in {', '.join(CLIP_SUFFIXES)}")
         return found
     if path.suffix in (".npz", ".npy"):
         return read_arrays(path)
-    if not path.is_file() or not holds_clips(path):
-        what = "a file of another type" if path.is_file() else "no such file"
+    if not is_file(path) or not holds_clips(path):
+        what = "a file of another type" if is_file(path) else "no such file"
         raise InputError(f"{path}: {what}", expected=f"a folder of clips, or a file in {', '.join(CLIP_SUFFIXES)}")
     return [path]
 
 
 def holds_clips(path: Path) -> bool:
     """Whether a path is a clip, or a folder with one in it."""
-    paths = listed(path) if path.is_dir() else [path]
+    paths = listed(path) if is_folder(path) else [path]
     return any(each.suffix.lower() in CLIP_SUFFIXES for each in paths)
 
 
@@ -123,7 +123,7 @@ def read_data(data: Any, kind: Kind) -> Any:
 def _image_folders(path: Path) -> list[Path]:
     """The folder itself if it holds images, or else the folders in it."""
     found = listed(path)
-    inner = [each for each in found if each.is_dir() and not each.name.startswith(".")]
+    inner = [each for each in found if is_folder(each) and not each.name.startswith(".")]
     has_images = any(each.suffix.lower() in IMAGE_SUFFIXES for each in found)
     return [path] if has_images or not inner else inner
 
@@ -136,13 +136,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _read_arrays(path: Path, expected: str, fix: str = "") -> dict[str, np.ndarray]:
-    if not path.is_file() or path.suffix not in (".npz", ".npy"):
-        found = "a file of another type" if path.is_file() else "a folder" if path.is_dir() else "no such file"
+    if not is_file(path) or path.suffix not in (".npz", ".npy"):
+        found = "a file of another type" if is_file(path) else "a folder" if is_folder(path) else "no such file"
         raise InputError(f"{path}: {found}", expected=expected, fix=fix)
-    try:
-        content = np.load(path, allow_pickle=False)
-        return {name: content[name] for name in content.files} if path.suffix == ".npz" else {"": content}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error})", expected=expected, cause="a damaged file, or pickled objects"
-        ) from error
+    return read_npz(path) if path.suffix == ".npz" else {"": read_npy(path)}

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from hamsa_runtime.bundle import Bundle, open_bundle, sha256_of
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import is_there
 from hamsa_runtime.manifest import FileEntry, Manifest
 from hamsa_runtime.vocabulary import MANIFEST
 from hamsa_runtime.whole_files import DISK_ERRORS
@@ -127,7 +128,7 @@ def _hashed(folder: Path) -> dict[str, FileEntry]:
 
 def _check_replaceable(destination: Path) -> None:
     """Only a bundle or an empty folder is ever replaced: `-o ~` must not delete a home directory."""
-    if not destination.exists():
+    if not is_there(destination):
         return
     with _reported(destination):
         is_free = destination.is_dir() and ((destination / MANIFEST).is_file() or not any(destination.iterdir()))

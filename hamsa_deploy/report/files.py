@@ -10,6 +10,7 @@ from typing import Any
 from hamsa_deploy.report.document import Document, title_of
 from hamsa_deploy.report.page import document_in, html_from_document
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import is_there
 from hamsa_runtime.whole_files import replace_file
 
 HTML = ".html"
@@ -28,7 +29,7 @@ def sections_to_keep(path: Path, bundle: Mapping[str, Any]) -> tuple[dict[str, A
     Raises:
         InputError: the file is no report, a damaged one, or a report of another bundle.
     """
-    if not path.exists():
+    if not is_there(path):
         return {}, ""
     text = _text_of(path)
     if path.suffix.lower() != HTML:

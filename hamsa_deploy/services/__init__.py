@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.folders import listed
+from hamsa_runtime.folders import is_file, is_folder, is_there, listed
 
 
 class Service(NamedTuple):
@@ -42,7 +42,7 @@ def next_version(service: str, repository: Path, name: str) -> Path:
     Raises:
         InputError: the repository is a bundle or a file, or holds a file that the server cannot read.
     """
-    if (repository / "manifest.json").exists() or repository.is_file():
+    if is_there(repository / "manifest.json") or is_file(repository):
         raise InputError(
             f"{repository}: not a model repository",
             expected="a folder with one folder for each model, or a new one",
@@ -52,7 +52,7 @@ def next_version(service: str, repository: Path, name: str) -> Path:
     importlib.import_module(SERVICES[service].module).check(repository)
     folder = repository / name
     # The servers skip names that begin with 0, so that 01 is not version 1.
-    names = [path.name for path in listed(folder)] if folder.is_dir() else []
+    names = [path.name for path in listed(folder)] if is_folder(folder) else []
     versions = [int(each) for each in names if each.isdecimal() and not each.startswith("0")]
     return folder / str(max(versions, default=0) + 1)
 

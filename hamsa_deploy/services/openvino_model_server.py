@@ -13,6 +13,7 @@ from typing import Any
 
 from hamsa_runtime.backends.openvino import PRECISIONS
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import is_there
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.whole_files import replace_file
 
@@ -47,7 +48,7 @@ def entry_of(name: str, manifest: Manifest) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     """The file that is there, or an empty one."""
-    if not path.exists():
+    if not is_there(path):
         return {"model_config_list": []}
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())

@@ -15,6 +15,7 @@ from hamsa_deploy.bench.report import document as bench_document
 from hamsa_deploy.sweep.cells import Cell
 from hamsa_deploy.sweep.pareto import Point, agreement, front
 from hamsa_runtime.errors import InputError, ParityError
+from hamsa_runtime.folders import is_there
 from hamsa_runtime.manifest import Parity
 from hamsa_runtime.whole_files import replace_file
 
@@ -175,7 +176,7 @@ def write_record(folder: Path, sweep: Sweep) -> None:
 def read_made(folder: Path) -> dict[str, dict[str, str]]:
     """`made` of an earlier sweep in this folder; empty if there is none, or none that can be read."""
     path = folder / FILE
-    if not path.exists():
+    if not is_there(path):
         return {}
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

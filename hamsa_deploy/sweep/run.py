@@ -32,6 +32,7 @@ from hamsa_deploy.sweep.record import (
 )
 from hamsa_runtime.bundle import open_bundle, sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
+from hamsa_runtime.folders import is_folder, is_there
 from hamsa_runtime.manifest import MANIFEST
 
 LOG = logging.getLogger("hamsa_deploy")
@@ -44,9 +45,9 @@ Build = Callable[[Request, Path], None]
 
 def planned(base: Request, cells: Sequence[Cell], folder: Path) -> tuple[Sweep, dict[str, str]]:
     """What a sweep would do: outcomes that are KEPT or WAITING, and the digest of each bundle's request."""
-    if (folder / MANIFEST).exists() or (folder.exists() and not folder.is_dir()):
+    if is_there(folder / MANIFEST) or (is_there(folder) and not is_folder(folder)):
         raise InputError(
-            f"{folder}: {'a bundle' if folder.is_dir() else 'a file'}",
+            f"{folder}: {'a bundle' if is_folder(folder) else 'a file'}",
             expected="a folder for the bundles of a sweep",
             fix=f"-o {folder}-sweep",
         )

@@ -30,15 +30,17 @@ def seeds() -> dict[str, bytes]:
     files = {"model.onnx": {"sha256": "0" * 64, "bytes": 1}}
     state = tiny_model().state_dict()
     sha256 = hashlib.sha256(PLAN).hexdigest()
+    model = _onnx_file(external=False)
     entry = {"identity": IDENTITY, "sha256": sha256, "bytes": 6, "seconds": 1.0, "asked": {}, "achieved": None}
-    listed = manifest_for(files={"model.onnx": {"sha256": sha256, "bytes": len(PLAN)}})
+    of_model = {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
+    listed = manifest_for(files={"model.onnx": of_model})
     array = io.BytesIO()
     np.save(array, np.arange(6, dtype=np.float32).reshape(2, 3))
     return {
         "manifest/image": json.dumps(manifest_for(files=files)).encode(),
         "manifest/arrays": json.dumps(manifest_for(preprocessing=None, labels=None, parity=parity)).encode(),
         "manifest/complete": json.dumps(complete()).encode(),
-        "bundle/good": json.dumps(listed).encode() + b"\0" + PLAN,
+        "bundle/good": json.dumps(listed).encode() + b"\0" + model,
         "npy/good": array.getvalue(),
         "recipe/int8": b'to = "openvino"\nprecision = "int8"\nmax-drop = 0.5\nwithout = ["smooth"]\nbatch = 1\n',
         "recipe/rtx": b'to = "tensorrt-rtx"\nbatch-profile = [1, 1, 8]\nset = ["image_size=64"]\nrequire-plan = true\n',

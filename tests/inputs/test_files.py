@@ -47,15 +47,15 @@ def test_arrays_that_are_no_images_are_refused_by_dtype_and_shape(tmp_path: Path
 def test_pickled_objects_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "objects.npz"
     np.savez(path, images=np.array([{}], dtype=object))
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"'images' holds '\|O'"):
         read_images(path)
 
 
-@pytest.mark.parametrize("name", ["cut.npz", "cut.npy"])
-def test_damaged_files_are_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "found"), [("cut.npz", "cannot be read"), ("cut.npy", r"is no \.npy file")])
+def test_damaged_files_are_refused(tmp_path: Path, name: str, found: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=found):
         read_images(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from hamsa_runtime.backends import BACKENDS, Operator
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 
-from .tiny_bundles import MakeBundle, manifest_for, onnx_model, reference, save_model, write_files
+from .tiny_bundles import MakeBundle, image_model, manifest_for, onnx_model, reference, save_model, write_files
 
 with no_usage_reports():
     import openvino
@@ -246,12 +247,37 @@ def test_results_on_the_gpu_need_a_backend_that_has_one(make_bundle: MakeBundle,
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_a_file_that_the_engine_cannot_load_is_a_build_error(tmp_path: Path, backend: str) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    model = image_model("graph", "batch")
+    model.graph.node[0].op_type = "NoSuchOperator"
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     write_files(tmp_path, manifest_for())
     with pytest.raises(BuildError, match=r"model\.onnx") as caught:
         Engine(tmp_path, backend=backend)
     assert caught.value.exit_code == 5
     assert len(str(caught.value).splitlines()) > 1  # with what the engine said
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("inputs", "found"),
+    [
+        ({"shape": [7, 8, 12, 3]}, r"uint8 \(any, 8, 12, 3\)"),
+        ({"shape": [2**53, 8, 12, 3]}, r"uint8 \(any, 8, 12, 3\)"),
+        ({"shape": ["batch", 8, 12]}, r"uint8 \(any, 8, 12, 3\)"),
+        ({"shape": ["batch", "batch", 12, 3]}, r"uint8 \(any, 8, 12, 3\)"),
+        ({"dtype": "float32"}, r"uint8 \(any, 8, 12, 3\)"),
+    ],
+)
+def test_sizes_that_are_not_the_graphs_are_refused_when_the_engine_is_loaded(
+    make_bundle: MakeBundle, inputs: dict[str, Any], found: str, backend: str
+) -> None:
+    image = {"name": "image", "dtype": "uint8", "shape": ["batch", 8, 12, 3], "layout": None}
+    folder = make_bundle("onnx")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest |= {"preprocessing": None, "inputs": [{**image, **inputs}]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BuildError, match=f"the model's input 'image' is {found}"):
+        Engine(folder, backend=backend)
 
 
 def test_an_output_that_the_model_lacks_is_a_build_error(make_bundle: MakeBundle, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,15 @@ def test_a_bundle_may_say_what_ran_and_older_ones_do_not() -> None:
         ("schema", True, "one of 1"),
         ("name", 3, "a text"),
         ("name", "a\0b", "a text"),
+        ("name", "a\nb", "a text of one line, without control characters"),
+        ("labels", ["a", "\x1b[31mb"], "a text of one line, without control characters"),
+        ("labels", ["a\x7f"], "a text of one line, without control characters"),
+        ("inputs.0.name", "x\ty", "a text of one line, without control characters"),
+        ("outputs.0.name", "x\r", "a text of one line, without control characters"),
+        ("options", {"a": "\x1b[2J"}, "a text, a number, true, false or null"),
+        ("versions", {"torch\n": "2"}, "a text of one line, without control characters"),
+        ("versions", {"torch": "\x9b2J\x1b"}, "a text without control characters"),
+        ("inputs.0.shape", ["batch", *[1] * 32], "a list at most 32"),
         ("name", "\ud800", "a text"),
         ("model", [], "an object with reference"),
         ("model.parameters", -1, "a whole number"),
@@ -125,7 +135,8 @@ def test_a_bundle_may_say_what_ran_and_older_ones_do_not() -> None:
         ("outputs.1.name", "embedding", "each of them once"),
         ("preprocessing.size", [8], "a list of 2"),
         ("preprocessing.channels", 4, "one of 1, 3"),
-        ("preprocessing.crop_fraction", 0, "above 0"),
+        ("preprocessing.crop_fraction", 0.01, "of at least 0.1"),
+        ("preprocessing.crop_fraction", 5e-324, "of at least 0.1"),
         ("preprocessing.mean", [0.5], "one per channel"),
         ("preprocessing.std", [0.5], "one per channel"),
         ("preprocessing.std", [0.2, 0.2, 0], "above 0"),
@@ -272,3 +283,48 @@ def test_a_huge_file_is_rejected_after_the_limit(tmp_path: Path) -> None:
         stream.truncate(2**40)  # sparse: reading all of it would not fit in memory
     with pytest.raises(InputError, match=f"more than {MAX_BYTES} bytes"):
         read_manifest(path)
+
+
+MIB = 2**20
+LONG = {
+    "a text without its end": b'{"a": "' + b'\\"' * (2 * MIB - 9),
+    "backslashes": b'{"a": "' + b"\\" * (4 * MIB - 9),
+    "quotes": b'{"a": ' + b'"' * (4 * MIB - 9),
+    "brackets": b"[" * (4 * MIB - 9),
+    "pairs of brackets": b"[]" * (2 * MIB - 9),
+    "digits": b'{"a": ' + b"1" * (4 * MIB - 9),
+    "an unknown key": b'{"' + b"a" * (4 * MIB - 9) + b'": 1}',
+    "sizes": json.dumps(manifest_for(axes=[{"name": "a" * (2 * MIB)}], outputs=["batch"] * (MIB // 5))).encode(),
+    "a long name before a list": json.dumps(
+        manifest_for(model={"config": {"k" * (2 * MIB): [0] * (MIB // 2)}}), separators=(",", ":")
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_the_largest_manifest_is_refused_in_time_that_grows_with_its_size_only(name: str) -> None:
+    """0.4 s at most, of CPU; what grew with the square took hours."""
+    assert len(LONG[name]) <= 4 * MIB
+    start = time.process_time()
+    with pytest.raises(InputError):
+        manifest_from_json(LONG[name])
+    assert time.process_time() - start < 5
+
+
+def test_axes_are_looked_up_and_not_searched() -> None:
+    axes = [{"name": f"a{i}", "min": 1, "max": None, "example": 1} for i in range(20_000)]
+    inputs = [{"name": "x", "dtype": "int8", "shape": ["a19999"] * 30, "layout": None}]
+    inputs += [{**inputs[0], "name": f"i{i}"} for i in range(300)]
+    document = manifest_for(axes=axes, inputs=inputs, preprocessing=None)
+    start = time.process_time()
+    assert len(manifest_from_json(json.dumps(document).encode()).axes) == len(axes)
+    assert time.process_time() - start < 5
+
+
+def test_brackets_in_texts_are_not_counted() -> None:
+    document = manifest_for(name='[{"\\' * 50, labels=["\\", '"[', "\\\\[", '\\"['])
+    assert manifest_from_json(json.dumps(document).encode()).name.startswith("[{")
+    for nested in ('"\\\\"', '"\\""'):
+        data = ("[" * 33 + nested + "]" * 33).encode()
+        with pytest.raises(InputError, match="nested 33 levels deep"):
+            manifest_from_json(data)

@@ -209,7 +209,7 @@ def same(hint: Any, node: Mapping[str, Any], where: str) -> None:
         assert set(inner) == {str, int, float, bool, type(None)}, where
     elif node.get("type") == "array":
         assert kind is tuple, where
-        length = node.get("maxItems")
+        length = node["maxItems"] if node.get("minItems") == node.get("maxItems") and "maxItems" in node else None
         assert inner[1:] == ((...,) if length is None else (inner[0],) * (length - 1)), where
         same(inner[0], node["items"], f"{where}[]")
     elif node.get("type") == "object":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import stat
@@ -17,6 +18,7 @@ from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.signing import make_keys, sign_bundle
 
+from .external_models import adding, bundle_of, external
 from .tiny_bundles import MakeBundle
 
 
@@ -136,6 +138,62 @@ def test_keys_that_are_none(signed: Path, key: Path, tmp_path: Path) -> None:
         open_bundle(signed, public_key=tmp_path / "nowhere.pem")
     with pytest.raises(InputError, match="not a private key"):
         sign_bundle(signed, public(key), no_passphrase)
+
+
+def small_order_points() -> set[bytes]:
+    """All ways to write a point P of the curve (RFC 8032, 5.1) with 8 P = 0: y, y + p if it fits, both signs."""
+    p = 2**255 - 19
+    d = -121665 * pow(121666, p - 2, p) % p
+    i = pow(2, (p - 1) // 4, p)
+
+    def root(square: int) -> int | None:
+        candidate = pow(square, (p + 3) // 8, p)
+        return next((r for r in (candidate, candidate * i % p) if r * r % p == square), None)
+
+    def double(x: int, y: int) -> tuple[int, int]:
+        t = d * x * x * y * y % p
+        return 2 * x * y * pow(1 + t, p - 2, p) % p, (y * y + x * x) * pow(1 - t, p - 2, p) % p
+
+    # Of order 8: 2 P has y = 0, so that x^2 + y^2 = 0 and d y^4 + 2 y^2 - 1 = 0.
+    eight = root((1 + d) % p) or pytest.fail("d + 1 is no square")
+    squares = [(s * eight - 1) * pow(d, p - 2, p) % p for s in (1, -1)]
+    found = {0, 1, p - 1} | {y for each in squares if (y := root(each)) is not None}
+    found |= {p - y for y in found if y > 1}
+    for y in found:
+        x = root((y * y - 1) * pow(d * y * y + 1, p - 2, p) % p)
+        assert x is not None
+        point = (x, y)
+        for _ in range(3):
+            point = double(*point)
+        assert point == (0, 1)
+    values = found | {y + p for y in found if y + p < 2**255}
+    return {(y | sign << 255).to_bytes(32, "little") for y in values for sign in (0, 1)}
+
+
+def pem_of(key: bytes) -> bytes:
+    body = base64.b64encode(bytes.fromhex("302a300506032b6570032100") + key).decode()
+    return f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n".encode()
+
+
+def test_keys_of_small_order_are_refused(signed: Path) -> None:
+    """With R = 0 and S = 0, what anybody can write is a signature for them."""
+    points = small_order_points()
+    assert len(points) == 14
+    (signed / "manifest.sig").write_bytes(bytes([1]) + bytes(63))
+    for point in points:
+        with pytest.raises(InputError, match="the key: a key of small order"):
+            Engine(signed, public_key=pem_of(point))
+
+
+def test_nothing_open_is_signed(make_bundle: MakeBundle, key: Path, tmp_path: Path) -> None:
+    folder = make_bundle()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt: not listed"):
+        sign_bundle(folder, key, no_passphrase)
+    model = adding(external(location=".w"))
+    with pytest.raises(InputError, match="does not list"):
+        sign_bundle(bundle_of(model, tmp_path / "open"), key, no_passphrase)
+    assert not [*tmp_path.rglob("manifest.sig")]
 
 
 def test_openssl_makes_keys_and_signatures_that_are_taken(make_bundle: MakeBundle, tmp_path: Path) -> None:

@@ -125,6 +125,20 @@ def test_a_state_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str,
         Engine(folder)
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("shape", [[2**40], [2**53, 2**53], [1]])
+def test_a_state_of_another_size_than_the_graphs_is_refused_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: list[int], backend: str
+) -> None:
+    folder = bundle(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["states"][0]["shape"] = shape
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr("hamsa_runtime.engine.CarriedStates", lambda *_: pytest.fail("a state was made"))
+    with pytest.raises(BuildError, match=r"the model's input 'state\.calls' is int64 \(\)"):
+        Engine(folder, backend=backend)
+
+
 def test_a_graph_without_the_states_is_no_graph_of_the_bundle(tmp_path: Path) -> None:
     folder = bundle(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <system_error>
 #include <vector>
 
 #include "arrays.hpp"
 #include "checked.hpp"
 #include "hamsa/error.hpp"
+#include "named_files.hpp"
+#include "names.hpp"
 #include "sha256.hpp"
 #include "signature.hpp"
 
@@ -16,8 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Engines open files by themselves, next to the one they are given: whatever starts like this must be listed.
-constexpr const char* engine_file_prefix = "model.";
+// They cannot list themselves.
+constexpr const char* own_files[] = {manifest_name, "manifest.sig"};
 
 constexpr const char* why_a_manifest =
     "engine files alone are not run: nothing says what they are, or that they are whole";
@@ -78,6 +81,11 @@ VerifiedFile verified_file(const fs::path& folder, const std::string& name, cons
     }
     check_inside(folder, path);
     std::error_code error;
+    if (const std::uintmax_t links = fs::hard_link_count(path, error); !error && links > 1) {
+        throw InputError(path.string() + ": one of " + std::to_string(links) + " names (hard links) of this file",
+                         "a file of its own: through another name it can be changed from outside of the folder", "",
+                         "make a copy: cp -r " + folder.string() + " COPY");
+    }
     const std::uintmax_t size = fs::file_size(path, error);
     if (error) {
         throw InputError(path.string() + ": cannot be read (" + error.message() + ")");
@@ -93,22 +101,71 @@ VerifiedFile verified_file(const fs::path& folder, const std::string& name, cons
     return file;
 }
 
-void check_no_other_engine_file(const Bundle& bundle) {
+bool is_listed(const Bundle& bundle, const std::string& name) {
+    return std::find(std::begin(own_files), std::end(own_files), name) != std::end(own_files) ||
+           bundle.manifest.files.count(name) != 0;
+}
+
+// Every path below a folder that is no folder itself, or a link to one; none that is hidden: a model may only name
+// listed files.
+std::vector<fs::path> files_below(const fs::path& folder) {
     std::vector<fs::path> paths;
     std::error_code error;
-    for (fs::directory_iterator entry(bundle.folder, error), end; !error && entry != end; entry.increment(error)) {
-        paths.push_back(entry->path());
+    fs::recursive_directory_iterator entry(folder, error);
+    for (const fs::recursive_directory_iterator end; !error && entry != end; entry.increment(error)) {
+        const bool is_hidden = entry->path().filename().u8string().rfind('.', 0) == 0;
+        if (is_hidden) {
+            entry.disable_recursion_pending();
+        } else if (entry->is_symlink(error) || !entry->is_directory(error)) {
+            paths.push_back(entry->path());
+        }
     }
     if (error) {
-        throw InputError(bundle.folder.string() + ": the folder cannot be listed (" + error.message() + ")",
+        throw InputError(folder.string() + ": the folder cannot be listed (" + error.message() + ")",
                          "a folder that may be read: no file in it may be one that the manifest does not list");
     }
     std::sort(paths.begin(), paths.end());
-    for (const fs::path& path : paths) {
-        const std::string name = path.filename().u8string();
-        if (name.rfind(engine_file_prefix, 0) == 0 && bundle.manifest.files.count(name) == 0) {
-            throw InputError(path.string() + ": not listed in " + manifest_name, "only files with a known hash");
+    return paths;
+}
+
+void check_no_other_file(const Bundle& bundle) {
+    for (const fs::path& path : files_below(bundle.folder)) {
+        if (!is_listed(bundle, path.lexically_relative(bundle.folder).generic_u8string())) {
+            throw InputError(path.string() + ": not listed in " + manifest_name, "only files with a known hash", "",
+                             "keep other files outside of the bundle's folder");
         }
+    }
+}
+
+std::set<std::string> named_in(const std::string& name, const VerifiedFile& file) {
+    if (name == onnx_file) {
+        return locations_in_onnx(file.text());
+    }
+    check_ir(file.text());
+    return {};
+}
+
+// Only listed files may be named by the one that engines are given.
+void check_model(const Bundle& bundle, const VerifiedFiles& files) {
+    const std::string name = bundle.manifest.target == "openvino" ? ir_file : onnx_file;
+    const auto file = files.find(name);
+    if (file == files.end()) {
+        return;  // and not there either: the engine says so
+    }
+    const std::string path = (bundle.folder / name).string();
+    try {
+        for (const std::string& location : named_in(name, file->second)) {
+            if (bundle.manifest.files.count(location) == 0) {
+                throw InputError("its tensors lie in " + repr(location.substr(0, 80)) + ", which " + manifest_name +
+                                     " does not list",
+                                 "weights in files of the bundle, each with its hash",
+                                 "a bundle that was made by hand, or changed: whoever changes that file changes the "
+                                 "model",
+                                 "export the model again");
+            }
+        }
+    } catch (const InputError& error) {
+        throw InputError(path + ": " + error.found(), error.expected(), error.cause(), error.fix());
     }
 }
 
@@ -141,7 +198,8 @@ VerifiedFiles verified_files(const Bundle& bundle) {
     for (const auto& [name, entry] : bundle.manifest.files) {
         files[name] = verified_file(bundle.folder, name, entry);
     }
-    check_no_other_engine_file(bundle);
+    check_no_other_file(bundle);
+    check_model(bundle, files);
     return files;
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "manifest.hpp"
 
@@ -15,7 +16,13 @@ namespace hamsa {
 struct VerifiedFile {
     std::shared_ptr<const std::byte> data;
     std::size_t size = 0;
+
+    std::string_view text() const { return {reinterpret_cast<const char*>(data.get()), size}; }
 };
+
+// What engines are given.
+constexpr const char* onnx_file = "model.onnx";
+constexpr const char* ir_file = "model.xml";
 
 using VerifiedFiles = std::map<std::string, VerifiedFile>;
 
@@ -29,8 +36,9 @@ struct Bundle {
 Bundle open_bundle(const std::filesystem::path& folder,
                    const std::optional<std::filesystem::path>& public_key = std::nullopt);
 
-// Reads every listed file and compares its size and SHA-256; nothing is deserialised.
-// InputError: a file is missing, changed, cut, a link that leaves the folder, or one for engines that is not listed.
+// Reads every listed file, compares its size and SHA-256, and checks that no engine could open another; nothing is
+// deserialised. InputError: a file is missing, changed, cut, a link, shared with another folder, or one that is not
+// listed; or the model names such a file.
 VerifiedFiles verified_files(const Bundle& bundle);
 
 }  // namespace hamsa

@@ -56,10 +56,10 @@ class Engine::State {
   public:
     State(Bundle bundle, const Options& options) : folder_(bundle.folder), manifest_(std::move(bundle.manifest)) {
         VerifiedFiles files = verified_files({folder_, manifest_});
-        initial_ = initial_values(manifest_.states, files);
-        states_ = initial_;
         const MakeBackend make = backend_for(manifest_.target, options.backend);
-        backend_ = make({folder_, manifest_, std::move(files), options});
+        backend_ = make({folder_, manifest_, files, options});
+        initial_ = initial_values(manifest_.states, files);  // of sizes that the backend has found in the graph
+        states_ = initial_;
         parallel_ = backend_->parallel() && manifest_.states.empty();
         limits_ = backend_->batch_limits();
     }

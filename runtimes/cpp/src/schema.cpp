@@ -365,7 +365,8 @@ struct Schema::Parts {
         }
         for (const auto& item : value.items()) {
             if (!properties.contains(item.key())) {
-                check(rest, item.value(), where + "." + item.key());
+                // Cut: it is built anew for each value in a list.
+                check(rest, item.value(), where + "." + first_characters(item.key(), shown_length));
             }
         }
     }

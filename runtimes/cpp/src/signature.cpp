@@ -5,9 +5,12 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include <algorithm>
+#include <array>
 #include <fstream>
 #include <memory>
 #include <system_error>
+#include <vector>
 
 #include "hamsa/error.hpp"
 
@@ -53,6 +56,32 @@ Key parsed(const std::string& pem) {
     return key;
 }
 
+// The eight points whose eightfold is the identity (RFC 8032, 5.1), in each way to write them: a signature that anybody
+// can write is valid for them. y is little-endian; the highest bit is the sign of x, which both may have.
+bool is_of_small_order(EVP_PKEY* key) {
+    static const std::vector<std::string> ys{
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    };
+    std::array<unsigned char, 32> bytes{};
+    std::size_t size = bytes.size();
+    if (EVP_PKEY_get_raw_public_key(key, bytes.data(), &size) != 1) {
+        return true;  // whatever it is
+    }
+    bytes.back() &= 0x7f;
+    std::string text;
+    for (const unsigned char byte : bytes) {
+        text += "0123456789abcdef"[byte >> 4];
+        text += "0123456789abcdef"[byte & 15];
+    }
+    return std::find(ys.begin(), ys.end(), text) != ys.end();
+}
+
 Key key_from(const fs::path& path) {
     if (!is_file(path)) {
         throw InputError(path.string() + ": no such file", "a key in a PEM file");
@@ -73,6 +102,11 @@ Key key_from(const fs::path& path) {
     }
     if (EVP_PKEY_base_id(key.get()) != EVP_PKEY_ED25519) {
         throw InputError(path.string() + ": a key of another kind", "an Ed25519 key");
+    }
+    if (is_of_small_order(key.get())) {
+        throw InputError(path.string() + ": a key of small order", "a key that hamsa-sign keygen has made",
+                         "a key that was made to be valid for signatures that anybody can write",
+                         "get the public key of who signs your bundles");
     }
     return key;
 }

@@ -57,8 +57,8 @@ TEST_CASE("links out of the folder are rejected, links inside are not") {
     fs::create_symlink(copy.root() / name, copy.folder() / name);
     CHECK(has(load_error(copy.folder()).found(), "a link to " + fs::canonical(copy.root() / name).string()));
     fs::remove(copy.folder() / name);
-    fs::rename(copy.root() / name, copy.folder() / "weights");
-    fs::create_symlink("weights", copy.folder() / name);
+    fs::rename(copy.root() / name, copy.folder() / ".weights");
+    fs::create_symlink(".weights", copy.folder() / name);
     CHECK(hamsa::verified_files(hamsa::open_bundle(copy.folder())).size() == 2);
 }
 
@@ -77,13 +77,28 @@ TEST_CASE("a folder whose name starts like the bundle's is outside") {
     CHECK(has(load_error(copy.folder()).found(), "a link to"));
 }
 
-TEST_CASE("an engine file that is not listed is rejected, another is not") {
+TEST_CASE("a file that is not listed is rejected, and hidden ones are left") {
     const BundleCopy copy("tiny");
-    write(copy.folder() / "notes.txt", "mine");
+    write(copy.folder() / ".hidden", "what no model may name");
+    fs::create_directory(copy.folder() / "sub");
     CHECK(hamsa::verified_files(hamsa::open_bundle(copy.folder())).size() == 2);
-    write(copy.folder() / "model.onnx.data", "weights from elsewhere");
-    CHECK(load_error(copy.folder()).found() ==
-          (copy.folder() / "model.onnx.data").string() + ": not listed in manifest.json");
+    std::string name;
+    SUBCASE("of an engine") { name = "model.onnx.data"; }
+    SUBCASE("another") { name = "notes.txt"; }
+    SUBCASE("in a folder") { name = "sub/weights.bin"; }
+    write(copy.folder() / name, "weights from elsewhere");
+    CHECK(load_error(copy.folder()).found() == (copy.folder() / name).string() + ": not listed in manifest.json");
+}
+
+TEST_CASE("a file with a second name is rejected") {
+    const BundleCopy copy("tiny");
+    fs::create_hard_link(copy.folder() / "model.bin", copy.root() / "outside");
+    CHECK(has(load_error(copy.folder()).found(), "model.bin: one of 2 names (hard links) of this file"));
+}
+
+TEST_CASE("control characters of what an error names are escaped") {
+    const InputError error = load_error(fs::path("no\x1b[31m\r\xc2\x9b\x7f"));
+    CHECK(error.found() == "no\\x1b[31m\\x0d\\x9b\\x7f: no such folder");
 }
 
 TEST_CASE("what is no bundle") {

@@ -64,6 +64,13 @@ TEST_CASE("keys that are none") {
     CHECK(has(load_error(copy.folder(), key).found(), "a private key"));
     write(key, std::string(100000, '-'));
     CHECK(has(load_error(copy.folder(), key).found(), "more than 65536 bytes"));
+    // The identity, and points of order 2 and 8: what anybody can write is a signature for them.
+    for (const char* point : {"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "7P///////////////////////////////////////38=",
+                              "JuiVj8KyJ7BFw/SJ8u+Y8NXfrAXTxjM5sTgCiG1T/IU="}) {
+        write(key, "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA" + std::string(point) +
+                       "\n-----END PUBLIC KEY-----\n");
+        CHECK(has(load_error(copy.folder(), key).found(), "a key of small order"));
+    }
     // An X25519 key: of the same size, and not for signatures.
     write(key,
           "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=\n"

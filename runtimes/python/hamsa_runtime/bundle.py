@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.folders import listed
+from hamsa_runtime.folders import is_file, is_folder, listed
 from hamsa_runtime.manifest import FileEntry, Manifest, manifest_from_json, read_at_most
+from hamsa_runtime.named_files import check_ir, locations_in_onnx
 from hamsa_runtime.signature import Key, check_signature
-from hamsa_runtime.vocabulary import ENGINE_FILE_PREFIX, MANIFEST
+from hamsa_runtime.vocabulary import IR_FILES, MANIFEST, ONNX_FILE, SIGNATURE
 
 CHUNK = 2**20
+
+# They cannot list themselves.
+OWN_FILES = (MANIFEST, SIGNATURE)
 
 WHY_A_MANIFEST = "engine files alone are not run: nothing says what they are, or that they are whole"
 
@@ -27,24 +31,58 @@ class Bundle:
     manifest: Manifest
 
     def verify(self) -> Verified:
-        """Compares size and sha256 of every listed file, reading each once; nothing is deserialised.
+        """Compares size and sha256 of every listed file, and that no engine could open another. Nothing is run.
 
         Engines open files by name, so that the largest need not be in memory twice; with the result,
         `Verified.check_unchanged` says afterwards whether what they have read is what was compared here.
 
         Raises:
-            InputError: a file is missing, changed, cut, a link that leaves the folder, or an engine file that
-                the manifest does not list; or the folder cannot be listed.
+            InputError: a file is missing, changed, cut, a link, shared with another folder, or one that the manifest
+                does not list; the model names such a file; or the folder cannot be listed.
         """
         states = {}
         for name, entry in self.manifest.files.items():
             path = self.folder / name
             states[path] = _verify_file(self.folder, path, entry)
-        expected = "a folder that may be read: no file in it may be one that the manifest does not list"
-        for path in listed(self.folder, expected):
-            if path.name.startswith(ENGINE_FILE_PREFIX) and path.name not in self.manifest.files:
-                raise InputError(f"{path}: not listed in {MANIFEST}", expected="only files with a known hash")
+        self._check_no_other_file()
+        self._check_model()
         return Verified(states)
+
+    def _check_no_other_file(self) -> None:
+        """Hidden files are left: none of them is opened, because a model may only name listed ones."""
+        expected = "a folder that may be read: no file in it may be one that the manifest does not list"
+        folders = [self.folder]
+        while folders:
+            for path in listed(folders.pop(), expected):
+                name = path.relative_to(self.folder).as_posix()
+                if path.name.startswith(".") or name in (*OWN_FILES, *self.manifest.files):
+                    continue
+                if path.is_symlink() or not is_folder(path):
+                    raise InputError(
+                        f"{path}: not listed in {MANIFEST}",
+                        expected="only files with a known hash",
+                        fix="keep other files outside of the bundle's folder",
+                    )
+                folders.append(path)
+
+    def _check_model(self) -> None:
+        """Only listed files may be named by the one that engines are given."""
+        name = IR_FILES[0] if self.manifest.target == "openvino" else ONNX_FILE
+        if name not in self.manifest.files:
+            return  # and not there either: the engine says so
+        path = self.folder / name
+        try:
+            data = path.read_bytes()
+            named = _named_in(name, data)
+        except InputError as error:
+            raise InputError(
+                f"{path}: {error.found}", expected=error.expected, cause=error.cause, fix=error.fix
+            ) from error
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        unlisted = named.difference(map(str.encode, self.manifest.files))
+        for location in sorted(unlisted):
+            raise _unlisted_data(path, location)
 
 
 # Device, inode, size, and the times of the last change of content and of anything: the last one nobody can set.
@@ -107,9 +145,9 @@ def manifest_bytes(folder: Path) -> bytes:
         InputError: not a folder, or no manifest in it that can be read.
     """
     path = folder / MANIFEST
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise _not_a_folder(folder)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(
             f"{folder}: no {MANIFEST} in this folder",
             expected="a bundle, as hamsa-export writes it",
@@ -144,7 +182,7 @@ def sha256_of(path: Path) -> tuple[str, int]:
 
 
 def _not_a_folder(path: Path) -> InputError:
-    if path.is_file():
+    if is_file(path):
         return InputError(
             f"{path}: a file, not a bundle's folder",
             expected=f"a folder with a {MANIFEST}",
@@ -160,11 +198,17 @@ def _state(path: Path) -> State:
 
 
 def _verify_file(folder: Path, path: Path, entry: FileEntry) -> State:
-    if not path.is_file():  # also keeps pipes and devices from being opened
+    if not is_file(path):  # also keeps pipes and devices from being opened
         raise InputError(f"{path}: missing", expected="every file that the manifest lists", fix="copy the bundle again")
     _check_inside(folder, path)
     try:
         state = _state(path)
+        if (links := path.stat().st_nlink) > 1:
+            raise InputError(
+                f"{path}: one of {links} names (hard links) of this file",
+                expected="a file of its own: through another name it can be changed from outside of the folder",
+                fix=f"make a copy: cp -r {folder} COPY",
+            )
         size = state[2]
         found = sha256_of(path) if size == entry.bytes else ("not computed", size)
     except OSError as error:
@@ -177,6 +221,23 @@ def _verify_file(folder: Path, path: Path, entry: FileEntry) -> State:
             fix="copy the bundle again, or export it again",
         )
     return state
+
+
+def _named_in(name: str, data: bytes) -> set[bytes]:
+    if name == ONNX_FILE:
+        return locations_in_onnx(data)
+    check_ir(data)
+    return set()
+
+
+def _unlisted_data(path: Path, location: bytes) -> InputError:
+    name = location.decode(errors="replace")
+    return InputError(
+        f"{path}: its tensors lie in {name[:80]!r}, which {MANIFEST} does not list",
+        expected="weights in files of the bundle, each with its hash",
+        cause="a bundle that was made by hand, or changed: whoever changes that file changes the model",
+        fix="export the model again",
+    )
 
 
 def _check_inside(folder: Path, path: Path) -> None:

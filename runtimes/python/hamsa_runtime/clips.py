@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hamsa_runtime.errors import InputError, MissingError
+from hamsa_runtime.folders import is_file
 from hamsa_runtime.manifest import Audio, InputSpec, Manifest
 from hamsa_runtime.wav import PIECE, WavHeader, damaged, wav_header, wav_pieces
 
@@ -37,7 +38,7 @@ def load_clip(path: str | os.PathLike[str], how: Audio | None = None) -> np.ndar
         MissingError: a FLAC file without the package soundfile.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: no such audio file", expected="a file in " + ", ".join(FORMATS))
     with path.open("rb") as file:
         start = file.read(12)

@@ -6,7 +6,26 @@ Every message says what was found, what was expected, the likely cause and the w
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+
+def _escapes(kept: str) -> Mapping[int, str]:
+    """What stands for characters that a terminal obeys, that end lines, or that cannot be written as UTF-8."""
+    codes = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)]
+    return {code: repr(chr(code))[1:-1] for code in codes if chr(code) not in kept}
+
+
+_IN_LINES, _IN_A_LINE = _escapes(kept="\n\t"), _escapes(kept="")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """A text from elsewhere (a name, a label, what an engine said) with all escaped that a terminal obeys.
+
+    Args:
+        text: of any characters.
+        lines: keep line breaks and tabs.
+    """
+    return text.translate(_IN_LINES if lines else _IN_A_LINE)
 
 
 class HamsaError(Exception):
@@ -22,6 +41,8 @@ class HamsaError(Exception):
     exit_code = 1
 
     def __init__(self, found: str, *, expected: str = "", cause: str = "", fix: str = "") -> None:
+        # They hold names and texts of files, and go to terminals.
+        found, expected, cause, fix = (printable(text, lines=True) for text in (found, expected, cause, fix))
         self.found, self.expected, self.cause, self.fix = found, expected, cause, fix
         lines = [found]
         lines += [f"  expected: {expected}"] if expected else []

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import is_file
 
 if TYPE_CHECKING:
     from hamsa_runtime.manifest import Preprocessing
@@ -96,13 +97,9 @@ def _opened(file: Encoded) -> tuple[Path | io.BytesIO, str]:
     """What Pillow opens, and what errors call it."""
     if isinstance(file, (str, os.PathLike)):
         path = Path(file)
-        try:
-            size = path.stat().st_size if path.is_file() else None
-        except (OSError, ValueError):  # a name that no file can have, or a folder that may not be looked into
-            size = None
-        if size is None:
+        if not is_file(path):
             raise InputError(f"{path}: no such image file", expected="a file in " + ", ".join(FORMATS))
-        _check_bytes(size, str(path))
+        _check_bytes(path.stat().st_size, str(path))
         return path, str(path)
     if isinstance(file, (bytes, bytearray, memoryview)):
         data, name = bytes(file), "the bytes of an image"

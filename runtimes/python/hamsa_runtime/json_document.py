@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import Any
 
 from hamsa_runtime.errors import InputError
 
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 32
+STRING = re.compile(rb'"[^"]*(?:"|\Z)')
+OTHER_BYTES = re.compile(rb"[^\[\]{}]+")
+STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 def json_document(data: bytes) -> Any:
@@ -35,13 +39,13 @@ def check_bounds(data: bytes) -> None:
 
 
 def _depth(data: bytes) -> int:
-    """How deep brackets nest outside strings. Counted before parsing: the parser itself recurses."""
-    deepest = depth = 0
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
-        first = data[token.start()]
-        depth += 1 if first in b"[{" else -1 if first in b"]}" else 0
-        deepest = max(deepest, depth)
-    return deepest
+    """How deep brackets nest outside strings. Counted before parsing: the parser itself recurses.
+
+    Each step is one pass over the bytes: a text without its end must not be looked for from each of its quotes.
+    """
+    unescaped = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    brackets = OTHER_BYTES.sub(b"", STRING.sub(b"", unescaped))
+    return max(accumulate(map(STEPS.__getitem__, brackets)), default=0)
 
 
 def _no_constant(name: str) -> float:

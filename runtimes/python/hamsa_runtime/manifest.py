@@ -465,7 +465,8 @@ def _check_axes(axes: tuple[Axis, ...], inputs: tuple[InputSpec, ...]) -> None:
     for i, axis in enumerate(axes):
         if axis.example < axis.min or (axis.max is not None and axis.example > axis.max):
             raise reject(axis.example, f"axes[{i}].example", "a size from min to max")
-    unlisted = [size for spec in inputs for size in spec.shape if isinstance(size, str) and size not in (BATCH, *names)]
+    known = {BATCH, *names}
+    unlisted = [size for spec in inputs for size in spec.shape if isinstance(size, str) and size not in known]
     if unlisted:
         raise reject(unlisted[0], "inputs: an axis", ", ".join((BATCH, *names)))
 

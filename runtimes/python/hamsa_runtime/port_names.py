@@ -1,10 +1,12 @@
-"""What a loaded model calls its inputs and outputs, compared with the manifest; for the backends of all engines."""
+"""What a loaded model calls its inputs and outputs, and of what size they are, compared with the manifest; for the
+backends of all engines."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
 from hamsa_runtime.errors import BuildError
+from hamsa_runtime.manifest import InputSpec
 
 
 def check_names(kind: str, declared: Iterable[str], found: Sequence[Collection[str]]) -> None:
@@ -18,4 +20,26 @@ def check_names(kind: str, declared: Iterable[str], found: Sequence[Collection[s
         raise BuildError(
             f"the model's {kind} are {', '.join('/'.join(sorted(port)) for port in found)}",
             expected=f"{', '.join(names)}, as the manifest says",
+        )
+
+
+def check_input(declared: InputSpec, dtype: str, shape: Sequence[int | None] | None) -> None:
+    """Compares one input with the model's own, before anything of the size that the manifest says is allocated.
+
+    Args:
+        declared: as the manifest has it.
+        dtype: as the model has it, by the manifest's names.
+        shape: as the model has it; None for a size that is free, and for a model that does not say.
+
+    Raises:
+        BuildError: another type or shape, or a size that is fixed in one of them and free in the other.
+    """
+    wanted = [None if isinstance(size, str) else size for size in declared.shape]
+    if dtype != declared.dtype or shape is None or list(shape) != wanted:
+        shown = "any shape" if shape is None else f"({', '.join('any' if n is None else str(n) for n in shape)})"
+        raise BuildError(
+            f"the model's input {declared.name!r} is {dtype} {shown}",
+            expected=f"{declared.dtype} {declared.shape}, as the manifest says",
+            cause="a manifest of another model, or one that was changed",
+            fix="export the model again",
         )

@@ -34,6 +34,7 @@ APPLIED = (
     "anyOf", "not", "$ref", "$defs",
 )  # fmt: skip
 NULL = {"type": "null"}
+SHOWN = 80  # characters of a value, or of a name
 DEFINITIONS = "#/$defs/"
 
 TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -121,13 +122,13 @@ class Schema:
         for name in value:
             self._check(node.get("propertyNames", {}), name, f"{where}: the name")
         for name in others:
-            self._check(rest, value[name], f"{where}.{name}")
+            self._check(rest, value[name], f"{where}.{name[:SHOWN]}")  # built anew for each value in a list
 
 
 def reject(value: object, where: str, expected: str, fix: str = "", cause: str = "") -> InputError:
-    """The error for a value that is not what it should be; the value is shown cut to 80 characters."""
+    """The error for a value that is not what it should be; the value is shown cut to `SHOWN` characters."""
     shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    shown = shown if len(shown) <= SHOWN else shown[: SHOWN - 3] + "..."
     found = f"manifest.json: {where or 'the whole file'} is {shown}"
     return InputError(found, expected=expected, cause=cause, fix=fix)
 
@@ -223,7 +224,7 @@ def _hint(node: Node, value: Any) -> str:
 
 def _unknown_key(dot: str, name: str, known: Mapping[str, Any]) -> InputError:
     return InputError(
-        f"manifest.json: unknown key {(dot + name)[:80]!r}",
+        f"manifest.json: unknown key {(dot + name)[:SHOWN]!r}",
         expected="only " + ", ".join(known),
         cause="a misspelling, or a bundle written by a newer version",
         fix=nearest(name, known),

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hamsa_runtime.errors import InputError, MissingError
+from hamsa_runtime.folders import is_file
 from hamsa_runtime.vocabulary import SIGNATURE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 SIGNATURE_BYTES = 64
+# The field of Curve25519, and the y of its points of order 4, of order 1 (and p - 1 of order 2), and of order 8.
+PRIME = 2**255 - 19
+SMALL_ORDER = (0, 1, 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7)
 MAX_KEY_BYTES = 2**16  # a PEM file has 113 bytes; more is something else
 
 # The path of a PEM file, or its content.
@@ -87,14 +91,35 @@ def public_key_from(source: Key) -> Ed25519PublicKey:
         raise InputError(f"{name}: not a public key", expected="a PEM file, as hamsa-sign keygen writes it") from error
     if not isinstance(key, Ed25519PublicKey):
         raise InputError(f"{name}: a key of another kind", expected="an Ed25519 key")
+    if _is_of_small_order(_raw(key)):
+        raise InputError(
+            f"{name}: a key of small order",
+            expected="a key that hamsa-sign keygen has made",
+            cause="a key that was made to be valid for signatures that anybody can write",
+            fix="get the public key of who signs your bundles",
+        )
     return key
+
+
+def _is_of_small_order(key: bytes) -> bool:
+    """Whether a key is one of the eight points whose eightfold is the identity, in any way to write it.
+
+    It is y in 255 bits, little-endian, and the sign of x (RFC 8032, 5.1.2); p - y and the other sign are points of the
+    same order, and some programs also take y + p.
+    """
+    y = int.from_bytes(key, "little") % 2**255 % PRIME
+    return y in SMALL_ORDER or PRIME - y in SMALL_ORDER
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
     """The first 16 hexadecimal digits of the sha256 of the key's 32 bytes: for people to compare, not for programs."""
+    return hashlib.sha256(_raw(key)).hexdigest()[:16]
+
+
+def _raw(key: Ed25519PublicKey) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def read_key(source: Key) -> tuple[str, bytes]:
@@ -102,7 +127,7 @@ def read_key(source: Key) -> tuple[str, bytes]:
     if isinstance(source, bytes):
         return "the key", source
     path = Path(source)
-    if not path.is_file():  # also keeps pipes and devices from being opened
+    if not is_file(path):  # also keeps pipes and devices from being opened
         raise InputError(f"{path}: no such file", expected="a key in a PEM file")
     try:
         with path.open("rb") as stream:
@@ -116,7 +141,7 @@ def read_key(source: Key) -> tuple[str, bytes]:
 
 def _signature_of(folder: Path) -> bytes:
     path = folder / SIGNATURE
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(
             f"{folder}: not signed, there is no {SIGNATURE}",
             expected="a signed bundle, because a public key was given",

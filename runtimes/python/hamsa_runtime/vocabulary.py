@@ -34,9 +34,6 @@ FFTS = ("real", "native")
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 ONNX_FILE, PLAN_FILE = "model.onnx", "model.plan"
 IR_FILES = ("model.xml", "model.bin")
-# Engines open files by themselves, next to the one they are given (model.bin, model.onnx.data): whatever starts like
-# this must be listed, or it would be read without having been checked.
-ENGINE_FILE_PREFIX = "model."
 STATE_FILE = "state_{}.bin"  # what the N-th thing that a model keeps between calls starts as
 
 

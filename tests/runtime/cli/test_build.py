@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from hamsa_runtime.cli.build import main
@@ -77,7 +78,9 @@ def test_a_missing_package_exits_4_and_names_the_extra(
 
 def test_a_builder_that_fails_exits_5(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
-    (bundle / "model.onnx").write_bytes(b"no model")
+    model = onnx.load(bundle / "model.onnx")
+    model.graph.node[0].op_type = "NoSuchOperator"
+    (bundle / "model.onnx").write_bytes(model.SerializeToString())
     del manifest["files"]
     write_files(bundle, manifest)
     assert main([str(bundle)]) == 5

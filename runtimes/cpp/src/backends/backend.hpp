@@ -55,6 +55,10 @@ MakeBackend backend_for(const std::string& target, const std::optional<std::stri
 void check_port_names(const char* kind, const std::vector<TensorSpec>& declared,
                       const std::vector<std::vector<std::string>>& found);
 
+// The same for one input's type and shape, in which any negative size is free; none where the model does not say.
+// Before anything of the manifest's sizes is allocated. BuildError: they are not the same.
+void check_port(const TensorSpec& declared, const std::optional<DType>& dtype, const std::optional<Shape>& found);
+
 #if defined(HAMSA_WITH_OPENVINO)
 std::unique_ptr<Backend> make_openvino(Model model);
 #endif

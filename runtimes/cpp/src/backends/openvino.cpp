@@ -9,6 +9,7 @@
 
 #include "arrays.hpp"
 #include "backends/backend.hpp"
+#include "named_files.hpp"
 #include "names.hpp"
 
 namespace hamsa {
@@ -135,6 +136,7 @@ class OpenVino final : public Backend {
         check_capability(core_, device_, *precision_);
         try {
             graph_ = read();
+            check_inputs();
             // The CPU plugin runs a model of known shapes faster than one with a dynamic batch, and one image at a time
             // is what devices do most: this case has a compiled model of its own.
             compiled_ = compile(with_batch_of_one());
@@ -144,7 +146,6 @@ class OpenVino final : public Backend {
                              error.what());
         }
         check_granted();
-        check_port_names("inputs", model_.manifest.graph_inputs, names_of(compiled_.inputs()));
         check_port_names("outputs", model_.manifest.graph_outputs, names_of(compiled_.outputs()));
     }
 
@@ -192,23 +193,34 @@ class OpenVino final : public Backend {
         return found->second;
     }
 
-    static std::string text_of(const VerifiedFile& file) {
-        return {reinterpret_cast<const char*>(file.data.get()), file.size};
-    }
-
-    // From memory that was verified. Only ONNX with weights in files of their own is read from the folder again: the
-    // importer finds those by itself.
+    // From memory that was verified, also weights in files of their own.
     std::shared_ptr<ov::Model> read() {
         if (model_.manifest.target == "openvino") {
             const VerifiedFile& weights = file("model.bin");
             auto* data = const_cast<std::byte*>(weights.data.get());  // weights are only read
-            return core_.read_model(text_of(file("model.xml")), ov::Tensor(ov::element::u8, {weights.size}, data));
+            return core_.read_model(std::string(file(ir_file).text()),
+                                    ov::Tensor(ov::element::u8, {weights.size}, data));
         }
-        const VerifiedFile& onnx = file("model.onnx");
-        if (model_.files.size() > 1) {
-            return core_.read_model((model_.folder / "model.onnx").string());
+        const std::string_view onnx = file(onnx_file).text();
+        const auto bytes_of = [&](const std::string& name) { return file(name).text(); };
+        const bool is_whole = locations_in_onnx(onnx).empty();
+        return core_.read_model(is_whole ? std::string(onnx) : onnx_with_addresses(onnx, bytes_of), ov::Tensor());
+    }
+
+    void check_inputs() const {
+        check_port_names("inputs", model_.manifest.graph_inputs, names_of(std::as_const(*graph_).inputs()));
+        for (const TensorSpec& spec : model_.manifest.graph_inputs) {
+            const auto port = std::as_const(*graph_).input(spec.name);
+            const ov::PartialShape& sizes = port.get_partial_shape();
+            std::optional<Shape> shape;
+            if (sizes.rank().is_static()) {
+                shape.emplace();
+                for (const ov::Dimension& size : sizes) {
+                    shape->push_back(size.is_static() ? size.get_length() : any_size);
+                }
+            }
+            check_port(spec, dtype_of(port.get_element_type()), shape);
         }
-        return core_.read_model(text_of(onnx), ov::Tensor());
     }
 
     ov::CompiledModel compile(const std::shared_ptr<ov::Model>& graph) {

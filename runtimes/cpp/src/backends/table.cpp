@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "arrays.hpp"
 #include "backends/backend.hpp"
 #include "hamsa/error.hpp"
 #include "names.hpp"
@@ -104,6 +105,20 @@ void check_port_names(const char* kind, const std::vector<TensorSpec>& declared,
         throw BuildError("the model's " + std::string(kind) + " are " + joined(ports),
                          joined(names) + ", as the manifest says");
     }
+}
+
+void check_port(const TensorSpec& declared, const std::optional<DType>& dtype, const std::optional<Shape>& found) {
+    const auto same_size = [](std::int64_t a, std::int64_t b) { return a == b || (a < 0 && b < 0); };
+    const Shape& wanted = declared.shape;
+    if (dtype == declared.dtype && found &&
+        std::equal(found->begin(), found->end(), wanted.begin(), wanted.end(), same_size)) {
+        return;
+    }
+    throw BuildError("the model's input " + repr(declared.name) + " is " +
+                         (dtype ? name_of(*dtype) : "of another type") + " " +
+                         (found ? shown(*found) : "of any shape"),
+                     name_of(declared.dtype) + (" " + shown_shape(declared)) + ", as the manifest says",
+                     "a manifest of another model, or one that was changed", "export the model again");
 }
 
 }  // namespace hamsa

@@ -14,6 +14,7 @@
 #include "hamsa/error.hpp"
 #include "hamsa/image.hpp"
 #include "manifest.hpp"
+#include "named_files.hpp"
 #include "npy.hpp"
 
 namespace hamsa::fuzz {
@@ -56,9 +57,17 @@ void manifest(const std::string& data) { manifest_from_json(data); }
 
 void bundle(const std::string& data) {
     const std::size_t zero = std::min(data.find('\0'), data.size());
-    folder().written("manifest.json", data.substr(0, zero));
-    folder().written("model.onnx", data.substr(std::min(zero + 1, data.size())));
-    verified_files(open_bundle(folder().path()));
+    fs::create_directories(folder().path() / "bundle");
+    folder().written("bundle/manifest.json", data.substr(0, zero));
+    folder().written("bundle/model.onnx", data.substr(std::min(zero + 1, data.size())));
+    verified_files(open_bundle(folder().path() / "bundle"));
+}
+
+// What is found is also what is rewritten: every place has to be the one that was looked through.
+void onnx(const std::string& data) {
+    static const std::string file(64, 'x');
+    locations_in_onnx(data);
+    locations_in_onnx(onnx_with_addresses(data, [](const std::string&) { return std::string_view(file); }));
 }
 
 void image(const std::string& data) { load_image(folder().written("image.jpg", data)); }
@@ -79,7 +88,7 @@ using Target = std::function<void(const std::string&)>;
 
 const std::map<std::string, Target>& table() {
     static const std::map<std::string, Target> table{
-        {"manifest", manifest}, {"bundle", bundle}, {"image", image}, {"npy", npy}, {"wav", wav}};
+        {"manifest", manifest}, {"bundle", bundle}, {"onnx", onnx}, {"image", image}, {"npy", npy}, {"wav", wav}};
     return table;
 }
 

@@ -15,7 +15,7 @@ from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_
 from hamsa_runtime.batches import graph_zeros
 from hamsa_runtime.errors import BuildError, MissingError, nearest
 from hamsa_runtime.manifest import Manifest
-from hamsa_runtime.port_names import check_names
+from hamsa_runtime.port_names import check_input, check_names
 from hamsa_runtime.vocabulary import ONNX_FILE, PRECISIONS
 from hamsa_runtime.whole_files import scratch_folder
 
@@ -28,6 +28,9 @@ ERRORS_ONLY = 3
 # The names that ONNX Runtime's profiler has for types -> those of `Operator`.
 TYPES = {"float": "f32", "double": "f64", "float16": "f16", "bfloat16": "bf16", "int8": "i8", "uint8": "u8"}
 TYPES |= {"int32": "i32", "int64": "i64"}
+# The names that it has for the types of inputs -> those of manifests.
+DTYPES = {f"tensor({name})": name for name in ("bool", "uint8", "int8", "int32", "int64", "float16")}
+DTYPES |= {"tensor(float)": "float32", "tensor(double)": "float64"}
 KERNEL = "_kernel_time"
 
 # ONNX Runtime computes in the types of the file; only bfloat16 no kernel set takes.
@@ -77,6 +80,11 @@ class Runner:
             raise MissingError(f"ONNX Runtime would run on {found}", expected=self._providers[0])
         check_names("inputs", self._inputs, [{port.name} for port in self._session.get_inputs()])
         check_names("outputs", self._outputs, [{port.name} for port in self._session.get_outputs()])
+        ports = {port.name: port for port in self._session.get_inputs()}
+        for spec in manifest.graph_inputs:
+            port = ports[spec.name]
+            shape = [size if isinstance(size, int) else None for size in port.shape]
+            check_input(spec, DTYPES.get(port.type, port.type), shape)
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
