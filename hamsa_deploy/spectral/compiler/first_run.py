@@ -53,17 +53,20 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, list
     _check_has_values(model)
     ready = copy_of(model)
     before = state_of(ready)
-    _, found = _outputs_of(ready, inputs)
+    outputs, found = _outputs_of(ready, inputs)
     lines = {**_lines_with_others(ready, inputs), **found}
     after = state_of(ready)
     first = changed(before, after)
     if not first:
+        _check_repeats(ready, inputs, outputs)
         return ready, []
     reads = _reads_its_past(model, ready, inputs)
     second = changed(after, state_of(ready))
     counted = {name for name in first & second if is_number(before.get(name)) and is_number(after.get(name))}
     written = {name for name in first if name in before or name in second} or first
     kept = sorted(written if reads else counted)
+    if not kept:
+        _check_repeats(ready, inputs, outputs)
     for name in kept:
         where = lines.get(name) or line_that_assigns(ready, name)
         if is_training(model):
@@ -92,6 +95,18 @@ def _each_once(model: nn.Module, kept: Mapping[str, torch.Tensor]) -> list[Model
                     fix=f"one of them, of which forward takes parts where it needs them: self.{first}[...]",
                 )
     return [ModelState(first, kept[first], tuple(others)) for first, *others in names.values()]
+
+
+def _check_repeats(ready: nn.Module, inputs: tuple[Any, ...], outputs: list[Any]) -> None:
+    """Raise StateError for a model of which nothing was seen to change, and that gives something else the next time."""
+    again = _outputs_of(ready, inputs)[0]
+    if len(again) != len(outputs) or not all(map(_is_close, again, outputs)):
+        raise StateError(
+            f"{type(ready).__name__} gives other outputs when it runs again on the same inputs",
+            expected="a model whose outputs depend on its inputs, and on what it keeps in buffers",
+            cause="state that forward keeps elsewhere: in a generator, a file, an object of C++; or a clock",
+            fix="keep it in buffers: self.register_buffer in __init__; or make it an input and an output of forward",
+        )
 
 
 def _check_carried(model: nn.Module, name: str, where: str, before: Any, after: Any) -> None:

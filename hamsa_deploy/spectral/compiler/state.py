@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import functools
 import inspect
 import random
 import textwrap
@@ -35,6 +36,7 @@ _GENERATORS: dict[type, Callable[[Any], Any]] = {
 _NUMBERS = (bool, int, float, complex)
 _CONTAINERS = (list, tuple, dict, set)
 _PLAIN = (*_NUMBERS, *_CONTAINERS, torch.Tensor, np.ndarray)
+_CALLED = (types.FunctionType, types.MethodType, functools.partial)
 _CODE = (type, types.MethodType, types.BuiltinFunctionType, types.ModuleType)
 
 
@@ -97,9 +99,13 @@ def _elsewhere(kind: type) -> Leaves:
 
 def _variables_of(function: types.FunctionType) -> Leaves:
     """Global and enclosing ones."""
-    names, cells = function.__code__.co_names, function.__closure__ or ()
-    found = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+    names = function.__code__.co_names
+    return {name: function.__globals__[name] for name in names if name in function.__globals__} | _enclosing(function)
+
+
+def _enclosing(function: types.FunctionType) -> Leaves:
+    found: Leaves = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # a variable without a value
             found[name] = cell.cell_contents
     return found
@@ -127,7 +133,7 @@ def _leaves(path: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple
         yield path, value.copy()
     elif value is None or isinstance(value, (*_NUMBERS, str, bytes)):
         yield path, value
-    elif id(value) in seen or depth == 0 or isinstance(value, _CODE):
+    elif id(value) in seen or depth == 0 or (isinstance(value, _CODE) and not isinstance(value, types.MethodType)):
         yield path, _Identity.of(value)
     else:
         seen.add(id(value))
@@ -142,7 +148,14 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, list | tuple):
         return [(f"[{index}]", each) for index, each in enumerate(value)]
     if isinstance(value, types.FunctionType):
-        return [(f".{name}", each) for name, each in _variables_of(value).items() if isinstance(each, _PLAIN)]
+        kinds = (*_PLAIN, *_CALLED)
+        inner = {name: each for name, each in _enclosing(value).items() if isinstance(each, kinds)}
+        outer = {name: each for name, each in _variables_of(value).items() if isinstance(each, _PLAIN)}
+        return [(f".{name}", each) for name, each in {**outer, **inner}.items()]
+    if isinstance(value, types.MethodType):
+        return [("", value.__self__)]
+    if isinstance(value, functools.partial):
+        return [("", value.func), (".args", value.args), (".keywords", value.keywords)]
     if isinstance(value, set):
         return [("", str(sorted(map(str, value))))]
     return [(f".{name}", each) for name, each in getattr(value, "__dict__", {}).items()]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -238,3 +240,60 @@ def test_the_line_is_the_users_and_none_where_all_is_pytorchs() -> None:
     with pytest.raises(ModelError) as caught:
         run_once(nn.Sequential(nn.Linear(5, 3)).eval(), (X,))
     assert ".py:" not in caught.value.found
+
+
+def enclosed(kind: str) -> Callable[[Tensor], Tensor]:
+    """A function that counts its calls where only it can see them."""
+    counts, numbers = {"calls": 0}, itertools.count(1)
+
+    def inner(x: Tensor) -> Tensor:
+        counts["calls"] += 1
+        return x * counts["calls"]
+
+    def middle(x: Tensor) -> Tensor:
+        return inner(x)
+
+    def generated() -> Iterator[int]:
+        yield from numbers
+
+    values = generated()
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
+        "two functions deep": lambda x: middle(x),
+        "a partial": functools.partial(middle),
+        "a method": Counting().scaled,
+        "an iterator": lambda x: x * next(numbers),
+        "a generator": lambda x: x * next(values),
+    }
+    return functions[kind]
+
+
+class Counting:
+    calls = 0
+
+    def scaled(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return x * self.calls
+
+
+class Encloses(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("two functions deep", r"function\.middle\.inner\.counts\['calls'\]"),
+        ("a partial", r"function\.inner\.counts\['calls'\]"),
+        ("a method", r"function\.calls"),
+        ("an iterator", "other outputs when it runs again"),
+        ("a generator", "other outputs when it runs again"),
+    ],
+)
+def test_state_that_only_functions_see_is_named_or_shows_when_the_model_runs_again(kind: str, found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        run_once(Encloses(enclosed(kind)).eval(), (X,))
