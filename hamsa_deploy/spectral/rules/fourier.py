@@ -203,7 +203,7 @@ def _prepare(x: Any, n: int | None, dim: int) -> tuple[int, Any]:
 def _check_length(n: Any) -> None:
     if isinstance(n, torch.SymInt):
         raise UnsupportedTransformError(
-            f"a transform along an axis of dynamic length ({n})",
+            "a transform along an axis of dynamic length",
             expected="a fixed length: the matrices of the transform are computed when the model is compiled",
             fix="make that axis static in dynamic_shapes, or give n=",
         )
