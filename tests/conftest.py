@@ -17,6 +17,10 @@ from hamsa_runtime.errors import MissingError
 from hamsa_runtime.tensorrt.cuda import gpu_at
 from tests.shared import Nano, Once, made_once
 
+# There is a worker for each core: the threads of one would spin while those of another compute. PyTorch reads this when
+# it is imported, which workers, started from here, and commands that tests run have yet to do.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A failing example is printed as a script, so no database of examples is needed. Compiling a program takes a while.
 settings.register_profile("base", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("base"), max_examples=40, derandomize=True)
