@@ -96,12 +96,25 @@ def _is_exported_program(path: Path) -> bool:
         if not zipfile.is_zipfile(path):
             return False
         with zipfile.ZipFile(path) as archive:
+            _check_stored(path, archive.infolist())
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
         return False  # damaged: torch.load refuses it and says so
     members = [name.rpartition("/")[2] for name in names]
     in_code_folder = any("/code/" in f"/{name}" for name in names)
     return in_code_folder or "archive_format" in members or "serialized_exported_program.json" in members
+
+
+def _check_stored(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """torch.save compresses nothing, and torch.load takes what grows a thousand times."""
+    claimed, held = sum(member.file_size for member in members), path.stat().st_size
+    if claimed > held:
+        raise InputError(
+            f"{path} grows from {held} to {claimed} bytes",
+            expected="an archive that is not compressed, as torch.save writes it",
+            cause="a file that was packed again, or made to mislead",
+            fix="torch.save(model.state_dict(), path)",
+        )
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -147,7 +160,7 @@ def _state_dict_in(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _checked_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    odd = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_dense(value))]
+    odd = [str(name)[:80] for name, value in content.items() if not (isinstance(name, str) and _is_dense(value))]
     if odd or not content:
         raise InputError(
             f"{path} holds entries that are no dense tensors: {_listed(odd)}" if odd else f"{path} holds no tensors",
@@ -158,7 +171,13 @@ def _checked_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor
 
 
 def _is_dense(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized
+    """Whether it is a tensor with a value of its own for each element: not on the device meta, not nested, and not a
+    value in the file that stands for many, which would grow when it is converted."""
+    if not isinstance(value, Tensor) or value.is_nested or value.is_meta:
+        return False
+    if value.layout is not torch.strided or value.is_quantized:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:

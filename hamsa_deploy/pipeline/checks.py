@@ -17,7 +17,7 @@ from hamsa_deploy.spectral.compiler.rewriting import as_inputs
 from hamsa_deploy.targets import all_targets, target_of
 from hamsa_deploy.targets.record import Target
 from hamsa_runtime.backends import backend_for
-from hamsa_runtime.errors import InputError, MissingError, unknown_name
+from hamsa_runtime.errors import InputError, MissingError, printable, unknown_name
 from hamsa_runtime.manifest import BATCH
 from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.gpu import has_gpu
@@ -31,6 +31,7 @@ def check_request(request: Request) -> None:
     _check_precision(target, request.precision)
     if request.input_dtype not in ("uint8", "float32"):
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
+    _check_texts(request)
     if request.sample_rate is not None and request.preprocessing is not None:
         raise InputError("a sample rate for a model of images", expected="one of sample_rate and preprocessing")
     _check_calibration(request)
@@ -75,6 +76,19 @@ def _check_axes(request: Request, target: Target) -> None:
             cause="plans are built for a range of the batch only",
             fix="--to onnx or --to openvino; or a bundle for each size",
         )
+
+
+def _check_texts(request: Request) -> None:
+    """Names go into lists of one a line, and to terminals; the manifest would refuse them after all the work."""
+    texts = {"name": [request.name], "labels": request.labels, "input_names": request.input_names}
+    for what, given in (texts | {"output_names": request.output_names}).items():
+        for text in given or ():
+            if isinstance(text, str) and printable(text) != text:
+                raise InputError(
+                    f"{what}: {text[:80]!r} holds control characters",
+                    expected="texts of one line",
+                    fix="leave them away",
+                )
 
 
 def _free_names(shapes: Any) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hamsa_runtime.errors import printable
 from hamsa_runtime.manifest import BATCH, InputSpec, Manifest, OutputSpec
 from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.options import options_from_manifest
@@ -44,7 +45,7 @@ def configure(repository: Path, name: str, manifest: Manifest) -> list[Path]:
     """Write the files of a model; see `hamsa_deploy.services.configure`."""
     files = {CONFIG: config_of(name, manifest)}
     if manifest.labels:
-        files[LABELS] = "".join(f"{label}\n" for label in manifest.labels)
+        files[LABELS] = "".join(f"{printable(label)}\n" for label in manifest.labels)
     for file, text in files.items():
         replace_file(repository / name / file, text.encode())
     return [repository / name / file for file in files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import zipfile
@@ -401,3 +402,40 @@ def test_kernels_of_another_width_are_not_resampled(tmp_path: Path) -> None:
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match=r"stages\.1\.blocks\.0\.hss\.sass\.psi is float32 \(16, 5, 2\)"):
         load_weights(small_model(seed=2), tmp_path / "w.safetensors")
+
+
+def packed_again(content: object) -> bytes:
+    """A checkpoint whose archive is compressed: it grows when it is read."""
+    plain, packed = io.BytesIO(), io.BytesIO()
+    torch.save(content, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in source.infolist():
+            archive.writestr(member.filename, source.read(member))
+    return packed.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("kind", ["meta", "nested", "expanded"])
+def test_a_tensor_without_a_value_for_each_element_is_named(tmp_path: Path, kind: str) -> None:
+    odd = {
+        "meta": lambda: torch.empty(2**40, device="meta"),
+        "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        "expanded": lambda: torch.ones(1).expand(2**40),
+    }[kind]()
+    torch.save({"good": torch.ones(2), "odd": odd}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"a\.pt (holds entries that are no dense tensors: odd|is refused)"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_an_archive_that_grows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(packed_again({"a": torch.zeros(100_000)}))
+    with pytest.raises(InputError, match=r"a\.pt grows from \d+ to \d+ bytes"):
+        load_checkpoint(tmp_path / "a.pt")
+
+
+def test_containers_without_end_hold_no_state_dict(tmp_path: Path) -> None:
+    circle: dict[str, Any] = {"a": torch.ones(1)}
+    circle["model"] = circle
+    torch.save(circle, tmp_path / "a.pt")
+    with pytest.raises(InputError, match="where the state dict should be"):
+        load_checkpoint(tmp_path / "a.pt")
