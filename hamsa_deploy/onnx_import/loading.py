@@ -17,6 +17,7 @@ from hamsa_deploy.inputs.file_checks import check_received
 from hamsa_deploy.onnx_import.external_data import check_external_data
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.onnx_steps import check_steps
 
 # Protobuf's own limit for one message.
 MAX_BYTES = 2**31 - 1
@@ -64,6 +65,10 @@ def load_onnx(path: str | Path) -> OnnxFile:
             fix="export it again with external data: onnx.save(model, path, save_as_external_data=True)",
         )
     proto = _parsed(path)
+    try:
+        check_steps(path.read_bytes())
+    except InputError as error:
+        raise InputError(f"{path}: {error.found}", expected=error.expected, cause=error.cause, fix=error.fix) from error
     data = check_external_data(proto, path)
     try:
         onnx.checker.check_model(str(path))

@@ -23,6 +23,7 @@ from tests.cpp.building import built
 from tests.inputs.test_npy_files import LIES
 from tests.runtime.external_models import PLACES, WEIGHTS, adding, bundle_of, external
 from tests.runtime.test_manifest import LONG
+from tests.runtime.test_onnx_steps import ENDLESS
 from tests.runtime.test_signature import pem_of, small_order_points
 
 from .conftest import Did, Refused
@@ -192,3 +193,16 @@ def test_row_51_tensors_without_values_are_named(tmp_path: Path, did: Did) -> No
         with pytest.raises(InputError, match=f"no dense tensors: {kind}"):
             load_checkpoint(tmp_path / "a.pt")
     did("2**40 numbers on the device meta, or one that stands for them: refused by name")
+
+
+def test_row_52_files_that_run_without_end_are_refused(
+    tmp_path: Path, workplace: Path, refused: Refused, did: Did
+) -> None:
+    for i, model in enumerate(ENDLESS.values()):
+        start = time.process_time()
+        with pytest.raises(InputError, match=r"model\.onnx: (a Loop|its loops|functions)"):
+            Engine(bundle_of(model, tmp_path / str(i)))
+        assert time.process_time() - start < 5
+    (workplace / "a.onnx").write_bytes(model.SerializeToString())
+    refused("export", "--onnx", "a.onnx", "--to", "onnx", says=("a.onnx: ",))
+    did(f"{len(ENDLESS)} files of up to some kB ({', '.join(ENDLESS)}): refused; --onnx of one: exit 2")

@@ -12,6 +12,7 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import is_file, is_folder, listed
 from hamsa_runtime.manifest import FileEntry, Manifest, manifest_from_json, read_at_most
 from hamsa_runtime.named_files import check_ir, locations_in_onnx
+from hamsa_runtime.onnx_steps import check_steps
 from hamsa_runtime.signature import Key, check_signature
 from hamsa_runtime.vocabulary import IR_FILES, MANIFEST, ONNX_FILE, SIGNATURE
 
@@ -225,7 +226,9 @@ def _verify_file(folder: Path, path: Path, entry: FileEntry) -> State:
 
 def _named_in(name: str, data: bytes) -> set[bytes]:
     if name == ONNX_FILE:
-        return locations_in_onnx(data)
+        named = locations_in_onnx(data)
+        check_steps(data)
+        return named
     check_ir(data)
     return set()
 

@@ -60,7 +60,7 @@ def locations_in_onnx(data: bytes) -> set[bytes]:
             raise _no_onnx(f"nested more than {MAX_DEPTH} levels deep")
         inner = FIELDS.get(kind, {})
         entry: dict[int, list[bytes]] = {ENTRY_KEY: [], ENTRY_VALUE: []}
-        for number, begin, end in _fields(data, start, stop):
+        for number, begin, end in fields_of(data, start, stop):
             fields += 1
             if fields > MAX_FIELDS:
                 raise _no_onnx(f"more than {MAX_FIELDS} fields")
@@ -102,18 +102,18 @@ def check_ir(data: bytes) -> None:
         )
 
 
-def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+def fields_of(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
     """The number and the extent of each field of a message; the extent is negative where it is a number."""
     at = start
     while at < stop:
-        tag, at = _varint(data, at, stop, 5)
+        tag, at = varint(data, at, stop, 5)
         number, wire = tag >> 3, tag & 7
         begin = end = -1
         if wire == TEXT:
-            size, begin = _varint(data, at, stop, 5)
+            size, begin = varint(data, at, stop, 5)
             at = end = begin + size
         elif wire == VARINT:
-            _, at = _varint(data, at, stop, 10)
+            _, at = varint(data, at, stop, 10)
         elif wire in WIDTHS:
             at += WIDTHS[wire]
         else:
@@ -123,7 +123,7 @@ def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]
         yield number, begin, end
 
 
-def _varint(data: bytes, at: int, stop: int, most: int) -> tuple[int, int]:
+def varint(data: bytes, at: int, stop: int, most: int) -> tuple[int, int]:
     """A number of at most so many bytes, and where the next field begins."""
     value = shift = 0
     for place in range(at, min(at + most, stop)):
