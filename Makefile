@@ -13,7 +13,7 @@ SEED ?= $(shell date +%Y%m%d)
 
 # Of fuzzing, for each target.
 SECONDS ?= 60
-FUZZED ?= manifest bundle recipe safetensors checkpoint onnx image wav cache
+FUZZED ?= manifest bundle recipe safetensors checkpoint onnx image wav cache npy npz
 FUZZED_CPP ?= manifest bundle image npy wav onnx
 
 BIN := $(VENV)/bin
@@ -30,11 +30,11 @@ help:
 	@echo "make slow     the tests that take minutes each: large models, built for TensorRT"
 	@echo "make nightly  2,000 new random programs, compared with PyTorch, and more programs for every rule"
 	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
-	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of nine targets"
+	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of eleven targets"
 	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
 	@echo "make cpp      build the C++ runtime in build/cpp/dev; make test-cpp builds and runs its tests"
 	@echo "make test-aarch64 builds it for 64-bit ARM and runs it in an emulator"
-	@echo "make fuzz-cpp the same for what the C++ runtime reads, five targets, with clang's libFuzzer (package clang)"
+	@echo "make fuzz-cpp the same for what the C++ runtime reads, six targets, with clang's libFuzzer (package clang)"
 	@echo "make sanitize the C++ tests with address, undefined behaviour and thread sanitizers; make tidy: clang-tidy"
 	@echo "make clean    remove outputs and caches (not $(VENV))"
 

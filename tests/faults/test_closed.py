@@ -196,13 +196,15 @@ def test_row_51_tensors_without_values_are_named(tmp_path: Path, did: Did) -> No
 
 
 def test_row_52_files_that_run_without_end_are_refused(
-    tmp_path: Path, workplace: Path, refused: Refused, did: Did
+    tmp_path: Path, workplace: Path, runs: Path, refused: Refused, did: Did
 ) -> None:
     for i, model in enumerate(ENDLESS.values()):
-        start = time.process_time()
-        with pytest.raises(InputError, match=r"model\.onnx: (a Loop|its loops|functions)"):
-            Engine(bundle_of(model, tmp_path / str(i)))
+        folder, start = bundle_of(model, tmp_path / str(i)), time.process_time()
+        with pytest.raises(InputError, match=r"model\.onnx: (a Loop|its loops|functions)") as caught:
+            Engine(folder)
         assert time.process_time() - start < 5
+        done = run_in(tmp_path, runs, folder)
+        assert (done.returncode, str(caught.value) in done.stderr) == (2, True), done.stderr
     (workplace / "a.onnx").write_bytes(model.SerializeToString())
     refused("export", "--onnx", "a.onnx", "--to", "onnx", says=("a.onnx: ",))
-    did(f"{len(ENDLESS)} files of up to some kB ({', '.join(ENDLESS)}): refused; --onnx of one: exit 2")
+    did(f"{len(ENDLESS)} small files ({', '.join(ENDLESS)}): refused in Python and C++; --onnx of one: exit 2")

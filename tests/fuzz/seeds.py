@@ -42,6 +42,7 @@ def seeds() -> dict[str, bytes]:
         "manifest/complete": json.dumps(complete()).encode(),
         "bundle/good": json.dumps(listed).encode() + b"\0" + model,
         "npy/good": array.getvalue(),
+        "npz/good": _npz_file(),
         "recipe/int8": b'to = "openvino"\nprecision = "int8"\nmax-drop = 0.5\nwithout = ["smooth"]\nbatch = 1\n',
         "recipe/rtx": b'to = "tensorrt-rtx"\nbatch-profile = [1, 1, 8]\nset = ["image_size=64"]\nrequire-plan = true\n',
         "safetensors/good": save({name: value.contiguous() for name, value in state.items()}),
@@ -78,6 +79,12 @@ def _onnx_file(*, external: bool) -> bytes:
     data: bytes = model.SerializeToString()
     onnx.load_model_from_string(data)
     return data
+
+
+def _npz_file() -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, a=np.arange(6, dtype=np.float32).reshape(2, 3), b=np.array([True, False]))
+    return stream.getvalue()
 
 
 def _image_file(name: str) -> bytes:

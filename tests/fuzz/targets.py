@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from hamsa_deploy.cli.export import parser as export_parser
+from hamsa_deploy.inputs.files import read_arrays
 from hamsa_deploy.models import load_weights
 from hamsa_deploy.onnx_import import load_onnx
 from hamsa_runtime.bundle import open_bundle
@@ -42,6 +43,14 @@ def _bundle(data: bytes, folder: Path) -> None:
     _written(manifest, place / "manifest.json")
     _written(model, place / "model.onnx")
     open_bundle(place).verify()
+
+
+def _npy(data: bytes, folder: Path) -> None:
+    read_arrays(_written(data, folder / "array.npy"))
+
+
+def _npz(data: bytes, folder: Path) -> None:
+    read_arrays(_written(data, folder / "arrays.npz"))
 
 
 def _wav(data: bytes, folder: Path) -> None:
@@ -85,6 +94,8 @@ def _cache(data: bytes, folder: Path) -> None:
 TARGETS: dict[str, Target] = {
     "manifest": _manifest,
     "bundle": _bundle,
+    "npy": _npy,
+    "npz": _npz,
     "recipe": _recipe,
     "safetensors": _safetensors,
     "checkpoint": _checkpoint,

@@ -21,7 +21,6 @@ NEW_INPUTS = 150
 SECONDS_PER_INPUT = 5.0  # an image of the largest size that is decoded takes 2 s on one slow core
 # Inputs are below 10 kB. What a target may take for one of them: the largest image, decoded, converted and turned.
 LARGEST_GROWTH_MB = 1024
-# "npy" is read in C++ alone: runtimes/cpp/tests/fuzz.
 SEEDS = sorted(path for path in CORPUS.glob("*/*") if path.is_file() and path.parent.name in TARGETS)
 
 ALL_TARGETS = pytest.mark.parametrize("target", sorted(TARGETS))

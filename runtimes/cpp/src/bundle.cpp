@@ -139,7 +139,9 @@ void check_no_other_file(const Bundle& bundle) {
 
 std::set<std::string> named_in(const std::string& name, const VerifiedFile& file) {
     if (name == onnx_file) {
-        return locations_in_onnx(file.text());
+        std::set<std::string> named = locations_in_onnx(file.text());
+        check_steps(file.text());
+        return named;
     }
     check_ir(file.text());
     return {};

@@ -103,19 +103,22 @@ class Fields {
         return field;
     }
 
-  private:
-    std::uint64_t varint(std::size_t most) {
+    // A number of at most so many bytes, which are taken off.
+    static std::uint64_t varint_of(std::string_view& rest, std::size_t most) {
         std::uint64_t value = 0;
-        for (std::size_t i = 0; i < std::min(most, rest_.size()); ++i) {
-            const auto byte = static_cast<unsigned char>(rest_[i]);
+        for (std::size_t i = 0; i < std::min(most, rest.size()); ++i) {
+            const auto byte = static_cast<unsigned char>(rest[i]);
             value |= std::uint64_t{byte & 0x7FU} << (7 * i);
             if (byte < 0x80) {
-                rest_.remove_prefix(i + 1);
+                rest.remove_prefix(i + 1);
                 return value;
             }
         }
         throw no_onnx("a number without end");
     }
+
+  private:
+    std::uint64_t varint(std::size_t most) { return varint_of(rest_, most); }
 
     std::string_view take(std::uint64_t size) {
         if (size > rest_.size()) {
@@ -256,6 +259,173 @@ std::string tensor_with_address(std::string_view tensor, const BytesOf& bytes_of
     return out;
 }
 
+constexpr std::uint64_t max_steps = std::uint64_t{1} << 23;
+constexpr int max_calls = 100;  // of functions within functions
+constexpr std::size_t longest_name = 4096;
+
+// Domain and name of a function or an operator; the graph itself has none.
+using Name = std::pair<std::string, std::string>;
+using Texts = std::map<std::uint64_t, std::vector<std::string>>;
+
+struct Runs {
+    std::map<Name, std::map<Name, std::uint64_t>> times;
+    std::set<Name> functions;
+};
+
+InputError endless(const std::string& found) {
+    return InputError(found,
+                      "at most " + std::to_string(max_steps) +
+                          " nodes in all, and loops whose number of steps stands in the file",
+                      "a model that was made to run without end, or one that loops over a size that varies",
+                      "export the model with its loops unrolled, for a fixed size");
+}
+
+// What the fields of a message hold that are short texts.
+Texts texts_in(std::string_view message) {
+    Texts found;
+    for (Fields all(message); !all.done();) {
+        const Field field = all.next();
+        if (field.is_text && field.text.size() <= longest_name) {
+            found[field.number].emplace_back(field.text);
+        }
+    }
+    return found;
+}
+
+Name name_in(Texts& texts, std::uint64_t domain, std::uint64_t name) {
+    const auto last = [&](std::uint64_t number) { return texts[number].empty() ? "" : texts[number].back(); };
+    return {last(domain) == "ai.onnx" ? "" : last(domain), last(name)};
+}
+
+// A whole number of one element, in the raw data or in a list of one.
+void note_number(Texts tensor, std::map<std::string, std::uint64_t>& found) {
+    std::vector<std::uint64_t> numbers;
+    for (const std::string& raw : tensor[9]) {
+        if (raw.size() == sizeof(std::uint64_t)) {
+            std::uint64_t number = 0;
+            for (std::size_t i = raw.size(); i > 0; --i) {
+                number = number << 8 | static_cast<unsigned char>(raw[i - 1]);
+            }
+            numbers.push_back(number);
+        }
+    }
+    for (const std::string& packed : tensor[7]) {
+        std::string_view rest = packed;
+        if (!rest.empty()) {
+            const std::uint64_t number = Fields::varint_of(rest, 10);
+            if (rest.empty()) {
+                numbers.push_back(number);
+            }
+        }
+    }
+    for (const std::string& name : tensor[8]) {
+        for (const std::uint64_t number : numbers) {
+            std::uint64_t& largest = found[name];
+            largest = std::max(largest, number);
+        }
+    }
+}
+
+// Whole numbers by name, each name of which nothing else in the file gives a value to; of several, the largest.
+std::map<std::string, std::uint64_t> constants_in(std::string_view data) {
+    std::map<std::string, std::uint64_t> found;
+    std::set<std::string> computed;
+    std::vector<Message> pending{{Kind::model, data, 0}};
+    while (!pending.empty()) {
+        const Message message = pending.back();
+        pending.pop_back();
+        if (message.kind == Kind::tensor) {
+            note_number(texts_in(message.data), found);
+        }
+        for (Fields all(message.data); !all.done();) {
+            const Field field = all.next();
+            const Inner* inner = field.is_text ? inner_of(message.kind, field.number) : nullptr;
+            if (inner != nullptr) {
+                pending.push_back({inner->holds, field.text, 0});
+            } else if (field.is_text && message.kind == Kind::graph && field.number == 11) {
+                const std::vector<std::string> names = texts_in(field.text)[1];
+                computed.insert(names.begin(), names.end());
+            } else if (field.is_text && ((message.kind == Kind::node && field.number == 2) ||
+                                         (message.kind == Kind::function && field.number == 4))) {
+                computed.emplace(field.text);
+            }
+        }
+    }
+    for (const std::string& name : computed) {
+        found.erase(name);
+    }
+    return found;
+}
+
+std::uint64_t trips(Texts& node, const std::map<std::string, std::uint64_t>& constants) {
+    const auto found = node[1].empty() ? constants.end() : constants.find(node[1].front());
+    if (found == constants.end()) {
+        throw endless("a Loop whose number of steps is no constant of the file");
+    }
+    return found->second;
+}
+
+std::uint64_t times_or_more(std::uint64_t a, std::uint64_t b) {
+    return b != 0 && a > 2 * max_steps / b ? 2 * max_steps : std::min(a * b, 2 * max_steps);
+}
+
+// How often each function, and the graph, runs which operators; and the functions that there are.
+Runs runs_of(std::string_view data, const std::map<std::string, std::uint64_t>& constants) {
+    struct Place {
+        Kind kind;
+        std::string_view data;
+        Name function;
+        std::uint64_t times;
+    };
+    Runs runs;
+    std::vector<Place> pending{{Kind::model, data, {}, 1}};
+    while (!pending.empty()) {
+        Place place = pending.back();
+        pending.pop_back();
+        if (place.kind == Kind::function) {
+            Texts texts = texts_in(place.data);
+            place.function = name_in(texts, 10, 1);
+            runs.functions.insert(place.function);
+        } else if (place.kind == Kind::node) {
+            Texts texts = texts_in(place.data);
+            const Name name = name_in(texts, 7, node_operator);
+            std::uint64_t& times = runs.times[place.function][name];
+            times = std::min(times + place.times, 2 * max_steps);
+            if (name == Name{"", "Loop"}) {
+                place.times = times_or_more(trips(texts, constants), place.times);
+            }
+        }
+        for (Fields all(place.data); !all.done();) {
+            const Field field = all.next();
+            const Inner* inner = field.is_text ? inner_of(place.kind, field.number) : nullptr;
+            if (inner != nullptr && inner->holds != Kind::tensor && inner->holds != Kind::sparse) {
+                pending.push_back({inner->holds, field.text, place.function, place.times});
+            }
+        }
+    }
+    return runs;
+}
+
+// How many nodes a function runs, or more than the limit.
+std::uint64_t total(const Name& function, const Runs& runs, std::map<Name, std::uint64_t>& known, int depth) {
+    if (depth > max_calls) {
+        throw endless("functions that call themselves, or one another more than " + std::to_string(max_calls) +
+                      " deep");
+    }
+    if (const auto found = known.find(function); found != known.end()) {
+        return found->second;
+    }
+    std::uint64_t sum = 0;
+    if (const auto row = runs.times.find(function); row != runs.times.end()) {
+        for (const auto& [name, times] : row->second) {
+            const bool is_call = runs.functions.count(name) != 0;
+            const std::uint64_t each = is_call ? total(name, runs, known, depth + 1) : 1;
+            sum = std::min(sum + times_or_more(times, std::max<std::uint64_t>(each, 1)), 2 * max_steps);
+        }
+    }
+    return known[function] = sum;
+}
+
 // `depth` is bounded: `locations_in_onnx` has seen the same messages.
 std::string with_addresses(Kind kind, std::string_view message, const BytesOf& bytes_of) {
     if (kind == Kind::tensor) {
@@ -306,6 +476,14 @@ void check_ir(std::string_view data) {
     if (data.find("__weights_path") != std::string_view::npos) {
         throw InputError("it names a file of weights", "weights in the file beside it",
                          "a file that was made to mislead", "export the model again");
+    }
+}
+
+void check_steps(std::string_view data) {
+    const Runs runs = runs_of(data, constants_in(data));
+    std::map<Name, std::uint64_t> known;
+    if (total({"", ""}, runs, known, 0) > max_steps) {
+        throw endless("its loops and functions run more than " + std::to_string(max_steps) + " nodes");
     }
 }
 

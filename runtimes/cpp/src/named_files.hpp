@@ -14,6 +14,10 @@ namespace hamsa {
 // is, the caller knows.
 std::set<std::string> locations_in_onnx(std::string_view data);
 
+// InputError: an ONNX model, which `locations_in_onnx` has looked through, runs without end or too many nodes. The
+// Python runtime's onnx_steps.py does the same, and says how they are counted.
+void check_steps(std::string_view data);
+
 // InputError: not OpenVINO's XML, or one that names a file of weights.
 void check_ir(std::string_view data);
 

@@ -67,6 +67,7 @@ void bundle(const std::string& data) {
 void onnx(const std::string& data) {
     static const std::string file(64, 'x');
     locations_in_onnx(data);
+    check_steps(data);
     locations_in_onnx(onnx_with_addresses(data, [](const std::string&) { return std::string_view(file); }));
 }
 
