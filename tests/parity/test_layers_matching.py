@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -14,6 +16,7 @@ from hamsa_deploy.parity.layers import LayerReport, layer_report
 from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.matching import orders_of_axes
 from hamsa_runtime import Bundle
+from hamsa_runtime.manifest import Preprocessing
 
 
 class Spectrum(nn.Module):
@@ -91,3 +94,26 @@ def test_the_form_exported_anew_has_the_names_of_the_bundle(model: nn.Module, bu
     anew, graph = float32_form(model, bundle.manifest).graph, ir.load(bundle.folder / "model.onnx").graph
     assert list(values_by_name(anew)) == list(values_by_name(graph))
     assert [node.metadata_props.get("module") for node in anew] == [node.metadata_props.get("module") for node in graph]
+
+
+class Beginning(nn.Module):
+    """An image model whose forward computes something of the images' shape before its first module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, 4, 1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        low = torch.fft.fft2(images) * torch.linspace(1, 0, 8)
+        return {"logits": self.head(torch.fft.ifft2(low).real).mean((2, 3))}
+
+
+def test_the_input_is_what_the_model_is_given_and_not_what_it_makes_of_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Beginning().eval()
+    how = Preprocessing((8, 8), 3, "bicubic", 1.0, (0.5,) * 3, (0.25,) * 3)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    bundle = hamsa_deploy.export(model, to="onnx", preprocessing=how, data=pixels, output=tmp_path / "bundle")
+    report = layer_report(bundle.folder, model, pixels, images=2)
+    assert report.passed, report.sentence()
+    assert [row.module for row in report.rows][:2] == ["input", "head"]

@@ -22,6 +22,8 @@ from hamsa_deploy.parity.layers.module_values import ModuleValue
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 INPUT = "input"  # the row of what the model is given
+# And what a preprocessing may do besides, such as an exchange of channels.
+OF_NORMALISATION = frozenset("Cast Transpose Mul Add Sub Div Gather Slice Reshape Squeeze Unsqueeze Identity".split())
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def module_of(node: ir.Node | None) -> str:
 
 def candidates_of(graph: ir.Graph) -> dict[str, list[str]]:
     """For each module path the values that leave it, in order; for the model itself the graph's outputs; for INPUT
-    what the first modules are given."""
+    what the model is given."""
     leaving: dict[str, list[str]] = defaultdict(list)
     outputs = {id(value) for value in graph.outputs}
     for node in graph:
@@ -67,7 +69,7 @@ def candidates_of(graph: ir.Graph) -> dict[str, list[str]]:
                 for path in _left_by(value, id(value) in outputs):
                     _add(leaving[path], _before_casts(value, path))
     leaving[""] = [str(value.name) for value in graph.outputs]
-    leaving[INPUT] = list(_given_to_modules(graph))
+    leaving[INPUT] = list(_given_to_model(graph))
     return dict(leaving)
 
 
@@ -122,19 +124,26 @@ def _before_casts(value: ir.Value, path: str) -> str:
     return str(value.name)
 
 
-def _given_to_modules(graph: ir.Graph) -> Iterator[str]:
-    """Values computed from the graph's inputs outside of all modules, and used inside of one."""
-    outside = {id(value) for value in graph.inputs}
+def _given_to_model(graph: ir.Graph) -> Iterator[str]:
+    """The graph's inputs, and what only types, layouts and constants have made of them: a normalisation is no more.
+    What the model itself computes from there on is none, though it may look the same."""
+    reached = {id(value) for value in graph.inputs}
     for value in graph.inputs:
-        if value.dtype in FLOATS and any(module_of(node) for node, _ in value.uses()):
+        if value.dtype in FLOATS:
             yield str(value.name)
     for node in graph:
-        if module_of(node) or not any(id(value) in outside for value in node.inputs):
+        given = [value for value in node.inputs if value is not None and not _is_constant(value)]
+        if module_of(node) or node.op_type not in OF_NORMALISATION or not all(id(value) in reached for value in given):
             continue
         for value in node.outputs:
-            outside.add(id(value))
-            if value.dtype in FLOATS and any(module_of(user) for user, _ in value.uses()):
+            reached.add(id(value))
+            if value.dtype in FLOATS:
                 yield str(value.name)
+
+
+def _is_constant(value: ir.Value) -> bool:
+    producer = value.producer()
+    return value.is_initializer() or (producer is not None and producer.op_type == "Constant")
 
 
 def _add(names: list[str], name: str) -> None:

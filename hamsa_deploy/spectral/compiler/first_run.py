@@ -28,6 +28,7 @@ from hamsa_deploy.spectral.compiler.state import changed, copy_of, is_number, is
 from hamsa_deploy.spectral.provenance import line_of_error, line_that_runs
 from hamsa_runtime.errors import HamsaError, InputError
 
+SEEDS = (1, 2, 3)
 ROUNDING = 8  # units in the last place of the largest value: what a tensor's place in memory may change
 
 
@@ -202,11 +203,29 @@ def _is_close(a: Any, b: Any) -> bool:
 
 
 def _outputs_of(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Any], Mapping[str, str]]:
-    """Of one run, always from the same random numbers; and by name the lines that wrote to tensors in place."""
+    """Of one run, always from the same random numbers; and by name the lines that wrote to tensors in place.
+
+    Raises:
+        InputError: the outputs depend on what Python or NumPy draws.
+    """
+    outputs, lines, drawn = _drawing(model, inputs)
+    if drawn:
+        one, *others = (_drawing(copy_of(model), inputs, seed)[0] for seed in SEEDS)
+        # What is drawn may change nothing: random.randrange(1).
+        if not all(len(one) == len(each) and all(map(_is_close, one, each)) for each in others):
+            raise _draws(drawn)
+    return outputs, lines
+
+
+def _drawing(
+    model: nn.Module, inputs: tuple[Any, ...], seed: int | None = None
+) -> tuple[list[Any], Mapping[str, str], str]:
+    """The same, with other numbers from Python and NumPy for each seed; and which of them forward has drawn from."""
     given = pytree.tree_map_only(torch.Tensor, torch.clone, inputs)
-    watch = _Watch(model)
-    with _own_errors(model, inputs), torch.no_grad(), _no_other_random_numbers(), _parameters_kept(model), watch:
-        return pytree.tree_leaves(model(*given)), watch.lines
+    watch, drawn = _Watch(model), _Drawn(seed)
+    with _own_errors(model, inputs), torch.no_grad(), drawn, _parameters_kept(model), watch:
+        outputs = pytree.tree_leaves(model(*given))
+    return outputs, watch.lines, drawn.source
 
 
 class _Watch(TorchDispatchMode):
@@ -284,26 +303,42 @@ def _parameters_kept(model: nn.Module) -> Iterator[None]:
         raise _writes_parameter(name, line_that_assigns(model, name))
 
 
-@contextlib.contextmanager
-def _no_other_random_numbers() -> Iterator[None]:
-    """The same of PyTorch's for each run; refuses those of Python and NumPy. All generators stay as they were."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            yield
-        drawn = ["Python's random"] if random.getstate() != python else []
-        drawn += ["numpy.random"] if str(np.random.get_state()) != str(numpy) else []
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-    for source in drawn:
-        raise InputError(
-            f"forward draws numbers from {source}",
-            expected="a model whose outputs depend on its inputs alone",
-            cause="noise, or a random choice, in forward: a program would hold one draw for ever",
-            fix="make the random numbers an input of the model, or leave them away",
-        )
+class _Drawn:
+    """The same of PyTorch's numbers for each run; notes whether those of Python and NumPy are drawn. All generators
+    stay as they were.
+
+    Attributes:
+        source: of what was drawn; empty for nothing.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        self.source, self._seed, self._stack = "", seed, contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        self._stack.callback(random.setstate, random.getstate())
+        self._stack.callback(np.random.set_state, np.random.get_state())
+        self._stack.enter_context(torch.random.fork_rng())
+        torch.manual_seed(0)
+        if self._seed is not None:
+            random.seed(self._seed)
+            np.random.seed(self._seed)
+        self._before = random.getstate(), str(np.random.get_state())
+
+    def __exit__(self, *_: object) -> None:
+        if str(np.random.get_state()) != self._before[1]:
+            self.source = "numpy.random"
+        if random.getstate() != self._before[0]:
+            self.source = "Python's random"
+        self._stack.close()
+
+
+def _draws(source: str) -> InputError:
+    return InputError(
+        f"forward draws numbers from {source}",
+        expected="a model whose outputs depend on its inputs alone",
+        cause="noise, or a random choice, in forward: a program would hold one draw for ever",
+        fix="make the random numbers an input of the model, or leave them away",
+    )
 
 
 @contextlib.contextmanager

@@ -210,6 +210,11 @@ def test_parameters_that_forward_writes_are_refused_before_they_are_written(
     assert torch.equal(model.weight, torch.ones(16))
 
 
+def test_numbers_that_are_drawn_and_change_nothing_are_none() -> None:
+    """As in HTDemucs, whose shift of positions is one of one."""
+    run_once(Model(lambda self, x: x + random.randrange(1) + 0 * np.random.rand()).eval(), (X,))
+
+
 def test_an_embedding_that_bounds_its_rows_is_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"the parameter '0\.weight'"):
         run_once(nn.Sequential(nn.Embedding(5, 4, max_norm=0.5)).eval(), (torch.tensor([1, 2]),))
