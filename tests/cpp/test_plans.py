@@ -18,7 +18,7 @@ from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.engine_files import source_of
 from hamsa_runtime.tensorrt.gpu import has_gpu
 
-from ..runtime.tiny_bundles import manifest_for, write_files
+from ..runtime.tiny_bundles import image_model, manifest_for, write_files
 from .building import BUILD, SOURCE, Probe, run
 
 ORIN = ("tensorrt", "10.3.0", "Orin", "8.7")
@@ -30,9 +30,9 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def bundle(folder: Path, plan: bytes | None = None, version: str = "10.3.0", **changes: Any) -> Path:
-    """For TensorRT; its files are no models, which nobody reads here."""
+    """For TensorRT; its plan is none, which nobody reads here."""
     folder.mkdir()
-    (folder / "model.onnx").write_bytes(b"an ONNX file")
+    (folder / "model.onnx").write_bytes(image_model("graph", "batch").SerializeToString())
     if plan is not None:
         (folder / "model.plan").write_bytes(plan)
         engine = {"missing": "", "module": "tensorrt", "version": version, "gpu": "Orin", "compute_capability": "8.7"}

@@ -56,7 +56,7 @@ def manifest(**changes: Any) -> Manifest:
 
 def fill(stage: Stage, content: bytes = b"new", **changes: Any) -> None:
     """Two files, one of them in a sub-folder, and a manifest."""
-    (stage.folder / "model.onnx").write_bytes(content)
+    (stage.folder / "data.bin").write_bytes(content)
     (stage.folder / "notes").mkdir(exist_ok=True)
     (stage.folder / "notes" / "plan.txt").write_text("dense")
     stage.write_manifest(manifest(**changes))
@@ -88,8 +88,8 @@ def test_a_published_bundle_is_complete(tmp_path: Path) -> None:
     write(tmp_path / "a" / "b" / "bundle")
     bundle = open_bundle(tmp_path / "a" / "b" / "bundle")
     bundle.verify()
-    assert sorted(bundle.manifest.files) == ["model.onnx", "notes/plan.txt"]
-    assert bundle.manifest.files["model.onnx"].sha256 == hashlib.sha256(b"new").hexdigest()
+    assert sorted(bundle.manifest.files) == ["data.bin", "notes/plan.txt"]
+    assert bundle.manifest.files["data.bin"].sha256 == hashlib.sha256(b"new").hexdigest()
     text = (bundle.folder / "manifest.json").read_text()
     document = json.loads(text)
     assert text == json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
@@ -118,7 +118,7 @@ def test_an_old_bundle_is_replaced_whole(old: Path, monkeypatch: pytest.MonkeyPa
         without_exchange(monkeypatch)
     (old / "notes" / "only in the old one.txt").write_text("gone afterwards")
     write(old, b"new")
-    assert (old / "model.onnx").read_bytes() == b"new"
+    assert (old / "data.bin").read_bytes() == b"new"
     assert sorted(path.name for path in (old / "notes").iterdir()) == ["plan.txt"]
     assert list(old.parent.iterdir()) == [old]
 
@@ -131,8 +131,8 @@ def test_the_exchange_is_one_system_call_on_linux(old: Path, monkeypatch: pytest
         fill(stage, b"new")
         monkeypatch.setattr(os, "rename", second_way)
         stage.publish()
-        assert (old / "model.onnx").read_bytes() == b"new"
-        assert (stage.folder / "model.onnx").read_bytes() == b"old"
+        assert (old / "data.bin").read_bytes() == b"new"
+        assert (stage.folder / "data.bin").read_bytes() == b"old"
 
 
 def test_an_engine_runs_the_staged_bundle_before_it_is_published(old: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_full_disk_while_the_manifest_is_written(old: Path, tmp_path: Path, mo
 def test_a_rename_that_is_not_durable_yet_is_no_failure(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", fail_at(5, os.fsync))  # the parent's: after the swap
     write(old, b"new")
-    assert (old / "model.onnx").read_bytes() == b"new"
+    assert (old / "data.bin").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize(
@@ -256,11 +256,11 @@ def test_publish_needs_a_manifest_that_still_fits_the_files(old: Path) -> None:
         with pytest.raises(InputError, match=r"no manifest\.json"):
             stage.publish()
         fill(stage)
-        (stage.folder / "model.onnx").write_bytes(b"changed after the manifest")
-        with pytest.raises(InputError, match=r"model\.onnx"):
+        (stage.folder / "data.bin").write_bytes(b"changed after the manifest")
+        with pytest.raises(InputError, match=r"data\.bin"):
             stage.publish()
-        (stage.folder / "model.onnx").unlink()
-        (stage.folder / "model.onnx").symlink_to("/etc/hostname")
+        (stage.folder / "data.bin").unlink()
+        (stage.folder / "data.bin").symlink_to("/etc/hostname")
         with pytest.raises(InputError, match="a link"):
             stage.write_manifest(manifest())
     assert snapshot(old.parent) == before
@@ -297,7 +297,7 @@ def test_a_link_to_a_bundle_is_followed(old: Path, tmp_path: Path) -> None:
     (tmp_path / "latest").symlink_to(old)
     write(tmp_path / "latest", b"new")
     assert (tmp_path / "latest").is_symlink()
-    assert (old / "model.onnx").read_bytes() == b"new"
+    assert (old / "data.bin").read_bytes() == b"new"
 
 
 def test_names_with_spaces_unicode_and_pattern_characters(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_names_with_spaces_unicode_and_pattern_characters(tmp_path: Path) -> Non
         write(tmp_path / name)
         (tmp_path / f".{name}.tmp-1-deadbeef").mkdir()  # a killed writer's
         write(tmp_path / name, b"again")
-        assert (tmp_path / name / "model.onnx").read_bytes() == b"again"
+        assert (tmp_path / name / "data.bin").read_bytes() == b"again"
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -347,7 +347,7 @@ def rename_or_die(path, target):
     return die() if ".tmp-" in path.name else rename(path, target)
 
 def fsync_or_die(descriptor):
-    return die() if pathlib.Path(folder, "model.onnx").read_bytes() == b"new" else fsync(descriptor)
+    return die() if pathlib.Path(folder, "data.bin").read_bytes() == b"new" else fsync(descriptor)
 
 if mode == "between the two renames":
     ctypes.CDLL = lambda name: types.SimpleNamespace()
@@ -375,7 +375,7 @@ def test_a_killed_writer_leaves_old_or_new_and_the_next_one_sweeps(old: Path, tm
         bundle = open_bundle(old)
         bundle.verify()
         expected = b"new" if mode == "after the swap" else b"old"
-        assert (old / "model.onnx").read_bytes() == expected
+        assert (old / "data.bin").read_bytes() == expected
     assert sorted(path.name for path in old.parent.iterdir()) == [".bundle2.tmp-1-deadbeef", "bundle"]
 
 
