@@ -1,7 +1,8 @@
 """Pictures to pixels: decoding within limits, and the resize and crop that a manifest asks for.
 
 Everything here works on uint8. Resizing is Pillow's (antialiased), so that calibration, parity and every
-application see the same pixels.
+application see the same pixels. Which files are taken is said in image_files.py, and which way up they are in
+orientation.py; BMP and WebP are Pillow's to judge, and no others: the C++ runtime does not read them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, TypeGuard
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import is_file
+from hamsa_runtime.image_files import MAX_PIXELS, Stripped, TooManyPixels, stripped
+from hamsa_runtime.orientation import metadata_of, turned
 
 if TYPE_CHECKING:
     from hamsa_runtime.manifest import Preprocessing
@@ -28,10 +31,7 @@ Encoded: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | I
 # Everything else that Pillow can read (EPS starts Ghostscript, FITS, PSD ...) is refused before it is parsed.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
-# 89 million pixels, 268 MB decoded: where Pillow itself starts to speak of decompression bombs.
-MAX_PIXELS = 89_478_485
-
-# Of a file: no image of MAX_PIXELS is larger, and Pillow reads some formats whole before it looks at them.
+# Of a file, which is read whole: as much as MAX_PIXELS in colour, not compressed at all.
 MAX_FILE_BYTES = 3 * MAX_PIXELS
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -72,12 +72,11 @@ def load_image(file: Encoded, channels: int = 3) -> Image.Image:
         InputError: no such file, another format, damaged, more than 8 bits per channel, or above `MAX_PIXELS`
             (found in the header, before anything is decoded) or `MAX_FILE_BYTES`.
     """
-    source, name = _opened(file)
+    data, name = _content(file)
     try:
-        with Image.open(source, formats=FORMATS) as image:
-            _check_size(image.size, name)
-            return upright(image, channels, name)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        plain = stripped(data)
+        return _other_format(data, channels, name) if plain is None else _decoded(plain, channels, name)
+    except (TooManyPixels, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, str(error)) from error
     except UnidentifiedImageError as error:
         raise InputError(
@@ -89,18 +88,31 @@ def load_image(file: Encoded, channels: int = 3) -> Image.Image:
         raise _damaged(name, error) from error
 
 
+def _decoded(plain: Stripped, channels: int, name: str) -> Image.Image:
+    image = Image.open(io.BytesIO(plain.data), formats=("JPEG", "PNG"))
+    _check_mode(image, name)
+    image.load()
+    return _in_mode(turned(image, plain.metadata.orientation()), channels)
+
+
+def _other_format(data: bytes, channels: int, name: str) -> Image.Image:
+    with Image.open(io.BytesIO(data), formats=("BMP", "WEBP")) as image:
+        _check_size(image.size, name)
+        return upright(image, channels, name)
+
+
 def _damaged(name: str, error: Exception) -> InputError:
     return InputError(f"{name}: the image is damaged ({error})", expected="a whole image file")
 
 
-def _opened(file: Encoded) -> tuple[Path | io.BytesIO, str]:
-    """What Pillow opens, and what errors call it."""
+def _content(file: Encoded) -> tuple[bytes, str]:
+    """Its bytes, and what errors call it."""
     if isinstance(file, (str, os.PathLike)):
         path = Path(file)
         if not is_file(path):
             raise InputError(f"{path}: no such image file", expected="a file in " + ", ".join(FORMATS))
         _check_bytes(path.stat().st_size, str(path))
-        return path, str(path)
+        return _read(path), str(path)
     if isinstance(file, (bytes, bytearray, memoryview)):
         data, name = bytes(file), "the bytes of an image"
     else:
@@ -109,7 +121,14 @@ def _opened(file: Encoded) -> tuple[Path | io.BytesIO, str]:
         if not isinstance(data, bytes):
             raise InputError(f"{name}: opened as text", expected="a binary file", fix='open(path, "rb")')
     _check_bytes(len(data), name)
-    return io.BytesIO(data), name
+    return data, name
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _damaged(str(path), error) from error
 
 
 def _check_bytes(size: int, name: str) -> None:
@@ -118,21 +137,33 @@ def _check_bytes(size: int, name: str) -> None:
 
 
 def upright(image: Image.Image, channels: int, name: str) -> Image.Image:
-    """A PIL image turned upright by its EXIF orientation, in the mode for `channels` (1: "L", 3: "RGB").
+    """A PIL image turned upright by what its file said, in the mode for `channels` (1: "L", 3: "RGB").
 
     Raises:
         InputError: more than 8 bits per channel, no pixels, closed, or of a damaged file, which Pillow reads only now.
     """
-    if image.mode.startswith(DEEP_MODES):
-        raise InputError(f"{name}: more than 8 bits per channel (mode {image.mode})", expected="8 bits per channel")
+    _check_mode(image, name)
     if 0 in image.size:
         raise InputError(f"{name}: {image.size[0]} x {image.size[1]} pixels", expected="one pixel at least")
     try:
-        return ImageOps.exif_transpose(image).convert(MODES[channels])
+        image.load()  # what PNG says after the pixels is known only then
+        result = _in_mode(turned(image, metadata_of(image.info).orientation()), channels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise
     except DAMAGE as error:
         raise _damaged(name, error) from error
+    result = result.copy() if result is image else result
+    result.info.clear()  # so that it is not turned again
+    return result
+
+
+def _check_mode(image: Image.Image, name: str) -> None:
+    if image.mode.startswith(DEEP_MODES):
+        raise InputError(f"{name}: more than 8 bits per channel (mode {image.mode})", expected="8 bits per channel")
+
+
+def _in_mode(image: Image.Image, channels: int) -> Image.Image:
+    return image if image.mode == MODES[channels] else image.convert(MODES[channels])
 
 
 def image_from_pixels(pixels: np.ndarray, channels: int) -> Image.Image:
