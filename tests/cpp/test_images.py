@@ -152,12 +152,8 @@ def test_a_damaged_file_is_rejected_where_python_rejects_it(probe: Probe, tmp_pa
     whole = buffer.getvalue()
     for keep in (0, 1, 3, 20, 33, 60, 200, len(whole) // 2, len(whole) - 3):
         path.write_bytes(whole[:keep])
-        try:
+        with pytest.raises(InputError):
             load_image(path)
-        except InputError:
-            pass
-        else:  # Pillow does not miss the last chunk of a PNG, which is empty
-            assert (suffix, keep) == ("png", len(whole) - 3)
         answer = probe.ask("decode", path, 3, tmp_path / "out.npy")
         assert answer["kind"] == "InputError", keep
         assert str(path) in answer["found"]

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "hamsa/error.hpp"
 #include "hamsa/image.hpp"
 
 namespace hamsa {
@@ -15,13 +16,14 @@ struct EncodedImage {
     std::string name;  // for messages
 };
 
-// Pixels as they are stored, and how the camera was turned (EXIF, 1 to 8).
-struct DecodedImage {
-    Image image;
-    int orientation;
-};
+InputError damaged(const EncodedImage& file, const std::string& why);
+InputError truncated(const EncodedImage& file);
 
-DecodedImage decode_jpeg(const EncodedImage& file);
-DecodedImage decode_png(const EncodedImage& file);
+// As a file's header says it; InputError: none, or more than `max_pixels`.
+void check_file_size(std::int64_t width, std::int64_t height, const EncodedImage& file);
+
+// Of plain files (strip.hpp): pixels as they are stored.
+Image decode_jpeg(const EncodedImage& file);
+Image decode_png(const EncodedImage& file);
 
 }  // namespace hamsa

@@ -2,21 +2,15 @@
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>
-#include <string_view>
 #include <vector>
 
 #include <jpeglib.h>  // after <cstdio>, which it needs
 
 #include "decode.hpp"
-#include "hamsa/error.hpp"
 #include "images.hpp"
-#include "orientation.hpp"
 
 namespace hamsa {
 namespace {
-
-constexpr int app1 = JPEG_APP0 + 1;
-constexpr unsigned longest_segment = 0xFFFF;
 
 // libjpeg reports errors by a call that must not return: it jumps back to where decoding was started. Nothing with a
 // destructor may live in the functions that it jumps over.
@@ -72,7 +66,6 @@ class Decoder {
         jpeg_mem_src(&info_, file_.data, static_cast<unsigned long>(file_.size));
         info_.src->fill_input_buffer = fail_at_end;
         info_.src->skip_input_data = skip;
-        jpeg_save_markers(&info_, app1, longest_segment);
         jpeg_read_header(&info_, TRUE);
         info_.out_color_space = color_space(info_.num_components);
         return true;
@@ -105,24 +98,6 @@ class Decoder {
     Failure failure_{};
 };
 
-// The EXIF segment comes first, and XMP counts where that says nothing.
-int orientation_of(const jpeg_decompress_struct& info) {
-    using namespace std::string_view_literals;
-    constexpr auto exif = "Exif\0\0"sv;
-    constexpr auto xmp = "http://ns.adobe.com/xap/1.0/\0"sv;
-    std::optional<int> from_exif;
-    std::optional<int> from_xmp;
-    for (const auto* marker = info.marker_list; marker != nullptr; marker = marker->next) {
-        const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
-        if (!from_exif && data.substr(0, exif.size()) == exif) {
-            from_exif = orientation_from_exif(marker->data + exif.size(), data.size() - exif.size());
-        } else if (!from_xmp && data.substr(0, xmp.size()) == xmp) {
-            from_xmp = orientation_from_xmp(data.substr(xmp.size()));
-        }
-    }
-    return from_exif ? *from_exif : from_xmp.value_or(1);
-}
-
 // a b / 255, rounded.
 unsigned scaled(unsigned a, unsigned b) {
     const unsigned product = a * b + 128;
@@ -145,13 +120,9 @@ Image rgb_from_inverted_cmyk(const std::vector<std::uint8_t>& pixels, std::int64
     return result.image();
 }
 
-InputError damaged(const EncodedImage& file, const std::string& why) {
-    return InputError(file.name + ": the image is damaged (" + why + ")", "a whole image file");
-}
-
 }  // namespace
 
-DecodedImage decode_jpeg(const EncodedImage& file) {
+Image decode_jpeg(const EncodedImage& file) {
     Decoder decoder(file);
     if (!decoder.read_header()) {
         throw damaged(file, decoder.failure());
@@ -159,24 +130,22 @@ DecodedImage decode_jpeg(const EncodedImage& file) {
     const std::int64_t height = decoder.info().image_height;
     const std::int64_t width = decoder.info().image_width;
     const int components = decoder.info().num_components;
-    check_size(width, height, file.name);
     if (components != 1 && components != 3 && components != 4) {
         throw damaged(file, "cannot handle " + std::to_string(components) + "-layer images");
     }
-    const int orientation = orientation_of(decoder.info());
     const auto row_bytes = static_cast<std::size_t>(width) * static_cast<std::size_t>(components);
     if (components == 4) {
         std::vector<std::uint8_t> pixels(row_bytes * static_cast<std::size_t>(height));
         if (!decoder.read_rows(pixels.data(), row_bytes)) {
             throw damaged(file, decoder.failure());
         }
-        return {rgb_from_inverted_cmyk(pixels, height, width), orientation};
+        return rgb_from_inverted_cmyk(pixels, height, width);
     }
     NewImage image(height, width, components);
     if (!decoder.read_rows(image.row(0), row_bytes)) {
         throw damaged(file, decoder.failure());
     }
-    return {image.image(), orientation};
+    return image.image();
 }
 
 }  // namespace hamsa

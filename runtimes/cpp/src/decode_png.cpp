@@ -4,13 +4,11 @@
 #include <csetjmp>
 #include <cstdio>
 #include <cstring>
-#include <string_view>
 #include <vector>
 
 #include "decode.hpp"
 #include "hamsa/error.hpp"
 #include "images.hpp"
-#include "orientation.hpp"
 
 namespace hamsa {
 namespace {
@@ -46,13 +44,12 @@ class Decoder {
     explicit Decoder(const EncodedImage& file) : source_{file.data, file.size, ""} {
         png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &source_, fail, say_nothing);
         info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
-        end_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
-        if (info_ == nullptr || end_ == nullptr) {
-            png_destroy_read_struct(&png_, &info_, &end_);
+        if (info_ == nullptr) {
+            png_destroy_read_struct(&png_, &info_, nullptr);
             throw Error("libpng cannot start", "the version of libpng that this was built with");
         }
     }
-    ~Decoder() { png_destroy_read_struct(&png_, &info_, &end_); }
+    ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
     Decoder(const Decoder&) = delete;
     Decoder& operator=(const Decoder&) = delete;
 
@@ -60,8 +57,11 @@ class Decoder {
         if (setjmp(png_jmpbuf(png_)) != 0) {
             return false;
         }
-        // The limit of pixels comes first, below; these only bound one side.
+        // The file's limits have been checked.
         png_set_user_limits(png_, 0x7FFFFFFF, 0x7FFFFFFF);
+        png_set_chunk_malloc_max(png_, 0);
+        // Packed pixels that are too many, or have another checksum, would be a warning.
+        png_set_benign_errors(png_, 0);
         png_set_read_fn(png_, &source_, read_bytes);
         png_read_info(png_, info_);
         return true;
@@ -73,7 +73,7 @@ class Decoder {
             return false;
         }
         png_read_image(png_, rows);
-        png_read_end(png_, end_);
+        png_read_end(png_, nullptr);
         return true;
     }
 
@@ -101,49 +101,19 @@ class Decoder {
     }
     std::string failure() const { return source_.failure; }
 
-    // Chunks with EXIF or XMP may stand before the pixels or after them.
-    int orientation() const {
-        for (png_infop info : {info_, end_}) {
-            png_bytep exif = nullptr;
-            png_uint_32 size = 0;
-            if (png_get_eXIf_1(png_, info, &size, &exif) != 0) {
-                if (const auto found = orientation_from_exif(exif, size)) {
-                    return *found;
-                }
-            }
-        }
-        for (png_infop info : {info_, end_}) {
-            png_textp texts = nullptr;
-            const int count = png_get_text(png_, info, &texts, nullptr);
-            for (int i = 0; i < count; ++i) {
-                if (std::string_view(texts[i].key) == "XML:com.adobe.xmp") {
-                    const std::size_t length = texts[i].itxt_length != 0 ? texts[i].itxt_length : texts[i].text_length;
-                    return orientation_from_xmp({texts[i].text, length}).value_or(1);
-                }
-            }
-        }
-        return 1;
-    }
-
   private:
     Source source_;
     png_structp png_ = nullptr;
     png_infop info_ = nullptr;
-    png_infop end_ = nullptr;
 };
-
-InputError damaged(const EncodedImage& file, const std::string& why) {
-    return InputError(file.name + ": the image is damaged (" + why + ")", "a whole image file");
-}
 
 }  // namespace
 
-DecodedImage decode_png(const EncodedImage& file) {
+Image decode_png(const EncodedImage& file) {
     Decoder decoder(file);
     if (!decoder.read_header()) {
         throw damaged(file, decoder.failure());
     }
-    check_size(decoder.width(), decoder.height(), file.name);
     if (decoder.is_deep_grey()) {
         throw InputError(file.name + ": more than 8 bits per channel (mode I;16)", "8 bits per channel");
     }
@@ -158,7 +128,7 @@ DecodedImage decode_png(const EncodedImage& file) {
     if (!decoder.read_rows(rows.data())) {
         throw damaged(file, decoder.failure());
     }
-    return {image.image(), decoder.orientation()};
+    return image.image();
 }
 
 }  // namespace hamsa

@@ -8,11 +8,15 @@
 #include "hamsa/image.hpp"
 #include "images.hpp"
 #include "orientation.hpp"
+#include "strip.hpp"
 
 namespace hamsa {
 namespace {
 
 constexpr const char* formats = "JPEG, PNG";
+
+// Read whole: as much as `max_pixels` in colour, not compressed at all.
+constexpr std::int64_t max_file_bytes = 3 * max_pixels;
 
 bool starts_with(const std::vector<std::uint8_t>& data, std::initializer_list<std::uint8_t> start, std::size_t at = 0) {
     return data.size() >= at + start.size() &&
@@ -22,6 +26,10 @@ bool starts_with(const std::vector<std::uint8_t>& data, std::initializer_list<st
 std::vector<std::uint8_t> read(const std::filesystem::path& path) {
     std::ifstream stream(path, std::ios::binary | std::ios::ate);
     const std::streamoff size = stream.tellg();
+    if (size > max_file_bytes) {
+        throw InputError(path.string() + ": an image file of " + std::to_string(size) + " bytes",
+                         "at most " + std::to_string(max_file_bytes));
+    }
     std::vector<std::uint8_t> data(size > 0 ? static_cast<std::size_t>(size) : 0);
     stream.seekg(0);
     stream.read(reinterpret_cast<char*>(data.data()), static_cast<std::streamsize>(data.size()));
@@ -43,26 +51,48 @@ InputError unknown_format(const std::string& name, const std::vector<std::uint8_
                       "another format behind this name, or an empty or damaged file");
 }
 
-DecodedImage decoded(const std::vector<std::uint8_t>& data, const std::string& name) {
+bool is_jpeg(const std::vector<std::uint8_t>& data) { return starts_with(data, {0xFF, 0xD8, 0xFF}); }
+
+Stripped stripped(const std::vector<std::uint8_t>& data, const std::string& name) {
     const EncodedImage file{data.data(), data.size(), name};
-    if (starts_with(data, {0xFF, 0xD8, 0xFF})) {
-        return decode_jpeg(file);
+    if (is_jpeg(data)) {
+        return strip_jpeg(file);
     }
     if (starts_with(data, {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'})) {
-        return decode_png(file);
+        return strip_png(file);
     }
     throw unknown_format(name, data);
 }
 
+Image decoded(const std::vector<std::uint8_t>& plain, const std::string& name) {
+    const EncodedImage file{plain.data(), plain.size(), name};
+    return is_jpeg(plain) ? decode_jpeg(file) : decode_png(file);
+}
+
 }  // namespace
+
+InputError damaged(const EncodedImage& file, const std::string& why) {
+    return InputError(file.name + ": the image is damaged (" + why + ")", "a whole image file");
+}
+
+InputError truncated(const EncodedImage& file) { return damaged(file, "image file is truncated"); }
+
+void check_file_size(std::int64_t width, std::int64_t height, const EncodedImage& file) {
+    if (width < 1 || height < 1 || width > INT32_MAX || height > INT32_MAX) {
+        throw damaged(file, std::to_string(width) + " x " + std::to_string(height) + " pixels");
+    }
+    check_size(width, height, file.name);
+}
 
 Image load_image(const std::filesystem::path& path) {
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(path, ignored)) {
         throw InputError(path.string() + ": no such image file", std::string("a file in ") + formats);
     }
-    const DecodedImage found = decoded(read(path), path.string());
-    return upright(found.image, found.orientation);
+    Stripped plain = stripped(read(path), path.string());
+    const Image image = decoded(plain.data, path.string());
+    plain.data = {};
+    return upright(image, orientation_of(plain.metadata));
 }
 
 }  // namespace hamsa

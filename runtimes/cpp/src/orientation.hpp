@@ -1,20 +1,21 @@
-// How the camera was turned, as EXIF says: 1 is upright; 2, 4, 5 and 7 are mirrored; 3, 6 and 8 are turned.
+// Which way up a picture is: 1 is upright; 2, 4, 5 and 7 are mirrored; 3, 6 and 8 are turned. The rule is said in the
+// Python runtime's orientation.py.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
 #include <optional>
-#include <string_view>
+#include <string>
 
 #include "hamsa/image.hpp"
 
 namespace hamsa {
 
-// From the TIFF structure of EXIF, which starts with "II" or "MM"; nothing if it does not say, or is damaged.
-std::optional<int> orientation_from_exif(const std::uint8_t* tiff, std::size_t size);
+// What a file says of its picture: the first of each kind.
+struct Metadata {
+    std::optional<std::string> exif, raw_profile, xmp;
+};
 
-// From an XMP document, which editors write.
-std::optional<int> orientation_from_xmp(std::string_view document);
+// 1 to 8, as EXIF counts.
+int orientation_of(const Metadata& metadata);
 
 Image upright(const Image& image, int orientation);
 

@@ -24,36 +24,41 @@ std::vector<std::uint8_t> pixels_of(const Image& image) {
 using Bytes = std::vector<std::uint8_t>;
 
 // One entry: orientation, a short, 6.
-const Bytes little{'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0};
-const Bytes big{'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0};
+const std::string little("II\x2A\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0", 22);
+const std::string big("MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0", 22);
+
+int of_exif(const std::string& exif) { return hamsa::orientation_of({exif, {}, {}}); }
 
 }  // namespace
 
 TEST_CASE("EXIF of both byte orders, cut anywhere, never reads past its end") {
-    for (const Bytes& exif : {little, big}) {
-        CHECK(hamsa::orientation_from_exif(exif.data(), exif.size()) == 6);
+    for (const std::string& exif : {little, big}) {
+        CHECK(of_exif(exif) == 6);
         for (std::size_t size = 0; size < 20; ++size) {
-            const Bytes cut(exif.begin(), exif.begin() + static_cast<std::ptrdiff_t>(size));
-            CHECK(!hamsa::orientation_from_exif(cut.data(), cut.size()));
+            CHECK(of_exif(exif.substr(0, size)) == 1);
         }
     }
-    Bytes lying = little;
-    lying[4] = lying[5] = lying[6] = lying[7] = 0xFF;  // a directory at 4 GiB
-    CHECK(!hamsa::orientation_from_exif(lying.data(), lying.size()));
+    std::string lying = little;
+    lying.replace(4, 4, 4, '\xFF');  // a directory at 4 GiB
+    CHECK(of_exif(lying) == 1);
     lying = little;
     lying[10] = 0;
-    lying[8] = lying[9] = 0xFF;  // 65535 entries
-    CHECK(!hamsa::orientation_from_exif(lying.data(), lying.size()));
+    lying[8] = lying[9] = '\xFF';  // 65535 entries
+    CHECK(of_exif(lying) == 1);
     lying = little;
     lying[18] = 9;
-    CHECK(!hamsa::orientation_from_exif(lying.data(), lying.size()));
+    CHECK(of_exif(lying) == 1);
 }
 
-TEST_CASE("XMP says it as an attribute or as an element") {
-    CHECK(hamsa::orientation_from_xmp("<a tiff:Orientation=\"8\"/>") == 8);
-    CHECK(hamsa::orientation_from_xmp("<tiff:Orientation>3</tiff:Orientation>") == 3);
-    CHECK(!hamsa::orientation_from_xmp("tiff:Orientation=\""));
-    CHECK(!hamsa::orientation_from_xmp("tiff:Orientation"));
+TEST_CASE("of EXIF, a raw profile and XMP the first that says it counts") {
+    const std::string xmp = "<a tiff:Orientation=\"8\"/>", profile = "\nexif\n 1\n4d4d\n002A00000008 0001011200030000000100030000";
+    CHECK(hamsa::orientation_of({little, profile, xmp}) == 6);
+    CHECK(hamsa::orientation_of({"II", profile, xmp}) == 3);
+    CHECK(hamsa::orientation_of({{}, "\nexif\n 1\n4d4", xmp}) == 8);
+    CHECK(hamsa::orientation_of({{}, {}, "<tiff:Orientation>3</tiff:Orientation>"}) == 3);
+    for (const char* nothing : {"tiff:Orientation=\"", "tiff:Orientation", "tiff:Orientation=\"6", "tiff:Orientation=\"65\""}) {
+        CHECK(hamsa::orientation_of({{}, {}, nothing}) == 1);
+    }
 }
 
 TEST_CASE("the eight ways to hold a camera") {

@@ -17,8 +17,9 @@ JPEG: Huffman-coded, baseline, extended or progressive (SOF0, 1, 2), 8 bits, 1, 
 height. Segments are whole; fill and stray bytes between them are passed over. JFIF and Adobe's APP14 are kept, since
 they say what the colours are: JFIF means YCbCr; without it APP14's transform counts; without both, the components'
 names. Four components are inverted inks, as Adobe writes them. At most `MAX_SCANS` scans, and `MAX_SCANNED` pixels in
-them all: a progressive file of some kB may hold thousands. Scans that are missing before the end leave the picture
-coarse, and damaged ones partly grey, as in browsers: both languages decode with libjpeg-turbo.
+them all: a progressive file of some kB may hold thousands. The scans give every coefficient of every component in full:
+where some are missing, versions of libjpeg guess the picture differently. Damage within a scan, which has no checksum,
+is not found: the picture may be grey from there on, as in browsers, the same in both languages.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 # Critical chunks in order, IDATs as one; "." is one or more of others after them.
 ORDERS = ("HDE", "HPDE", "HD.E", "HPD.E")
 
-SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
-FRAMES = (0xC0, 0xC1, 0xC2)
+EOI, SOS = 0xD9, 0xDA
+PROGRESSIVE = 0xC2
+FRAMES = (0xC0, 0xC1, PROGRESSIVE)
 TABLES = (0xC4, 0xDB, 0xDD)  # DHT, DQT, DRI
 IGNORED = (0xCC, 0xDC, 0xFE, *range(0xE0, 0xF0))  # DAC, DNL, COM, APPn
 WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))  # TEM, RSTn
@@ -281,36 +283,63 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _jpeg(data: bytes) -> Stripped:
-    kept, size, metadata, scans, first, end = bytearray(data[:2]), None, Metadata(), 0, 0, 0
+    plain, frame, metadata, first, end = bytearray(data[:2]), None, Metadata(), 0, 0
     for code, at, body in _segments(data):
-        if code in FRAMES:
-            if size is not None:
-                raise ValueError("more than one frame")
-            size = _size_of_frame(body)
-        if code == SOS:
-            scans, first = scans + 1, first or at
-            if size is None:
-                raise ValueError("a scan before the frame")
-            if scans > MAX_SCANS or scans * size[0] * size[1] > MAX_SCANNED:
-                raise ValueError(f"more than {MAX_SCANS} scans, or {MAX_SCANNED} pixels in scans")
-        elif not first:
-            kept += _kept_segment(code, body)
-            metadata = _with_segment(metadata, code, body)
         end = at + 2
-    if size is None or not scans:
+        if code in FRAMES:
+            if frame is not None:
+                raise ValueError("more than one frame")
+            frame = _Frame(code, body)
+        if code == SOS:
+            if frame is None:
+                raise ValueError("a scan before the frame")
+            frame.add_scan(body)
+            first = first or at
+        elif not first:
+            plain += _kept_segment(code, body)
+            metadata = _with_segment(metadata, code, body)
+    if frame is None:
         raise ValueError("no pixels")
-    kept += memoryview(data)[first:end]
-    return Stripped(kept, size, metadata)
+    frame.check_end()
+    plain += memoryview(data)[first:end]
+    return Stripped(plain, frame.size, metadata)
 
 
-def _size_of_frame(body: bytes) -> tuple[int, int]:
-    bits, height, width, layers = struct.unpack_from(">BHHB", body)
-    if bits != 8:
-        raise ValueError(f"cannot handle {bits}-bit layers")
-    if layers not in (1, 3, 4) or len(body) != 6 + 3 * layers:
-        raise ValueError(f"cannot handle {layers}-layer images")
-    _check_size(width, height)
-    return width, height
+class _Frame:
+    """Follows how much its scans say of each component: the bits of a mask are coefficients that are known in full."""
+
+    ALL = (1 << 64) - 1
+
+    def __init__(self, code: int, body: bytes) -> None:
+        bits, height, width, layers = struct.unpack_from(">BHHB", body)
+        if bits != 8:
+            raise ValueError(f"cannot handle {bits}-bit layers")
+        if layers not in (1, 3, 4) or len(body) != 6 + 3 * layers:
+            raise ValueError(f"cannot handle {layers}-layer images")
+        _check_size(width, height)
+        self.size = width, height
+        self._names = body[6::3]
+        self._known = [0] * layers
+        self._progressive = code == PROGRESSIVE
+        self._scans = 0
+
+    def add_scan(self, body: bytes) -> None:
+        self._scans += 1
+        if self._scans > MAX_SCANS or self._scans * self.size[0] * self.size[1] > MAX_SCANNED:
+            raise ValueError(f"more than {MAX_SCANS} scans, or {MAX_SCANNED} pixels in scans")
+        if not body or len(body) != 4 + 2 * body[0]:
+            raise ValueError("a scan of another length")
+        names, first, last, low = body[1:-3:2], body[-3], body[-2], body[-1] & 15
+        if self._progressive and not first <= last < 64:
+            raise ValueError(f"a scan of coefficients {first} to {last}")
+        known = self.ALL if not self._progressive else 0 if low else (2 << last) - (1 << first)
+        for i, name in enumerate(self._names):
+            if name in names or len(names) == len(self._names):
+                self._known[i] |= known
+
+    def check_end(self) -> None:
+        if any(known != self.ALL for known in self._known):
+            raise ValueError("scans are missing")
 
 
 def _kept_segment(code: int, body: bytes) -> bytes:

@@ -34,8 +34,8 @@ class HAMSA_API Image {
 };
 
 // Decodes a JPEG or PNG file, upright (EXIF orientation); grey files stay grey. Transparency is dropped.
-// InputError: no such file, another format, damaged, more than 8 bits of grey, or above 89,478,485 pixels (found in the
-// header, before anything is decoded).
+// InputError: no such file, another format, damaged, more than 8 bits of grey, or above 50,331,648 pixels (found in the
+// header, before anything is decoded) or three times as many bytes.
 HAMSA_API Image load_image(const std::filesystem::path& path);
 
 }  // namespace hamsa
