@@ -74,8 +74,13 @@ std::optional<int> from_exif(std::string_view data) {
     return std::nullopt;
 }
 
+// -1 if it is none.
 int digit(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    const char small = static_cast<char>(c | 0x20);
+    return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
 }
 
 // Three lines, then hexadecimal with white space anywhere; empty if it is not that.

@@ -92,7 +92,9 @@ def _decoded(plain: Stripped, channels: int, name: str) -> Image.Image:
     image = Image.open(io.BytesIO(plain.data), formats=("JPEG", "PNG"))
     _check_mode(image, name)
     image.load()
-    return _in_mode(turned(image, plain.metadata.orientation()), channels)
+    upright_image = turned(image, plain.metadata.orientation())
+    del image  # before there may be a third
+    return _in_mode(upright_image, channels)
 
 
 def _other_format(data: bytes, channels: int, name: str) -> Image.Image:
