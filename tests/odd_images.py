@@ -578,9 +578,5 @@ def odd_images() -> list[Odd]:
         "jpeg": (jpeg_metadata, jpeg_structure, jpeg_colours, jpeg_scans),
         "damaged": (damaged,),
     }
-    return [
-        each._replace(name=f"{kind}: {each.name}")
-        for kind, makers in kinds.items()
-        for make in makers
-        for each in make()
-    ]
+    odds = [(kind, each) for kind, makers in kinds.items() for make in makers for each in make()]
+    return [Odd(f"{kind}: {each.name}", each.data, each.seen) for kind, each in odds]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,11 @@ class Probe:
         self._process.stdin.write("\t".join(map(str, words)) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
+
+    def most_memory(self) -> int:
+        """That it has had so far, in bytes."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
     def close(self) -> None:
         assert self._process.stdin is not None

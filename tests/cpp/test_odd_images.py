@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,21 @@ def disagreement(odd: Odd, python: np.ndarray | str, cpp: np.ndarray | str) -> s
     return "not refused" if odd.seen == 0 else ""
 
 
-def test_python_and_cpp_see_the_same_picture_or_both_refuse(probe: Probe, tmp_path: Path) -> None:
-    path, out = tmp_path / "odd", tmp_path / "out.npy"
-    odds, wrong = odd_images(), {}
-    fates: Counter[str] = Counter()
+def disagreements(probe: Probe, odds: Iterable[Odd], folder: Path) -> tuple[dict[str, str], Counter[str]]:
+    """What is wrong, by the names of the files, and how many were taken and refused."""
+    path, wrong, fates = folder / "odd", {}, Counter[str]()
     for odd in odds:
         path.write_bytes(odd.data)
         python = in_python(path)
-        if text := disagreement(odd, python, in_cpp(probe, path, out)):
+        if text := disagreement(odd, python, in_cpp(probe, path, folder / "out.npy")):
             wrong[odd.name] = text
         fates["refused" if isinstance(python, str) else "taken"] += 1
+    return wrong, fates
+
+
+def test_python_and_cpp_see_the_same_picture_or_both_refuse(probe: Probe, tmp_path: Path) -> None:
+    odds = odd_images()
+    wrong, fates = disagreements(probe, odds, tmp_path)
     assert wrong == {}
     assert len({odd.name for odd in odds}) == len(odds) >= 300
     assert min(fates["taken"], fates["refused"]) >= 150, fates

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from safetensors.torch import save
 CORPUS = Path(__file__).parent / "corpus"
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests import odd_images  # noqa: E402
 from tests.fuzz.targets import IDENTITY, PLAN, tiny_model  # noqa: E402
 from tests.runtime.manifest_values import complete  # noqa: E402
 from tests.runtime.tiny_bundles import manifest_for  # noqa: E402
@@ -51,6 +53,7 @@ def seeds() -> dict[str, bytes]:
         "onnx/dft": _onnx_file(external=False),
         "onnx/external": _onnx_file(external=True),
         **{f"image/{name.lower()}": _image_file(name) for name in ("JPEG", "PNG", "BMP", "WEBP")},
+        **{f"image/{name}": data for name, data in _odd_images().items()},
         "cache/good": json.dumps(entry).encode(),
         **{f"wav/{subtype.lower()}": _wav_file("WAVEX", subtype) for subtype in ("PCM_U8", "PCM_16", "FLOAT")},
         "wav/flac": _wav_file("FLAC", "PCM_16"),
@@ -95,6 +98,26 @@ def _image_file(name: str) -> bytes:
     options = {} if name == "BMP" else {"exif": exif}
     Image.fromarray(pixels).save(stream, name, **options)
     return stream.getvalue()
+
+
+def _odd_images() -> dict[str, bytes]:
+    """Files that say their orientation in other places, with palettes, passes and scans."""
+    profile = b"Raw profile type exif"
+    start = odd_images.chunk(b"IHDR", odd_images.header(4, 3, 11, 9, b"\0\0\1"))
+    palette = odd_images.chunk(b"PLTE", bytes(range(48)))
+    pixels = odd_images.chunk(b"IDAT", zlib.compress(odd_images.adam7(4, 1, 9, 11)))
+    texts = (
+        odd_images.zipped_text(profile, odd_images.raw_profile(odd_images.turn(6))),
+        odd_images.international(zlib.compress(odd_images.xmp(8)), b"\1\0"),
+    )
+    coarse = odd_images.encoded(odd_images.picture(), "JPEG", progressive=True)
+    packets = odd_images.app1(odd_images.turn(0)), odd_images.xmp_segment(odd_images.xmp(5))
+    inks = odd_images.encoded(odd_images.noise(6, 8, 4), "JPEG", "CMYK")
+    return {
+        "png_texts": odd_images.png(start, palette, texts[0], pixels, texts[1], odd_images.IEND),
+        "jpeg_progressive": odd_images.with_segments(coarse, *packets),
+        "jpeg_inks": odd_images.with_segments(inks, odd_images.app1(odd_images.turn(3, 9, order=">"))),
+    }
 
 
 def _wav_file(kind: str, subtype: str) -> bytes:
