@@ -36,7 +36,7 @@ from hamsa_runtime.errors import HamsaError, InputError
 
 LOG = logging.getLogger("hamsa_deploy")
 
-# torch.export and torch.onnx keep what they trace in globals of the process.
+# torch.export and torch.onnx keep what they trace in globals of the process, and the first run watches all modules.
 ONE_AT_A_TIME = threading.RLock()
 
 FIX_BATCH = "leave that size fixed: dynamic_shapes={} in Python, --batch N on the command line"
@@ -67,7 +67,8 @@ def capture_model(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any
         InputError: it fails by itself, keeps what no engine can carry, is random, or cannot be captured; names the
             line.
     """
-    ready, states = run_once(model, inputs)
+    with ONE_AT_A_TIME:
+        ready, states = run_once(model, inputs)
     if states:
         take_as_inputs(ready, states, len(inputs))
     shapes = shapes_with_states(dynamic_shapes, model, len(inputs), len(states))

@@ -23,6 +23,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hamsa_deploy.spectral.compiler.accesses import Accesses
 from hamsa_deploy.spectral.compiler.carried import ModelState, is_modules_own
 from hamsa_deploy.spectral.compiler.state import changed, copy_of, is_number, is_same, line_that_assigns, state_of
 from hamsa_deploy.spectral.provenance import line_of_error, line_that_runs
@@ -53,12 +54,14 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, list
     """
     _check_has_values(model)
     ready = copy_of(model)
-    before = state_of(ready)
-    outputs, found = _outputs_of(ready, inputs)
+    held: dict[int, Any] = {}
+    before = state_of(ready, held)
+    accesses = Accesses(ready, held)
+    outputs, found = _outputs_of(ready, inputs, accesses)
     lines = {**_lines_with_others(ready, inputs), **found}
     after = state_of(ready)
     first = changed(before, after)
-    if not first:
+    if accesses.only_assigned(first):
         _check_repeats(ready, inputs, outputs)
         return ready, []
     reads = _reads_its_past(model, ready, inputs)
@@ -202,13 +205,15 @@ def _is_close(a: Any, b: Any) -> bool:
     return torch.allclose(a, b, rtol=0, atol=ROUNDING * torch.finfo(a.dtype).eps * largest, equal_nan=True)
 
 
-def _outputs_of(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Any], Mapping[str, str]]:
+def _outputs_of(
+    model: nn.Module, inputs: tuple[Any, ...], accesses: Accesses | None = None
+) -> tuple[list[Any], Mapping[str, str]]:
     """Of one run, always from the same random numbers; and by name the lines that wrote to tensors in place.
 
     Raises:
         InputError: the outputs depend on what Python or NumPy draws.
     """
-    outputs, lines, drawn = _drawing(model, inputs)
+    outputs, lines, drawn = _drawing(model, inputs, accesses=accesses)
     if drawn:
         one, *others = (_drawing(copy_of(model), inputs, seed)[0] for seed in SEEDS)
         # What is drawn may change nothing: random.randrange(1).
@@ -218,12 +223,13 @@ def _outputs_of(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[list[Any], M
 
 
 def _drawing(
-    model: nn.Module, inputs: tuple[Any, ...], seed: int | None = None
+    model: nn.Module, inputs: tuple[Any, ...], seed: int | None = None, accesses: Accesses | None = None
 ) -> tuple[list[Any], Mapping[str, str], str]:
     """The same, with other numbers from Python and NumPy for each seed; and which of them forward has drawn from."""
     given = pytree.tree_map_only(torch.Tensor, torch.clone, inputs)
     watch, drawn = _Watch(model), _Drawn(seed)
-    with _own_errors(model, inputs), torch.no_grad(), drawn, _parameters_kept(model), watch:
+    seen = accesses or contextlib.nullcontext()
+    with _own_errors(model, inputs), torch.no_grad(), drawn, _parameters_kept(model), watch, seen:
         outputs = pytree.tree_leaves(model(*given))
     return outputs, watch.lines, drawn.source
 

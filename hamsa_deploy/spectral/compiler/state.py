@@ -75,18 +75,24 @@ def _copied_in_pieces(value: Any, memo: dict[int, Any]) -> Any:
     return made
 
 
-def state_of(model: nn.Module) -> Leaves:
-    """All state by path; tensors are copied, so that later writes do not reach them."""
+def state_of(model: nn.Module, held: dict[int, Any] | None = None) -> Leaves:
+    """All state by path; tensors are copied, so that later writes do not reach them.
+
+    Args:
+        model: whose state it is.
+        held: gets by id the modules, containers and objects that were looked into.
+    """
     found: Leaves = {}
-    seen = {id(module) for module in model.modules()}
+    seen = {} if held is None else held
+    seen.update((id(module), module) for module in model.modules())
     for path, module in model.named_modules():
         own = {name: value for name, value in vars(module).items() if name not in _MODULES_OWN}
-        for name, value in {**_elsewhere(type(module)), **module._parameters, **module._buffers, **own}.items():
+        for name, value in {**elsewhere(type(module)), **module._parameters, **module._buffers, **own}.items():
             found.update(_leaves(f"{path}.{name}" if path else name, value, seen, DEPTH))
     return found
 
 
-def _elsewhere(kind: type) -> Leaves:
+def elsewhere(kind: type) -> Leaves:
     """Numbers, tensors and containers that belong to a class, or that its functions name."""
     found: Leaves = {}
     for each in kind.__mro__[: kind.__mro__.index(nn.Module)]:
@@ -122,7 +128,7 @@ class _Identity:
         return cls(id(value))
 
 
-def _leaves(path: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple[str, Any]]:
+def _leaves(path: str, value: Any, seen: dict[int, Any], depth: int) -> Iterator[tuple[str, Any]]:
     """What can be compared; of anything else, its identity."""
     state = next((state for kind, state in _GENERATORS.items() if isinstance(value, kind)), None)
     if state is not None:
@@ -136,7 +142,7 @@ def _leaves(path: str, value: Any, seen: set[int], depth: int) -> Iterator[tuple
     elif id(value) in seen or depth == 0 or (isinstance(value, _CODE) and not isinstance(value, types.MethodType)):
         yield path, _Identity.of(value)
     else:
-        seen.add(id(value))
+        seen[id(value)] = value
         yield path, type(value) if isinstance(value, _CONTAINERS) else _Identity.of(value)
         for name, each in _parts(value):
             yield from _leaves(path + name, each, seen, depth - 1)

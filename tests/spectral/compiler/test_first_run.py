@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from hamsa_deploy.spectral.compiler.first_run import ModelError, run_once
 from hamsa_deploy.spectral.compiler.state import changed, state_of
@@ -114,6 +115,73 @@ def test_what_is_shown_but_not_read_and_what_is_computed_again_is_no_state() -> 
 
     assert not run_once(Model(shows).eval(), (X,))[1]
     run_once(torch.nn.utils.spectral_norm(nn.Linear(16, 4)).eval(), (X,))
+
+
+def keeps_state(model: nn.Module) -> bool:
+    """Whether it is taken for state, carried or refused."""
+    try:
+        return bool(run_once(model, (X,))[1])
+    except InputError as error:
+        return error.found.startswith("forward writes")
+
+
+def lists_positions(self: Any, x: Tensor) -> Tensor:
+    self.positions = list(range(x.shape[-1] // 2))
+    self.calls = x.shape[-1]
+    self.shown = {"mean": x.mean(), "shape": x.shape}
+    return x[..., self.positions]
+
+
+def reads_all_of_itself(self: Any, x: Tensor) -> Tensor:
+    last = vars(self)["shown"]
+    self.shown = x
+    return x if last is None else x + last
+
+
+def asks_whether_it_is_there(self: Any, x: Tensor) -> Tensor:
+    y = x + x if hasattr(self, "seen") else x
+    self.seen = "yes"
+    return y
+
+
+def changes_it_under_another_name(self: Any, x: Tensor) -> Tensor:
+    y = sum(self.cached.values(), x)
+    self.cached["last"] = x
+    self.also = self.cached
+    return y
+
+
+def reads_a_buffer_among_all(self: Any, x: Tensor) -> Tensor:
+    y = x + dict(self.named_buffers())["mean"]
+    self.mean = x.mean(0)
+    return y
+
+
+@pytest.mark.parametrize(
+    ("function", "runs"),
+    [
+        (lists_positions, 2),
+        (reads_all_of_itself, 3),
+        (asks_whether_it_is_there, 3),
+        (changes_it_under_another_name, 3),
+        (reads_a_buffer_among_all, 3),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_each_run_assigns_before_it_reads_it_is_no_state_and_costs_one_run_more(
+    function: Callable[[Any, Tensor], Any], runs: int
+) -> None:
+    model: Any = Model(function).eval()
+    model.also = model.cached
+    vars(model)["cached"] = vars(model).pop("cached")  # its path is that of `also`, which is only assigned
+    ran: list[nn.Module] = []
+    hook = register_module_forward_pre_hook(lambda module, _: ran.append(module))
+    try:
+        assert keeps_state(model) == (runs > 2)
+    finally:
+        hook.remove()
+    assert len(ran) == runs
+    assert "__getattribute__" not in vars(nn.Module)
 
 
 def test_sets_of_the_same_names_are_the_same_wherever_they_lie() -> None:
