@@ -88,7 +88,7 @@ cpp: $(INSTALLED)
 	$(CPP) --preset dev $(CPP_OPTIONS)
 	$(CPP) --build --preset dev
 
-# Built again with less optimisation, in two thirds of the time; pytest uses the same build.
+# Built again with less optimisation and in few units, in half of the time; pytest uses the same build.
 test-cpp: $(INSTALLED)
 	$(CPP) --preset test $(CPP_OPTIONS)
 	$(CPP) --build --preset test

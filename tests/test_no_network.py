@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from .cli.conftest import USER_CODE
 from .without_network import UNSUPPORTED
 
 WITHOUT_NETWORK = [sys.executable, str(Path(__file__).with_name("without_network.py"))]
@@ -52,8 +53,11 @@ def test_engines_left_alone_would_be_noticed(environment: dict[str, str]) -> Non
 
 
 def test_an_export_and_its_use_need_no_network(environment: dict[str, str], tmp_path: Path) -> None:
-    bundle, photo = str(tmp_path / "nano"), str(tmp_path / "grey.png")
-    export = run(COMMAND.format("export"), ["--to", "onnx", "--quiet", "-o", bundle], environment)
+    bundle, photo = str(tmp_path / "bundle"), str(tmp_path / "grey.png")
+    (tmp_path / "mine.py").write_text(USER_CODE)
+    model = ["--model", "mine:Classifier", "--image-dtype", "uint8", "--input", "1x3x8x8"]
+    path = {"PYTHONPATH": os.pathsep.join([environment.get("PYTHONPATH", ""), str(tmp_path)])}
+    export = run(COMMAND.format("export"), [*model, "--to", "onnx", "--quiet", "-o", bundle], environment | path)
     assert export.returncode == 0, export.stderr
     code = (
         "import sys; from PIL import Image; from hamsa_runtime import Engine\n"
@@ -68,7 +72,7 @@ def test_an_export_and_its_use_need_no_network(environment: dict[str, str], tmp_
     assert left_at_home(environment) == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # and the bundled model
 def test_int8_parity_and_benchmarks_need_no_network(environment: dict[str, str], tmp_path: Path) -> None:
     bundle = str(tmp_path / "nano")
     for command, arguments in [

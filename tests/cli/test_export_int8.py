@@ -14,7 +14,7 @@ from hamsa_deploy.samples import digits
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.vocabulary import PASSES
 
-from .conftest import Run
+from .conftest import Run, UserModel
 
 
 @pytest.mark.slow
@@ -42,8 +42,11 @@ def test_int8_by_a_folder_of_images_within_a_largest_drop(run_hamsa: Run, workpl
     assert str(workplace) not in (workplace / "bundle" / "manifest.json").read_text()
 
 
-def test_a_dry_run_lists_the_stages_of_int8(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--int8", "--max-drop", "0.5", "--dry-run", "--json"]) == 0
+def test_a_dry_run_lists_the_stages_of_int8(
+    workplace: Path, user_model: UserModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", user_model("Classifier"), "--image-dtype", "uint8", "--input", "1x3x8x8"]
+    assert main([*model, "--int8", "--max-drop", "0.5", "--dry-run", "--json"]) == 0
     stages = [row["name"] for row in json.loads(capsys.readouterr().out)["stages"]]
     assert stages == ["real form", "onnx", "calibrate", "search", "int8", "parity", "speed", "pack"]
 

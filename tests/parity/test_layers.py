@@ -64,10 +64,11 @@ def bundles(model: nn.Module, nano: Nano, tmp_path_factory: pytest.TempPathFacto
             calibration: dict[str, Any] = {}
             if precision == "int8":
                 calibration = {"calibration": IMAGES[40:104], "calibration_method": "mse"}
-            hamsa_deploy.export(
-                model, to=to, precision=precision, output=folder / variant, data=IMAGES[:8],
-                preprocessing=model_entry("hamsa_nano").preprocessing, **calibration,
-            )  # fmt: skip
+            with nano.form(to):
+                hamsa_deploy.export(
+                    model, to=to, precision=precision, output=folder / variant, data=IMAGES[:8],
+                    preprocessing=model_entry("hamsa_nano").preprocessing, **calibration,
+                )  # fmt: skip
         return folder / variant
 
     return bundle

@@ -256,10 +256,10 @@ def test_a_largest_drop_keeps_as_few_layers_as_it_takes(tmp_path: Path, monkeypa
 
 @pytest.mark.usefixtures("empty_cache")
 def test_a_drop_that_cannot_be_had_is_a_parity_failure_with_the_ranking(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nano: Nano
 ) -> None:
     monkeypatch.setattr(Accuracy, "drop", lambda self, bundle: 1.0)
-    with pytest.raises(ParityError, match="even with one layer of 50 in int8") as raised:
+    with nano.form("onnx"), pytest.raises(ParityError, match="even with one layer of 50 in int8") as raised:
         export_nano(tmp_path / "b", "onnx", "int8", max_drop=0.5, passes=(), **INT8)
     assert raised.value.exit_code == 3
     assert raised.value.cause.count(" dB") == 10

@@ -28,14 +28,19 @@ def real_graph(model: nn.Module, example: Tensor, folder: Path, to: str = "onnx"
     return form.write(folder / "model.onnx")
 
 
-def graph_of(name: str, once: Once, to: str = "onnx") -> ir.Model:
+def file_of(name: str, once: Once, to: str = "onnx") -> Path:
     """That of one of MODELS; translated once, whoever asks for it."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
         real_graph(*MODELS[name](), folder, to)
 
-    return ir.load(once(f"graph-{name}-{to}", make) / "model.onnx")
+    return once(f"graph-{name}-{to}", make) / "model.onnx"
+
+
+def graph_of(name: str, once: Once, to: str = "onnx") -> ir.Model:
+    """The same, read."""
+    return ir.load(file_of(name, once, to))
 
 
 def copy_of(model: ir.Model) -> ir.Model:

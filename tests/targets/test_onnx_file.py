@@ -21,15 +21,13 @@ from hamsa_deploy.targets.tensorrt import LATER, OPERATORS
 from hamsa_runtime.backends import module_of_node
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.modules import log_of
+from tests.precision.graphs import file_of
+from tests.shared import Once
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Path]:
-    model = load_model("hamsa_nano")
-    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    program = to_real(model, (torch.randn(2, 3, 32, 32),))
-    onnx_from_program(program, path, inputs=["images"], outputs=["logits", "embedding"])
-    return model, path
+def exported(once: Once) -> tuple[torch.nn.Module, Path]:
+    return load_model("hamsa_nano"), file_of("nano", once)
 
 
 def test_the_file_is_valid_and_its_opset_is_one_that_tensorrt_10_3_reads(

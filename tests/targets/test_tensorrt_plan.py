@@ -28,6 +28,7 @@ from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.modules import load
 from hamsa_runtime.tensorrt.options import BuildOptions
+from tests.shared import Once
 
 # Operators of ONNX that TensorRT 10.1 lists as supported (github.com/onnx/onnx-tensorrt, docs/operators.md), out of
 # those that the exporter may write. 10.3, on JetPack 6, is the oldest version that bundles are for.
@@ -60,11 +61,16 @@ class Exported:
         return model
 
 
-def exported(name: str, batch: int | None, folder: Path) -> Exported:
+def exported(name: str, batch: int | None, once: Once) -> Exported:
     how = model_entry(name).preprocessing
     assert how is not None
     request = Request(load_model(name), to="tensorrt", preprocessing=how, batch=batch)
-    model = real_model_of_request(request).write(folder / "model.onnx")
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        real_model_of_request(request).write(folder / "model.onnx")
+
+    model = ir.load(once(f"for-a-plan-{name}-{batch}", make) / "model.onnx")
     pixels = np.random.default_rng(0).integers(0, 256, (batch or 2, *how.size, how.channels), np.uint8)
     return Exported(name, model, pixels, logits_of(model, pixels))
 
@@ -84,9 +90,9 @@ def models(names: tuple[str, ...]) -> list[Any]:
     scope="module",
     params=[*models(SMALL), *(pytest.param(p.values[0], id=p.id, marks=pytest.mark.slow) for p in models(LARGE))],
 )
-def each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def each(request: pytest.FixtureRequest, once: Once) -> Exported:
     name, batch = request.param
-    return exported(name, batch, tmp_path_factory.mktemp(name))
+    return exported(name, batch, once)
 
 
 # Of the largest logit: what 11 and 8 bits leave of one image; a wrong type or place differs by far more.
@@ -121,9 +127,9 @@ def _types_fit(built: Built, precision: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, once: Once) -> Path:
     path = tmp_path_factory.mktemp("bundle")
-    onnx_file.save(exported("hamsa_nano", 1, path).model, path / "model.onnx")
+    onnx_file.save(exported("hamsa_nano", 1, once).model, path / "model.onnx")
     return path
 
 

@@ -12,6 +12,7 @@ written, numbers that Python or NumPy draws.
 from __future__ import annotations
 
 import contextlib
+import pickle
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -328,10 +329,10 @@ class _Drawn:
         if self._seed is not None:
             random.seed(self._seed)
             np.random.seed(self._seed)
-        self._before = random.getstate(), str(np.random.get_state())
+        self._before = random.getstate(), pickle.dumps(np.random.get_state())
 
     def __exit__(self, *_: object) -> None:
-        if str(np.random.get_state()) != self._before[1]:
+        if pickle.dumps(np.random.get_state()) != self._before[1]:
             self.source = "numpy.random"
         if random.getstate() != self._before[0]:
             self.source = "Python's random"

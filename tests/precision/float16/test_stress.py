@@ -22,7 +22,9 @@ from hamsa_deploy.parity.decisions import same_top1, top1_margins
 from hamsa_deploy.parity.differences import relative_errors
 from hamsa_deploy.precision.float16.islands import LARGEST, SMALLEST_NORMAL
 from hamsa_deploy.samples import digits
+from tests.precision.graphs import file_of
 from tests.precision.typed import infinite_values, outputs_of, typed
+from tests.shared import Once
 
 SIZE, CHANNELS = 32, 3
 CALIBRATION = 64
@@ -88,8 +90,8 @@ def written(norm: str, factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def ortho(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return written("ortho", tmp_path_factory)
+def ortho(once: Once) -> str:
+    return str(file_of("nano", once))
 
 
 @pytest.fixture(scope="module")

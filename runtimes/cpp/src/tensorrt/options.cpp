@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <sstream>
 
 #include "names.hpp"
+#include "pattern.hpp"
 #include "schema.hpp"
 
 namespace hamsa::tensorrt {
@@ -87,8 +87,9 @@ void check(const BuildOptions& options) {
                          "one of ampere+, none, same-compute-capability", "",
                          nearest(options.hardware_compatibility, levels));
     }
+    static const Pattern major_minor("^(?:[0-9]|[0-9]{2})\\.[0-9]$");
     for (const std::string& each : options.compute_capabilities) {
-        if (!std::regex_match(each, std::regex("[0-9]{1,2}\\.[0-9]"))) {
+        if (!major_minor.matches(each)) {
             throw InputError("compute capability " + repr(each), "major.minor, such as 8.9");
         }
     }
