@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.fx.traceback as fx_traceback
@@ -23,6 +23,8 @@ from hamsa_deploy.spectral.factorisations import Plan, plan_for
 from hamsa_runtime.manifest import Transform
 
 T = TypeVar("T")
+
+LARGE = 2**20  # bytes from which on a part of a constant is cut from it: below, an operator costs more than its memory
 
 # The dispatch modes that torch.export traces with belong to a thread. What is computed on this other thread is
 # computed at once, in plain eager PyTorch, and leaves no trace in the graph.
@@ -41,6 +43,13 @@ os.register_at_fork(after_in_child=_other_thread)  # a forked child has the pool
 def eagerly(compute: Callable[[], T]) -> T:
     """Run `compute` outside of any tracing and return its result."""
     return _eager.submit(torch.no_grad()(compute)).result()
+
+
+class Stored(NamedTuple):
+    """Where a constant of the real graph is found: in which buffer, and what (axis, start, length) cuts from that."""
+
+    name: str
+    cuts: tuple[tuple[int, int, int], ...]
 
 
 class Compilation:
@@ -63,14 +72,36 @@ class Compilation:
         # Facts by id; the reference to the value keeps the id from being used again.
         self._nonnegative: dict[int, Any] = {}
         self._zero: dict[int, Any] = {}
+        self._large: list[tuple[str, torch.Tensor]] = []
 
-    def buffer(self, value: torch.Tensor) -> torch.Tensor:
-        """A constant of the real graph; equal ones are stored once for the whole model."""
-        key = eagerly(lambda: _digest(value))
-        name = f"constant_{key}"
+    def store(self, value: torch.Tensor, dtype: torch.dtype) -> Stored:
+        """Make a constant a buffer of the real graph; equal ones are stored once for the whole model.
+
+        A large one that is a part of another, as both lie in the user's weights (the first modes of them), is cut from
+        that one where it is used: a model may take many such parts.
+        """
+
+        def contiguous() -> tuple[str, torch.Tensor]:
+            copied = value.detach().to(dtype).clone(memory_format=torch.contiguous_format).resolve_conj().resolve_neg()
+            return f"constant_{_digest(copied)}", copied
+
+        is_large = value.dtype == dtype and value.nbytes >= LARGE
+        for name, whole in self._large if is_large else ():
+            if (cuts := _cuts(value, whole)) is not None:
+                return Stored(name, cuts)
+        name, copied = eagerly(contiguous)
         if not hasattr(self.module, name):
-            self.module.register_buffer(name, value)
-        return getattr(self.module, name)
+            self.module.register_buffer(name, copied)
+        if is_large:
+            self._large.append((name, value))
+        return Stored(name, ())
+
+    def stored(self, place: Stored) -> torch.Tensor:
+        """A constant of the real graph, for the node at work."""
+        value: torch.Tensor = getattr(self.module, place.name)
+        for axis, start, length in place.cuts:
+            value = torch.narrow(value, axis, start, length)
+        return value
 
     def parameter(self, name: str, value: torch.Tensor) -> torch.Tensor:
         """A parameter or buffer of the user's model, under its own name."""
@@ -150,6 +181,24 @@ def deferred(value: Any) -> Any:
 
 
 def _digest(value: torch.Tensor) -> str:
-    header = f"{value.dtype}{tuple(value.shape)}".encode()
-    data = value.detach().clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).numpy()
-    return hashlib.sha256(header + data.tobytes()).hexdigest()[:16]
+    """Of a contiguous tensor."""
+    digest = hashlib.sha256(f"{value.dtype}{tuple(value.shape)}".encode())
+    data: Any = value.reshape(-1).view(torch.uint8).numpy()
+    digest.update(data)
+    return digest.hexdigest()[:16]
+
+
+def _cuts(part: torch.Tensor, whole: torch.Tensor) -> tuple[tuple[int, int, int], ...] | None:
+    """What to cut from a view of some memory to get another view of it; None where that is no such part."""
+    alike = part.dtype == whole.dtype and part.stride() == whole.stride() and part.is_neg() == whole.is_neg()
+    same = part.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+    rest = int(part.storage_offset()) - int(whole.storage_offset())
+    if not alike or not same or rest < 0 or part.is_conj() or whole.is_conj() or 0 in part.stride():
+        return None
+    starts = {}
+    for axis in sorted(range(part.ndim), key=part.stride, reverse=True):
+        starts[axis], rest = divmod(rest, part.stride(axis))
+        if starts[axis] + part.shape[axis] > whole.shape[axis]:
+            return None
+    cuts = tuple((axis, starts[axis], size) for axis, size in enumerate(part.shape) if size < whole.shape[axis])
+    return None if rest else cuts

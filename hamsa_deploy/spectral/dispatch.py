@@ -25,6 +25,7 @@ from hamsa_deploy.spectral.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral.indexing import PICKING, takes_all
 from hamsa_deploy.spectral.separable import OneAxisAtATime
 from hamsa_deploy.spectral.values import (
+    PART,
     WIDE,
     Complex,
     Constant,
@@ -40,6 +41,10 @@ from hamsa_deploy.spectral.values import (
 
 # A captured view relies on the strides that torch.fft gave its result; ours has others.
 VIEWS = {"view", "_unsafe_view"}
+
+# Of a constant they show a part or an order, in its own memory, or all as it is.
+SELECTING = {"real", "imag", "view_as_real", "slice", "narrow", "select", "permute", "transpose", "unsqueeze"}
+SAME = {"alias", "detach"}
 
 # Whatever lies in memory is no constant: a second run would find another. Their rules give zeros.
 UNINITIALISED = {"empty", "empty_like", "new_empty"}
@@ -161,6 +166,9 @@ def fold(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         A Constant for each tensor of the result; its dtype is the one that the operator would have given it.
     """
 
+    if args and isinstance(args[0], Constant) and operator_name(func) in SELECTING | SAME:
+        return args[0] if operator_name(func) in SAME else _selected(func, args, kwargs)
+
     def compute() -> tuple[Any, Any]:
         """In float64, and as the model itself would, for its dtypes: only PyTorch knows what becomes of two of them."""
 
@@ -188,6 +196,13 @@ def fold(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return pytree.tree_map(constant, *compilation.eagerly(compute))
 
 
+def _selected(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same where there is nothing to compute: the result is a view of the weights, and takes no memory."""
+    given, *others = args
+    value = compilation.eagerly(lambda: func(given.value, *others, **kwargs))
+    return Constant(value, given.dtype if value.dtype == given.value.dtype else PART[given.dtype])
+
+
 def emit(values: Any) -> Any:
     """Ordinary tensors in place of constants; everything else as it is."""
     return pytree.tree_map_only(Constant, _emit, values)
@@ -197,7 +212,9 @@ def _emit(constant: Constant) -> torch.Tensor:
     state = compilation.current()
     if constant.name is not None:
         return state.parameter(constant.name, constant.value)
-    return state.buffer(compilation.eagerly(lambda: constant.value.to(constant.dtype).contiguous()))
+    if constant.place is None:
+        constant.place = state.store(constant.value, constant.dtype)
+    return state.stored(constant.place)
 
 
 def _can_fold(func: Any, leaves: list[Any]) -> bool:

@@ -136,6 +136,8 @@ class Constant(Value):
     def __init__(self, value: torch.Tensor, dtype: torch.dtype, name: str | None = None) -> None:
         self.value, self.dtype, self.name = value, dtype, name
         self.shape = value.shape
+        self.parts: tuple[Constant, Constant] | None = None  # real and imaginary, once they have been asked for
+        self.place: compilation.Stored | None = None  # in the real graph, once it has been needed there
 
     def wide(self) -> torch.Tensor:
         """The value in float64 or complex128; integers and booleans as they are."""
@@ -251,7 +253,9 @@ def split(value: Any) -> tuple[Any, Any]:
     if isinstance(value, complex):
         return value.real, value.imag
     if isinstance(value, Constant) and value.dtype.is_complex:
-        return functions.real(value), functions.imag(value)
+        if value.parts is None:
+            value.parts = functions.real(value), functions.imag(value)
+        return value.parts
     return value, None
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -331,3 +332,36 @@ def test_constants_have_the_types_that_the_model_gives_them() -> None:
     for a, b in zip(to_real(model, (x,)).module()(x), as_real(model(x)), strict=True):
         assert a.dtype == b.dtype
         assert relative_error(a, b) < (1e-3 if a.dtype == torch.half else 1e-6)
+
+
+class Modes(nn.Module):
+    """As networks of Fourier modes have them: weights of which a shorter signal takes fewer, 2.5 MiB in all."""
+
+    def __init__(self, *parts: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        numbers = torch.randn(64, 64, 80, dtype=torch.cfloat, generator=torch.Generator().manual_seed(0))
+        self.weight, self.parts = nn.Parameter(numbers / 8), parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        z, parts = torch.fft.rfft(x), [part(self.weight) for part in self.parts]
+        return torch.cat([torch.einsum("iox,bx->bi", part, z[:, : part.shape[-1]]) for part in parts], 1)
+
+
+@pytest.mark.parametrize(
+    ("parts", "shapes"),
+    [
+        ([lambda w: w[:, :, :], lambda w: w[:, :, :70], lambda w: w[:, 1:, -70:], lambda w: w[2:, 3:, 5:-5]], {80}),
+        ([lambda w: w[:, :, 2:72], lambda w: w[:, :, 1:71].conj(), lambda w: w[:, :, :70].permute(1, 0, 2)], {70}),
+    ],
+)
+def test_parts_of_large_weights_are_cut_from_them(parts: list[Any], shapes: set[int]) -> None:
+    x = torch.randn(2, 158, generator=torch.Generator().manual_seed(1))
+    model = Modes(*parts).eval()
+    program = to_real(model, (x,), dynamic_shapes={})
+    with torch.no_grad():
+        expected, found = torch.view_as_real(model(x)), program.module()(x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    stored = [value for value in program.state_dict.values() if value.nbytes >= 2**20]
+    assert {value.shape[-1] for value in stored} == shapes
+    assert len(stored) == 2 or shapes == {70}  # a real and an imaginary part
+    assert not any(value.untyped_storage().data_ptr() == model.weight.data_ptr() for value in stored)
