@@ -96,16 +96,21 @@ def check_operators(
     for node in model.graph.all_nodes():
         if node.domain or node.op_type in operators:
             continue
-        module, source = (node.metadata_props.get(key) for key in ("module", "source"))
-        where = (f" in module '{module}'" if module else "") + (f", {source}" if source else "")
         raise InputError(
-            f"the ONNX operator {node.op_type}{where}",
+            described(node),
             expected=f"operators that {engine} reads",
             cause=f"the parser of {engine} has no {node.op_type}"
             + (f" before version {later[node.op_type]}" if node.op_type in later else "")
             + ", and the device would refuse the file",
             fix="write that line of the model with other operators; or export for another target, such as --to onnx",
         )
+
+
+def described(node: ir.Node) -> str:
+    """`the ONNX operator Col2Im in module 'stem.fold', model.py:12: y = fold(x)`, as far as the node knows it."""
+    module, source = (node.metadata_props.get(key) for key in ("module", "source"))
+    where = (f" in module '{module}'" if module else "") + (f", {source}" if source else "")
+    return f"the ONNX operator {node.op_type}{where}"
 
 
 def save(model: ir.Model, path: Path) -> None:

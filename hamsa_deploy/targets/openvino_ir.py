@@ -8,12 +8,14 @@ before the first product, the normalisation of pixels, and the outputs stay floa
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from hamsa_deploy.targets.onnx_file import described
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
 from hamsa_runtime.vocabulary import IR_FILES
@@ -29,7 +31,8 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
 
     Raises:
         MissingError: openvino is not installed.
-        BuildError: OpenVINO cannot read the file; its own message is quoted.
+        BuildError: OpenVINO cannot read the file; names the operator, its module and line where OpenVINO's own message,
+            which is quoted, says which it is.
         OSError: see `save`.
     """
     try:
@@ -46,12 +49,30 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
             _type_as_bfloat16(model)
         name_outputs(model, onnx_file)
     except Exception as error:
+        which = _refused(str(error), onnx_file)
         raise BuildError(
-            f"OpenVINO {openvino.__version__} cannot convert {onnx_file.name}: {error}",
+            f"OpenVINO {openvino.__version__} cannot convert {onnx_file.name}: {which}{error}",
             cause="an ONNX operator or type that this version does not read",
             fix="export with --to onnx, or try another OpenVINO version",
         ) from error
     save(model, folder)
+
+
+_FAILED = re.compile(r"<Node\((?P<op>[^)]*)\): (?P<value>[^>]*)>")
+_UNKNOWN = re.compile(r"No conversion rule found for operations: (?:[\w.]*\.)?(?P<op>\w+)-\d+")
+
+
+def _refused(message: str, onnx_file: Path) -> str:
+    """The operator that OpenVINO's message is about, which it names by an output, or by its kind alone; or nothing."""
+    found = _FAILED.search(message) or _UNKNOWN.search(message)
+    if found is None:
+        return ""
+    value = found.groupdict().get("value")
+    for node in ir.load(onnx_file).graph.all_nodes():
+        names = {node.name, *(output.name for output in node.outputs)}
+        if node.op_type == found["op"] and (value is None or value in names):
+            return f"{described(node)}. "
+    return ""
 
 
 def save(model: Any, folder: Path) -> None:

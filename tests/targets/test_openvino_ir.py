@@ -37,6 +37,20 @@ def test_a_file_that_openvino_cannot_read_is_a_build_error(tmp_path: Path) -> No
         ir_from_onnx(tmp_path / "model.onnx", tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["Det", "Col2Im", "MatMul"])  # of which OpenVINO has none; its inputs do not fit
+def test_what_openvino_refuses_is_named_with_module_and_line(kind: str, tmp_path: Path) -> None:
+    x, weight = ir.val("x", ir.DataType.FLOAT, [2, 3]), ir.val("weight", ir.DataType.FLOAT, [5, 7])
+    node = ir.node(kind, [x] if kind == "Det" else [x, weight])
+    before = ir.node("Identity", [x], metadata_props={"module": "stem", "source": "model.py:11: x = x.clone()"})
+    node.metadata_props.update(module="stem.fold", source="model.py:12: y = fold(x)")
+    node.outputs[0].name, node.outputs[0].dtype, node.outputs[0].shape = "fold/y", ir.DataType.FLOAT, ir.Shape([2, 3])
+    graph = ir.Graph([x, weight], node.outputs, nodes=[before, node], opset_imports={"": 20}, name="g")
+    ir.save(ir.Model(graph, ir_version=10), tmp_path / "model.onnx")
+    with pytest.raises(BuildError) as caught:
+        ir_from_onnx(tmp_path / "model.onnx", tmp_path)
+    assert f"the ONNX operator {kind} in module 'stem.fold', model.py:12: y = fold(x). " in caught.value.found
+
+
 def test_a_missing_package_is_named() -> None:
     code = (
         "import sys; sys.modules['openvino'] = None\n"
