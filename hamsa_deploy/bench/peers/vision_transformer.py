@@ -79,6 +79,7 @@ def openvino_file(model: nn.Module, example: Tensor, path: Path, name: str = "im
     with quietly():
         program = torch.export.export(model, (example,))
         converted = openvino.convert_model(program)
+        converted.reshape(list(example.shape))  # the program's sizes are fixed, which this front end does not say
         converted.inputs[0].get_tensor().set_names({name})
         converted.outputs[0].get_tensor().set_names({LOGITS})
         openvino.save_model(converted, path, compress_to_fp16=False)
