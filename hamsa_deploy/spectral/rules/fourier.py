@@ -205,7 +205,7 @@ def _check_length(n: Any) -> None:
         raise UnsupportedTransformError(
             "a transform along an axis of dynamic length",
             expected="a fixed length: the matrices of the transform are computed when the model is compiled",
-            fix="leave that size fixed: --batch N or no --dynamic on the command line, dynamic_shapes={} in Python; or n=",
+            fix="leave that size fixed: --batch N, or no --dynamic; dynamic_shapes={} in Python; or give n=",
         )
     if n < 1:
         raise UnsupportedTransformError(f"a transform of length {n}", expected="a length of at least 1")
