@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.form.axes import FreeAxes, Sizes, default_names, input_values, output_values, tensor_specs
 from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.spectral.compiler.carried import ModelState
+from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import BATCH, DTYPES, Audio, Axis, InputSpec, OutputSpec, State, Transform
@@ -125,26 +126,24 @@ def _states(
                 expected="one type and shape",
                 fix="write it in place: self.tail.copy_(...)",
             )
-        value = torch.view_as_real(state.initial) if state.initial.is_complex() else state.initial
-        array = value.detach().cpu().contiguous().numpy()
+        array = viewed_as_real(state.initial).detach().cpu().contiguous().numpy()
         shape = tuple(size for size in spec.shape if isinstance(size, int))
         yield State(state.name, spec.dtype, shape, spec.name, output.name, bool(array.any())), array
 
 
 def output_names(program: ExportedProgram, taken: Collection[str] = ()) -> list[str]:
     """Names of the tensors that a program gives, from the container that the model returns; not those `taken`."""
+    return [name for name, is_tensor in _returned(program, taken) if is_tensor]
+
+
+def _returned(program: ExportedProgram, taken: Collection[str] = ()) -> list[tuple[str, bool]]:
+    """What the model returns, without the states that stand behind it: each name, and whether it is of a tensor."""
     spec = program.call_spec.out_spec
     assert spec is not None
-    returned = _returned(program, pytree.tree_unflatten(list(range(spec.num_leaves)), spec))
-    names = names_of(returned, taken)
+    outputs: Any = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
+    names = names_of(outputs[0] if program.graph_module.meta["states"] else outputs, taken)
     kinds = [each.arg for each in program.graph_signature.output_specs if each.kind is OutputKind.USER_OUTPUT]
-    kinds = kinds[: len(names)]
-    return [name for name, kind in zip(names, kinds, strict=True) if isinstance(kind, TensorArgument)]
-
-
-def _returned(program: ExportedProgram, outputs: Any) -> Any:
-    """What the model returns, without the states that stand behind it."""
-    return outputs[0] if program.graph_module.meta["states"] else outputs
+    return [(name, isinstance(kind, TensorArgument)) for name, kind in zip(names, kinds[: len(names)], strict=True)]
 
 
 def _say_what_is_fixed(program: ExportedProgram) -> None:
@@ -153,13 +152,9 @@ def _say_what_is_fixed(program: ExportedProgram) -> None:
     fixed = [f"{each.name} = {each.value!r}" for each in given if isinstance(each, ConstantArgument)]
     if fixed:
         LOG.warning("no inputs of the bundle, but for ever what they were at the export: %s", ", ".join(fixed))
-    spec = program.call_spec.out_spec
-    assert spec is not None
-    names = names_of(_returned(program, pytree.tree_unflatten(list(range(spec.num_leaves)), spec)))
-    kinds = [each.arg for each in program.graph_signature.output_specs if each.kind is OutputKind.USER_OUTPUT]
-    kinds = kinds[: len(names)]
-    others = [name for name, kind in zip(names, kinds, strict=True) if not isinstance(kind, TensorArgument)]
-    if len(others) == len(names):
+    returned = _returned(program)
+    others = [name for name, is_tensor in returned if not is_tensor]
+    if len(others) == len(returned):
         raise InputError(
             f"the model returns no tensor, but {', '.join(others) or 'nothing'}",
             expected="a tensor, or a container of tensors",

@@ -33,6 +33,7 @@ from hamsa_deploy.parity.variations import by_image, size_failures, stream_failu
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.spectral.compiler.state import copy_of
+from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
 from hamsa_runtime.batches import Arrays, is_separable, joined
@@ -365,7 +366,7 @@ def _reference_outputs(model: nn.Module, move: Move, images: Any, manifest: Mani
 def _as_array(value: torch.Tensor) -> np.ndarray:
     """Real and imaginary part last."""
     if value.is_complex():
-        return torch.view_as_real(value.resolve_conj()).numpy()
+        return viewed_as_real(value).numpy()
     narrow = value.is_floating_point() and value.element_size() < 4  # bfloat16 has no NumPy type
     return (value.float() if narrow else value).resolve_neg().numpy()
 

@@ -97,9 +97,9 @@ def correlation(found: np.ndarray, expected: np.ndarray, unit: float) -> float:
         mean, width = b.mean(axis=0)[varies], spread[varies]
         x, y = ((each[:, varies] - mean) / np.maximum(width, np.median(width)) for each in (a, b))
     else:
-        kept = deviations(b) <= HUGE * np.maximum(scales(expected), 0)[:, None]
-        centre = np.median(b, axis=1, keepdims=True)
-        x, y = ((each - centre)[kept] / np.broadcast_to(scales(expected)[:, None], b.shape)[kept] for each in (a, b))
+        scale, centre = scales(expected)[:, None], np.median(b, axis=1, keepdims=True)
+        kept = deviations(b) <= HUGE * scale
+        x, y = (((each - centre) / scale)[kept] for each in (a, b))
     x, y = x.clip(-CLIP, CLIP), y.clip(-CLIP, CLIP)
     if not y.any():
         return 1.0  # nothing varies at all: a single value, or a constant

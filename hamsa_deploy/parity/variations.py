@@ -41,13 +41,13 @@ def by_image(outputs: Arrays, data: Any, manifest: Manifest) -> Arrays:
         axis = spec.batch_axis
         if axis is None or array.ndim <= axis:
             found[spec.name] = array[None]
-        elif known and array.shape[axis] % images:
+        elif array.shape[axis] % images:
             raise ParityError(
                 f"output {spec.name!r} has {array.shape[axis]} rows along dimension {axis} for {images} inputs",
                 expected=f"a multiple of {images}, as many for each input",
                 cause="the manifest says that the batch lies there",
             )
-        elif array.shape[axis] % images == 0 and (axis or array.shape[0] != images):
+        elif axis or array.shape[0] != images:
             rows = np.moveaxis(array, axis, 0)
             found[spec.name] = rows.reshape(images, -1, *rows.shape[1:])
     return found

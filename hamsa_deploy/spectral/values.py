@@ -265,3 +265,8 @@ def as_complex(value: Any) -> Complex:
         return value
     re, im = split(value)
     return Complex(re, zeros_like(re) if im is None else im)
+
+
+def viewed_as_real(x: torch.Tensor) -> torch.Tensor:
+    """What stands for a complex tensor among the inputs and outputs of a real form, (..., 2); any other as it is."""
+    return torch.view_as_real(x.resolve_conj()).contiguous() if x.is_complex() else x

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from hamsa_deploy.spectral.values import viewed_as_real
+
 
 @dataclass(frozen=True)
 class ModuleValue:
@@ -82,8 +84,7 @@ def _values_of(path: str, call: int, outputs: Any, of_model: Sequence[str]) -> I
     names = of_model if path == "" else [_name(path, call, i, len(leaves)) for i in range(len(leaves))]
     for name, leaf in zip(names, leaves, strict=True):
         if leaf.is_floating_point() or leaf.is_complex():
-            real = torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf
-            yield ModuleValue(path, name, real.detach().cpu().numpy().copy())
+            yield ModuleValue(path, name, viewed_as_real(leaf).detach().cpu().numpy().copy())
 
 
 def _name(path: str, call: int, index: int, count: int) -> str:

@@ -22,6 +22,7 @@ from hamsa_deploy.parity.layers.graph_values import GraphValues, Values
 from hamsa_deploy.parity.layers.openvino_values import OpenVinoValues
 from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
 from hamsa_deploy.spectral.compiler.state import copy_of, state_of
+from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, ParityError
@@ -93,7 +94,7 @@ def _after(model: nn.Module, calls: Sequence[Any], manifest: Manifest) -> tuple[
 def _as_array(kept: Mapping[str, Any], name: str) -> np.ndarray:
     """Of a tensor of the model, or of one that is in a model around it."""
     tensor = next(value for path, value in kept.items() if f".{path}".endswith(f".{name}"))
-    array: np.ndarray = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).numpy()
+    array: np.ndarray = viewed_as_real(tensor).numpy()
     return array
 
 

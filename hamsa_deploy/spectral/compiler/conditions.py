@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral.compiler.state import copy_of
+from hamsa_deploy.spectral.values import viewed_as_real
 
 SCANNED = 1024  # sizes of an axis, from its smallest on and round the example; and powers of two beyond
 RUN = 8  # times the example, and 4096 at least, is the largest size that is run
@@ -130,7 +131,7 @@ _FUNCTIONS = [
 
 
 def _with_size(inputs: tuple[Any, ...], axis: Axis, size: int) -> tuple[Any, ...]:
-    """Random inputs of which all axes of the example's size are of another."""
+    """The inputs, one of them random and of another size along an axis."""
     leaves, spec = pytree.tree_flatten(inputs)
     tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
     generator = torch.Generator().manual_seed(0)
@@ -143,18 +144,17 @@ def _with_size(inputs: tuple[Any, ...], axis: Axis, size: int) -> tuple[Any, ...
 
 def _are_same(model: nn.Module, run: nn.Module, inputs: tuple[Any, ...]) -> bool:
     """Whether both run, and give the same."""
-    real = pytree.tree_map_only(torch.Tensor, _as_real, inputs)
     try:
         with torch.no_grad():
-            expected, found = (pytree.tree_leaves(each) for each in (copy_of(model)(*inputs), run(*real)))
+            expected = pytree.tree_leaves(_as_real(copy_of(model)(*inputs)))
+            found = pytree.tree_leaves(run(*_as_real(inputs)))
     except Exception:  # noqa: BLE001  # whatever either says of a size that it does not take
         return False
-    pairs = list(zip(expected, found, strict=False))
-    return len(expected) == len(found) and all(_is_close(*map(_as_real, pair)) for pair in pairs)
+    return len(expected) == len(found) and all(map(_is_close, expected, found))
 
 
-def _as_real(x: Any) -> Any:
-    return torch.view_as_real(x.resolve_conj()).contiguous() if isinstance(x, torch.Tensor) and x.is_complex() else x
+def _as_real(tensors: Any) -> Any:
+    return pytree.tree_map_only(torch.Tensor, viewed_as_real, tensors)
 
 
 def _is_close(a: Any, b: Any) -> bool:

@@ -104,8 +104,7 @@ def _each_once(model: nn.Module, kept: Mapping[str, torch.Tensor]) -> list[Model
 
 def _check_repeats(ready: nn.Module, inputs: tuple[Any, ...], outputs: list[Any]) -> None:
     """Raise StateError for a model of which nothing was seen to change, and that gives something else the next time."""
-    again = _outputs_of(ready, inputs)[0]
-    if len(again) != len(outputs) or not all(map(_is_close, again, outputs)):
+    if not _are_close(_outputs_of(ready, inputs)[0], outputs):
         raise StateError(
             f"{type(ready).__name__} gives other outputs when it runs again on the same inputs",
             expected="a model whose outputs depend on its inputs, and on what it keeps in buffers",
@@ -176,7 +175,7 @@ def _reads_its_past(model: nn.Module, ran: nn.Module, inputs: tuple[Any, ...]) -
         expected, found = _outputs_of(copy_of(model), others)[0], _outputs_of(ran, others)[0]
     except InputError:  # the model does not take these values
         expected, found = _outputs_of(copy_of(model), inputs)[0], _outputs_of(ran, inputs)[0]
-    return len(expected) != len(found) or not all(map(_is_close, found, expected))
+    return not _are_close(found, expected)
 
 
 def _lines_with_others(model: nn.Module, inputs: tuple[Any, ...]) -> Mapping[str, str]:
@@ -193,6 +192,11 @@ def _turned_round(x: torch.Tensor) -> torch.Tensor:
     """Other inputs of the same values, so that indices stay indices."""
     turned = x.flatten().flip(0).reshape(x.shape)
     return turned + 1 if torch.equal(turned, x) and x.dtype != torch.bool else turned
+
+
+def _are_close(one: list[Any], other: list[Any]) -> bool:
+    """Whether two runs gave the same, but for rounding."""
+    return len(one) == len(other) and all(map(_is_close, one, other))
 
 
 def _is_close(a: Any, b: Any) -> bool:
@@ -218,7 +222,7 @@ def _outputs_of(
     if drawn:
         one, *others = (_drawing(copy_of(model), inputs, seed)[0] for seed in SEEDS)
         # What is drawn may change nothing: random.randrange(1).
-        if not all(len(one) == len(each) and all(map(_is_close, one, each)) for each in others):
+        if not all(_are_close(one, each) for each in others):
             raise _draws(drawn)
     return outputs, lines
 

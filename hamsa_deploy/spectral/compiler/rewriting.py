@@ -44,7 +44,7 @@ from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
-from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
+from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split, viewed_as_real
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Transform
 
@@ -154,7 +154,7 @@ def _rewritten(
         inputs = (*inputs, *(state.initial for state in states))
         graph = composites.taken_apart(captured).module(check_guards=False)
         rolling.roll(graph)
-        inputs = pytree.tree_map_only(torch.Tensor, _viewed_as_real, inputs)
+        inputs = pytree.tree_map_only(torch.Tensor, viewed_as_real, inputs)
         real = _real_module(graph, rates, plans, native)
         transforms = _collect_constants(real, graph)
         program = capture(real, inputs, real_shapes, name=f"the real form of {type(model).__name__}")
@@ -237,10 +237,6 @@ def takes_any_number(model: nn.Module | ExportedProgram) -> bool:
         return False
     kinds = [parameter.kind for parameter in inspect.signature(model.forward).parameters.values()]
     return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
-
-
-def _viewed_as_real(x: torch.Tensor) -> torch.Tensor:
-    return torch.view_as_real(x).contiguous() if x.is_complex() else x
 
 
 def _real_module(graph: torch.fx.GraphModule, rates: Rates, plans: Mapping[int, Plan], native: bool) -> nn.Module:

@@ -10,8 +10,6 @@ import numpy as np
 from hamsa_runtime.manifest import State
 from hamsa_runtime.vocabulary import STATE_FILE
 
-Arrays = dict[str, np.ndarray]
-
 
 class CarriedStates:
     """The states of one stream of calls.
