@@ -35,6 +35,7 @@ hamsa_runtime.profiling hamsa_runtime.engine
 hamsa_runtime.cli
 hamsa_deploy.spectral
 hamsa_deploy.spectral.rules
+hamsa_deploy.scan
 hamsa_deploy.spectral.compiler
 hamsa_deploy.graph
 hamsa_deploy.samples hamsa_deploy.inputs
