@@ -26,7 +26,7 @@ EVEN, ODD = 1, -1
 POINTWISE = """
     add sub rsub mul div neg abs sgn sign square pow reciprocal sqrt rsqrt exp log sin cos tanh atan2 erf sigmoid
     hardsigmoid relu relu6 leaky_relu elu gelu silu softplus hardtanh hardswish clamp clamp_min clamp_max maximum
-    minimum where eq ne lt le gt ge clone contiguous detach alias dropout zeros_like ones_like
+    minimum copysign where eq ne lt le gt ge clone contiguous detach alias dropout zeros_like ones_like
 """.split()
 ODD_TO_EVEN = {"abs", "square"}
 ODD_TO_ODD = {"neg", "clone", "contiguous", "detach", "alias", "zeros_like", "dropout"}

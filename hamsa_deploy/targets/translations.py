@@ -2,8 +2,11 @@
 
 atan2(y, x)   t = atan(|y| / |x|),   u = t or, where x is negative, pi - t,   and then the sign of y.
               Exported as Atan(y / x) with a correction for x < 0: -pi for +pi where y is +0, NaN at (0, 0). Spectra
-              of real signals have y = +0 at their first bin and at n / 2.
+              of real signals have y = +0 at their first bin and at n / 2. Where an argument is -v, c v with a
+              constant c < 0, or 0 - v, the sign is taken from v: behind a product or a sum OpenVINO computes -v as
+              -1 v + 0, which makes +0 of +0, and anywhere else it makes -0 of 0 - 0.
 angle(x)      of real numbers: 0 or pi, and NaN of NaN, of which the exported form makes 0.
+signbit(x), copysign(x, y)   whether 1 / x is negative: no form at all.
 _neg_view     the imaginary part of a conjugate, as PyTorch writes it: no form at all.
 """
 
@@ -13,6 +16,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import onnx_ir as ir
 import torch
 from onnxscript import FLOAT, opset20
 
@@ -21,15 +25,55 @@ op: Any = opset20  # its annotations do not know numbers
 
 def atan2(y: Any, x: Any) -> Any:
     """PyTorch's atan2: of zeros of either sign, of infinities, and NaN where one is NaN."""
-    y, x = _floating(y), _floating(x)
+    (y, y_has_minus), (x, x_has_minus) = _unsigned(_floating(y)), _unsigned(_floating(x))
     a, b = op.Abs(y), op.Abs(x)
     s = op.Sign(a)
     # 0 / 0 is 0 here, inf / inf is 1. OpenVINO multiplies by 1 / b, so that 0 / 1e-40 would be 0 inf.
     quotient = op.Div(a, op.Add(b, op.Sub(op.CastLike(1.0, s), s)))
     t = op.Atan(op.Where(op.Equal(a, b), s, quotient))
-    u = op.Where(_has_minus(x), op.Sub(op.CastLike(math.pi, t), t), t)
+    u = op.Where(x_has_minus, op.Sub(op.CastLike(math.pi, t), t), t)
     # A factor, because -0 does not survive ONNX Runtime's Where.
-    return op.Mul(u, op.Where(_has_minus(y), op.CastLike(-1.0, u), op.CastLike(1.0, u)))
+    return op.Mul(u, op.Where(y_has_minus, op.CastLike(-1.0, u), op.CastLike(1.0, u)))
+
+
+MOVES = {"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Slice", "Expand", "Gather"}  # of values that stay as they are
+
+
+def _unsigned(x: Any) -> tuple[Any, Any]:
+    """A value of x's magnitude, and whether x has a minus: of that before a negation, where x is one."""
+    node = x.producer()
+    if node is None:
+        return x, _has_minus(x)
+    if node.op_type == "Neg":
+        value, minus = _unsigned(node.inputs[0])
+        return value, op.Not(minus)
+    if node.op_type in MOVES:
+        return _moved(node, x)
+    if node.op_type == "Mul":
+        for factor, value in zip(node.inputs, reversed(node.inputs), strict=True):
+            if (_number(factor) or 0) < 0:
+                value, minus = _unsigned(value)
+                return op.Mul(value, op.Abs(factor)), op.Not(minus)
+    if node.op_type == "Sub" and _number(node.inputs[0]) == 0:
+        return node.inputs[1], op.Less(node.inputs[0], node.inputs[1])
+    return x, _has_minus(x)
+
+
+def _moved(node: Any, x: Any) -> tuple[Any, Any]:
+    """As before the move, if there is a negation."""
+    value, minus = _unsigned(node.inputs[0])
+    if value is node.inputs[0]:
+        return x, _has_minus(x)
+    move, options = getattr(op, node.op_type), {name: each.value for name, each in node.attributes.items()}
+    return move(value, *node.inputs[1:], **options), move(minus, *node.inputs[1:], **options)
+
+
+def _number(x: Any) -> float | None:
+    """The one number that a constant is; None of anything else."""
+    if (node := x.producer()) is not None and node.op_type in {"Cast", "CastLike"}:
+        return _number(node.inputs[0])
+    constant = ir.convenience.get_const_tensor(x)
+    return float(constant.numpy()) if constant is not None and constant.size == 1 else None
 
 
 def angle(x: Any) -> Any:
@@ -42,6 +86,18 @@ def angle(x: Any) -> Any:
 def _has_minus(x: Any) -> Any:
     """Whether x is negative, -0 included: 1 / -0 is -inf, and 1 / -inf is -0."""
     return op.Less(op.Min(x, op.Reciprocal(x)), op.CastLike(0.0, x))
+
+
+def copysign(x: Any, y: Any) -> Any:
+    """|x| with the sign of y, of zeros and all."""
+    x, y = _floating(x), _floating(y)
+    _, minus = _unsigned(y)
+    return op.Mul(op.Abs(x), op.Where(minus, op.CastLike(-1.0, x), op.CastLike(1.0, x)))
+
+
+def signbit(x: Any) -> Any:
+    """Whether x has a minus, -0 included."""
+    return _unsigned(_floating(x))[1]
 
 
 def _floating(x: Any) -> Any:
@@ -57,5 +113,7 @@ def neg_view(x: Any) -> Any:
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.atan2.default: atan2,
     torch.ops.aten.angle.default: angle,
+    torch.ops.aten.copysign.Tensor: copysign,
+    torch.ops.aten.signbit.default: signbit,
     torch.ops.aten._neg_view.default: neg_view,
 }

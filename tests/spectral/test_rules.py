@@ -230,6 +230,8 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
         lambda z, x: torch.sqrt(z),
         lambda z, x: torch.sqrt(torch.complex(x.abs(), 1e-9 * z.imag)),  # beside the real axis, on both sides
         lambda z, x: torch.sqrt(torch.complex(-x.abs(), 1e-9 * z.imag.abs() + 1e-30)),
+        lambda z, x: torch.sqrt(torch.complex(-x.abs(), -0.0 * x.abs())),  # below the cut by the sign of a zero alone
+        lambda z, x: torch.sqrt(torch.complex(-x.abs(), -0.0 * x.abs()).conj()),
         lambda z, x: torch.sqrt(z * (x > 0)),
     ],
     "square": [lambda z, x: torch.square(z)],

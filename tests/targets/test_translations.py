@@ -77,3 +77,28 @@ def test_phases_of_the_spectra_of_real_signals(run: Run, tmp_path: Path) -> None
     for a, b in zip(map(torch.from_numpy, run(tmp_path / "m.onnx", x.numpy())), expected, strict=True):
         # A phase is as exact as the spectrum over its magnitude: 1e-6 over 0.01. A wrong side of the cut is off by 6.3.
         torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
+
+
+class OfNegations(nn.Module):
+    """Behind a product or a sum OpenVINO makes -1 x + 0 of -x, and elsewhere -x of 0 - x."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        y = x @ torch.eye(16)
+        right, left = torch.ones(16), -torch.ones(16)
+        return (
+            torch.atan2(-y, left), torch.atan2(y * -2, left), torch.atan2(0 - y, left), torch.atan2(0 - x, left),
+            torch.atan2(x, -y), torch.atan2(-x.sum(0), left), torch.atan2((-y).neg(), left),
+            torch.atan2((-y).view(2, 4, 4).mT[:, 1:, :2], left[:2]), torch.atan2((-y)[:, [3, 0]], left[:2]),
+            torch.copysign(right, -y), torch.signbit(-y), torch.copysign(y, x),
+        )  # fmt: skip
+
+
+@ENGINES
+def test_phases_of_what_is_negated(run: Run, tmp_path: Path) -> None:
+    x = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+    x[:, ::3] = 0
+    expected = OfNegations()(x)
+    program = to_real(OfNegations(), (x,), dynamic_shapes={})
+    outputs = [f"y{i}" for i in range(len(expected))]
+    onnx_from_program(program, tmp_path / "m.onnx", inputs=["x"], outputs=outputs)
+    assert_same(run(tmp_path / "m.onnx", x.numpy()), expected)

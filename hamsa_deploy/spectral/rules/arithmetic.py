@@ -121,8 +121,12 @@ def angle(z: Complex) -> Real:
     """The phase of z, in [-pi, pi]; on the negative real axis it has the sign of the zero that Im z is."""
     if z.conjugate is not None:  # some engines make one of -(x S) and x (-S), and another zero
         return -angle(z.conjugate)
-    im = torch.where(torch.eq(z.im, 0), torch.zeros_like(z.im), z.im) if z.unsigned_zeros else z.im
-    return torch.atan2(im, z.re)
+    return torch.atan2(signed_imaginary(z), z.re)
+
+
+def signed_imaginary(z: Complex) -> Real:
+    """Im z with PyTorch's signs of zero, which say on which side of a branch cut z is."""
+    return torch.where(torch.eq(z.im, 0), torch.zeros_like(z.im), z.im) if z.unsigned_zeros else z.im
 
 
 @entry_rule("complex")

@@ -10,7 +10,7 @@ import torch
 
 from hamsa_deploy.spectral.dispatch import rule
 from hamsa_deploy.spectral.errors import UnsupportedOperatorError
-from hamsa_deploy.spectral.rules.arithmetic import angle, conj, mul, polar, reciprocal
+from hamsa_deploy.spectral.rules.arithmetic import angle, conj, mul, polar, reciprocal, signed_imaginary
 from hamsa_deploy.spectral.values import Complex, as_complex
 
 
@@ -56,14 +56,14 @@ def log10(z: Complex) -> Complex:
 def log1p(z: Complex) -> Complex:
     """log(1 + z), with |1 + z|^2 - 1 = x (2 + x) + y^2."""
     excess = z.re * (z.re + 2.0) + z.im * z.im
-    return Complex(torch.log1p(excess) * 0.5, torch.atan2(z.im, z.re + 1.0))
+    return Complex(torch.log1p(excess) * 0.5, torch.atan2(signed_imaginary(z), z.re + 1.0))
 
 
 @rule("sqrt")
 def sqrt(z: Complex) -> Complex:
     """The principal root: a = sqrt((|z| + |x|) / 2) and b = |y| / (2 a) are |Re| and |Im|, or the other way for x < 0.
 
-    (|z| - |x|) / 2 under a root would lose half of the digits near the real axis.
+    (|z| - |x|) / 2 under a root would lose half of the digits near the real axis. Im has the sign of y, -0 included.
     """
     if z.conjugate is not None:
         return conj(sqrt(z.conjugate))
@@ -71,7 +71,7 @@ def sqrt(z: Complex) -> Complex:
     b = torch.abs(z.im) * 0.5 / torch.where(torch.eq(a, 0), torch.ones_like(a), a)
     right = torch.ge(z.re, 0)
     im = torch.where(right, b, a)
-    return Complex(torch.where(right, a, b), torch.where(torch.lt(z.im, 0), -im, im))
+    return Complex(torch.where(right, a, b), torch.copysign(im, signed_imaginary(z)))
 
 
 @rule("rsqrt")
