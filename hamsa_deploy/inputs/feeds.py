@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def is_calls(data: Any, manifest: Manifest) -> bool:
     return bool(manifest.states) or (manifest.preprocessing is None and isinstance(data, list | tuple))
 
 
-def calls_of(data: Any, manifest: Manifest) -> Sequence[Any]:
+def calls_of(data: Any, manifest: Manifest) -> list[Any]:
     """Such data as the engine is called with them, one after the other.
 
     Args:
@@ -57,20 +57,23 @@ def calls_of(data: Any, manifest: Manifest) -> Sequence[Any]:
             blocks where the model keeps something between calls, as `Engine.stream` does.
         manifest: of the bundle.
     """
+    return [call for calls in streams_of(data, manifest) for call in calls]
+
+
+def streams_of(data: Any, manifest: Manifest) -> list[list[Any]]:
+    """The same calls, those of each stream together: what a model keeps between calls starts anew with each.
+
+    A clip's file is a stream of its own, as for `Engine.stream`; anything else belongs to what is before it.
+    """
     if manifest.preprocessing is not None:
         batch = _fixed_batch(manifest) or 1
-        return [data[start : start + batch] for start in range(0, len(data) - len(data) % batch, batch)]
-    return [data] if isinstance(data, Mapping | np.ndarray) else [call for call, _ in calls_of_clips(data, manifest)]
-
-
-def streams_of(data: Any, manifest: Manifest) -> list[tuple[int, int]]:
-    """Which calls, from the first and up to the last, are blocks of one clip, for a model that keeps something between
-    them. They are compared together: a block may be silence, of which a model gives rounding, and that is nothing by
-    itself. Arrays belong to what is before them."""
-    calls = [data] if isinstance(data, Mapping | np.ndarray) else data
-    starts = [is_start for _, is_start in calls_of_clips(calls, manifest)]
-    begins = [i for i, is_start in enumerate(starts) if is_start or i == 0]
-    return list(zip(begins, [*begins[1:], len(starts)], strict=True))
+        return [[data[start : start + batch] for start in range(0, len(data) - len(data) % batch, batch)]]
+    streams: list[list[Any]] = [[]]
+    for call, is_start in calls_of_clips([data] if isinstance(data, Mapping | np.ndarray) else data, manifest):
+        if is_start and streams[-1]:
+            streams.append([])
+        streams[-1].append(call)
+    return streams
 
 
 def _fixed_batch(manifest: Manifest) -> int | None:

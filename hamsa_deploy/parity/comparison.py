@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -209,16 +209,20 @@ def run_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest, move: 
 
 
 def _run_model(model: nn.Module | OnnxFile, data: Any, manifest: Manifest, move: Move) -> tuple[str, list[Arrays]]:
-    name, reference = _reference(model, move, manifest)
-    return name, [reference(chunk, manifest) for chunk in _chunks(data, manifest)]
+    name, started = _reference(model, move, manifest)
+    outputs = []
+    for chunks in _streams(data, manifest):
+        reference = started()
+        outputs += [reference(chunk, manifest) for chunk in chunks]
+    return name, outputs
 
 
 def separated_outputs(model: nn.Module | OnnxFile, data: Any, manifest: Manifest) -> tuple[OutputSpec, ...]:
     """The manifest's outputs, with a batch axis where the model shows that they can be cut; see `separation`."""
     if manifest.states:
         return manifest.outputs
-    _, reference = _reference(model, _as_it_is, manifest)
-    return separated(reference, calls_of(data, manifest)[0] if is_calls(data, manifest) else data, manifest)
+    _, started = _reference(model, _as_it_is, manifest)
+    return separated(started(), calls_of(data, manifest)[0] if is_calls(data, manifest) else data, manifest)
 
 
 def narrowest_precision(model: nn.Module | OnnxFile, manifest: Manifest) -> str:
@@ -246,8 +250,11 @@ def _run(engine: Engine, data: Any) -> Arrays:
 
 
 def _run_engine(engine: Engine, data: Any) -> list[Arrays]:
-    engine.reset()
-    return [engine(chunk) for chunk in _chunks(data, engine.manifest)]
+    outputs = []
+    for chunks in _streams(data, engine.manifest):
+        engine.reset()
+        outputs += [engine(chunk) for chunk in chunks]
+    return outputs
 
 
 def _check_sizes(found: Sequence[Arrays], expected: Sequence[Arrays], reference: str) -> None:
@@ -324,30 +331,38 @@ def _checked_classes(classes: Sequence[int] | None, name: str, output: np.ndarra
     return classes
 
 
-def _chunks(data: Any, manifest: Manifest) -> Iterator[Any]:
+def _streams(data: Any, manifest: Manifest) -> Iterator[Iterable[Any]]:
+    """What an engine is called with; what a model keeps between calls starts anew with each stream of them."""
     if is_calls(data, manifest):
-        yield from calls_of(data, manifest)
-        return
-    if manifest.preprocessing is None:
-        yield data
-        return
-    height, width = manifest.preprocessing.size
-    size = min(CHUNK, max(LEAST_CHUNK, CHUNK_PIXELS // (height * width)))
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
+        yield from streams_of(data, manifest)
+    elif manifest.preprocessing is None:
+        yield [data]
+    else:
+        height, width = manifest.preprocessing.size
+        size = min(CHUNK, max(LEAST_CHUNK, CHUNK_PIXELS // (height * width)))
+        yield (data[start : start + size] for start in range(0, len(data), size))
 
 
 def _reference(
     model: nn.Module | OnnxFile, move: Move, manifest: Manifest
-) -> tuple[str, Callable[[Any, Manifest], Arrays]]:
-    """What the original is called, and how it is run, call after call."""
+) -> tuple[str, Callable[[], Callable[[Any, Manifest], Arrays]]]:
+    """What the original is called, and what starts it: gives how it is run, call after call."""
     if isinstance(model, OnnxFile):
         referee = ReferenceSession(model)
-        return referee.name, lambda arrays, manifest: referee(
-            {name: move(array) for name, array in inputs_from_images(arrays, manifest).items()}
+        return (
+            referee.name,
+            lambda: (
+                lambda arrays, manifest: referee(
+                    {name: move(array) for name, array in inputs_from_images(arrays, manifest).items()}
+                )
+            ),
         )
-    runs = copy_of(model) if manifest.states else model  # what it keeps stays as it was
-    return type(model).__name__, functools.partial(_reference_outputs, runs, move)
+
+    def started() -> Callable[[Any, Manifest], Arrays]:
+        runs = copy_of(model) if manifest.states else model  # what it keeps stays as it was
+        return functools.partial(_reference_outputs, runs, move)
+
+    return type(model).__name__, started
 
 
 @torch.inference_mode()
@@ -401,7 +416,9 @@ def _joined(parts: Sequence[Arrays], data: Any, manifest: Manifest) -> Arrays:
     calls = {name: [part[name] for part in parts] for name in parts[0]}
     if manifest.audio is None or not manifest.states:
         return {name: _rows(each) for name, each in calls.items()}
-    streams = streams_of(data, manifest)
+    # The blocks of a clip are compared together: one may be silence, of which a model gives rounding.
+    lengths = [len(stream) for stream in streams_of(data, manifest)]
+    streams = [(end - length, end) for length, end in zip(lengths, itertools.accumulate(lengths), strict=True)]
     return {name: _rows([_rows(each[i:j]) for i, j in streams]) for name, each in calls.items()}
 
 

@@ -13,6 +13,7 @@ from torch.export import Dim
 
 import hamsa_deploy
 from hamsa_deploy.parity import check_against
+from hamsa_deploy.parity.comparison import run_bundle, run_model
 from hamsa_deploy.parity.variations import other_sizes
 from hamsa_deploy.samples.synthesis import LOUDNESS
 from hamsa_runtime import Engine
@@ -156,6 +157,14 @@ def test_of_a_model_with_state_whole_clips_are_compared(folder: Path, tmp_path: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hamsa_runtime.states.CarriedStates.take", lambda self, outputs: None)
         assert not hamsa_deploy.check_parity(bundle, model, clips_in(folder)).passed
+    # Each clip by itself: model and bundle start anew with it.
+    together = run_model(model, clips_in(folder), bundle.manifest)[1]["output"]
+    for row, clip in zip(together, clips_in(folder), strict=True):
+        [alone] = run_model(model, [clip], bundle.manifest)[1]["output"]
+        assert np.array_equal(row[: len(alone)], alone)
+    rows = run_bundle(bundle, clips_in(folder))["output"]
+    of_bundle = [row[:number, 0] for row, number in zip(rows, (6, 9, 2), strict=True)]
+    assert np.array_equal(np.concatenate(blocks), np.concatenate(of_bundle))
 
 
 def test_other_lengths_are_tried_on_clips_too(bundle: Bundle) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from hamsa_deploy.inputs.feeds import calls_of
+from hamsa_deploy.inputs.feeds import streams_of
 from hamsa_deploy.parity.comparison import reference_inputs, stand_in
 from hamsa_deploy.parity.layers.comparison import Comparison, Sample, samples_of
 from hamsa_deploy.parity.layers.distance import relative_error
@@ -46,7 +45,8 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
         model: the PyTorch model, in eval mode. A copy of it runs in float64 where it can.
         data: as `check_parity` takes them.
         images: how many of them are used, from the first on; of a model that keeps something between calls, the
-            ninth call, or the last: in the first ones there may be nothing yet, such as frames that are not full.
+            ninth call of the first clip, or its last: in those before there may be nothing yet, such as frames that
+            are not full.
 
     Returns:
         The rows, and the first layer outside its band, if there is one.
@@ -61,7 +61,7 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
     before: Sequence[Any] = []
     initial: Mapping[str, np.ndarray] = {}
     if manifest.states:
-        *before, last = list(itertools.islice(calls_of(data, manifest), CALLS_BEFORE + 1))
+        *before, last = streams_of(data, manifest)[0][: CALLS_BEFORE + 1]
         data, images = last if manifest.preprocessing else [last], 1
         model, initial = _after(model, before, manifest)
     samples, dtype = samples_of(model, data, manifest, images, initial)
