@@ -120,7 +120,7 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
 def _array(stream: IO[bytes], size: int, where: str) -> np.ndarray:
     """An array from the beginning of a stream that holds so many bytes."""
     header, start = _header(stream, where)
-    if header.nbytes > size - start:
+    if header.nbytes != size - start:
         shown = f"{header.dtype} {header.shape}"
         raise _bad(where, f"says that it holds {shown}, {header.nbytes} bytes, and has {size - start}", "a whole file")
     data = bytearray(header.nbytes)

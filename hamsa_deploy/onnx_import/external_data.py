@@ -104,14 +104,16 @@ def _checked_file(path: Path, tensor: onnx.TensorProto, location: str) -> Path:
     if not location or parts.drive or parts.root or ".." in parts.parts or "\\" in location or "\0" in location:
         raise _bad(path, tensor, f"lies in {location!r}", "a relative path with forward slashes and without '..'")
     file = path.parent
-    for part in parts.parts:
-        file = file / part
-        if file.is_symlink():
-            raise _bad(path, tensor, f"lies in {location!r}, through a symbolic link", "a file, not a link")
     try:
+        for part in parts.parts:
+            file = file / part
+            if file.is_symlink():
+                raise _bad(path, tensor, f"lies in {location!r}, through a symbolic link", "a file, not a link")
         status = file.lstat()
-    except OSError as error:
-        raise _bad(path, tensor, f"lies in {location!r}: {error.strerror}", "that file beside the model") from error
+    except OSError as error:  # not there; or a name that is too long, or in a folder that may not be read
+        raise _bad(
+            path, tensor, f"lies in {location[:80]!r}: {error.strerror}", "that file beside the model"
+        ) from error
     if not stat.S_ISREG(status.st_mode):
         raise _bad(path, tensor, f"lies in {location!r}, which is no regular file", "a file")
     if status.st_nlink > 1:

@@ -87,6 +87,8 @@ NOT_JSON = {
     **{repr(data)[:20]: data for data, _ in cases_of(rejections.test_bytes_that_are_no_manifest_are_rejected)},
     "byte order mark": b"\xef\xbb\xbf" + changed(),
     "trailing": changed() + b"{}",
+    **{f"zero byte {i}": changed() + data for i, data in enumerate((b"\0", b"\n\0 anything", b"\0{}"))},
+    "zero byte between": changed().replace(b", ", b",\0", 1),
     "comment": changed() + b"// comment",
     "control character": changed(name="12345").replace(b"12345", b"\x01"),
     "overlong": changed(name="12345").replace(b"12345", b"\xc0\xaf"),

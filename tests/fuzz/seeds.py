@@ -25,6 +25,15 @@ from tests.fuzz.targets import IDENTITY, PLAN, tiny_model  # noqa: E402
 from tests.runtime.manifest_values import complete  # noqa: E402
 from tests.runtime.tiny_bundles import manifest_for  # noqa: E402
 
+IR = b"""<?xml version="1.0"?>
+<net name="g" version="11"><layers>
+<layer id="0" name="x" type="Parameter" version="opset1"><data shape="1,4" element_type="f32"/>
+<output><port id="0" precision="FP32"><dim>1</dim><dim>4</dim></port></output></layer>
+<layer id="1" name="w" type="Const" version="opset1"><data element_type="f32" shape="4" offset="0" size="16"/>
+<output><port id="0" precision="FP32"><dim>4</dim></port></output></layer>
+</layers><edges/></net>
+"""
+
 
 def seeds() -> dict[str, bytes]:
     """'target/name' -> bytes."""
@@ -52,6 +61,9 @@ def seeds() -> dict[str, bytes]:
         "checkpoint/old": _torch_file({"model": dict(state)}, zipped=False),
         "onnx/dft": _onnx_file(external=False),
         "onnx/external": _onnx_file(external=True),
+        "external/initializer": _onnx_file(external=True),
+        "external/everywhere": _external_everywhere(),
+        "ir/good": IR,
         **{f"image/{name.lower()}": _image_file(name) for name in ("JPEG", "PNG", "BMP", "WEBP")},
         **{f"image/{name}": data for name, data in _odd_images().items()},
         "cache/good": json.dumps(entry).encode(),
@@ -81,6 +93,20 @@ def _onnx_file(*, external: bool) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     data: bytes = model.SerializeToString()
     onnx.load_model_from_string(data)
+    return data
+
+
+def _external_everywhere() -> bytes:
+    """Data elsewhere of a sparse tensor, in an attribute of a node of a subgraph, and in a function."""
+    model = onnx.load_model_from_string(_onnx_file(external=True))
+    [weight] = model.graph.initializer
+    model.graph.sparse_initializer.add(values=weight, indices=weight)
+    branch = helper.make_graph([helper.make_node("Constant", [], ["c"], value=weight)], "branch", [], [])
+    model.graph.node.append(helper.make_node("If", ["x"], [], then_branch=branch, else_branch=branch))
+    constant = helper.make_node("Constant", [], ["c"], value=weight)
+    opset = [helper.make_opsetid("", 20)]
+    model.functions.append(helper.make_function("own", "f", [], ["c"], [constant], opset))
+    data: bytes = model.SerializeToString()
     return data
 
 

@@ -6,27 +6,35 @@ exception, no crash, and within the time and memory that `test_replay.py` and `r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from google.protobuf.message import DecodeError
 from torch import nn
 
 from hamsa_deploy.cli.export import parser as export_parser
 from hamsa_deploy.inputs.files import read_arrays
 from hamsa_deploy.models import load_weights
 from hamsa_deploy.onnx_import import load_onnx
-from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.clips import load_clip
 from hamsa_runtime.errors import HamsaError
 from hamsa_runtime.images import load_image
-from hamsa_runtime.manifest import Audio, manifest_from_json
+from hamsa_runtime.manifest import FileEntry, manifest_from_json
 from hamsa_runtime.tensorrt import cache
+from tests.runtime.tiny_bundles import manifest_for
 
 # A plan's entry in the cache is damaged or not, and is never an error: see `_cache`.
 IDENTITY = {"format": 1, "module": "tensorrt_rtx"}
 PLAN = b"a plan"
+WEIGHTS = bytes(64)
 
 Target = Callable[[bytes, Path], None]
 
@@ -45,6 +53,19 @@ def _bundle(data: bytes, folder: Path) -> None:
     open_bundle(place).verify()
 
 
+def _external(data: bytes, folder: Path) -> None:
+    """A bundle's model.onnx, listed with its hash, and weights.bin beside it: what is taken names no other file, as
+    protobuf reads it."""
+    files = {"model.onnx": data, "weights.bin": WEIGHTS}
+    _verify("onnx", files, folder / "external")
+    assert files.keys() >= set(_places_of_data(data))
+
+
+def _ir(data: bytes, folder: Path) -> None:
+    """A bundle's model.xml for OpenVINO, listed with its hash, and model.bin beside it."""
+    _verify("openvino", {"model.xml": data, "model.bin": WEIGHTS}, folder / "ir")
+
+
 def _npy(data: bytes, folder: Path) -> None:
     read_arrays(_written(data, folder / "array.npy"))
 
@@ -54,8 +75,8 @@ def _npz(data: bytes, folder: Path) -> None:
 
 
 def _wav(data: bytes, folder: Path) -> None:
-    """Of 16,000 Hz and one channel; or FLAC."""
-    load_clip(_written(data, folder / "clip.wav"), Audio("x", 16000, 1))
+    """Or FLAC, of which the header is looked at first."""
+    load_clip(_written(data, folder / "clip.wav"))
 
 
 def _recipe(data: bytes, folder: Path) -> None:
@@ -73,7 +94,7 @@ def _checkpoint(data: bytes, folder: Path) -> None:
 def _onnx(data: bytes, folder: Path) -> None:
     """With a file of 64 bytes beside the model, for its external data."""
     if not (folder / "weights.bin").exists():
-        _written(bytes(64), folder / "weights.bin")
+        _written(WEIGHTS, folder / "weights.bin")
     load_onnx(_written(data, folder / "model.onnx"))
 
 
@@ -94,6 +115,8 @@ def _cache(data: bytes, folder: Path) -> None:
 TARGETS: dict[str, Target] = {
     "manifest": _manifest,
     "bundle": _bundle,
+    "external": _external,
+    "ir": _ir,
     "npy": _npy,
     "npz": _npz,
     "recipe": _recipe,
@@ -119,6 +142,31 @@ def tiny_model() -> nn.Module:
     """Weights of three kinds, 12 numbers in all."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+
+
+def _verify(target: str, files: dict[str, bytes], place: Path) -> None:
+    place.mkdir(exist_ok=True)
+    listed = {}
+    for name, data in files.items():
+        _written(data, place / name)
+        listed[name] = FileEntry(hashlib.sha256(data).hexdigest(), len(data))
+    manifest = manifest_from_json(json.dumps(manifest_for(target=target)).encode())
+    Bundle(place, dataclasses.replace(manifest, files=listed)).verify()
+
+
+def _places_of_data(data: bytes) -> Iterator[str]:
+    """The location of each tensor's data that protobuf finds; of what it does not read, none."""
+    try:
+        pending: list[Any] = [onnx.ModelProto.FromString(data)]
+    except DecodeError:
+        return
+    while pending:
+        message = pending.pop()
+        if isinstance(message, onnx.TensorProto):
+            yield from (entry.value for entry in message.external_data if entry.key == "location")
+        for field, value in message.ListFields():
+            if field.message_type is not None:
+                pending += value if field.is_repeated else [value]
 
 
 def _load_all_or_nothing(path: Path) -> None:

@@ -58,6 +58,8 @@ LIES: dict[str, tuple[bytes, str]] = {
     "a negative size": (npy(shape="(-1,)"), "has the shape"),
     "many dimensions": (npy(shape=f"({'1,' * 40})"), "at most 32"),
     "a size that is no number": (npy(shape="('a',)"), "has the shape"),
+    "more than it says": (npy(shape="(2,)", data=bytes(9)), "2 bytes, and has 9"),
+    "more than it says, in an archive": (npz(npy(shape="(2,)", data=bytes(9))), "2 bytes, and has 9"),
     "objects": (npy("'|O'"), "no objects"),
     "records": (npy("[('a', '<i4')]"), "records"),
     "texts": (npy("'<U1000000000'"), "no objects, texts"),

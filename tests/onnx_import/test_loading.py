@@ -133,6 +133,9 @@ PLACES = {
     "a folder": "below",
     "missing": "gone.bin",
     "zero byte": "weights.bin\0",
+    "a name that is too long": "w" * 300,
+    "a name that is too long, of a folder": f"{'w' * 300}/weights.bin",
+    "a path that is too long": "w/" * 3000,
 }
 
 

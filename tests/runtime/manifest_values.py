@@ -249,6 +249,9 @@ def _around_bounds(node: Node) -> Iterator[Value]:
             yield Value(name, "beyond it", node[name] + outward, False)
             if is_float:
                 yield Value(name, "just beyond it", node[name] + outward * NEAR_SIZE, False)
+            if node[name] != int(node[name]):
+                whole = math.floor(node[name]) if outward < 0 else math.ceil(node[name])
+                yield Value(name, "the whole number beyond it", whole, False)
     if "exclusiveMinimum" in node:
         low = node["exclusiveMinimum"]
         yield Value("exclusiveMinimum", "at it", low, False)

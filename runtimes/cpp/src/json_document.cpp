@@ -69,6 +69,9 @@ Json json_document(const std::string& data) {
     if (data.rfind("\xef\xbb\xbf", 0) == 0) {
         throw not_json("a byte order mark");  // which the parser would skip
     }
+    if (data.find('\0') != std::string::npos) {
+        throw not_json("a zero byte");  // which the parser would take for the end
+    }
     NamesOnce once;
     try {
         return Json::parse(data, [&](int, Json::parse_event_t event, Json& parsed) { return once(event, parsed); });

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -186,19 +187,22 @@ bool is_listed(const Json& value, const Node& names) {
     });
 }
 
-template <typename Number>
-bool is_between(Number value, const Node& node) {
-    return (!node.contains("minimum") || value >= node["minimum"].get<Number>()) &&
-           (!node.contains("exclusiveMinimum") || value > node["exclusiveMinimum"].get<Number>()) &&
-           (!node.contains("maximum") || value <= node["maximum"].get<Number>());
+// Two whole numbers are compared as such: not every one is a double. A limit of 0.1 is none.
+template <typename Compare>
+bool is_on_its_side(const Json& value, const Node& node, const char* name, Compare compare) {
+    if (!node.contains(name)) {
+        return true;
+    }
+    const Node& limit = node[name];
+    return value.is_number_integer() && limit.is_number_integer()
+               ? compare(whole(value), limit.get<std::int64_t>())
+               : compare(value.get<double>(), limit.get<double>());
 }
 
-// A whole number is compared as one: not every one is a double.
 bool is_within(const Json& value, const Node& node) {
-    if (value.is_number_integer()) {
-        return is_between(whole(value), node);
-    }
-    return std::isfinite(value.get<double>()) && is_between(value.get<double>(), node);
+    return std::isfinite(value.get<double>()) && is_on_its_side(value, node, "minimum", std::greater_equal<>()) &&
+           is_on_its_side(value, node, "exclusiveMinimum", std::greater<>()) &&
+           is_on_its_side(value, node, "maximum", std::less_equal<>());
 }
 
 std::string expected_by(const Node& node) {

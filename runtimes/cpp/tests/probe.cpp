@@ -11,6 +11,7 @@
 
 #include "arrays.hpp"
 #include "bundle.hpp"
+#include "fuzz/targets.hpp"
 #include "hamsa/clip.hpp"
 #include "hamsa/error.hpp"
 #include "images.hpp"
@@ -35,10 +36,15 @@ void save(const std::string& path, const hamsa::Image& image) {
                                   count));
 }
 
-void manifest(const Words& words) {
-    std::ifstream stream(words.at(1), std::ios::binary);
-    hamsa::manifest_from_json({std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()});
+std::string content(const std::string& path) {
+    std::ifstream stream(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
+
+void manifest(const Words& words) { hamsa::manifest_from_json(content(words.at(1))); }
+
+// What is fuzzed takes or refuses the content of a file.
+void take(const Words& words) { hamsa::fuzz::take(words.at(1), content(words.at(2))); }
 
 void open(const Words& words) { hamsa::verified_files(hamsa::open_bundle(words.at(1))); }
 
@@ -78,7 +84,7 @@ nlohmann::json answer(const Words& words) {
     static const std::map<std::string, void (*)(const Words&)> questions{
         {"manifest", manifest}, {"open", open},       {"decode", decode},
         {"resize", resize},     {"prepare", prepare}, {"clip", clip},
-        {"plan", plan}};
+        {"plan", plan},         {"take", take}};
     try {
         questions.at(words.at(0))(words);
         return nlohmann::json::object();

@@ -1,9 +1,14 @@
 #include "npy.hpp"
 
+#include <algorithm>
+#include <charconv>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "hamsa/error.hpp"
@@ -13,7 +18,8 @@ namespace {
 using hamsa::DType;
 
 constexpr std::size_t before_header = 10;
-constexpr std::int64_t largest_size = std::int64_t{1} << 40;
+constexpr std::size_t longest_header = 10000;  // numpy's own limit
+constexpr std::size_t most_dimensions = 32;
 constexpr char magic[] = "\x93NUMPY\x01";
 
 struct Descr {
@@ -29,40 +35,83 @@ hamsa::InputError not_npy(const std::filesystem::path& path, const std::string& 
     return hamsa::InputError(path.string() + ": " + why, "a C-ordered array, as numpy.save writes it");
 }
 
-DType dtype_of(const std::string& header, const std::filesystem::path& path) {
-    for (const Descr& each : descrs) {
-        if (header.find("'descr': '" + std::string(each.code) + "'") != std::string::npos) {
-            return each.dtype;
-        }
-    }
-    throw not_npy(path, "an unknown dtype");
-}
+// The header: a text that is read from its beginning to its end, so that nothing in it is passed over.
+class Header {
+  public:
+    Header(std::string_view text, const std::filesystem::path& path) : rest_(text), path_(path) {}
 
-hamsa::Shape shape_of(const std::string& header, const std::filesystem::path& path) {
-    const std::size_t start = header.find("'shape': (");
-    const std::size_t end = start == std::string::npos ? start : header.find(')', start);
-    if (end == std::string::npos) {
-        throw not_npy(path, "no shape");
-    }
-    hamsa::Shape shape;
-    std::int64_t size = -1;
-    for (const char c : header.substr(start, end - start + 1)) {
-        if (c >= '0' && c <= '9') {
-            if (size > largest_size) {
-                throw not_npy(path, "a size that no file holds");
+    DType dtype() {
+        expect("{'descr': '");
+        for (const Descr& each : descrs) {
+            if (skip(each.code)) {
+                expect("', 'fortran_order': False, ");
+                return each.dtype;
             }
-            size = (size < 0 ? 0 : size) * 10 + (c - '0');
-        } else if ((c == ',' || c == ')') && size >= 0) {
-            shape.push_back(size);
-            size = -1;
+        }
+        throw not_npy(path_, "an unknown dtype");
+    }
+
+    hamsa::Shape shape() {
+        expect("'shape': (");
+        hamsa::Shape shape;
+        bool is_open = true;  // a number may follow
+        while (!skip(")")) {
+            if (!is_open || shape.size() == most_dimensions) {
+                throw not_npy(path_, "a shape that is none");
+            }
+            shape.push_back(number());
+            is_open = skip(",");
+            skip(" ");
+        }
+        if (shape.size() == 1 && !is_open) {
+            throw not_npy(path_, "a number in place of a shape");
+        }
+        expect(", }");
+        if (rest_.find_first_not_of(" \n") != std::string_view::npos) {
+            throw damaged();
+        }
+        return shape;
+    }
+
+  private:
+    std::int64_t number() {
+        const std::size_t digits = std::min(rest_.find_first_not_of("0123456789"), rest_.size());
+        std::int64_t value = 0;
+        const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + digits, value);
+        if (error != std::errc{} || end != rest_.data() + digits || (digits > 1 && rest_.front() == '0')) {
+            throw not_npy(path_, "a size that no file holds");
+        }
+        rest_.remove_prefix(digits);
+        return value;
+    }
+
+    bool skip(std::string_view text) {
+        const bool is_there = rest_.substr(0, text.size()) == text;
+        rest_.remove_prefix(is_there ? text.size() : 0);
+        return is_there;
+    }
+
+    void expect(std::string_view text) {
+        if (!skip(text)) {
+            throw damaged();
         }
     }
-    return shape;
-}
+
+    hamsa::InputError damaged() const {
+        return not_npy(path_, "a header that numpy.save does not write, or an array in Fortran order");
+    }
+
+    std::string_view rest_;
+    const std::filesystem::path& path_;
+};
 
 }  // namespace
 
 hamsa::Tensor read_npy(const std::filesystem::path& path) {
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(path, ignored)) {
+        throw not_npy(path, "no such file");  // and no pipe or device, which may have no end
+    }
     std::ifstream stream(path, std::ios::binary);
     auto data =
         std::make_shared<std::vector<char>>(std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>());
@@ -71,17 +120,19 @@ hamsa::Tensor read_npy(const std::filesystem::path& path) {
     }
     const auto low = static_cast<unsigned char>((*data)[8]);
     const auto high = static_cast<unsigned char>((*data)[9]);
-    const std::size_t start = before_header + low + std::size_t{256} * high;
-    if (start > data->size()) {
+    const std::size_t length = low + std::size_t{256} * high;
+    const std::size_t start = before_header + length;
+    if (start > data->size() || length > longest_header) {
         throw not_npy(path, "a file that was cut");
     }
-    const std::string header(data->data() + before_header, start - before_header);
-    if (header.find("'fortran_order': False") == std::string::npos) {
-        throw not_npy(path, "an array in Fortran order");
+    Header header({data->data() + before_header, length}, path);
+    const DType dtype = header.dtype();
+    hamsa::Shape shape = header.shape();
+    const std::size_t bytes = data->size() - start;
+    if (bytes % hamsa::size_of(dtype) != 0) {
+        throw not_npy(path, std::to_string(bytes) + " bytes of elements of " + std::to_string(hamsa::size_of(dtype)));
     }
-    const DType dtype = dtype_of(header, path);
-    const std::size_t count = (data->size() - start) / hamsa::size_of(dtype);
-    return hamsa::Tensor(dtype, shape_of(header, path), data->data() + start, count, data);
+    return hamsa::Tensor(dtype, std::move(shape), data->data() + start, bytes / hamsa::size_of(dtype), data);
 }
 
 void write_npy(const std::filesystem::path& path, const hamsa::Tensor& tensor) {

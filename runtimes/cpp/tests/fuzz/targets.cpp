@@ -16,6 +16,7 @@
 #include "manifest.hpp"
 #include "named_files.hpp"
 #include "npy.hpp"
+#include "sha256.hpp"
 
 namespace hamsa::fuzz {
 namespace {
@@ -63,6 +64,22 @@ void bundle(const std::string& data) {
     verified_files(open_bundle(folder().path() / "bundle"));
 }
 
+// The bytes are a file of a bundle, listed with its hash, and another file is beside it.
+void verify(const std::string& target, const std::string& name, const std::string& data, const std::string& weights) {
+    Bundle bundle{folder().path() / target, {}};
+    bundle.manifest.target = target;
+    fs::create_directories(bundle.folder);
+    for (const auto& [file, bytes] : {std::pair{name, data}, std::pair{weights, std::string(64, '\0')}}) {
+        folder().written(target + "/" + file, bytes);
+        bundle.manifest.files[file] = {sha256_of(bytes.data(), bytes.size()), bytes.size()};
+    }
+    verified_files(bundle);
+}
+
+void external(const std::string& data) { verify("onnx", "model.onnx", data, "weights.bin"); }
+
+void ir(const std::string& data) { verify("openvino", "model.xml", data, "model.bin"); }
+
 // What is found is also what is rewritten: every place has to be the one that was looked through.
 void onnx(const std::string& data) {
     static const std::string file(64, 'x');
@@ -89,7 +106,8 @@ using Target = std::function<void(const std::string&)>;
 
 const std::map<std::string, Target>& table() {
     static const std::map<std::string, Target> table{
-        {"manifest", manifest}, {"bundle", bundle}, {"onnx", onnx}, {"image", image}, {"npy", npy}, {"wav", wav}};
+        {"manifest", manifest}, {"bundle", bundle}, {"external", external}, {"ir", ir},
+        {"onnx", onnx},         {"image", image},   {"npy", npy},           {"wav", wav}};
     return table;
 }
 
@@ -106,9 +124,11 @@ const std::vector<std::string>& targets() {
     return names;
 }
 
+void take(const std::string& target, const std::string& data) { table().at(target)(data); }
+
 bool is_taken(const std::string& target, const std::uint8_t* data, std::size_t size) {
     try {
-        table().at(target)({reinterpret_cast<const char*>(data), size});
+        take(target, {reinterpret_cast<const char*>(data), size});
     } catch (const Error&) {
         return false;
     }

@@ -9,10 +9,14 @@
 
 namespace hamsa::fuzz {
 
-// "manifest", "bundle" (a manifest, a zero byte, and its file model.onnx), "image", "npy", "wav" (or FLAC).
+// "manifest", "bundle" (a manifest, a zero byte, and its file model.onnx), "external" and "ir" (the model of a bundle
+// that lists it, and a file beside it), "onnx" (what looks through such a model), "image", "npy", "wav" (or FLAC).
 const std::vector<std::string>& targets();
 
-// True: the bytes were taken; false: they were refused by a hamsa::Error. Anything else is a finding.
+// A hamsa::Error: the bytes were refused. Any other exception is a finding.
+void take(const std::string& target, const std::string& data);
+
+// Whether the bytes were taken and not refused.
 bool is_taken(const std::string& target, const std::uint8_t* data, std::size_t size);
 
 }  // namespace hamsa::fuzz
