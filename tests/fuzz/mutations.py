@@ -41,8 +41,8 @@ ODD_STRINGS = [
     b'"\0"', b'"',
 ]  # fmt: skip
 ODD_PIECES = [
-    b"\xef\xbb\xbf", b"\0", b"\xff", b"\xa0", b"\xc2\xa0", b"\x0c", b"\x1f", b" ", b"\r\n", b",", b"]", b"}", b"{}", b"#",
-    b"// x", b"/* */", b"\\", b'\\"', b"[" * 33, b"{" * 40, b'{"a":' * 33,
+    b"\xef\xbb\xbf", b"\0", b"\xff", b"\xa0", b"\xc2\xa0", b"\x0c", b"\x1f", b" ", b"\r\n", b",", b"]", b"}", b"{}",
+    b"#", b"// x", b"/* */", b"\\", b'\\"', b"[" * 33, b"{" * 40, b'{"a":' * 33,
 ]  # fmt: skip
 
 # Of files in chunks: lengths and counts that do not fit, or overflow where they are added or multiplied.
