@@ -2,7 +2,8 @@
 
 `assert (self.window > 0).all()`, `n=self.length.item()`, `if torch.tensor(padding).sum()`: what such a tensor is made
 of is remembered, and when Python asks for its value, it is computed from the model's own buffers and from Python's
-numbers. Anything that an input has a part in is left to torch.export, which refuses it; but for checks that raise an
+numbers. A size that varies has no part in what is one number at all sizes, such as `torch.full((batch,), n).max()`.
+Anything that an input has a part in is left to torch.export, which refuses it; but for checks that raise an
 error, which the example inputs have passed: they are left out, with a warning.
 """
 
@@ -37,6 +38,21 @@ ASKING = {
 SIZED = {
     torch.arange: 0, torch.linspace: 0, torch.narrow: 1, torch.Tensor.narrow: 1, torch.split: 1, torch.Tensor.split: 1,
 }  # fmt: skip
+# What repeats numbers, and which arguments say how often. A size that varies is taken for 1 among them, where all that
+# follows is of these and of REPEATABLE, which make repeated numbers of repeated numbers, or one of all.
+REPEATING = {
+    torch.full: slice(0, 1), torch.ones: slice(0, None), torch.zeros: slice(0, None),
+    torch.Tensor.expand: slice(1, None), torch.Tensor.repeat: slice(1, None),
+}  # fmt: skip
+OF_A_TYPE = {  # which is all that they take of their tensor
+    torch.Tensor.new_full: torch.full, torch.Tensor.new_ones: torch.ones, torch.Tensor.new_zeros: torch.zeros,
+}  # fmt: skip
+REPEATABLE = set(
+    """
+    max min amax amin maximum minimum clamp any all to type long int float double half bool clone detach contiguous
+    add radd sub rsub mul rmul div truediv floordiv neg abs ceil floor round eq ne lt le gt ge
+    """.split()
+)
 
 
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
@@ -80,12 +96,14 @@ class FoldedConstants(TorchFunctionMode):
         self._model = model
         self._values = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._made: dict[int, Made] = {}
+        self._repeated: set[int] = set()  # of those, whose sizes were taken for 1
         self.left_out: list[str] = []
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._made.clear()
+        self._repeated.clear()
         super().__exit__(kind, error, trace)
 
     def __torch_function__(
@@ -111,7 +129,7 @@ class FoldedConstants(TorchFunctionMode):
 
     def _answer(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         try:
-            return eagerly(lambda: func(*self._known((args, kwargs))[0], **self._known((args, kwargs))[1]))
+            return eagerly(lambda: self._computed(func, args, kwargs))
         except NotConstant:
             if func is torch._assert:
                 self.left_out.append(_users_place(_asking_frame()))
@@ -147,14 +165,28 @@ class FoldedConstants(TorchFunctionMode):
     def _known(self, values: Any) -> Any:
         return pytree.tree_map_only((torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool), self._value, values)
 
+    def _computed(self, func: Callable[..., Any], args: Any, kwargs: Any, made: Made | None = None) -> Any:
+        """What a function gives for constants; `made` is what it made, None where Python asks for a value."""
+        if func in OF_A_TYPE:
+            func, args, kwargs = OF_A_TYPE[func], args[1:], {"dtype": args[0].dtype, **kwargs}
+        once, of_sizes = _repeating_once(func, args, kwargs)
+        known_args, known_kwargs = self._known(once)
+        repeated = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if id(leaf) in self._repeated]
+        if made is None and any(leaf.ndim for leaf in repeated):
+            raise NotConstant
+        if made is not None and (of_sizes or repeated):
+            if func not in REPEATING and getattr(func, "__name__", "").strip("_") not in REPEATABLE:
+                raise NotConstant
+            self._repeated.add(id(made.tensor))
+        return func(*known_args, **known_kwargs)
+
     def _value(self, leaf: Any) -> torch.Tensor:
         if not isinstance(leaf, torch.Tensor):
             raise NotConstant
         if (made := self._made.get(id(leaf))) is not None:
             if leaf._version != made.version:
                 raise NotConstant
-            args, kwargs = self._known((made.args, made.kwargs))
-            result: Any = made.func(*args, **kwargs)
+            result = self._computed(made.func, made.args, made.kwargs, made)
             value: torch.Tensor = result if made.index is None else result[made.index]
             return value
         # While torch.export traces, the model holds stand-ins under the same names.
@@ -162,6 +194,17 @@ class FoldedConstants(TorchFunctionMode):
             if held is leaf:
                 return self._values[name]
         raise NotConstant
+
+
+def _repeating_once(func: Callable[..., Any], args: Any, kwargs: Any) -> tuple[tuple[Any, Any], bool]:
+    """Arguments with 1 for sizes that vary and say how often numbers are repeated, and whether there are any."""
+    if (where := REPEATING.get(func)) is None:
+        return (args, kwargs), False
+    sizes = (args[where], kwargs.get("size"))
+    once, size = pytree.tree_map_only(torch.SymInt, lambda _: 1, sizes)
+    has_any = any(isinstance(leaf, torch.SymInt) for leaf in pytree.tree_leaves(sizes))
+    after = args[where.stop :] if where.stop is not None else ()
+    return ((*args[: where.start], *once, *after), kwargs if size is None else {**kwargs, "size": size}), has_any
 
 
 def check_that_asks() -> tuple[str, bool] | None:

@@ -65,6 +65,40 @@ def test_a_check_of_values_is_left_out_with_a_warning(
     assert "capturing.py:" in caplog.text
 
 
+# The first two of the last axis, by numbers that are the same for every batch.
+OF_ANY_BATCH: dict[str, Callable[[Tensor], Any]] = {
+    "full": lambda x: torch.full((x.shape[0],), 2).max(),
+    "new_full": lambda x: int((x.new_full((x.shape[0],), 3.0, dtype=torch.half) / 2).ceil().long().amax()),
+    "repeat": lambda x: torch.tensor([2, 1]).repeat(x.shape[0]).max().item(),
+    "ones of two dimensions": lambda x: int(torch.ones(x.shape[0], 2).mul(2).max(0)[0].min()),
+    "a condition": lambda x: 2 if (torch.full((x.shape[0],), 8) > 3).all() else 4,
+}
+# Some are something else for another batch, and all are made of what may be.
+OF_ONE_BATCH: dict[str, Callable[[Tensor], Any]] = {
+    "sum": lambda x: int(torch.ones(x.shape[0]).sum()),
+    "filled with it": lambda x: int(torch.full((3,), x.shape[0]).max()),
+    "a limit": lambda x: int(torch.arange(x.shape[0]).clamp(max=2).max()) + 1,
+    "a list": lambda x: max(torch.full((x.shape[0],), 2).tolist()),
+    "a running sum": lambda x: int(torch.ones(x.shape[0]).cumsum(0).max()),
+    "of the input": lambda x: int(torch.full((x.shape[0],), 2).mul(x[:, 0, 0] > -9).max()),
+}
+
+
+@pytest.mark.parametrize("name", OF_ANY_BATCH)
+def test_numbers_that_are_the_same_for_every_batch_are_constants(name: str) -> None:
+    model = Module(lambda module, x: double(x[..., : OF_ANY_BATCH[name](x)])).eval()
+    program = to_real(model, (X,))
+    for x in (X, torch.cat([X, X, X])):
+        assert torch.allclose(program.module()(x), model(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OF_ONE_BATCH)
+def test_numbers_that_the_batch_or_values_decide_are_none(name: str) -> None:
+    model = Module(lambda module, x: double(x[..., : OF_ONE_BATCH[name](x)])).eval()
+    with pytest.raises(CaptureError, match=r"a size from, the values of a tensor, .*test_capture\.py:"):
+        to_real(model, (X,))
+
+
 WRITING: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "an element": lambda n, s: n.__setitem__(0, s),
     "through a slice": lambda n, s: n[:1].add_(s),
