@@ -44,7 +44,7 @@ REPEATING = {
     torch.full: slice(0, 1), torch.ones: slice(0, None), torch.zeros: slice(0, None),
     torch.Tensor.expand: slice(1, None), torch.Tensor.repeat: slice(1, None),
 }  # fmt: skip
-OF_A_TYPE = {  # which is all that they take of their tensor
+OF_A_TYPE: dict[Callable[..., Any], Callable[..., Any]] = {  # which is all that they take of their tensor
     torch.Tensor.new_full: torch.full, torch.Tensor.new_ones: torch.ones, torch.Tensor.new_zeros: torch.zeros,
 }  # fmt: skip
 REPEATABLE = set(

@@ -95,7 +95,7 @@ def test_numbers_that_are_the_same_for_every_batch_are_constants(name: str) -> N
 @pytest.mark.parametrize("name", OF_ONE_BATCH)
 def test_numbers_that_the_batch_or_values_decide_are_none(name: str) -> None:
     model = Module(lambda module, x: double(x[..., : OF_ONE_BATCH[name](x)])).eval()
-    with pytest.raises(CaptureError, match=r"a size from, the values of a tensor, .*test_capture\.py:"):
+    with pytest.raises(CaptureError, match="a size from, the values of a tensor, /"):
         to_real(model, (X,))
 
 
