@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -11,7 +12,10 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
+from hamsa_deploy.inputs.feeds import feeds_of
+from hamsa_deploy.inputs.files import read_data
 from hamsa_deploy.onnx_import import OnnxFile
+from hamsa_deploy.pipeline.manifest import manifest_of
 from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.spectral.compiler.rewriting import as_inputs
 from hamsa_deploy.targets import all_targets, target_of
@@ -228,3 +232,14 @@ def check_labels(request: Request, form: RealModel) -> None:
             f"{len(request.labels)} labels for a model with {shape[1]} classes",
             expected=f"{shape[1]} labels, in order of the logits",
         )
+
+
+def check_clips(request: Request, form: RealModel) -> None:
+    """Clips that the model does not take, read here so that they do not end the export when all else is done."""
+    calibration = request.calibration
+    if form.audio is not None and isinstance(calibration, str | os.PathLike):
+        calibration = read_data(calibration, "clips")
+    for data in (request.data, calibration) if form.audio is not None else ():
+        if isinstance(data, list) and all(isinstance(each, str | os.PathLike) for each in data):
+            for _ in feeds_of(data, manifest_of(request, form)):
+                pass

@@ -30,7 +30,7 @@ from hamsa_deploy.measure.execution import measure_execution, warnings_of
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
 from hamsa_deploy.parity.comparison import separated_outputs
-from hamsa_deploy.pipeline.checks import check_labels, check_request
+from hamsa_deploy.pipeline.checks import check_clips, check_labels, check_request
 from hamsa_deploy.pipeline.files import Progress, no_progress, tuned_form, write_files, writes_after_typing
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
@@ -95,6 +95,7 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
         with progress("real form"):
             form = real_model_of_request(request)
             check_labels(request, form)
+            check_clips(request, form)
         if request.tune:
             with progress("tune"):
                 form = tuned_form(request, form)

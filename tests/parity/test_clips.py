@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_clips_of_several_lengths_are_compared_one_by_one(bundle: Bundle, model:
     assert report.passed
 
 
-def test_the_samples_are_there_where_nothing_is_named(bundle: Bundle, model: Smoothing, tmp_path: Path) -> None:
+def test_the_samples_are_there_namednothing_is_named(bundle: Bundle, model: Smoothing, tmp_path: Path) -> None:
     other = hamsa_deploy.export(model, (torch.ones(1, 200),), to="onnx", sample_rate=RATE, output=tmp_path / "b")
     assert other.manifest.parity is not None
     assert other.manifest.parity.images == 8
@@ -100,7 +101,7 @@ def test_one_clip_that_differs_fails(bundle: Bundle, model: Smoothing, folder: P
     assert [bool(error > 1e-3) for error in agreement.relative_error] == [False, True, False]
 
 
-def test_an_output_of_another_length_fails_even_where_joining_would_fill_it_up(
+def test_an_output_of_another_length_fails_even_namedjoining_would_fill_it_up(
     bundle: Bundle, model: Smoothing, folder: Path
 ) -> None:
     class Longer(nn.Module):
@@ -165,6 +166,19 @@ def test_of_a_model_with_state_whole_clips_are_compared(folder: Path, tmp_path: 
     rows = run_bundle(bundle, clips_in(folder))["output"]
     of_bundle = [row[:number, 0] for row, number in zip(rows, (6, 9, 2), strict=True)]
     assert np.array_equal(np.concatenate(blocks), np.concatenate(of_bundle))
+
+
+@pytest.mark.parametrize("where", ["data", "calibration"])
+def test_clips_of_another_length_than_the_model_takes_are_refused_before_it_is_written(
+    where: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hamsa_deploy.pipeline.run.write_files", None)
+    named: Any = {"data": folder} if where == "data" else {"calibration": folder, "precision": "int8"}
+    with pytest.raises(InputError, match=r"1\.flac: 417 samples") as caught:
+        hamsa_deploy.export(
+            Double().eval(), (torch.zeros(1, 300),), to="onnx", sample_rate=RATE, output=tmp_path / "b", **named
+        )
+    assert "--dynamic x:1=samples" in caught.value.fix
 
 
 def test_other_lengths_are_tried_on_clips_too(bundle: Bundle) -> None:
