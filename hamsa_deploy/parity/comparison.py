@@ -120,8 +120,11 @@ def _with_cause(
         moved = with_moved_weights(model, generator)
         return by_image(run_model(moved, data, manifest, move)[1], data, manifest)
 
-    own = own_errors(run, by_image(expected, data, manifest), unit)
-    return dataclasses.replace(report, ill_conditioned=sentence_of(report, own, manifest.precision))
+    def sentence(own: Arrays) -> str:
+        return sentence_of(report, own, manifest.precision)
+
+    own = own_errors(run, by_image(expected, data, manifest), unit, settled=lambda own: bool(sentence(own)))
+    return dataclasses.replace(report, ill_conditioned=sentence(own))
 
 
 def check_against(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,14 @@ def test_int8_has_no_last_place_and_whole_numbers_stay() -> None:
 
 def test_the_largest_draw_counts_relative_to_each_inputs_own_output() -> None:
     expected = {"y": np.outer([1.0, 100.0], np.linspace(-1, 1, 21))}
-    draws = iter([0.0, 0.5, 0.25])
-    found = own_errors(lambda move: {"y": expected["y"] + next(draws)}, expected, 1.0)["y"]
+    draws = itertools.chain([0.0, 0.5], itertools.repeat(0.25))
+    found = own_errors(lambda move: {"y": expected["y"] + next(draws)}, expected, 1.0, settled=lambda own: False)["y"]
     assert found == pytest.approx([0.5, 0.005], rel=1e-3)
+
+
+def test_draws_go_on_until_one_settles_it() -> None:
+    """A phase crosses its cut in some of them."""
+    expected, draws = {"y": np.ones((1, 4))}, iter([0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 9.0])
+    found = own_errors(lambda move: {"y": expected["y"] + next(draws)}, expected, 1.0, lambda own: own["y"].max() > 0.1)
+    assert found["y"] == pytest.approx([0.5], rel=1e-3)
+    assert next(draws) == 9.0
