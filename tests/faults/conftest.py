@@ -55,36 +55,59 @@ def did(request: pytest.FixtureRequest) -> Did:
     return lambda sentence: request.node.user_properties.append(("did", sentence))
 
 
+@dataclass
+class Outcome:
+    """What became of one test of a row: "passed" or another; a sentence on what it did; how long it took."""
+
+    verdict: str
+    said: str
+    seconds: float
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The table, where only these tests were run: among all others it would be in the way."""
-    outcomes: dict[int, list[tuple[str, str]]] = {}
-    for outcome in ("passed", "failed", "skipped", "error"):
-        for report in terminalreporter.getreports(outcome):
-            found = re.search(r"test_row_(\d+)_", report.nodeid)
-            if found and (report.when == "call" or outcome != "passed"):
-                said = "; ".join(text for name, text in report.user_properties if name == "did")
-                reason = str(report.longrepr[2]) if outcome == "skipped" and isinstance(report.longrepr, tuple) else ""
-                outcomes.setdefault(int(found[1]), []).append((outcome, said or reason))
+    outcomes: dict[int, dict[str, Outcome]] = {}
+    for verdict in ("passed", "failed", "skipped", "error"):
+        for report in terminalreporter.getreports(verdict):
+            if found := re.search(r"test_row_(\d+)_", report.nodeid):
+                _note(outcomes.setdefault(int(found[1]), {}), verdict, report)
     if outcomes:
         terminalreporter.write_line("")
-        _print_table(outcomes)
+        _print_table({number: list(row.values()) for number, row in outcomes.items()})
 
 
-def _print_table(outcomes: dict[int, list[tuple[str, str]]]) -> None:
+def _note(row: dict[str, Outcome], verdict: str, report: pytest.TestReport) -> None:
+    """Setting up, the call, and clearing up are reported one by one: the worst of them is the verdict."""
+    outcome = row.setdefault(report.nodeid, Outcome("passed", "", 0.0))
+    outcome.seconds += report.duration
+    if verdict != "passed":
+        outcome.verdict = verdict
+    if verdict == "skipped" and isinstance(report.longrepr, tuple):
+        outcome.said = str(report.longrepr[2])
+    elif report.when == "call":
+        outcome.said = "; ".join(text for name, text in report.user_properties if name == "did")
+
+
+def _print_table(outcomes: dict[int, list[Outcome]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="cyan")
     table.add_column("#", justify="right")
     table.add_column("fault", max_width=30)
     table.add_column("what the test did")
     table.add_column("", no_wrap=True)
+    table.add_column("s", justify="right", no_wrap=True)
     for number, fault in rows().items():
-        results = outcomes.get(number, [("not run", "")])
-        worst = next((o for o in ("failed", "error", "skipped") if o in {each for each, _ in results}), results[0][0])
+        results = outcomes.get(number, [Outcome("not run", "", 0.0)])
+        verdicts = {each.verdict for each in results}
+        worst = next((each for each in ("failed", "error", "skipped") if each in verdicts), results[0].verdict)
         style = {"passed": "green", "skipped": "yellow"}.get(worst, "red")
-        table.add_row(str(number), fault, "\n".join(said for _, said in results if said), f"[{style}]{worst}[/]")
+        said = "\n".join(each.said for each in results if each.said)
+        seconds = sum(each.seconds for each in results)
+        table.add_row(str(number), fault, said, f"[{style}]{worst}[/]", f"{seconds:.1f}")
     console = Console(highlight=False)
     console.print(table)
-    passed = sum({outcome for outcome, _ in results} == {"passed"} for results in outcomes.values())
-    console.print(f"{passed} of {len(rows())} rows passed")
+    passed = sum({each.verdict for each in results} == {"passed"} for results in outcomes.values())
+    seconds = sum(each.seconds for results in outcomes.values() for each in results)
+    console.print(f"{passed} of {len(rows())} rows passed, in {seconds:.0f} s")
 
 
 @dataclass(frozen=True)
