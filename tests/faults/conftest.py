@@ -85,7 +85,7 @@ def _note(row: dict[str, Outcome], verdict: str, report: pytest.TestReport) -> N
     if verdict == "skipped" and isinstance(report.longrepr, tuple):
         outcome.said = str(report.longrepr[2])
     elif report.when == "call":
-        outcome.said = "; ".join(text for name, text in report.user_properties if name == "did")
+        outcome.said = "; ".join(str(text) for name, text in report.user_properties if name == "did")
 
 
 def _print_table(outcomes: dict[int, list[Outcome]]) -> None:
