@@ -6,16 +6,20 @@ Only whether they are taken is compared here, not the words, nor what is read: o
 from __future__ import annotations
 
 import ast
+import io
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ..fuzz.mutations import ODD_NUMBERS, ODD_PIECES, ODD_STRINGS, TOKEN, mutated
 from ..fuzz.targets import is_taken
 from ..fuzz.test_replay import SEEDS
+from ..runtime.tiny_bundles import MakeBundle
 from .building import Probe
 
 TARGETS = ("manifest", "bundle", "external", "ir", "npy", "wav")
@@ -93,6 +97,42 @@ def compare(target: str, inputs: Iterator[bytes], verdict: Callable[[str, bytes]
 def test_both_take_or_refuse_the_same(target: str, verdict: Callable[[str, bytes], Verdict]) -> None:
     count, taken = compare(target, mutants(target, FEW.get(target, 300)), verdict)
     assert count // 50 < taken < count  # else all stop at the first check
+
+
+@pytest.mark.parametrize("dtype", IN_CPP)
+@pytest.mark.parametrize("shape", [(), (3,), (1, 2, 3)], ids=str)
+def test_both_take_the_arrays_that_numpy_writes(
+    dtype: str, shape: tuple[int, ...], verdict: Callable[[str, bytes], Verdict]
+) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.zeros(shape, dtype))
+    assert verdict("npy", stream.getvalue()) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (02,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2 3), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'shape': (1,), 'more': 0}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), } + x",
+        "{'descr': '<f4', 'more': \"'fortran_order': False, 'shape': (2,)\"}",
+        "'descr': '<f4', 'fortran_order': False, 'shape': (2,",
+    ],
+)
+def test_both_refuse_headers_that_only_resemble_those_of_numpy(
+    text: str, verdict: Callable[[str, bytes], Verdict]
+) -> None:
+    data = b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + bytes(8)
+    assert verdict("npy", data) == (False, False)
+
+
+def test_cpp_does_not_wait_for_a_pipe_as_an_array(make_bundle: MakeBundle, probe: Probe, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pixels.npy")
+    answer = probe.ask("prepare", make_bundle("onnx") / "manifest.json", tmp_path / "pixels.npy", tmp_path / "out.npy")
+    assert answer["found"].endswith("pixels.npy: no such file")
 
 
 @pytest.mark.nightly
