@@ -22,7 +22,9 @@ from ..fuzz.test_replay import SEEDS
 from ..runtime.tiny_bundles import MakeBundle
 from .building import Probe
 
-TARGETS = ("manifest", "bundle", "external", "ir", "npy", "wav")
+TARGETS = ("manifest", "bundle", "external", "ir", "image", "npy", "wav")
+# Formats that C++ does not decode.
+NOT_IN_CPP = ("bmp", "webp")
 FEW = {"manifest": 1000}
 # For a night: what parsers of JSON disagree about is rare among mutants.
 MANY = {"manifest": 100_000}
@@ -40,7 +42,10 @@ def verdict(probe: Probe, tmp_path: Path) -> Callable[[str, bytes], Verdict]:
     def of(target: str, data: bytes) -> Verdict:
         path = tmp_path / "input"
         path.write_bytes(data)
-        return is_taken(target, data, tmp_path), probe.ask("take", target, path) == {}
+        in_python, answer = is_taken(target, data, tmp_path), probe.ask("take", target, path)
+        if answer.get("kind") == "MissingError":  # FLAC, in a build without libsndfile
+            return in_python, in_python
+        return in_python, answer == {}
 
     return of
 
@@ -48,7 +53,8 @@ def verdict(probe: Probe, tmp_path: Path) -> Callable[[str, bytes], Verdict]:
 def mutants(target: str, count: int) -> Iterator[bytes]:
     """The corpus, and so many changes of its inputs."""
     rng = random.Random(f"{target} 2")
-    seeds = [path.read_bytes() for path in SEEDS if path.parent.name == target]
+    paths = [path for path in SEEDS if path.parent.name == target and path.name not in NOT_IN_CPP]
+    seeds = [path.read_bytes() for path in paths]
     yield from seeds
     for _ in range(count):
         yield mutated(target, rng.choice(seeds), rng)
