@@ -19,6 +19,7 @@ import pytest
 from ..fuzz.mutations import ODD_NUMBERS, ODD_PIECES, ODD_STRINGS, TOKEN, mutated
 from ..fuzz.targets import is_taken
 from ..fuzz.test_replay import SEEDS
+from ..runtime.manifest_values import cases
 from ..runtime.tiny_bundles import MakeBundle
 from .building import Probe
 
@@ -50,14 +51,23 @@ def verdict(probe: Probe, tmp_path: Path) -> Callable[[str, bytes], Verdict]:
     return of
 
 
-def mutants(target: str, count: int) -> Iterator[bytes]:
-    """The corpus, and so many changes of its inputs."""
-    rng = random.Random(f"{target} 2")
+def seeds(target: str) -> list[bytes]:
+    """What is in the corpus."""
     paths = [path for path in SEEDS if path.parent.name == target and path.name not in NOT_IN_CPP]
-    seeds = [path.read_bytes() for path in paths]
-    yield from seeds
+    return [path.read_bytes() for path in paths]
+
+
+def right_manifests() -> list[bytes]:
+    """What differs from a good one by a right value."""
+    return [case.data for case in cases() if case.is_right]
+
+
+def mutants(target: str, known: list[bytes], count: int) -> Iterator[bytes]:
+    """The seeds, and so many changes of them."""
+    rng = random.Random(f"{target} 2")
+    yield from known
     for _ in range(count):
-        yield mutated(target, rng.choice(seeds), rng)
+        yield mutated(target, rng.choice(known), rng)
 
 
 def every_odd_token() -> Iterator[bytes]:
@@ -101,7 +111,7 @@ def compare(target: str, inputs: Iterator[bytes], verdict: Callable[[str, bytes]
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_both_take_or_refuse_the_same(target: str, verdict: Callable[[str, bytes], Verdict]) -> None:
-    count, taken = compare(target, mutants(target, FEW.get(target, 300)), verdict)
+    count, taken = compare(target, mutants(target, seeds(target), FEW.get(target, 300)), verdict)
     assert count // 50 < taken < count  # else all stop at the first check
 
 
@@ -146,7 +156,8 @@ def test_cpp_does_not_wait_for_a_pipe_as_an_array(make_bundle: MakeBundle, probe
 def test_both_take_or_refuse_the_same_of_many(
     target: str, verdict: Callable[[str, bytes], Verdict], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    count, taken = compare(target, mutants(target, MANY.get(target, 10_000)), verdict)
+    known = seeds(target) + (right_manifests() if target == "manifest" else [])
+    count, taken = compare(target, mutants(target, known, MANY.get(target, 10_000)), verdict)
     with capsys.disabled():
         sys.stdout.write(SAID.format(target, count, taken))
 
