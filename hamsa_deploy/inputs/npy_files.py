@@ -14,6 +14,7 @@ import lzma
 import math
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -153,7 +154,9 @@ def _header(stream: IO[bytes], where: str) -> tuple[Header, int]:
 
 def _parsed(text: str, where: str) -> Header:
     try:
-        found = ast.literal_eval(text.strip())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler, about texts that a header never has
+            found = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise _bad(where, f"has a damaged header ({type(error).__name__})", "a dict") from error
     if not isinstance(found, dict) or set(found) != {"descr", "fortran_order", "shape"}:

@@ -66,6 +66,7 @@ LIES: dict[str, tuple[bytes, str]] = {
     "a type of no size": (npy("'|V0'"), "plain numbers"),
     "brackets": (npy(text="(" * 5000), "damaged header"),
     "a header without end": (npy(version=b"\x02\x00", length=2**32 - 1), "has a header of 4294967295 bytes"),
+    "what the compiler would warn about": (npy(text=r"{'descr': '\c', 'shape': 1or 2}"), "damaged header"),
     "code": (npy(text="__import__('os')"), "damaged header"),
     "a key more": (npy(text="{'descr': '|u1', 'fortran_order': False, 'shape': (2,), 'a': 1}"), "damaged header"),
     "another version": (npy(version=b"\x09\x00"), "has version 9"),
@@ -93,7 +94,9 @@ def test_what_numpy_writes_is_read(tmp_path: Path, array: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lie_is_refused_before_anything_is_allocated(tmp_path: Path, lie: str) -> None:
+def test_a_lie_is_refused_before_anything_is_allocated(
+    tmp_path: Path, lie: str, recwarn: pytest.WarningsRecorder
+) -> None:
     data, found = LIES[lie]
     path = tmp_path / ("a.npz" if data.startswith(b"PK") else "a.npy")
     path.write_bytes(data)
@@ -104,6 +107,7 @@ def test_a_lie_is_refused_before_anything_is_allocated(tmp_path: Path, lie: str)
         assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
     finally:
         tracemalloc.stop()
+    assert not recwarn.list
 
 
 def test_bytes_that_are_changed_or_cut_are_read_or_refused(tmp_path: Path) -> None:
