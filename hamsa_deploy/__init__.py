@@ -5,6 +5,7 @@ to_real(model, example_inputs) -> ExportedProgram without complex tensors and FF
 export(model, to=..., output=...) -> a checked bundle, which hamsa_runtime.Engine runs
 check_parity(bundle, model, data) -> ParityReport
 layer_report(bundle, model, data) -> LayerReport: the first layer that differs
+with without_extensions(): -> import and build Mamba models without the CUDA extensions and kernels they want
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hamsa_deploy.parity import ParityReport, check_parity
     from hamsa_deploy.parity.layers import layer_report
     from hamsa_deploy.pipeline.run import export
+    from hamsa_deploy.scan.extensions import without_extensions
     from hamsa_deploy.targets.to_real import to_real
 
 __version__ = "0.1.0"
@@ -31,8 +33,9 @@ _HOMES = {
     "check_parity": "hamsa_deploy.parity",
     "ParityReport": "hamsa_deploy.parity",
     "layer_report": "hamsa_deploy.parity.layers",
+    "without_extensions": "hamsa_deploy.scan.extensions",
 }
-__all__ = ["ParityReport", "check_parity", "export", "layer_report", "load_model", "to_real"]
+__all__ = ["ParityReport", "check_parity", "export", "layer_report", "load_model", "to_real", "without_extensions"]
 
 
 def __getattr__(name: str) -> Any:

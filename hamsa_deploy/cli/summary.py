@@ -60,6 +60,8 @@ def model_facts(manifest: Manifest) -> Table:
         rows.insert(2, ("clips", _clips_text(manifest.audio)))
     if how is not None:
         rows.insert(3, ("pixels", _pixels_text(how, model)))
+    if manifest.stand_ins:
+        rows.append(("stood in for", f"{', '.join(manifest.stand_ins)}: not installed here"))
     facts = grid()
     for label, text in rows:
         style = "bold yellow" if text == RANDOM else ""

@@ -41,6 +41,7 @@ class RealModel:
         axes: of the inputs beside the batch, those of any size.
         states: what the model keeps between calls, each with its first value.
         audio: of a model of clips.
+        stand_ins: for compiled functions that the model calls.
     """
 
     reference: str
@@ -52,6 +53,7 @@ class RealModel:
     axes: tuple[Axis, ...] = ()
     states: tuple[tuple[State, np.ndarray], ...] = ()
     audio: Audio | None = None
+    stand_ins: tuple[str, ...] = ()
 
     @property
     def batch(self) -> int | None:
@@ -108,6 +110,7 @@ def real_model_of_program(
         ),
         axes=() if free is None else sizes.axes({name: max(free.sizes(name)) for name in free.dims}),
         states=tuple(_states(kept, all_inputs[len(chosen[0]) :], all_outputs[len(chosen[1]) :])),
+        stand_ins=program.graph_module.meta["stand_ins"],
     )
 
 

@@ -6,6 +6,7 @@ bundled weights if it has them.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from hamsa_deploy.models.checkpoint import load_weights
 from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_deploy.models.preprocessing import DIGITS, IMAGENET
 from hamsa_deploy.models.vminet import VMINet
+from hamsa_deploy.scan.extensions import without_extensions
 from hamsa_runtime.errors import InputError, nearest
 from hamsa_runtime.manifest import Preprocessing
 
@@ -96,10 +98,12 @@ def load_model(name: str, weights: str | PathLike[str] | None = None, **config: 
     Raises:
         InputError: unknown name or option, a factory that cannot be imported or that returns no module,
             bad weights.
+        MissingError: a factory that imports what is not installed, and has no stand-in.
     """
     entry = model_entry(name)
     _check_options(name, entry, config)
-    model = _built(entry, config)
+    with contextlib.nullcontext() if name in MODELS else without_extensions():
+        model = _built(entry, config)
     if not isinstance(model, nn.Module):
         raise InputError(
             f"{name} returned {type(model).__name__}",
@@ -178,15 +182,22 @@ def _check_options(name: str, entry: ModelEntry, config: Mapping[str, Any]) -> N
 def _imported_factory(name: str) -> Callable[..., Any]:
     """The object that 'package.module:attribute' names."""
     module_name, _, attribute = name.partition(":")
-    try:
-        factory = getattr(import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"{name} cannot be imported: {error}",
-            expected="package.module:factory, importable from here",
-            cause="a misspelt name, or a folder that is not on the import path",
-            fix="run from the folder that holds the package, or add it to PYTHONPATH",
-        ) from error
+    with without_extensions():
+        try:
+            factory = getattr(import_module(module_name), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            if isinstance(error, ImportError) and not f"{module_name}.".startswith(f"{error.name}."):
+                raise  # of something that it imports itself
+            raise _not_found(name, error) from error
     if not callable(factory):
         raise InputError(f"{name} is a {type(factory).__name__}", expected="a function or class that builds a model")
     return factory
+
+
+def _not_found(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"{name} cannot be imported: {error}",
+        expected="package.module:factory, importable from here",
+        cause="a misspelt name, or a folder that is not on the import path",
+        fix="run from the folder that holds the package, or add it to PYTHONPATH",
+    )

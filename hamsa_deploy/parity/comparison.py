@@ -32,6 +32,7 @@ from hamsa_deploy.parity.separation import separated
 from hamsa_deploy.parity.variations import by_image, size_failures, stream_failures
 from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_deploy.precision.records import all_precisions, precision_of
+from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_deploy.spectral.compiler.state import copy_of
 from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_deploy.targets import target_of
@@ -371,7 +372,8 @@ def _reference(
 @torch.inference_mode()
 def _reference_outputs(model: nn.Module, move: Move, images: Any, manifest: Manifest) -> Arrays:
     inputs = [_moved(x, move) for x in reference_inputs(images, manifest)]
-    outputs = model(*inputs)
+    with DEVICES:
+        outputs = model(*inputs)
     found = [value for value in pytree.tree_leaves(outputs) if isinstance(value, torch.Tensor)]
     if len(found) != len(manifest.outputs):
         raise ParityError(

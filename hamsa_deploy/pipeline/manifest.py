@@ -69,6 +69,7 @@ def manifest_of(request: Request, real: RealModel) -> Manifest:
         axes=real.axes,
         states=tuple(state for state, _ in real.states),
         audio=real.audio,
+        stand_ins=real.stand_ins,
     )
 
 

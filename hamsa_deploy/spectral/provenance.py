@@ -48,15 +48,22 @@ def place_of(node: torch.fx.Node) -> str:
 
 def line_of_error(error: BaseException) -> str:
     """`, model.py:12: y = x.view(2, -1)`: the innermost line of the user's that an error came through; or empty."""
-    frame = _innermost_of_users(traceback.extract_tb(error.__traceback__)) or innermost_frame(str(error))
-    return "" if frame is None else f", {frame[0]}:{frame[1]}: {frame[2]}"
+    return _shown(_innermost_of_users(traceback.extract_tb(error.__traceback__)) or innermost_frame(str(error)))
 
 
 def line_that_runs(within: str) -> str:
     """The same of the line that is running, in what a function of ours called, `within`."""
     stack = traceback.extract_stack()
     calls = [i for i, frame in enumerate(stack) if frame.name == within and frame.filename.startswith(_OURS)]
-    frame = _innermost_of_users(stack[calls[-1] :]) if calls else None
+    return _shown(_innermost_of_users(stack[calls[-1] :])) if calls else ""
+
+
+def users_line() -> str:
+    """The same of the line that is running, whoever called it."""
+    return _shown(_innermost_of_users(traceback.extract_stack()))
+
+
+def _shown(frame: tuple[str, int, str] | None) -> str:
     return "" if frame is None else f", {frame[0]}:{frame[1]}: {frame[2]}"
 
 

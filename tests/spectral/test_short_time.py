@@ -206,7 +206,7 @@ def test_a_length_that_is_taken_from_an_axis_that_varies(samples: int) -> None:
 def test_a_long_frame_is_captured_as_one_operator() -> None:
     """PyTorch's own stand-in takes n_fft steps: at 4096 minutes, and tens of thousands of nodes."""
     window = torch.hann_window(4096)
-    program, _ = capture_model(
+    program, *_ = capture_model(
         Program(lambda z: torch.istft(z, 4096, 1024, window=window)), (noise(2049).to(torch.complex64),), {}
     )
     assert [str(node.target) for node in program.graph.nodes if node.op == "call_function"][-1:] == [

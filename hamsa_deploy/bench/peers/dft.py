@@ -27,6 +27,7 @@ from hamsa_deploy.bench.peers.quiet import quietly
 from hamsa_deploy.measure.interleaved import Run
 from hamsa_deploy.parity.differences import relative_errors
 from hamsa_deploy.parity.native_limits import BELOW_ANY_FAULT
+from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_deploy.targets import target_of
 from hamsa_deploy.targets.record import Order
 from hamsa_runtime.errors import BuildError, InputError
@@ -115,7 +116,7 @@ def _check_same(model: FromPixels, first: Manifest, batch: int, found: object) -
 
 
 def _computed(model: FromPixels, examples: list[Tensor]) -> tuple[Tensor, ...]:
-    with torch.inference_mode():
+    with torch.inference_mode(), DEVICES:
         return model(*examples)
 
 

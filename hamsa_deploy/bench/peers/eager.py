@@ -12,6 +12,7 @@ from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
 from hamsa_deploy.measure.interleaved import Run
+from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_runtime.manifest import Manifest
 
 
@@ -35,6 +36,7 @@ def opened_module(model: FromPixels, first: Manifest, batch: int, threads: int |
             return model(*inputs)
 
     try:
-        yield run
+        with DEVICES:
+            yield run
     finally:
         torch.set_num_threads(before)

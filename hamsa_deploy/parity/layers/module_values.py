@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_deploy.spectral.values import viewed_as_real
 
 
@@ -59,6 +60,7 @@ class ReferenceModel:
             for path, module in self._model.named_modules():
                 hook = module.register_forward_hook(lambda _module, _args, outputs, path=path: keep(path, outputs))
                 hooks.callback(hook.remove)
+            hooks.enter_context(DEVICES)
             self._model(*(_as(tensor, self.dtype) for tensor in inputs))
         return found
 
@@ -68,7 +70,7 @@ def _in_float64(model: nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[nn.Mo
     model = copy.deepcopy(model)
     widened = copy.deepcopy(model).double()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), DEVICES:
             copy.deepcopy(widened)(*(_as(tensor, torch.float64) for tensor in inputs))  # it may keep something
     except (RuntimeError, TypeError):
         return model, torch.float32

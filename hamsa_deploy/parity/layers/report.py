@@ -20,6 +20,7 @@ from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.graph_values import GraphValues, Values
 from hamsa_deploy.parity.layers.openvino_values import OpenVinoValues
 from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
+from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_deploy.spectral.compiler.state import copy_of, state_of
 from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_runtime import Engine
@@ -84,7 +85,7 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
 def _after(model: nn.Module, calls: Sequence[Any], manifest: Manifest) -> tuple[nn.Module, Mapping[str, np.ndarray]]:
     """A copy of the model that has been called, and what it keeps then, as the graph takes it."""
     ran = copy_of(model)
-    with torch.inference_mode():
+    with torch.inference_mode(), DEVICES:
         for call in calls:
             ran(*reference_inputs(call, manifest))
     kept = state_of(ran)

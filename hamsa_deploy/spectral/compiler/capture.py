@@ -25,6 +25,8 @@ from torch._dynamo.exc import UserError
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 
+from hamsa_deploy.scan.compiled import called_stand_ins
+from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler.carried import ModelState, shapes_with_states, take_as_inputs, take_as_scratch
 from hamsa_deploy.spectral.compiler.conditions import take_out
@@ -53,10 +55,12 @@ class FixedSizeError(CaptureError):
 
 
 class Captured(NamedTuple):
-    """A captured program, and what it keeps from call to call: its last inputs and outputs, in this order."""
+    """A captured program; what it keeps from call to call, its last inputs and outputs, in this order; and what stood
+    in for compiled functions that the model calls."""
 
     program: ExportedProgram
     states: Sequence[ModelState] = ()
+    stand_ins: Sequence[str] = ()
 
 
 def capture_model(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any) -> Captured:
@@ -67,7 +71,7 @@ def capture_model(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any
         InputError: it fails by itself, keeps what no engine can carry, is random, or cannot be captured; names the
             line.
     """
-    with ONE_AT_A_TIME:
+    with ONE_AT_A_TIME, called_stand_ins() as stand_ins:
         ready, states = run_once(model, inputs)
     if states:
         take_as_inputs(ready, states, len(inputs))
@@ -83,7 +87,7 @@ def capture_model(model: nn.Module, inputs: tuple[Any, ...], dynamic_shapes: Any
     check_functional(program, is_training(model))
     for place in dict.fromkeys(folded.left_out):
         LOG.warning("left out, because it depends on values: the check in %s", place)
-    return Captured(program, states)
+    return Captured(program, states, sorted(stand_ins))
 
 
 def capture(
@@ -106,7 +110,7 @@ def capture(
     for way in ways:
         try:
             # some complex functions have no derivative, silu for one
-            with torch.no_grad(), quiet(), _modes(folded, way.strict), _noted(guards):
+            with torch.no_grad(), quiet(), DEVICES, _modes(folded, way.strict), _noted(guards):
                 program = torch.export.export(
                     model,
                     inputs,

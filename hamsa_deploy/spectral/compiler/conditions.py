@@ -17,6 +17,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_deploy.spectral.compiler.state import copy_of
 from hamsa_deploy.spectral.values import viewed_as_real
 
@@ -145,7 +146,7 @@ def _with_size(inputs: tuple[Any, ...], axis: Axis, size: int) -> tuple[Any, ...
 def _are_same(model: nn.Module, run: nn.Module, inputs: tuple[Any, ...]) -> bool:
     """Whether both run, and give the same."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), DEVICES:
             expected = pytree.tree_leaves(_as_real(copy_of(model)(*inputs)))
             found = pytree.tree_leaves(run(*_as_real(inputs)))
     except Exception:  # noqa: BLE001  # whatever either says of a size that it does not take

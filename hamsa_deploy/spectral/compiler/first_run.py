@@ -24,6 +24,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_deploy.spectral.compiler.accesses import Accesses
 from hamsa_deploy.spectral.compiler.carried import ModelState, is_modules_own
 from hamsa_deploy.spectral.compiler.state import changed, copy_of, is_number, is_same, line_that_assigns, state_of
@@ -234,7 +235,7 @@ def _drawing(
     given = pytree.tree_map_only(torch.Tensor, torch.clone, inputs)
     watch, drawn = _Watch(model), _Drawn(seed)
     seen = accesses or contextlib.nullcontext()
-    with _own_errors(model, inputs), torch.no_grad(), drawn, _parameters_kept(model), watch, seen:
+    with _own_errors(model, inputs), torch.no_grad(), DEVICES, drawn, _parameters_kept(model), watch, seen:
         outputs = pytree.tree_leaves(model(*given))
     return outputs, watch.lines, drawn.source
 

@@ -147,7 +147,8 @@ def _rewritten(
     if isinstance(model, ExportedProgram):
         check_functional(model)
     examples = inputs
-    captured, states = Captured(model) if isinstance(model, ExportedProgram) else capture_model(model, inputs, shapes)
+    found = Captured(model) if isinstance(model, ExportedProgram) else capture_model(model, inputs, shapes)
+    captured, states, stand_ins = found
     with quiet():
         if isinstance(model, nn.Module):
             real_shapes = shapes_with_states(real_shapes, model, len(inputs), len(states))
@@ -163,6 +164,7 @@ def _rewritten(
     program.graph_module.meta["complex_outputs"] = _are_complex(captured)
     program.graph_module.meta["limits"] = _limits(captured)
     program.graph_module.meta["states"] = tuple(states)
+    program.graph_module.meta["stand_ins"] = tuple(stand_ins)
     if isinstance(model, nn.Module):
         _check_conditions(captured, program, model, examples)
     return program

@@ -344,7 +344,8 @@ class Manifest:
     Older bundles do not list them. `execution` is of bundles in a lower precision than float32, and not of older ones.
     `engine` is of bundles for TensorRT. `axes` are those of the inputs beside the batch whose size is free. `states`
     are what the model keeps between calls; `inputs` and `outputs`, which an application sees, do not hold theirs.
-    `audio` is of models that take clips, and `preprocessing` of those that take images.
+    `audio` is of models that take clips, and `preprocessing` of those that take images. `stand_ins` are compiled
+    functions that the model calls and that were not installed where the bundle was made, `selective_scan_cuda.fwd`.
     """
 
     schema: int
@@ -368,6 +369,7 @@ class Manifest:
     axes: tuple[Axis, ...] = field(default=(), metadata=SINCE)
     states: tuple[State, ...] = field(default=(), metadata=SINCE)
     audio: Audio | None = field(default=None, metadata=SINCE)
+    stand_ins: tuple[str, ...] = field(default=(), metadata=SINCE)
 
     @property
     def graph_inputs(self) -> tuple[InputSpec, ...]:
