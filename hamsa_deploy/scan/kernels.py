@@ -7,7 +7,7 @@ names it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hamsa_deploy.spectral.provenance import users_line
@@ -34,6 +34,7 @@ class Kernel:
         self.fn = function
         self.__name__ = getattr(function, "__name__", "kernel")
         self.__module__ = getattr(function, "__module__", "triton")
+        self.configs: list[Any] = []  # which some look into
 
     def __getitem__(self, grid: Any) -> Kernel:
         return self
@@ -53,8 +54,8 @@ class Anything:
 
     __all__ = ()
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, configs: Sequence[Any] = ()) -> None:
+        self._name, self._configs = name, configs
 
     def __getattr__(self, name: str) -> Any:
         if name == "__version__":
@@ -65,9 +66,11 @@ class Anything:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As a decorator it makes a kernel; with arguments it is one."""
-        if len(args) == 1 and not kwargs and isinstance(args[0], Kernel):
-            return args[0]
-        return Kernel(args[0]) if len(args) == 1 and not kwargs and callable(args[0]) else self
+        if len(args) != 1 or kwargs or not callable(args[0]):
+            return Anything(self._name, kwargs.get("configs", ()))
+        kernel = args[0] if isinstance(args[0], Kernel) else Kernel(args[0])
+        kernel.configs += self._configs
+        return kernel
 
 
 class Config:

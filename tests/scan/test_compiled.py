@@ -160,19 +160,7 @@ def test_a_whole_block_of_mamba2_is_its_parts(normalises: bool) -> None:
     options: dict[str, Any] = {"headdim": P, "ngroups": G, "outproj_weight": out}
     if normalises:
         options |= {"rmsnorm_weight": weight, "rmsnorm_eps": 1e-5, "norm_before_gate": False}
-    found = authors.mamba_split_conv1d_scan_combined(
-        zxbcdt,
-        kernel,
-        shift,
-        bias,
-        A,
-        Ds,
-        256,
-        outproj_weight=out,
-        headdim=P,
-        ngroups=G,
-        **options if normalises else {},
-    )
+    found = authors.mamba_split_conv1d_scan_combined(zxbcdt, kernel, shift, bias, A, Ds, 256, **options)
     torch.testing.assert_close(found, expected @ out.T)
 
 
