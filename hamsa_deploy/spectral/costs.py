@@ -1,6 +1,6 @@
 """What a way to compute something costs on a target: the model that chooses between ways.
 
-    time = operators * operator + matrices * matrix + stored * numbers stored
+    time = operators * operator + matrices * matrix + trips * trip + stored * numbers stored
          + columns * (plain * MACs + batched * MACs + depthwise * MACs + moved * numbers + pointwise * numbers)
 
 Only the ratios of the rates matter.
@@ -24,6 +24,7 @@ class Work:
         stored: numbers in constants.
         operators: how many operators run.
         matrices: how many matrices products with a batch axis have.
+        trips: how often the bodies of loops are entered, beside the operators in them.
     """
 
     plain: float = 0.0
@@ -34,6 +35,7 @@ class Work:
     stored: float = 0.0
     operators: float = 0.0
     matrices: float = 0.0
+    trips: float = 0.0
 
     @property
     def macs(self) -> float:
@@ -61,14 +63,20 @@ class Rates(Work):
     Fitted ones come from benchmarks/fit_costs.py on two cores of a Xeon with AMX, ONNX Runtime 1.31 and OpenVINO
     2026.4, November 2026. Estimates are off by 8 % and 6 % (medians, on the two engines); the plan that is chosen is
     2.0 % and 2.1 % slower than the fastest one measured (means of 41 lengths and widths; the median is 0, the worst
-    22 % and 13 %).
+    22 % and 13 %). Those of scans are from single scans of three sizes on an AMD Zen 4.
+
+    Args:
+        largest_tree: operators that a scan without a loop may have: where a loop's trips are cheap, files stay small
+            and load fast without.
     """
+
+    largest_tree: float = 24
 
 
 # fmt: off
 CPU = Rates(  # ONNX Runtime's: what is chosen for where nobody names an engine
     plain=0.00579, batched=0.00583, depthwise=0.102, moved=0.189, pointwise=0.649, stored=0.15, operators=862,
-    matrices=204,
+    matrices=204, trips=2500,
 )
 # fmt: on
 

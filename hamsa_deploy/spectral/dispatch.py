@@ -7,7 +7,7 @@
 3. a lazy one among them (values.Lazy): what that kind does with this operator, if anything;
 4. a complex one among them: the rule of that operator;
 5. a lazy one still: the full tensor in its place, and again;
-6. ordinary tensors: the operator itself.
+6. real tensors: the operator itself, or what it is lowered to where no engine has it.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ Function = Callable[..., Any]
 COMPLEX_RULES: dict[str, Rule] = {}  # for an operator that is given a complex value
 ENTRY_RULES: dict[str, Rule] = {}  # for an operator that makes complex or lazy values out of ordinary ones
 LAZY_RULES: dict[type, dict[str, Rule]] = {}  # for an operator that is given a value of that kind
+LOWERINGS: dict[str, Rule] = {}  # for an operator that no engine has, on real values
 
 ZEROS = {"zeros", "zeros_like", "new_zeros"}
 NON_NEGATIVE = {"sigmoid", "abs", "exp", "relu", "square", "sqrt", "softmax", "relu6", "hardsigmoid", "softplus"}
@@ -72,6 +73,11 @@ def rule(*names: str) -> Callable[[Function], Function]:
 def entry_rule(*names: str) -> Callable[[Function], Function]:
     """Register an operator that makes complex values, whatever it is given."""
     return _registrar(ENTRY_RULES, names)
+
+
+def lowering(*names: str) -> Callable[[Function], Function]:
+    """Register what becomes of an operator that no engine has, given ordinary tensors and constants."""
+    return _registrar(LOWERINGS, names)
 
 
 def _registrar(table: dict[str, Rule], names: tuple[str, ...]) -> Callable[[Function], Function]:
@@ -117,6 +123,8 @@ def apply(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _complex_rule(name)(func, args, kwargs)
     if any(isinstance(leaf, Lazy) for leaf in leaves):
         return apply(func, *_less_lazy(args, kwargs, leaves))
+    if name in LOWERINGS:
+        return LOWERINGS[name](func, args, kwargs)
     if name in VIEWS:
         func = torch.ops.aten.reshape.default
     result = func(*emit(args), **emit(kwargs))

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import torch
 
+# Of a node's annotations: why it stays in float32 in bundles of any precision.
+FLOAT32 = "float32"
+
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]+\n\s*(?P<code>[^\n]*)')
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parents[1])

@@ -26,8 +26,9 @@ import onnx_ir as ir
 import torch
 from torch.export import ExportedProgram
 
+from hamsa_deploy.scan.onnx_loops import lower_loops
 from hamsa_deploy.spectral.compiler.capture import ONE_AT_A_TIME
-from hamsa_deploy.spectral.provenance import innermost_frame
+from hamsa_deploy.spectral.provenance import FLOAT32, innermost_frame
 from hamsa_deploy.targets.translations import TRANSLATIONS
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import BATCH
@@ -72,9 +73,11 @@ def onnx_from_program(
     model = exported.model
     model.producer_name = "hamsa-deploy"
     _name_axes(model, shapes)
+    reasons = {node.name: node.meta.get("custom", {}).get(FLOAT32, "") for node in program.graph.nodes}
     for node in model.graph.all_nodes():
-        _keep_provenance(node)
+        _keep_provenance(node, reasons)
     _drop_notes(model)
+    lower_loops(model)
     save(model, path)
     return model
 
@@ -157,12 +160,15 @@ def _named(dim: int | ir.SymbolicDim, names: Mapping[str, int | str]) -> int | s
     return re.sub(r"[A-Za-z_]\w*", lambda found: str(names.get(found[0], found[0])), dim.value)
 
 
-def _keep_provenance(node: ir.Node) -> None:
-    """Module path and source line instead of the exporter's stack traces, which hold the paths of this machine."""
+def _keep_provenance(node: ir.Node, reasons: Mapping[str, str]) -> None:
+    """Module path and source line instead of the exporter's stack traces, which hold the paths of this machine; and the
+    reason to stay in float32, of the node of the program that it was made from."""
     scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
     frame = innermost_frame(node.metadata_props.get("pkg.torch.onnx.stack_trace", ""))
     node.metadata_props.clear()
     node.metadata_props["module"] = scopes[-2] if len(scopes) > 1 else ""
+    if scopes and (reason := reasons.get(scopes[-1])):
+        node.metadata_props[FLOAT32] = reason
     if frame is not None:
         node.metadata_props["source"] = f"{_importable(frame[0])}:{frame[1]}"
 

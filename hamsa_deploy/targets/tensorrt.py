@@ -22,6 +22,7 @@ APT_TENSORRT = "sudo apt install python3-libnvinfer"
 # Pointwise operators are fused. `--tune` measures on the GPU that is there.
 SMALL_GPU = Rates(
     plain=0.0004, batched=0.0012, depthwise=0.02, moved=0.03, pointwise=0.0, stored=0.03, operators=8000, matrices=0.0,
+    trips=20000, largest_tree=150,
 )  # fmt: skip
 INT8 = Int8(("MatMul", "Gemm", "Conv"), around="float16")
 

@@ -7,6 +7,10 @@ atan2(y, x)   t = atan(|y| / |x|),   u = t or, where x is negative, pi - t,   an
               -1 v + 0, which makes +0 of +0, and anywhere else it makes -0 of 0 - 0.
 angle(x)      of real numbers: 0 or pi, and NaN of NaN, of which the exported form makes 0.
 signbit(x), copysign(x, y)   whether 1 / x is negative: no form at all.
+softplus(x)   relu(x) + log1p(e), e = exp(-|x|), by log1p(e) = 2 atanh(e / (2 + e)) and six terms of its series:
+              OpenVINO 2026.4 is off by 2 % between -10 and -5 and useless below, where the steps of state-space models
+              are, and puts that operator in the place of log(1 + exp(x)), too. ONNX Runtime's is right and takes three
+              times as long as the series.
 _neg_view     the imaginary part of a conjugate, as PyTorch writes it: no form at all.
 """
 
@@ -19,6 +23,8 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from onnxscript import FLOAT, opset20
+
+from hamsa_deploy.scan import onnx_loops
 
 op: Any = opset20  # its annotations do not know numbers
 
@@ -83,6 +89,22 @@ def angle(x: Any) -> Any:
     return op.Where(op.Less(x, zero), op.CastLike(math.pi, x), op.Where(op.IsNaN(x), x, zero))
 
 
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """PyTorch's softplus, log(1 + exp(beta x)) / beta, and x where beta x is above the threshold."""
+    scaled = x if beta == 1 else op.Mul(x, op.CastLike(beta, x))
+    e = op.Exp(op.Neg(op.Abs(scaled)))
+    s = op.Div(e, op.Add(e, op.CastLike(2.0, x)))
+    square = op.Mul(s, s)
+    series = op.CastLike(2.0 / 11, x)
+    for odd in (9, 7, 5, 3, 1):
+        series = op.Add(op.Mul(series, square), op.CastLike(2.0 / odd, x))
+    y = op.Add(op.Relu(scaled), op.Mul(series, s))
+    if beta != 1:
+        y = op.Mul(y, op.CastLike(1 / beta, x))
+    # Above 17 the two are one number in float32.
+    return y if threshold > 17 else op.Where(op.Greater(scaled, op.CastLike(threshold, x)), x, y)
+
+
 def _has_minus(x: Any) -> Any:
     """Whether x is negative, -0 included: 1 / -0 is -inf, and 1 / -inf is -0."""
     return op.Less(op.Min(x, op.Reciprocal(x)), op.CastLike(0.0, x))
@@ -116,4 +138,6 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.copysign.Tensor: copysign,
     torch.ops.aten.signbit.default: signbit,
     torch.ops.aten._neg_view.default: neg_view,
+    torch.ops.aten.softplus.default: softplus,
+    **onnx_loops.TRANSLATIONS,
 }

@@ -11,6 +11,7 @@ left at 3e-8. A node is an island where
 - division: by a computed number, a logarithm, and what computes that number. What float16 rounds to 0 would become
   infinite;
 - operator: ONNX does not define it for float16;
+- scan: steps, decays and states of a recurrence: their errors add up along it;
 - length: a DFT of a length that is no power of two, which NVIDIA's FFT has in float32 only (TensorRT 11.2).
 
 Long sums of products need no islands of their own: ONNX Runtime 1.31 computes float16 in float32 on CPUs, and
@@ -30,6 +31,7 @@ import onnx.defs
 import onnx_ir as ir
 
 from hamsa_deploy.precision.observers import Ranges
+from hamsa_deploy.spectral.provenance import FLOAT32
 
 LARGEST = float(np.finfo(np.float16).max)
 SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
@@ -91,6 +93,8 @@ def ports_of(node: ir.Node) -> Ports:
 
 def _structural_islands(node: ir.Node) -> Iterator[tuple[ir.Node, str]]:
     """Islands around this node that need no measurement."""
+    if FLOAT32 in node.metadata_props:
+        yield node, node.metadata_props[FLOAT32]
     floats = [index for index, value in enumerate(node.inputs) if value and value.dtype == ir.DataType.FLOAT]
     if floats and not any(map(ports_of(node).takes_float16, floats)):
         yield node, f"operator: ONNX does not define {node.op_type} for float16"
