@@ -32,6 +32,7 @@ hamsa_runtime.signature hamsa_runtime.named_files hamsa_runtime.onnx_steps hamsa
 hamsa_runtime.tensorrt
 hamsa_runtime.backends
 hamsa_runtime.profiling hamsa_runtime.engine
+hamsa_runtime.trial
 hamsa_runtime.cli
 hamsa_deploy.spectral
 hamsa_deploy.spectral.rules

@@ -61,6 +61,7 @@ def _parser() -> Parser:
     add("--seconds", type=seconds, default=SECONDS, metavar="S",
         help="how long the rounds may take for each batch and number of threads, at least five rounds; and again how "
              f"long the loading (default: {SECONDS:g})")
+    parser.add_timeout()
     files = parser.add_argument_group("files")
     files.add_argument("--csv", type=Path, metavar="FILE", help="write one line for each bundle, batch and threads")
     files.add_argument("--plot", type=svg_file, metavar="FILE.svg", help="draw the ratios, with times beside them")
@@ -98,12 +99,15 @@ def _bench(options: Any, terminal: Terminal, command: Sequence[str]) -> int:
         )
     from hamsa_deploy.bench.candidates import candidates_of
     from hamsa_deploy.bench.energy import source_or_reason
+    from hamsa_runtime.trial import try_bundle
 
     for option, path in (("--csv", options.csv), ("--plot", options.plot)):
         if path is not None:
             check_writable(path, option)
     reports = planned(options.report, options.bundles[0], command, terminal)
     candidates = candidates_of(options.bundles)
+    for bundle in options.bundles:
+        try_bundle(bundle, seconds=options.timeout)
     with scratch_folder() as folder:
         candidates += _peers(options, folder)
         source, energy = source_or_reason({each.processor for each in candidates})

@@ -173,8 +173,10 @@ def _planned(request: Request, stages: Stages) -> Manifest:
     from hamsa_deploy.form.from_request import real_model_of_request
     from hamsa_deploy.pipeline.checks import check_request
     from hamsa_deploy.pipeline.manifest import manifest_of
+    from hamsa_deploy.pipeline.trial import try_file
 
     check_request(request)
+    try_file(request)
     with stages("real form"):
         form = real_model_of_request(request)
     return manifest_of(request, form)

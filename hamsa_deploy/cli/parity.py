@@ -80,6 +80,7 @@ def _parser() -> Parser:
              "precision")
     add("--plot", type=svg_file, metavar="FILE.svg", help="with --layers, the error along depth as a drawing")
     add_report(parser, ".html", ".md", ".xml")
+    parser.add_timeout()
     parser.add_common()
     return parser
 # fmt: on

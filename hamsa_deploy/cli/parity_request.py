@@ -26,6 +26,7 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import is_folder
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import LOGITS, classes_in
+from hamsa_runtime.trial import try_bundle
 
 if TYPE_CHECKING:
     from hamsa_deploy.parity.layers import LayerReport
@@ -82,6 +83,8 @@ def request_from_options(options: Any) -> ParityRequest:
     """
     manifest = open_bundle(options.bundle).manifest
     other = None if options.against is None else open_bundle(options.against).manifest
+    for bundle in (options.bundle, *([options.against] if other else [])):
+        try_bundle(bundle, seconds=options.timeout)
     labels = manifest.labels if options.labels is None else read_labels(options.labels)
     classes = _classes(options, manifest, labels)
     _check_decisions(options, manifest, classes)

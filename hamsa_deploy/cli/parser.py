@@ -8,7 +8,9 @@ from typing import Any, NoReturn
 
 from hamsa_deploy import __version__
 from hamsa_deploy.form.options import Flag
+from hamsa_deploy.form.values import timeout
 from hamsa_runtime.errors import InputError, nearest
+from hamsa_runtime.vocabulary import TRIAL_SECONDS
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,6 +28,17 @@ class Parser(argparse.ArgumentParser):
         group.add_argument("-v", "--verbose", action="store_true", help=verbose)
         version = f"hamsa-deploy {__version__}"
         group.add_argument("--version", action="version", version=version, help="show the version and exit")
+
+    def add_timeout(self) -> None:
+        """For what runs bundles: they may be strangers'."""
+        text = "how long a bundle may take to be loaded and run once, in a process of limited memory, before it is used"
+        self.add_argument(
+            "--timeout",
+            type=timeout,
+            default=TRIAL_SECONDS,
+            metavar="SECONDS",
+            help=f"{text}; 0 for bundles that you trust, which are not tried (default: {TRIAL_SECONDS})",
+        )
 
     def options_from(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """The options of a command line.

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.form.options import Flag, documented, named, option
-from hamsa_deploy.form.values import batch_profile, batch_size, level, names, one_of, points, positive
+from hamsa_deploy.form.values import batch_profile, batch_size, level, names, one_of, points, positive, timeout
 from hamsa_deploy.targets import all_targets
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY, BuildOptions
-from hamsa_runtime.vocabulary import AUTO, DYNAMIC, FFTS, METHODS, PASSES, PRECISIONS, TARGETS
+from hamsa_runtime.vocabulary import AUTO, DYNAMIC, FFTS, METHODS, PASSES, PRECISIONS, TARGETS, TRIAL_SECONDS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -148,6 +148,20 @@ class ExportOptions:
             DATA_HELP.format(labels_for="--max-drop", default="built-in samples, or random arrays"),
             "PATH",
             Path,
+        ),
+    )
+    timeout: float = option(
+        TRIAL_SECONDS,
+        "seconds within which an ONNX file has to be loaded and run once, in a process of its own with 2 GiB of memory "
+        "beyond sixteen times its size, and one more for each 2 MiB of it; 0 for a file that you trust, which is then "
+        "not tried.",
+        Flag(
+            MODEL,
+            "for --onnx, how long the file may take to be loaded and run once, in a process of limited memory; 0 for a "
+            f"file that you trust, which is then not tried (default: {TRIAL_SECONDS})",
+            "SECONDS",
+            timeout,
+            after="labels",
         ),
     )
     provenance: Mapping[str, Any] | None = option(None, "`reference`, `config` and `weights` for the manifest.")

@@ -14,6 +14,7 @@ from hamsa_runtime.errors import nearest
 from hamsa_runtime.tensorrt.options import LEVELS
 from hamsa_runtime.vocabulary import DTYPES, DYNAMIC
 
+LONGEST = 86400  # seconds
 # Of example inputs; complex ones are two numbers each in the bundle.
 INPUT_DTYPES = (*DTYPES, "complex64", "complex128")
 
@@ -164,6 +165,11 @@ def points(text: str) -> float:
 def share(text: str) -> float:
     """A share of a whole, from 0 to 1."""
     return _number(text, 0, 1, "a number from 0 to 1, such as 0.99")
+
+
+def timeout(text: str) -> float:
+    """Seconds, at most a day; 0 for no limit."""
+    return _number(text, 0, LONGEST, f"a number of seconds from 0 to {LONGEST}, such as 300")
 
 
 def amount(text: str) -> float:

@@ -70,6 +70,12 @@ def load_onnx(path: str | Path) -> OnnxFile:
     except InputError as error:
         raise InputError(f"{path}: {error.found}", expected=error.expected, cause=error.cause, fix=error.fix) from error
     data = check_external_data(proto, path)
+    if proto.graph.sparse_initializer:  # the reader below drops them without a word
+        raise InputError(
+            f"{path}: sparse initializers ({len(proto.graph.sparse_initializer)})",
+            expected="dense weights",
+            fix="write them as dense tensors, as a Constant of them or an initializer",
+        )
     try:
         onnx.checker.check_model(str(path))
         model = ir.serde.deserialize_model(proto)

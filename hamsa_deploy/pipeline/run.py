@@ -36,6 +36,7 @@ from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.max_drop import described
 from hamsa_deploy.pipeline.staging import Stage, staged_bundle
+from hamsa_deploy.pipeline.trial import try_file
 from hamsa_deploy.precision.int8.quantisation import rank_layers
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.precision.records.record import FLOAT32
@@ -90,6 +91,7 @@ def _loaded(arguments: ExportArguments) -> Request:
 def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
     to, precision = request.to, request.precision
     check_request(request)
+    try_file(request)
     with staged_bundle(output) as stage, stage.scratch() as scratch:
         float32_bundle = scratch if "speed" in stages_of(to, precision) else None
         with progress("real form"):

@@ -127,3 +127,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Export
     folder = made_once(tmp_path_factory.getbasetemp(), worker_id, "export", make)
     out, err, code = ((folder / f"{name}.txt").read_text() for name in ("out", "err", "code"))
     return Export(Finished(int(code), out, err), folder / "out" / "hamsa_nano-openvino-fp32")
+
+
+@pytest.fixture(autouse=True)
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files and bundles of these tests are not tried first, which takes seconds; see pipeline/test_trial."""
+    for module in ("hamsa_runtime.trial", "hamsa_deploy.pipeline.trial"):
+        monkeypatch.setattr(f"{module}.try_in_a_process", lambda *words, **more: None)

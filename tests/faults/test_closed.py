@@ -22,6 +22,7 @@ from hamsa_runtime.signing import make_keys, sign_bundle
 from tests.cpp.building import built
 from tests.inputs.test_npy_files import LIES
 from tests.runtime.external_models import PLACES, WEIGHTS, adding, bundle_of, external
+from tests.runtime.greedy_models import GREEDY
 from tests.runtime.test_manifest import LONG
 from tests.runtime.test_onnx_steps import ENDLESS
 from tests.runtime.test_signature import pem_of, small_order_points
@@ -208,3 +209,18 @@ def test_row_52_files_that_run_without_end_are_refused(
     (workplace / "a.onnx").write_bytes(model.SerializeToString())
     refused("export", "--onnx", "a.onnx", "--to", "onnx", says=("a.onnx: ",))
     did(f"{len(ENDLESS)} small files ({', '.join(ENDLESS)}): refused in Python and C++; --onnx of one: exit 2")
+
+
+def test_row_56_models_that_fill_the_memory_or_do_not_end_are_refused(
+    tmp_path: Path, workplace: Path, runs: Path, refused: Refused, did: Did
+) -> None:
+    for i, (model, found) in enumerate(GREEDY.values()):
+        folder = bundle_of(model, tmp_path / str(i))
+        with pytest.raises(InputError, match=found) as caught:
+            Engine(folder, backend="openvino")
+        done = run_in(tmp_path, runs, folder)
+        assert (done.returncode, str(caught.value) in done.stderr) == (2, True), done.stderr
+    refused("parity", str(bundle_of(GREEDY["a column by a row"][0], tmp_path / "b")), says=("more than 2 GiB",))
+    (workplace / "a.onnx").write_bytes(GREEDY["loops in loops"][0].SerializeToString())
+    refused("export", "--onnx", "a.onnx", "--to", "onnx", "--timeout", "2", says=("a.onnx was not loaded",))
+    did(f"{len(GREEDY)} small files ({', '.join(GREEDY)}): refused by OpenVINO in Python and C++; tried: exit 2")

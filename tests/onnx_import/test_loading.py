@@ -63,6 +63,13 @@ def test_a_good_file_is_read_with_its_hashes(folder: Path) -> None:
     }
 
 
+def test_sparse_weights_are_refused_and_not_dropped(folder: Path) -> None:
+    proto = graph_model([helper.make_node("Add", ["x", "w"], ["y"])], ["N", 4], ["N", 4], dtype=FLOAT)
+    values, places = numpy_helper.from_array(np.ones(1, np.float32), "w"), numpy_helper.from_array(np.array([2]), "p")
+    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [4]))
+    assert "sparse initializers (1)" in refused(saved(proto, folder))
+
+
 def test_external_data_may_lie_in_a_folder_below(folder: Path) -> None:
     assert list(load_onnx(saved(external_model(location=f"below/{DATA}"), folder)).sha256) == [
         "model.onnx",

@@ -1,27 +1,34 @@
 // hamsa-run: one bundle on images, clips or arrays, from the shell.
 #include <cstdio>
+#include <filesystem>
+#include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "hamsa/hamsa.hpp"
+#include "limits.hpp"
 #include "npy.hpp"
 
 namespace {
 
 constexpr const char* usage =
-    "usage: hamsa-run [--top N] [--threads N] [--public-key FILE] [--save FOLDER] BUNDLE IMAGE...\n"
+    "usage: hamsa-run [--top N] [--threads N] [--timeout SECONDS] [--public-key FILE] [--save FOLDER] BUNDLE IMAGE...\n"
     "\n"
     "Prints the most probable labels of each image, with their probabilities. An image is a JPEG or PNG file, for a "
     "model\n"
     "of clips a WAV or FLAC file, or an array saved by numpy (.npy). With --save, the outputs are written to\n"
     "FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, and nothing is printed. With --public-key, a bundle that is not "
     "signed\n"
-    "with that key (PEM) is refused.\n";
+    "with that key (PEM) is refused. Without it, loading the bundle and each image may take SECONDS (45), and the process "
+    "2 GiB\n"
+    "of memory beyond what the sizes of its files explain; --timeout 0, for a bundle that you trust, is without limits.\n";
 
 struct Arguments {
     std::string bundle, save;
     std::vector<std::string> images;
     int top = 5;
+    int timeout = 45;  // as in the Python runtime's vocabulary.py
     hamsa::Options options;
 };
 
@@ -44,12 +51,17 @@ void set(Arguments& arguments, const std::string& option, const std::string& val
         arguments.top = whole_number(option, value);
     } else if (option == "--threads") {
         arguments.options.threads = whole_number(option, value);
+    } else if (option == "--timeout") {
+        arguments.timeout = whole_number(option, value);
+        if (arguments.timeout < 0) {
+            throw hamsa::InputError(option + " is '" + value + "'", "seconds, or 0 for no limit");
+        }
     } else if (option == "--public-key") {
         arguments.options.public_key = value;
     } else if (option == "--save") {
         arguments.save = value;
     } else {
-        throw hamsa::InputError("unknown option " + option, "--top, --threads, --public-key or --save");
+        throw hamsa::InputError("unknown option " + option, "--top, --threads, --timeout, --public-key or --save");
     }
 }
 
@@ -93,8 +105,17 @@ void print(const std::vector<std::vector<hamsa::Label>>& rows, const std::string
 }
 
 void run(const Arguments& arguments) {
+    std::optional<Limits> limits;
+    if (arguments.timeout > 0 && !arguments.options.public_key) {
+        std::vector<std::string> files = arguments.images;
+        files.push_back(arguments.bundle);
+        limits.emplace(arguments.bundle, bytes_below(files), arguments.timeout);
+    }
     const hamsa::Engine engine = hamsa::Engine::load(arguments.bundle, arguments.options);
     for (std::size_t i = 0; i < arguments.images.size(); ++i) {
+        if (limits) {
+            limits->begin_again();
+        }
         const hamsa::Input input = input_from(arguments.images[i]);
         if (arguments.save.empty()) {
             print(engine.classify(input, arguments.top), arguments.images[i]);
@@ -116,8 +137,13 @@ int main(int count, char** words) {
         run(arguments_from(given));
         return 0;
     } catch (const hamsa::Error& error) {
+        if (Limits::is_out_of_memory(error)) {
+            return Limits::say_out_of_memory();
+        }
         std::fprintf(stderr, "hamsa-run: %s\n", error.what());
         return error.exit_code();
+    } catch (const std::bad_alloc&) {
+        return Limits::say_out_of_memory();
     } catch (const std::exception& error) {
         std::fprintf(stderr, "hamsa-run: internal error: %s\n", error.what());
         return 1;

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
         MissingError,
         ParityError,
     )
+    from hamsa_runtime.trial import try_bundle
 
 _HOMES = {
     "Bundle": "bundle",
     "open_bundle": "bundle",
+    "try_bundle": "trial",
     "Engine": "engine",
     "BuildError": "errors",
     "EngineClosedError": "errors",
@@ -49,6 +51,7 @@ __all__ = [
     "MissingError",
     "ParityError",
     "open_bundle",
+    "try_bundle",
 ]
 
 

@@ -31,6 +31,9 @@ PASSES = ("mean-split", "equalise", "smooth")
 # Transforms as products, or as the engine's own operator.
 FFTS = ("real", "native")
 
+# How long a stranger's model may take to be loaded and run once, where it is tried: see trial.py.
+TRIAL_SECONDS = 45
+
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 ONNX_FILE, PLAN_FILE = "model.onnx", "model.plan"
 IR_FILES = ("model.xml", "model.bin")

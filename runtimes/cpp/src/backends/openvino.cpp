@@ -9,6 +9,7 @@
 
 #include "arrays.hpp"
 #include "backends/backend.hpp"
+#include "backends/openvino_bounds.hpp"
 #include "named_files.hpp"
 #include "names.hpp"
 
@@ -139,7 +140,9 @@ class OpenVino final : public Backend {
             check_inputs();
             // The CPU plugin runs a model of known shapes faster than one with a dynamic batch, and one image at a time
             // is what devices do most: this case has a compiled model of its own.
-            compiled_ = compile(with_batch_of_one());
+            const std::shared_ptr<ov::Model> single = with_batch_of_one();
+            check_size(*single);
+            compiled_ = compile(single);
             single_ = compiled_.create_infer_request();
         } catch (const ov::Exception& error) {
             throw BuildError(model_.folder.string() + ": OpenVINO cannot load this model on " + device_ + "\n" +
@@ -220,6 +223,20 @@ class OpenVino final : public Backend {
                 }
             }
             check_port(spec, dtype_of(port.get_element_type()), shape);
+        }
+    }
+
+    void check_size(const ov::Model& graph) const {
+        std::uint64_t bytes = 0;
+        for (const auto& [name, entry] : model_.manifest.files) {
+            bytes += entry.bytes;
+        }
+        try {
+            check_bounds(graph, bytes);
+        } catch (const InputError& error) {
+            const char* name = model_.manifest.target == "openvino" ? ir_file : onnx_file;
+            throw InputError((model_.folder / name).string() + ": " + error.found(), error.expected(), error.cause(),
+                             error.fix());
         }
     }
 

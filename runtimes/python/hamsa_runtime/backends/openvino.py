@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph
+from hamsa_runtime.backends.openvino_bounds import check_bounds
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.batches import batch_axes, sized
-from hamsa_runtime.errors import BuildError, EngineClosedError, MissingError, nearest
+from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError, nearest
 from hamsa_runtime.manifest import BATCH, Manifest
 from hamsa_runtime.port_names import check_input, check_names
 from hamsa_runtime.vocabulary import IR_FILES, ONNX_FILE
@@ -77,7 +78,9 @@ class Runner:
             _check_inputs(self._model, manifest)
             # One image at a time is what devices do most. The CPU plugin runs a model of known shapes faster than one
             # with a dynamic batch (HAMSA-S: 12 % in f32, 22 % in bf16), so this case has a compiled model of its own.
-            self._compiled = core.compile_model(self._with_batch_of_one(), device, options)
+            single = self._with_batch_of_one()
+            _check_bounds(single, manifest, path)
+            self._compiled = core.compile_model(single, device, options)
             count = "OPTIMAL_NUMBER_OF_INFER_REQUESTS"
             self.parallel = self._compiled.get_property(count) if settings.throughput else 1
             self._requests = {True: _Requests(self._compiled, self.parallel)}
@@ -208,6 +211,13 @@ def _check_inputs(model: openvino.Model, manifest: Manifest) -> None:
         known = None if sizes.rank.is_dynamic else [n.get_length() if n.is_static else None for n in sizes]
         kind = port.get_element_type()
         check_input(spec, "bool" if kind == openvino.Type.boolean else kind.to_dtype().name, known)
+
+
+def _check_bounds(model: openvino.Model, manifest: Manifest, path: Path) -> None:
+    try:
+        check_bounds(model, sum(entry.bytes for entry in manifest.files.values()))
+    except InputError as error:
+        raise InputError(f"{path}: {error.found}", expected=error.expected, cause=error.cause, fix=error.fix) from error
 
 
 def _closed() -> EngineClosedError:
