@@ -115,8 +115,14 @@ def _type_as_bfloat16(model: Any) -> None:
     def in_bfloat16(output: Any) -> Any:
         if key(output) not in converted:
             node = output.get_node()
-            is_constant = node.get_type_name() == "Constant"
-            converted[key(output)] = _bfloat16_constant(node) if is_constant else op.convert(output, "bf16")
+            if node.get_type_name() == "Constant":
+                converted[key(output)] = _bfloat16_constant(node)
+            elif _is_part_of_constant(node):
+                part = op.slice(in_bfloat16(node.input_value(0)), *node.input_values()[1:])
+                part.set_friendly_name(node.get_friendly_name())
+                converted[key(output)] = part
+            else:
+                converted[key(output)] = op.convert(output, "bf16")
         return converted[key(output)].output(0)
 
     for node in model.get_ordered_ops():
@@ -133,6 +139,14 @@ def _type_as_bfloat16(model: Any) -> None:
         if node.get_type_name() not in ("Result", "Convert"):
             narrow.update(key(output) for output in node.outputs() if output.get_element_type() == Type.f32)
     model.validate_nodes_and_infer_types()
+
+
+def _is_part_of_constant(node: Any) -> bool:
+    """Converted behind the Slice, the whole of it would stay in float32, beside what other products have of it."""
+    if node.get_type_name() != "Slice":
+        return False
+    source = node.input_value(0).get_node()
+    return source.get_type_name() == "Constant" or _is_part_of_constant(source)
 
 
 def _bfloat16_constant(node: Any) -> Any:

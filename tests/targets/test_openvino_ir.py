@@ -107,6 +107,37 @@ def test_bfloat16_is_written_as_types(bfloat16_ir: WrittenIr) -> None:
     assert size < 0.6 * (bfloat16_ir[0] / "model.onnx").stat().st_size
 
 
+class Modes(torch.nn.Module):
+    """The same weights for all modes, and for the first of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.randn(33, 64, 64, dtype=torch.complex64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = torch.fft.rfft(x, dim=1)
+        y = torch.fft.irfft(torch.einsum("bmi,mio->bmo", z, self.w), dim=1)
+        return y + torch.einsum("bmi,mio->bmo", z[:, :17], self.w[:17]).abs().sum(1, keepdim=True)
+
+
+def test_parts_of_weights_are_cut_from_what_is_stored_in_bfloat16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the whole would be stored in float32, too, for each of them."""
+    import openvino
+
+    monkeypatch.setattr("hamsa_deploy.spectral.compilation.LARGE", 1024)
+    program = to_real(Modes().eval(), (torch.randn(2, 64, 64),), target="openvino")
+    onnx_from_program(program, tmp_path / "model.onnx", inputs=["x"], outputs=["y"])
+    ir_from_onnx(tmp_path / "model.onnx", tmp_path, "bf16")
+    nodes = openvino.Core().read_model(tmp_path / "model.xml").get_ops()
+    assert "Slice" in {node.get_type_name() for node in nodes}
+    constants = [node.output(0) for node in nodes if node.get_type_name() == "Constant"]
+    weights = [output for output in constants if output.get_partial_shape() == openvino.PartialShape([33, 64, 64])]
+    assert len(weights) == 2
+    assert {output.get_element_type() for output in weights} == {openvino.Type.bf16}
+
+
 def test_the_bfloat16_ir_runs_in_bfloat16_and_is_right_to_its_rounding(bfloat16_ir: WrittenIr) -> None:
     import openvino
 
