@@ -20,21 +20,34 @@ from types import TracebackType
 from typing import Any
 
 from rich import box
-from rich.console import Console, JustifyMethod
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from hamsa_deploy.cli.packages import missing_package
 from hamsa_deploy.cli.parser import Parser
-from hamsa_runtime.errors import HamsaError, ParityError
+from hamsa_runtime.errors import HamsaError, ParityError, printable
 
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
 # Libraries that warn through logging; the default handler would put their warnings on the terminal.
 NOISY = ("torch", "onnxscript", "onnx_ir", "openvino")
 
+# Of what json leaves as it is.
+JSON_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x7F, 0x206A) if printable(chr(code)) != chr(code)}
+
 Command = Callable[[Any, "Terminal"], int]
+
+
+class PlainConsole(Console):
+    """Names and texts of files are shown, whatever they hold: of control characters their escapes, and no markup."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """What rich renders."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text, lines=True), style, control)
 
 
 class Terminal:
@@ -51,9 +64,9 @@ class Terminal:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # an ASCII terminal gets a question mark, not a crash
                 stream.reconfigure(errors="replace")
-        self.out = Console(highlight=False, quiet=quiet or as_json)
-        self.err = Console(highlight=False, stderr=True, quiet=quiet)
-        self._errors = Console(highlight=False, stderr=True)
+        self.out = PlainConsole(highlight=False, markup=False, quiet=quiet or as_json)
+        self.err = PlainConsole(highlight=False, markup=False, stderr=True, quiet=quiet)
+        self._errors = PlainConsole(highlight=False, markup=False, stderr=True)
         self.notes: list[str] = []
 
     def note(self, message: str) -> None:
@@ -86,7 +99,8 @@ class Terminal:
 
     def write_json(self, document: Mapping[str, Any]) -> None:
         """The result, for programs."""
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(document, indent=2, ensure_ascii=False)
+        sys.stdout.write(text.translate(JSON_ESCAPES) + "\n")
 
     def _show_traceback(self) -> None:
         if self.verbose:

@@ -47,13 +47,13 @@ def _doctor(options: Any, terminal: Terminal) -> int:
 
 def show_machine(console: Console, machine: Machine) -> None:
     facts = grid()
-    facts.add_row("[cyan]system[/]", Text(machine.system))
-    facts.add_row("[cyan]python[/]", machine.python)
-    facts.add_row("[cyan]processor[/]", Text(machine.processor))
-    facts.add_row("[cyan]instructions[/]", " ".join(machine.instructions) or "unknown on this system")
+    facts.add_row(Text("system", "cyan"), Text(machine.system))
+    facts.add_row(Text("python", "cyan"), machine.python)
+    facts.add_row(Text("processor", "cyan"), Text(machine.processor))
+    facts.add_row(Text("instructions", "cyan"), " ".join(machine.instructions) or "unknown on this system")
     for engine in dict.fromkeys(device.engine for device in machine.devices):
         names = [_device_text(device) for device in machine.devices if device.engine == engine]
-        facts.add_row(f"[cyan]{engine}[/]", Text(", ".join(names)))
+        facts.add_row(Text(f"{engine}", "cyan"), Text(", ".join(names)))
     _add_nvidia(facts, machine)
     console.print(facts)
     console.print()
@@ -61,21 +61,23 @@ def show_machine(console: Console, machine: Machine) -> None:
     console.print()
     _show_answers(console, machine)
     if machine.missing:
-        console.print(f"\n[bold red]Nothing can be exported:[/] {', '.join(machine.missing)} missing")
+        console.print(
+            Text.assemble(("\nNothing can be exported: ", "bold red"), f"{', '.join(machine.missing)} missing")
+        )
 
 
 def _add_nvidia(facts: Table, machine: Machine) -> None:
     """GPUs and CUDA, and on a Jetson what belongs to its JetPack, and what does not."""
     if machine.jetson is not None:
-        facts.add_row("[cyan]jetson[/]", Text(machine.jetson.model))
-        facts.add_row("[cyan]jetpack[/]", Text(jetpack_text(machine.jetson)))
-    facts.add_row("[cyan]gpu[/]", Text("; ".join(map(gpu_text, machine.gpus)) or "no NVIDIA GPU found"))
+        facts.add_row(Text("jetson", "cyan"), Text(machine.jetson.model))
+        facts.add_row(Text("jetpack", "cyan"), Text(jetpack_text(machine.jetson)))
+    facts.add_row(Text("gpu", "cyan"), Text("; ".join(map(gpu_text, machine.gpus)) or "no NVIDIA GPU found"))
     if machine.cuda is not None:
-        facts.add_row("[cyan]cuda[/]", Text(f"toolkit {machine.cuda}"))
+        facts.add_row(Text("cuda", "cyan"), Text(f"toolkit {machine.cuda}"))
     for misfit in machine.misfits:
-        facts.add_row("[yellow]does not fit[/]", Text.assemble(misfit.found, ": ", (misfit.fix, "green")))
+        facts.add_row(Text("does not fit", "yellow"), Text.assemble(misfit.found, ": ", (misfit.fix, "green")))
     if machine.jetson is not None and machine.jetson.jetpack is not None and not machine.misfits:
-        facts.add_row("[cyan]fits[/]", "Python, TensorRT and CUDA are those of this JetPack")
+        facts.add_row(Text("fits", "cyan"), "Python, TensorRT and CUDA are those of this JetPack")
 
 
 def _device_text(device: Device) -> str:

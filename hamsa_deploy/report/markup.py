@@ -6,8 +6,11 @@ import html
 import re
 from typing import TypeAlias
 
-# What XML 1.0 has no way to write, and what no encoding does: control characters and halves of surrogate pairs.
-_NOT_TEXT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML 1.0 has no way to write, and what no encoding does: control characters and halves of surrogate pairs. And
+# what turns the direction of a line, so that it reads otherwise than it is.
+_NOT_TEXT = re.compile(
+    "[^\t\n\r\u0020-\u007e\u00a0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 EMPTY = frozenset({"meta", "img", "link", "br"})
 

@@ -8,8 +8,9 @@ import logging
 import warnings
 
 import pytest
+from rich.text import Text
 
-from hamsa_deploy.cli.console import Command, Stages, Terminal, run
+from hamsa_deploy.cli.console import Command, Stages, Terminal, run, table
 from hamsa_deploy.cli.packages import missing_package
 from hamsa_deploy.cli.parser import Parser
 from hamsa_deploy.form.values import assignment, free_axis, inputs
@@ -59,6 +60,30 @@ def test_unexpected_exception_is_called_a_bug_in_one_line(capsys: Captured) -> N
 def test_verbose_shows_the_traceback(capsys: Captured) -> None:
     assert run_it(fails(ZeroDivisionError("oh")), "-v") == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_names_of_files_reach_no_terminal_as_they_are(capsys: Captured) -> None:
+    odd = "[red]a[/] [link=file:///]b[/link] \x1b[31m\x9b2J \u202ec\u2066"
+    shown = r"[red]a[/] [link=file:///]b[/link] \x1b[31m\x9b2J \u202ec\u2066"
+    terminal = Terminal()
+    terminal.note(odd)
+    terminal.show_line(odd)
+    terminal.show_error(InputError(odd))
+    terminal.show_bug(ValueError(odd))
+    rows = table("[b]name[/b]")
+    rows.add_row(odd)
+    for console in (terminal.out, terminal.err):
+        console.width = 200
+        console.print(odd)
+        console.print(Text(odd))
+        console.print(rows)
+    out, err = capsys.readouterr()
+    assert (out.count(shown), err.count(shown)) == (2, 6)  # a cell of a table is cut to the width of the name itself
+    assert not any(each in out + err for each in "\x1b\x9b\u202e\u2066")
+    Terminal(as_json=True).write_json({"name": odd})
+    document = capsys.readouterr().out
+    assert json.loads(document) == {"name": odd}
+    assert not any(each in document for each in "\x1b\x9b\u202e\u2066")
 
 
 def test_quiet_still_shows_errors(capsys: Captured) -> None:

@@ -14,6 +14,7 @@ from hamsa_runtime.errors import InputError
 from tests.runtime.external_models import bundle_of
 from tests.runtime.greedy_models import GREEDY, HONEST, largest, node
 
+LOGITS = {"name": "y", "dtype": "float32", "shape": ["batch", 2]}
 MEMORY = (600 * 2**20, 600 * 2**20)
 
 
@@ -61,6 +62,18 @@ def test_what_finds_no_memory_says_so(build: Path, tmp_path: Path) -> None:
     large = bundle_of(largest(node("ConstantOfShape", ["s"], ["v"]), s=[2**28]), tmp_path / "b")
     code, said = hamsa_run(build, large, memory=MEMORY)
     assert (code, "it needs more memory than the 600 MiB that it may take" in said) == (2, True), said
+
+
+def test_what_is_obeyed_by_a_terminal_is_escaped(build: Path, tmp_path: Path) -> None:
+    folder = bundle_of(HONEST["a product"], tmp_path / "b", labels=["[red]a", "ü"], outputs=[LOGITS])
+    odd = "x\x1b[31m\u202e\x9b\udcff.npy"
+    np.save(tmp_path / odd, np.ones((1, 2), np.float32))
+    done = subprocess.run([build / "hamsa-run", folder, odd], cwd=tmp_path, capture_output=True)
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == r"x\x1b[31m\u202e\x9b\udcff.npy"
+    assert sorted(line.split()[-1] for line in lines[1:]) == ["[red]a", "ü"]
+    missing = subprocess.run([build / "hamsa-run", folder, "no" + odd], cwd=tmp_path, capture_output=True)
+    assert rb"no" + rb"x\x1b[31m\u202e\x9b\udcff.npy" in missing.stderr
 
 
 def test_a_time_that_is_none_is_refused(build: Path, tmp_path: Path) -> None:

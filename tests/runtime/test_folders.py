@@ -51,4 +51,5 @@ def test_a_small_file_is_a_regular_one_of_some_bytes(tmp_path: Path) -> None:
 def test_what_a_terminal_obeys_is_escaped() -> None:
     obeyed = "a\x1b[31m\r\n\t\x7f\x9b\u2028\ud800ü"
     assert printable(obeyed) == r"a\x1b[31m\r\n\t\x7f\x9b\u2028\ud800ü"
+    assert printable("a\u202egpj.\u2066b\u2069\u202f") == "a\\u202egpj.\\u2066b\\u2069\u202f"
     assert str(InputError(obeyed, fix="b\x1bc")) == "a\\x1b[31m\\r\n\t\\x7f\\x9b\\u2028\\ud800ü\n  try: b\\x1bc"

@@ -1,5 +1,7 @@
 #include "pattern.hpp"
 
+#include <map>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -129,22 +131,88 @@ class PatternParser {
             }
             return group;
         }
-        const Part one{state(taken("[") ? of_class() : Bytes().set(character("^$.*+?()[]{}|"))), state()};
+        return taken("[") ? of_class() : single(Bytes().set(ascii(character("^$.*+?()[]{}|"))));
+    }
+
+    Part single(Bytes bytes) {
+        const Part one{state(bytes), state()};
         join(one.in, one.out);
         return one;
     }
 
-    Bytes of_class() {
+    Part of_class() {
         const bool all_but = taken("^");
         Bytes bytes;
+        std::set<std::size_t> beyond;  // ASCII
         while (!taken("]")) {
             const std::size_t first = character("[");
             const std::size_t last = peek() == '-' ? (take(), character("[]")) : first;
-            for (std::size_t byte = first; byte <= last; ++byte) {
-                bytes.set(byte);
+            for (std::size_t code = first; code <= last; ++code) {
+                if (code < 0x80) {
+                    bytes.set(code);
+                } else {
+                    beyond.insert(all_but ? code : throw mistake("a character beyond ASCII, not in [^...]"));
+                }
             }
         }
-        return all_but ? ~bytes : bytes;
+        return all_but ? other_than(~bytes, beyond) : single(bytes);
+    }
+
+    // One of the bytes, or of a longer character each; but none of these characters, whose first bytes lead to the rest
+    // of their like.
+    Part other_than(Bytes bytes, const std::set<std::size_t>& codes) {
+        std::map<std::size_t, std::set<std::size_t>> by_first;
+        for (const std::size_t code : codes) {
+            const std::size_t first = code < 0x800 ? 0xC0 | code >> 6 : 0xE0 | code >> 12;
+            bytes.reset(first);
+            by_first[first].insert(code);
+        }
+        const Part whole{state(), state()};
+        const Part one = single(bytes);
+        join(whole.in, one.in);
+        join(one.out, whole.out);
+        for (const auto& [first, some] : by_first) {
+            const Part lead = single(Bytes().set(first));
+            join(whole.in, lead.in);
+            join_rest(lead.out, whole.out, some, first < 0xE0 ? 1 : 2);
+        }
+        return whole;
+    }
+
+    // From the state before the last bytes of a character to the one after it, but for these.
+    void join_rest(std::size_t from, std::size_t to, const std::set<std::size_t>& codes, int left) {
+        Bytes free;
+        for (std::size_t byte = 0x80; byte < 0xC0; ++byte) {
+            free.set(byte);
+        }
+        const Bytes any = free;
+        std::map<std::size_t, std::set<std::size_t>> by_next;
+        for (const std::size_t code : codes) {
+            const std::size_t next = 0x80 | (code >> 6 * (left - 1) & 0x3F);
+            free.reset(next);
+            by_next[next].insert(code);
+        }
+        if (free.any()) {  // a state without bytes would need none
+            Part part = single(free);
+            join(from, part.in);
+            for (int i = 1; i < left; ++i) {
+                const Part next = single(any);
+                join(part.out, next.in);
+                part.out = next.out;
+            }
+            join(part.out, to);
+        }
+        for (const auto& [next, some] : by_next) {
+            if (left > 1) {
+                const Part one = single(Bytes().set(next));
+                join(from, one.in);
+                join_rest(one.out, to, some, left - 1);
+            }
+        }
+    }
+
+    std::size_t ascii(std::size_t code) const {
+        return code < 0x80 ? code : throw mistake("a character beyond ASCII");
     }
 
     // One character, which may be escaped, but none of `special`.
@@ -169,7 +237,7 @@ class PatternParser {
             digits += take();
         }
         const std::size_t code = std::stoul(digits, nullptr, 16);
-        return code < 0x80 ? code : throw mistake("a character beyond ASCII");
+        return code < 0xD800 ? code : throw mistake("a character beyond U+D7FF");
     }
 
     const std::string& text_;

@@ -32,6 +32,23 @@ TEST_CASE("a NUL is a character like others, and so is every byte of a longer on
     CHECK(!no_nul.matches(std::string("\0", 1)));
 }
 
+TEST_CASE("characters beyond ASCII may be left out of all others") {
+    const Pattern plain("^[^\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*$");
+    for (const char* text : {"", "a", "\xc2\xa0", "\xc3\xbc", "\xdf\xbf", "\xe2\x80\xa7", "\xe2\x80\xaf", "\xe2\x81\xa5",
+                             "\xe2\x81\xaa", "\xe2\x82\xac", "\xe3\x80\xa8", "\xf0\x9f\xa6\xa2", "\xe2\x80\xa7\xc3\xbc"}) {
+        CAPTURE(text);
+        CHECK(plain.matches(text));
+    }
+    for (const char* text : {"\x7f", "\xc2\x80", "\xc2\x9f", "\xe2\x80\xa8", "\xe2\x80\xae", "\xe2\x81\xa6", "\xe2\x81\xa9",
+                             "a\xe2\x80\xaa", "\xc3\xbc\xc2\x85" "b", "\xf0\x9f\xa6\xa2\xe2\x81\xa7"}) {
+        CAPTURE(text);
+        CHECK(!plain.matches(text));
+    }
+    const Pattern all_of_a_kind("^[^\\u0080-\\u07ff]*$");
+    CHECK(all_of_a_kind.matches("a\xe2\x82\xac"));
+    CHECK(!all_of_a_kind.matches("\xc3\xbc"));
+}
+
 TEST_CASE("a text of megabytes needs no stack") {
     CHECK(Pattern("^(?:a|b)*$").matches(std::string(4'000'000, 'a')));
     CHECK(!Pattern("^(?:a|b)*$").matches(std::string(4'000'000, 'a') + "c"));

@@ -97,9 +97,9 @@ void save(const hamsa::Tensors& outputs, const std::filesystem::path& folder, st
 
 void print(const std::vector<std::vector<hamsa::Label>>& rows, const std::string& path) {
     for (const auto& row : rows) {
-        std::printf("%s\n", path.c_str());
+        std::printf("%s\n", hamsa::printable(path).c_str());
         for (const hamsa::Label& label : row) {
-            std::printf("  %6.2f %%  %s\n", 100 * label.probability, label.name.c_str());
+            std::printf("  %6.2f %%  %s\n", 100 * label.probability, hamsa::printable(label.name).c_str());
         }
     }
 }
@@ -145,7 +145,7 @@ int main(int count, char** words) {
     } catch (const std::bad_alloc&) {
         return Limits::say_out_of_memory();
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "hamsa-run: internal error: %s\n", error.what());
+        std::fprintf(stderr, "hamsa-run: internal error: %s\n", hamsa::printable(error.what()).c_str());
         return 1;
     }
 }

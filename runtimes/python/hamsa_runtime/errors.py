@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 
 
 def _escapes(kept: str) -> Mapping[int, str]:
-    """What stands for characters that a terminal obeys, that end lines, or that cannot be written as UTF-8."""
-    codes = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)]
+    """What stands for characters that a terminal obeys, that end lines or turn them round, or that are no UTF-8."""
+    codes = [*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000)]
     return {code: repr(chr(code))[1:-1] for code in codes if chr(code) not in kept}
 
 

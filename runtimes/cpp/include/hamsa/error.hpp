@@ -8,6 +8,10 @@
 
 namespace hamsa {
 
+// A text of a file with all escaped that a terminal obeys, or that turns the direction of a line, as Python's repr() does;
+// line breaks and tabs stay.
+HAMSA_API std::string printable(const std::string& text);
+
 // Base of all errors raised on purpose. what() is "found", then one indented line each for what was expected, the
 // likely cause and what to try, where there is something to say.
 class HAMSA_API Error : public std::exception {

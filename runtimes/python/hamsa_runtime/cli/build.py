@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hamsa_runtime.errors import HamsaError, InputError, nearest
+from hamsa_runtime.errors import HamsaError, InputError, nearest, printable
 
 if TYPE_CHECKING:
     from hamsa_runtime.manifest import Manifest
@@ -133,7 +133,7 @@ def _show(document: Mapping[str, Any]) -> None:
         print(f"layers   {_in_words(achieved['layers'])}; {achieved['fused']} do the work of several nodes")
     if achieved is not None and achieved["fell_back"]:
         print(f"note  {fallen_text(achieved['fell_back'])}", file=sys.stderr)
-    print(f"in       {document['plan'] or 'nowhere: it could not be kept'}")
+    print(f"in       {printable(document['plan'] or '') or 'nowhere: it could not be kept'}")
 
 
 def _in_words(counts: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hamsa_runtime.errors import HamsaError, InputError
+from hamsa_runtime.errors import HamsaError, InputError, printable
 
 DESCRIPTION = (
     "Signs the manifest of a bundle with an Ed25519 key. The manifest holds the hash of every file. "
@@ -65,8 +65,8 @@ def _keygen(options: Any) -> None:
 
     passphrase = os.environ.get(PASSPHRASE)
     public, fingerprint = make_keys(options.key, passphrase.encode() if passphrase else None)
-    print(f"private key  {options.key}: keep it secret, and keep a copy")
-    print(f"public key   {public}: for devices")
+    print(f"private key  {printable(str(options.key))}: keep it secret, and keep a copy")
+    print(f"public key   {printable(str(public))}: for devices")
     print(f"fingerprint  {fingerprint}")
 
 
@@ -74,7 +74,7 @@ def _sign(options: Any) -> None:
     from hamsa_runtime.signing import sign_bundle
 
     fingerprint = sign_bundle(options.bundle, options.key, _passphrase)
-    print(f"{options.bundle}: signed with the key {fingerprint}")
+    print(f"{printable(str(options.bundle))}: signed with the key {fingerprint}")
 
 
 def _verify(options: Any) -> None:
@@ -82,7 +82,8 @@ def _verify(options: Any) -> None:
     from hamsa_runtime.signature import fingerprint, public_key_from
 
     open_bundle(options.bundle, public_key=options.public_key).verify()
-    print(f"{options.bundle}: whole, and signed with the key {fingerprint(public_key_from(options.public_key))}")
+    found = fingerprint(public_key_from(options.public_key))
+    print(f"{printable(str(options.bundle))}: whole, and signed with the key {found}")
 
 
 def _passphrase() -> bytes:
