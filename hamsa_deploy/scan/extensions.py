@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
+import torch
+
 from hamsa_deploy.scan.compiled import COMPILED, KERNELS, PYTHON, Function, noted
 from hamsa_deploy.scan.cuda import DEVICES, OnTheProcessor, Replaced
 from hamsa_deploy.scan.kernels import OPERATORS, Anything, no_stand_in
@@ -99,8 +101,9 @@ class _Imports:
         """Put stand-ins for functions that launch kernels into the modules that have run by now, deeper than that."""
         done = {name for deep, name in self._running if deep > depth}
         self._running = [each for each in self._running if each[1] not in done]
-        for name in done:
-            _replace_launchers(name)
+        for name in done & set(sys.modules):
+            _replace_launchers(sys.modules[name])
+            _drop_views(sys.modules[name])
 
 
 _SCOPE: ContextVar[_Imports | None] = ContextVar("scope", default=None)
@@ -171,13 +174,22 @@ def _stand_in(name: str, missing: str | None, fromlist: Any) -> Any:
     return _module(top) if missing == top else None
 
 
-def _replace_launchers(name: str) -> None:
+def _replace_launchers(module: types.ModuleType) -> None:
     """In a module of a repository that has asked for Triton or an extension in vain."""
-    module = sys.modules.get(name)
-    for function_name, stand_in in KERNELS.items():
-        original = vars(module).get(function_name) if module is not None else None
-        if isinstance(original, types.FunctionType) and original.__module__ == name:
-            setattr(module, function_name, noted(f"{name}.{function_name}", _called_alike(original, stand_in)))
+    for name, stand_in in KERNELS.items():
+        original = vars(module).get(name)
+        if isinstance(original, types.FunctionType) and original.__module__ == module.__name__:
+            setattr(module, name, noted(f"{module.__name__}.{name}", _called_alike(original, stand_in)))
+
+
+def _drop_views(module: types.ModuleType) -> None:
+    """Of tensors as Triton wants them, `class tTensor(torch.Tensor)` with a shape of plain numbers and nothing else:
+    no tracer of PyTorch makes one of a tensor."""
+    for name, found in list(vars(module).items()):
+        if isinstance(found, type) and found.__bases__ == (torch.Tensor,) and found.__module__ == module.__name__:
+            own = {each for each in vars(found) if not each.startswith("__")}
+            if own == {"shape"} and "__torch_function__" not in vars(found):
+                setattr(module, name, lambda x: x)
 
 
 def _called_alike(original: Function, stand_in: Function) -> Function:
