@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import hamsa_deploy
 from hamsa_deploy.models import load_model
 from hamsa_deploy.scan.compiled import called_stand_ins
+from hamsa_deploy.spectral.compiler.capture import capture_model
 from hamsa_runtime.errors import InputError, MissingError
 
 # As in VMamba: an extension or another is imported, and called through an autograd.Function, within torch.cuda.device.
@@ -133,9 +134,10 @@ def test_an_unmodified_repository_imports_and_its_scan_is_one_operator(repositor
         model = a_repository.Mixer().eval()
     assert (builtins.__import__, torch.cuda.device) == before
     x = torch.randn(1, 7, 4, generator=torch.Generator().manual_seed(0))
-    program = hamsa_deploy.to_real(model, (x,), dynamic_shapes={})
-    scans = [node for node in program.graph.nodes if "selective_scan" in str(node.target)]
+    captured = capture_model(model, (x,), {}).program
+    scans = [node for node in captured.graph.nodes if "selective_scan" in str(node.target)]
     assert [str(node.target) for node in scans] == ["hamsa.selective_scan.default"]
+    program = hamsa_deploy.to_real(model, (x,), dynamic_shapes={})
     assert program.graph_module.meta["stand_ins"] == ("selective_scan_cuda_oflex.fwd",)
     with torch.no_grad():
         expected = recurrence(model, x)
@@ -264,6 +266,21 @@ def test_a_function_around_a_kernel_is_replaced_before_others_import_it(reposito
     assert called == {"norms.rms_norm_fn"}
     torch.testing.assert_close(total, x + residual)
     torch.testing.assert_close(y, F.rms_norm(x + residual, (8,), weight, 1e-5))
+
+
+def test_a_view_of_tensors_with_plain_shapes_is_left_away(repository: Repository) -> None:
+    """As VSSD hands them to Triton; no tracer makes one of a tensor. One that computes something else stays."""
+    repository(
+        views="import torch, triton\n"
+        "class tTensor(torch.Tensor):\n    @property\n    def shape(self): return tuple(map(int, super().shape))\n"
+        "class Other(torch.Tensor):\n    def sum(self): return 3\n"
+        "class M(torch.nn.Module):\n    def forward(self, x): return 2 * tTensor(x)\n"
+    )
+    with hamsa_deploy.without_extensions():
+        import views  # type: ignore[import-not-found]
+    x = torch.ones(2, 3)
+    torch.testing.assert_close(hamsa_deploy.to_real(views.M().eval(), (x,)).module()(x), 2 * x)
+    assert views.Other(x).sum() == 3
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
