@@ -26,7 +26,7 @@ from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.compiler import composites, rolling
+from hamsa_deploy.spectral.compiler import composites, recurrences, rolling
 from hamsa_deploy.spectral.compiler.capture import (
     FIX_BATCH,
     Captured,
@@ -154,6 +154,8 @@ def _rewritten(
             real_shapes = shapes_with_states(real_shapes, model, len(inputs), len(states))
         inputs = (*inputs, *(state.initial for state in states))
         graph = composites.taken_apart(captured).module(check_guards=False)
+        rolling.simplify(graph)
+        recurrences.recognise(graph)
         rolling.roll(graph)
         inputs = pytree.tree_map_only(torch.Tensor, viewed_as_real, inputs)
         real = _real_module(graph, rates, plans, native)

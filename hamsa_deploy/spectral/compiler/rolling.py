@@ -37,11 +37,11 @@ POINTWISE = {
     aten.exp.default, aten.tanh.default, aten.relu.default, aten.sigmoid.default, aten.gelu.default, aten._conj.default,
     aten.clone.default, aten.complex.default, aten.view_as_real.default, aten.view_as_complex.default,
 }  # fmt: skip
-BATCHED = POINTWISE | {aten.einsum.default, aten.matmul.default, aten.select.int}
+BATCHED = POINTWISE | {aten.einsum.default, aten.matmul.default, aten.select.int, aten.unsqueeze.default}
 
 
-def roll(module: GraphModule) -> None:
-    """Replace unrolled loops of a functional graph, in place; what is computed twice is computed once."""
+def simplify(module: GraphModule) -> None:
+    """What a functional graph computes twice it computes once; writes of all of a tensor are no writes; in place."""
     seen: dict[str, Node] = {}
     for node in module.graph.nodes:
         if node.target is aten.copy.default and _same_kind(*node.args[:2]):
@@ -53,11 +53,17 @@ def roll(module: GraphModule) -> None:
             if first is not node:
                 node.replace_all_uses_with(first)
     module.graph.eliminate_dead_code()
+
+
+def roll(module: GraphModule) -> None:
+    """Replace unrolled loops of a simplified graph, in place."""
     for node in list(module.graph.nodes):
         if node.target is aten.select_scatter.default and (chain := _chain_to(node)):
             _write_at_once(module, chain)
         elif node.target is aten.stack.default:
-            _stack_at_once(module, node)
+            _stack_at_once(module, node, node.args[0], _dim_of(node))
+        elif node.target is aten.cat.default and all(_adds_axis(source, _dim_of(node)) for source in node.args[0]):
+            _stack_at_once(module, node, [source.args[0] for source in node.args[0]], _dim_of(node))
     module.graph.eliminate_dead_code()
     module.recompile()
 
@@ -105,7 +111,7 @@ def _write_at_once(module: GraphModule, chain: Sequence[Node]) -> None:
         positions[position % size if position < 0 else position] = write.args[1]  # a later write is what stays
     order = sorted(positions)
     with module.graph.inserting_before(last):
-        steps = _Steps(module, last)
+        steps = Steps(module, last)
         values = steps.stacked([positions[position] for position in order], dim % rank)
         starts = _runs(order)
         if len(starts) > FEWEST:
@@ -133,18 +139,28 @@ def _runs(order: Sequence[int]) -> list[list[int]]:
     return runs
 
 
-def _stack_at_once(module: GraphModule, node: Node) -> None:
-    sources, dim = node.args[0], (node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0))
+def _dim_of(node: Node) -> int:
+    """Along which a stack or a concatenation is, from the front."""
+    dim: int = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    return dim % node.meta["val"].ndim
+
+
+def _adds_axis(source: Node, dim: int) -> bool:
+    """Whether it is a tensor with an axis of length 1 more: to concatenate such is to stack what they were made of."""
+    return source.target is aten.unsqueeze.default and source.args[1] % source.meta["val"].ndim == dim
+
+
+def _stack_at_once(module: GraphModule, node: Node, sources: Sequence[Node], dim: int) -> None:
     if len(sources) < FEWEST:
         return
     with module.graph.inserting_before(node):
-        steps = _Steps(module, node)
+        steps = Steps(module, node)
         if (rolled := steps.rolled(sources)) is not None:
-            node.replace_all_uses_with(steps.with_axis_at(rolled, dim % node.meta["val"].ndim))
+            node.replace_all_uses_with(steps.with_axis_at(rolled, dim))
 
 
-class _Steps:
-    """Makes nodes that compute all steps of a loop, before `place` and on its behalf."""
+class Steps:
+    """Makes nodes that compute all steps of a loop, where the graph inserts them, on behalf of `place`."""
 
     def __init__(self, module: GraphModule, place: Node) -> None:
         self.module, self.place = module, place
@@ -177,7 +193,16 @@ class _Steps:
             return self._positions(sources)
         if first.target is aten.einsum.default:
             return self._einsum(sources)
+        if first.target is aten.unsqueeze.default:
+            return self._unsqueezed(sources)
         return self._in_front(sources)
+
+    def _unsqueezed(self, sources: Sequence[Node]) -> Rolled | None:
+        dim, rank = sources[0].args[1], sources[0].meta["val"].ndim
+        rolled = self.rolled([source.args[0] for source in sources])
+        if rolled is None or any(source.args[1] != dim for source in sources):
+            return None
+        return self.node(aten.unsqueeze.default, self.with_axis_at(rolled, 0), dim % rank + 1), 0, rank + 1
 
     def index(self, positions: Sequence[int]) -> Node:
         """A constant of whole numbers."""
