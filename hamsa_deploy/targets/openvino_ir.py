@@ -2,19 +2,22 @@
 
 bfloat16 is written into the IR as types. As a hint at run time it would leave `constant @ x`, which is what a transform
 consists of, in float32, with a conversion on either side: HAMSA-S takes 19.2 ms typed, 23.0 ms by the hint. What stands
-before the first product, the normalisation of pixels, and the outputs stay float32.
+before the first product, the normalisation of pixels, and the outputs stay float32; so do loops, and the nodes that the
+ONNX file says that of, of which the CPU's plugin keeps the loops only, once it is asked for bfloat16.
 """
 
 from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from hamsa_deploy.spectral.provenance import FLOAT32
 from hamsa_deploy.targets.onnx_file import described
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
@@ -46,7 +49,8 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
     try:
         model = openvino.Core().read_model(onnx_file)  # convert_model would send a usage report
         if precision == "bf16":
-            _type_as_bfloat16(model)
+            kept = {str(node.name) for node in ir.load(onnx_file).graph if FLOAT32 in node.metadata_props}
+            _type_as_bfloat16(model, kept)
         name_outputs(model, onnx_file)
     except Exception as error:
         which = _refused(str(error), onnx_file)
@@ -101,13 +105,18 @@ def name_outputs(model: Any, onnx_file: Path) -> None:
 PRODUCTS = {"MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData"}
 
 
-def _type_as_bfloat16(model: Any) -> None:
-    """bfloat16 from the first products on: constants in that type, conversions where float32 comes in or goes out."""
+LOOPS = {"TensorIterator", "Loop"}
+
+
+def _type_as_bfloat16(model: Any, kept: Collection[str]) -> None:
+    """bfloat16 from the first products on: constants in that type, conversions where float32 comes in or goes out; the
+    nodes of these names stay float32."""
     from openvino import Type
     from openvino import opset13 as op
 
     narrow: set[tuple[str, int]] = set()  # outputs that have become bfloat16, while the model still says float32
     converted: dict[tuple[str, int], Any] = {}
+    widened: dict[tuple[str, int], Any] = {}
 
     def key(output: Any) -> tuple[str, int]:
         return output.get_node().get_name(), output.get_index()  # the friendly name need not be unique
@@ -125,15 +134,25 @@ def _type_as_bfloat16(model: Any) -> None:
                 converted[key(output)] = op.convert(output, "bf16")
         return converted[key(output)].output(0)
 
+    def in_float32(output: Any) -> Any:
+        if key(output) not in widened:
+            widened[key(output)] = op.convert(output, "f32")
+        return widened[key(output)].output(0)
+
     for node in model.get_ordered_ops():
         sources = [port for port in node.inputs() if port.get_element_type() == Type.f32]
+        if node.get_type_name() in LOOPS or node.get_friendly_name() in kept:
+            for port in sources:
+                if key(port.get_source_output()) in narrow:
+                    port.replace_source_output(in_float32(port.get_source_output()))
+            continue
         is_narrow = node.get_type_name() in PRODUCTS or any(key(p.get_source_output()) in narrow for p in sources)
         if not is_narrow or not sources:
             continue
         for port in sources:
             source = port.get_source_output()
             if node.get_type_name() == "Result":
-                port.replace_source_output(op.convert(source, "f32").output(0))
+                port.replace_source_output(in_float32(source))
             elif key(source) not in narrow:
                 port.replace_source_output(in_bfloat16(source))
         if node.get_type_name() not in ("Result", "Convert"):

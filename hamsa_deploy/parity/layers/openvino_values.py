@@ -53,7 +53,9 @@ class OpenVinoValues:
         if key not in self._compiled:
             self._compiled[key] = self._openvino.Core().compile_model(self._cut(names, given), "CPU", self._options)
         inputs = [feed[_name(port)] for port in self._model.inputs]
-        results = self._compiled[key]([*inputs, *(array.astype(np.float32) for array in given.values())])
+        arrays = [*inputs, *(array.astype(np.float32) for array in given.values())]
+        # Shared, which is the default, the memory of one call's arrays is written over by a later call's (2026.4).
+        results = self._compiled[key](arrays, share_inputs=False)
         return {name: np.array(results[index]) for index, name in enumerate(names)}
 
     def _cut(self, names: Sequence[str], given: Arrays) -> Any:
