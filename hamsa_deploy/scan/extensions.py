@@ -199,7 +199,7 @@ def _called_alike(original: Function, stand_in: Function) -> Function:
     def called(*args: Any, **kwargs: Any) -> Any:
         return stand_in(**signature.bind(*args, **kwargs).arguments)
 
-    called.__signature__ = signature  # type: ignore[attr-defined]
+    called.__name__, called.__signature__ = original.__name__, signature  # type: ignore[attr-defined]
     return called
 
 

@@ -125,6 +125,13 @@ def test_plan_lists_every_transform() -> None:
     assert "replaces" not in text
 
 
+@pytest.mark.parametrize("show", [show_result, show_plan])
+def test_what_was_stood_in_for_is_named(show: Any) -> None:
+    found = shown(show, {} if show is show_result else [], Path("out"), stand_ins=["selective_scan_cuda.fwd", "a.b"])
+    assert "stood in for  selective_scan_cuda.fwd, a.b: not installed here" in found
+    assert "stood in for" not in shown(show_result, {}, Path("out"))
+
+
 def test_plan_says_that_it_would_replace_a_bundle(tmp_path: Path) -> None:
     assert "replaces what is there" in shown(show_plan, [], tmp_path)
 

@@ -331,7 +331,7 @@ def test_names_that_transformers_has_dropped_are_seen_by_the_repository_alone(re
     assert not hasattr(transformers, "GreedySearchDecoderOnlyOutput")
 
 
-def test_the_manifest_and_the_summary_name_what_was_stood_in_for(repository: Repository, tmp_path: Path) -> None:
+def test_the_manifest_names_what_was_stood_in_for(repository: Repository, tmp_path: Path) -> None:
     repository(
         convolves="import causal_conv1d_cuda as c\nimport torch\nclass M(torch.nn.Module):\n"
         "    def __init__(self):\n        super().__init__()\n        self.w = torch.nn.Parameter(torch.ones(3, 2))\n"
