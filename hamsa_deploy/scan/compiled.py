@@ -438,7 +438,10 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """Shapes (..., hidden_size)."""
-        return rmsnorm_fn(x, self.weight, self.bias, z, self.eps, self.group_size, self.norm_before_gate)
+        return _GATED(x, self.weight, self.bias, z, self.eps, self.group_size, self.norm_before_gate)
+
+
+_GATED = noted("mamba_ssm.ops.triton.layernorm_gated.RMSNorm", rmsnorm_fn)
 
 
 # By module. What a compiled one lacks here is an error that names it, once it is called; a Python one is not here then.

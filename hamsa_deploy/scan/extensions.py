@@ -35,6 +35,8 @@ from hamsa_runtime.errors import MissingError
 PROBES = frozenset({"accelerate", "torch", "torchvision", "transformers", "hamsa_deploy"})
 # mamba_ssm before 2.0 imports names of transformers 4; what they stand for in 5.
 RENAMED = dict.fromkeys(("GreedySearchDecoderOnlyOutput", "SampleDecoderOnlyOutput"), "GenerateDecoderOnlyOutput")
+# What is installed wins, and cannot be traced.
+WHERE_MISSING = "the export where it is not installed: hamsa_deploy.without_extensions() has stand-ins there"
 SOURCES = "pip download --no-deps --no-binary :all: {0}, and put its unpacked Python sources on PYTHONPATH"
 
 

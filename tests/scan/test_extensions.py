@@ -182,6 +182,16 @@ def test_what_is_installed_wins(repository: Repository) -> None:
     assert wants.r == "the real one"
 
 
+def test_an_extension_that_is_installed_and_wants_a_gpu_is_told_from_a_wrong_device(repository: Repository) -> None:
+    repository(
+        selective_scan_cuda="def fwd(u): raise RuntimeError('Expected u.is_cuda() to be true, but got false.')",
+        wants="import selective_scan_cuda as s, torch\nclass M(torch.nn.Module):\n    def forward(self, x): s.fwd(x)",
+    )
+    said = r"(?s)is_cuda.*compiled for GPUs.*where it is not installed"
+    with pytest.raises(InputError, match=said):
+        hamsa_deploy.to_real(load_model("wants:M"), (torch.ones(1, 3),))
+
+
 def test_a_factory_gets_stand_ins_for_what_it_imports_when_it_is_called(repository: Repository) -> None:
     repository(
         a_repository=SCAN, lazy="def make(states=2):\n    import a_repository as r\n    return r.Mixer(states=states)"

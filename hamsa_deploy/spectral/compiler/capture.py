@@ -27,6 +27,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, S
 
 from hamsa_deploy.scan.compiled import called_stand_ins
 from hamsa_deploy.scan.cuda import DEVICES
+from hamsa_deploy.scan.extensions import WHERE_MISSING
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler.carried import ModelState, shapes_with_states, take_as_inputs, take_as_scratch
 from hamsa_deploy.spectral.compiler.conditions import take_out
@@ -342,7 +343,7 @@ def _cause_and_fix(error: Exception) -> tuple[str, str]:
     if "data pointer" in text or "storage" in text or "pickle" in text:
         return (
             "Python that asks for where a tensor's numbers lie: a copy, a C++ extension, a compiled function",
-            outside,
+            f"{outside}; or, for an extension of Mamba models, {WHERE_MISSING}",
         )
     if "FakeTensor" in text or "fake tensor" in text:
         return "a tensor that forward keeps or gets from elsewhere: a global, a cache, a list", (

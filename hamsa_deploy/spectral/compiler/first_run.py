@@ -25,6 +25,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hamsa_deploy.scan.cuda import DEVICES
+from hamsa_deploy.scan.extensions import WHERE_MISSING
 from hamsa_deploy.spectral.compiler.accesses import Accesses
 from hamsa_deploy.spectral.compiler.carried import ModelState, is_modules_own
 from hamsa_deploy.spectral.compiler.state import changed, copy_of, is_number, is_same, line_that_assigns, state_of
@@ -377,6 +378,8 @@ def _cause_and_fix(error: Exception) -> tuple[str, str]:
     if isinstance(error, ImportError):
         package = f"the package {error.name}" if error.name else "a package"
         return f"{package} is not installed, or does not work here", "install what the model needs"
+    if "is_cuda" in text:
+        return "an extension that is compiled for GPUs got tensors on the processor", WHERE_MISSING
     if any(device in text for device in ("cuda", "mps", "xpu", "same device", "meta")):
         return (
             "the model asks for a device that is not here, or its tensors are on several",
