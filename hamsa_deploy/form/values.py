@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from hamsa_runtime.errors import nearest
 from hamsa_runtime.tensorrt.options import LEVELS
-from hamsa_runtime.vocabulary import DTYPES, DYNAMIC
+from hamsa_runtime.vocabulary import DTYPES, DYNAMIC, MOST_SECONDS
 
-LONGEST = 86400  # seconds
 # Of example inputs; complex ones are two numbers each in the bundle.
 INPUT_DTYPES = (*DTYPES, "complex64", "complex128")
 
@@ -169,7 +168,7 @@ def share(text: str) -> float:
 
 def timeout(text: str) -> float:
     """Seconds, at most a day; 0 for no limit."""
-    return _number(text, 0, LONGEST, f"a number of seconds from 0 to {LONGEST}, such as 300")
+    return _number(text, 0, MOST_SECONDS, f"a number of seconds from 0 to {MOST_SECONDS}, such as 300")
 
 
 def amount(text: str) -> float:

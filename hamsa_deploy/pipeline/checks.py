@@ -12,7 +12,6 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
-from hamsa_deploy.form.values import LONGEST
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.inputs.files import read_data
 from hamsa_deploy.onnx_import import OnnxFile
@@ -27,7 +26,7 @@ from hamsa_runtime.manifest import BATCH
 from hamsa_runtime.outputs import LOGITS, named_or_only
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
-from hamsa_runtime.vocabulary import AUTO, DYNAMIC, FFTS, METHODS, PASSES
+from hamsa_runtime.vocabulary import AUTO, DYNAMIC, FFTS, METHODS, MOST_SECONDS, PASSES
 
 
 def check_request(request: Request) -> None:
@@ -44,8 +43,8 @@ def check_request(request: Request) -> None:
     _check_axes(request, target)
     if request.batch not in (None, DYNAMIC) and (type(request.batch) is not int or request.batch < 1):
         raise InputError(f"a batch of {request.batch}", expected=f'a whole number of at least 1, or "{DYNAMIC}"')
-    if not isinstance(request.timeout, int | float) or not 0 <= request.timeout <= LONGEST:
-        raise InputError(f"a timeout of {request.timeout}", expected=f"seconds from 0 to {LONGEST}")
+    if not isinstance(request.timeout, int | float) or not 0 <= request.timeout <= MOST_SECONDS:
+        raise InputError(f"a timeout of {request.timeout}", expected=f"seconds from 0 to {MOST_SECONDS}")
     if isinstance(request.model, nn.Module):
         _check_module(request, request.model)
     elif request.preprocessing is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 from hamsa_runtime import Engine
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError
 
+from .external_models import adding, bundle_of
 from .tiny_bundles import LABELS, MakeBundle, manifest_for, onnx_model, reference, write_files
 
 # float32 sums of 96 positions and 6 channels, values up to 20: 100 roundings of 2**-24 each, relative; and absolute
@@ -191,11 +194,62 @@ def test_threads_must_be_a_positive_number(make_bundle: MakeBundle, threads: Any
         ("", {"backend": 3}, "backend is 3"),
         ("", {"public_key": 3}, "public_key is 3"),
         ("", {"threads": 2**40}, "threads is 1099511627776"),
+        ("", {"threads": float("nan")}, "threads is nan"),
+        ("", {"device": ""}, "device is ''"),
+        ("", {"cuda_graph": np.ones(2)}, "cuda_graph is array"),
+        ("", {"public_key": bytearray(b"x")}, "public_key is bytearray"),
+        ("", {"hint": {}}, "unknown hint '{}'"),
+        (["bundle"], {}, "a bundle given as list"),
+        ("a\0b", {}, "cannot be looked at"),
     ],
 )
 def test_wrong_arguments_are_said(make_bundle: MakeBundle, folder: Any, options: dict[str, Any], found: str) -> None:
     with pytest.raises(InputError, match=found):
         Engine(make_bundle() if folder == "" else folder, **options)
+
+
+class Gone:
+    """An open file that is there no longer."""
+
+    def read(self, size: int) -> bytes:
+        raise OSError("gone")
+
+
+HEADER = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBBI", 13, b"IHDR", 31623, 31623, 8, 2, 0, 0, 0, 0)
+ODD: dict[str, tuple[Any, str]] = {
+    "a set": ({1}, "an image given as set"),
+    "a generator": ((each for each in "ab"), "an image given as generator"),
+    "an array of objects": (np.array([[None, {}]], object), "an image given as object array"),
+    "a masked array": (np.ma.masked_array(np.zeros((8, 12, 3), np.uint8), mask=True), "a masked array"),
+    "one in a list": ([np.ma.masked_array(np.zeros((8, 12, 3), np.uint8), mask=True)], "a masked array"),
+    "no rows": (np.zeros((0, 5, 3), np.uint8), "array of shape"),
+    "a PIL image without pixels": (Image.new("RGB", (0, 5)), "0 x 5 pixels"),
+    "a PIL image of many pixels": (Image.new("1", (2**13, 2**13)), "too large to decode: 8192 x 8192 pixels"),
+    "a view of few bytes": (np.broadcast_to(np.uint8(0), (2**22, 2**22, 3)), "too little memory for these inputs"),
+    "a closed file": (io.BytesIO(b"a"), "cannot be read"),
+    "a file that is gone": (Gone(), r"cannot be read \(gone\)"),
+    "a file of text": (io.StringIO("a"), "opened as text"),
+    "a path with NUL": ("a\0.png", "cannot be looked at"),
+    "a path of another system": (PureWindowsPath("C:\\a.png"), "no such image file"),
+    "half a path": ("\ud800", "no such image file|cannot be looked at"),
+    "dates": (np.zeros((8, 12, 3), "M8[s]"), "an image given as datetime64"),
+    "a header of 10^9 pixels": (HEADER, "damaged|too large"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_images_are_said(name: str, make_bundle: MakeBundle) -> None:
+    image, found = ODD[name]
+    if name == "a closed file":
+        image.close()
+    with Engine(make_bundle()) as engine, pytest.raises(InputError, match=found):
+        engine(image)
+
+
+def test_a_mask_of_an_array_is_not_dropped(tmp_path: Path) -> None:
+    masked = np.ma.masked_array(np.zeros((1, 2), np.float32), mask=True)
+    with Engine(bundle_of(adding(), tmp_path / "b")) as engine, pytest.raises(InputError, match="a masked array"):
+        engine(masked)
 
 
 def test_no_more_images_are_made_of_zeros_than_memory_holds(make_bundle: MakeBundle) -> None:

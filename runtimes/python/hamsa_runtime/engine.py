@@ -86,8 +86,10 @@ class Engine:
         if threads is not None and (type(threads) is not int or not 1 <= threads <= MOST_THREADS):
             raise InputError(f"threads is {threads!r}", expected=f"a whole number from 1 to {MOST_THREADS}, or None")
         for name, value in (("backend", backend), ("device", device)):
-            if value is not None and not isinstance(value, str):
+            if value is not None and (not isinstance(value, str) or not value):
                 raise InputError(f"{name} is {value!r}", expected="a name, or None")
+        if not isinstance(cuda_graph, bool):
+            raise InputError(f"cuda_graph is {cuda_graph!r}", expected="True or False")
         if public_key is not None and not isinstance(public_key, (str, bytes, os.PathLike)):
             raise InputError(f"public_key is {public_key!r}", expected="the path of a PEM file, or its content")
         if hint not in HINTS:
@@ -128,7 +130,14 @@ class Engine:
             EngineClosedError: the engine was closed.
         """
         self._opened()
-        return self._run(inputs_from_images(images, self.manifest))
+        try:
+            return self._run(inputs_from_images(images, self.manifest))
+        except MemoryError as error:
+            raise InputError(
+                f"too little memory for these inputs ({str(error) or 'an array is too large'})",
+                expected="inputs that fit into memory as the model takes them",
+                fix="fewer at a time, or smaller ones",
+            ) from error
 
     def stream(self, images: Iterable[Images]) -> Iterator[Outputs]:
         """What `map(engine, images)` gives, faster: the next images are decoded and prepared meanwhile.

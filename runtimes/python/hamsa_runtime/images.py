@@ -119,7 +119,10 @@ def _content(file: Encoded) -> tuple[bytes, str]:
         data, name = bytes(file), "the bytes of an image"
     else:
         name = str(getattr(file, "name", "an open image file"))
-        data = file.read(MAX_FILE_BYTES + 1)
+        try:
+            data = file.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError) as error:  # a file that is closed raises the second
+            raise InputError(f"{name}: cannot be read ({error})", expected="an open binary file") from error
         if not isinstance(data, bytes):
             raise InputError(f"{name}: opened as text", expected="a binary file", fix='open(path, "rb")')
     _check_bytes(len(data), name)
@@ -142,9 +145,11 @@ def upright(image: Image.Image, channels: int, name: str) -> Image.Image:
     """A PIL image turned upright by what its file said, in the mode for `channels` (1: "L", 3: "RGB").
 
     Raises:
-        InputError: more than 8 bits per channel, no pixels, closed, or of a damaged file, which Pillow reads only now.
+        InputError: more than 8 bits per channel, no pixels, above `MAX_PIXELS`, closed, or of a damaged file, which
+            Pillow reads only now.
     """
     _check_mode(image, name)
+    _check_size(image.size, name)
     if 0 in image.size:
         raise InputError(f"{name}: {image.size[0]} x {image.size[1]} pixels", expected="one pixel at least")
     try:

@@ -51,6 +51,8 @@ def inputs_from_images(images: Images, manifest: Manifest) -> dict[str, np.ndarr
     if how is None:
         return _inputs_from_arrays(images if manifest.audio is None else arrays_from_clips(images, manifest), manifest)
     singles = _singles(images)
+    for each in singles:
+        _check_unmasked(each)
     if not singles:
         raise InputError("no images", expected="at least one")
     convert = _pixels_from_image if how.normalise == "graph" else _normalised_from_image
@@ -131,6 +133,15 @@ def _checked_floats(image: OneImage, how: Preprocessing) -> np.ndarray:
     return array
 
 
+def _check_unmasked(array: object) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        raise InputError(
+            "a masked array, whose mask no model takes",
+            expected="an array",
+            fix="array.filled(0), or what it should be",
+        )
+
+
 def _not_an_image(image: object) -> InputError:
     found = f"{image.dtype} array {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     return InputError(
@@ -165,6 +176,7 @@ def _checked_array(array: object, spec: InputSpec) -> np.ndarray:
         expected += ", real and imaginary part last; or the complex numbers themselves"
     if not isinstance(array, np.ndarray):
         raise InputError(f"the input {spec.name!r} is a {type(array).__name__}", expected=expected)
+    _check_unmasked(array)
     parts = _parts(array) if spec.is_complex else array
     fits = parts.ndim == len(spec.shape) and all(
         size == wanted or (isinstance(wanted, str) and size > 0)

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.engine import Engine
-from hamsa_runtime.errors import HamsaError, InputError
+from hamsa_runtime.errors import HamsaError, InputError, unknown_name
 from hamsa_runtime.signature import Key
-from hamsa_runtime.vocabulary import ENGINES, TRIAL_SECONDS
+from hamsa_runtime.vocabulary import ENGINES, MOST_SECONDS, TRIAL_SECONDS
 
 PLANS = "tensorrt"  # whose engine runs on a GPU
 BEYOND = 2 * 2**30
@@ -56,8 +56,12 @@ def try_bundle(
         InputError: it takes longer, or more than 2 GiB beyond sixteen times its files; or it ends the process that runs
             it. What else is wrong with it, `Engine` says.
     """
+    if type(seconds) not in (int, float) or not 0 <= seconds <= MOST_SECONDS:
+        raise InputError(f"seconds is {seconds!r}", expected=f"a number from 0 to {MOST_SECONDS}")
     bundle = open_bundle(folder, public_key=public_key)
     names = [name for name, engine in ENGINES.items() if bundle.manifest.target in engine.runs]
+    if backend is not None and backend not in names:
+        raise unknown_name("backend", str(backend), names)
     if public_key is not None or not seconds or ENGINES[backend or names[0]].module == ENGINES[PLANS].module:
         return
     size = sum(entry.bytes for entry in bundle.manifest.files.values())
