@@ -300,6 +300,10 @@ LONG = {
     "digits": b'{"a": ' + b"1" * (4 * MIB - 9),
     "an unknown key": b'{"' + b"a" * (4 * MIB - 9) + b'": 1}',
     "sizes": json.dumps(manifest_for(axes=[{"name": "a" * (2 * MIB)}], outputs=["batch"] * (MIB // 5))).encode(),
+    "labels and a wrong one": json.dumps(manifest_for(labels=["a"] * (4 * MIB // 5 - 200) + ["\x85"])).encode(),
+    "objects in objects, and a wrong one": json.dumps(
+        manifest_for(model={"config": {**{f"k{i}": {"a": 1} for i in range(200_000)}, "k": "\x85"}})
+    ).encode(),
     "a long name before a list": json.dumps(
         manifest_for(model={"config": {"k" * (2 * MIB): [0] * (MIB // 2)}}), separators=(",", ":")
     ).encode(),

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -16,8 +16,7 @@ SINCE = {"since": True}
 
 def record_from(record: type[T], document: Mapping[str, Any]) -> T:
     """The dataclass `record` of an object that has been checked: its names are the fields'."""
-    hints = _hints(typing.cast(Any, record))
-    return record(**{name: _typed(hints[name], value) for name, value in document.items()})
+    return _maker_of_record(record)(document)
 
 
 def document_from(value: Any) -> Any:
@@ -44,16 +43,29 @@ def _is_absent(each: dataclasses.Field[Any], value: Any) -> bool:
     return "since" in each.metadata and value == each.default
 
 
-def _typed(hint: Any, value: Any) -> Any:
+def _maker_of_record(record: type[T]) -> Callable[[Mapping[str, Any]], T]:
+    hints = _hints(typing.cast(Any, record))
+    return lambda document: record(**{name: _maker(hints[name])(value) for name, value in document.items()})
+
+
+@functools.cache
+def _maker(hint: Any) -> Callable[[Any], Any]:
     """Lists become tuples and objects what their hint says; JSON writes whole floats without a point."""
     kind, inner = typing.get_origin(hint), typing.get_args(hint)
     if kind in (typing.Union, types.UnionType):
         others = [each for each in inner if each is not type(None)]
-        return value if value is None or len(others) > 1 else _typed(others[0], value)
+        make = _as_it_is if len(others) > 1 else _maker(others[0])
+        return lambda value: None if value is None else make(value)
     if dataclasses.is_dataclass(hint):
-        return record_from(typing.cast("type[Any]", hint), value)
+        return _maker_of_record(typing.cast("type[Any]", hint))
     if kind is tuple:
-        return tuple(_typed(inner[0], each) for each in value)
+        make = _maker(inner[0])
+        return tuple if make is _as_it_is else lambda value: tuple(map(make, value))
     if isinstance(kind, type) and issubclass(kind, Mapping):
-        return {name: _typed(inner[1], each) for name, each in value.items()}
-    return float(value) if hint is float else value
+        make = _maker(inner[1])
+        return dict if make is _as_it_is else lambda value: {name: make(each) for name, each in value.items()}
+    return float if hint is float else _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from hamsa_runtime.accepted import ANY, Acceptors
 from hamsa_runtime.errors import InputError, nearest
 
 Node = Mapping[str, Any]
@@ -64,12 +65,15 @@ class Schema:
             _check_known(node)
             if "$ref" in node:
                 self._definition(node["$ref"])
+        self._accepted = Acceptors(document)
 
     def check(self, value: Any) -> None:
         """Raise InputError, saying what was found where and what was expected, for a value that does not fit."""
         self._check(self.document, value, "")
 
     def _check(self, node: Node, value: Any, where: str) -> None:
+        if self._accepted.of(node)(value):
+            return
         if "$ref" in node:
             self._check(self._definition(node["$ref"]), value, where)
         if "anyOf" in node:
@@ -109,7 +113,7 @@ class Schema:
             raise reject(value, where, _expected(node))
 
     def _check_object(self, node: Node, value: Mapping[str, Any], where: str) -> None:
-        properties, rest = node.get("properties", {}), node.get("additionalProperties", {})
+        properties, rest = node.get("properties", {}), node.get("additionalProperties", ANY)
         dot = f"{where}." if where else ""
         others = [name for name in value if name not in properties]
         if rest is False and others:
@@ -120,7 +124,7 @@ class Schema:
             if name in value:
                 self._check(inner, value[name], dot + name)
         for name in value:
-            self._check(node.get("propertyNames", {}), name, f"{where}: the name")
+            self._check(node.get("propertyNames", ANY), name, f"{where}: the name")
         for name in others:
             self._check(rest, value[name], f"{where}.{name[:SHOWN]}")  # built anew for each value in a list
 
