@@ -14,6 +14,7 @@ from hamsa_runtime.vocabulary import SCHEMA
 from .manifest_values import cases
 
 ACCEPTS = Acceptors(SCHEMA).of(SCHEMA)
+DEEP = {"items": {"$ref": "#/$defs/deep"}, "type": "array"}
 WORDS = {"x-expected": "it"}
 
 

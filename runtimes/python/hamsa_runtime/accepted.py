@@ -55,12 +55,11 @@ class Acceptors:
         """What the node says of a value of each type."""
         names = node.get("type", list(TYPES))
         types = {each for name in ([names] if isinstance(names, str) else names) for each in TYPES[name]}
-        known: dict[type, Accepts] = {}
+        number = _number(node)
+        known: dict[type, Accepts] = {type(None): _anything, bool: _anything, int: number, float: number}
+        known |= {str: _text(node), list: self._list(node), dict: self._object(node)}
         if "enum" in node:
             known = {kind: _among([each for each in node["enum"] if type(each) is kind]) for kind in (str, int)}
-        else:
-            known = dict.fromkeys((type(None), bool), _anything) | dict.fromkeys((int, float), _number(node))
-            known |= {str: _text(node), list: self._list(node), dict: self._object(node)}
         able = {kind: accepts for kind, accepts in known.items() if kind in types}
         return lambda value: type(value) in able and able[type(value)](value)
 
