@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TextIO
 
 import torch
 from torch import nn
-from torch._dynamo.exc import UserError
+from torch._dynamo.exc import UncapturedHigherOrderOpError, UserError
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 
@@ -287,8 +287,8 @@ class _Way(NamedTuple):
 
 
 def _other_ways(error: Exception, is_users: bool) -> list[_Way]:
-    """What might take what plain tracing did not: Dynamo a condition on a tensor, assertions one on sizes."""
-    if isinstance(error, GuardOnDataDependentSymNode):
+    """What might take what plain tracing did not: Dynamo a condition on a tensor or a scan, assertions one on sizes."""
+    if isinstance(error, GuardOnDataDependentSymNode | UncapturedHigherOrderOpError):
         return [_Way(strict=True)] if is_users else []
     is_condition = isinstance(error, UserError) and _is_about_sizes(str(error))
     return [_Way(asserts=True)] if is_condition and not _what_is_fixed(str(error)).endswith(" only") else []

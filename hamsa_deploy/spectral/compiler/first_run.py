@@ -248,6 +248,8 @@ class _Watch(TorchDispatchMode):
         lines: path of a tensor -> `, model.py:12: self.mean.mul_(0.9)`.
     """
 
+    supports_higher_order_operators = True  # such as PyTorch's scan, whose bodies write nothing
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.lines: dict[str, str] = {}
@@ -259,7 +261,7 @@ class _Watch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func._schema.is_mutable:
+        if isinstance(func, torch._ops.OpOverload) and func._schema.is_mutable:
             names = [argument.name for argument in func._schema.arguments]
             given = dict(zip(names, args, strict=False)) | kwargs
             for argument in func._schema.arguments:
@@ -380,6 +382,8 @@ def _cause_and_fix(error: Exception) -> tuple[str, str]:
         return f"{package} is not installed, or does not work here", "install what the model needs"
     if "is_cuda" in text:
         return "an extension that is compiled for GPUs got tensors on the processor", WHERE_MISSING
+    if "combine_mode='pointwise'" in text:
+        return "an associative scan in the mode that runs on GPUs only", "combine_mode='generic', which runs everywhere"
     if any(device in text for device in ("cuda", "mps", "xpu", "same device", "meta")):
         return (
             "the model asks for a device that is not here, or its tensors are on several",

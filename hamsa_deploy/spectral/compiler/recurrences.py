@@ -33,6 +33,37 @@ class Step(NamedTuple):
     increment: Node
 
 
+def unroll(module: GraphModule) -> None:
+    """Write PyTorch's own scans out as the loops that they stand for, in place; `recognise` says what they are."""
+    for node in list(module.graph.nodes):
+        if node.op == "call_function" and str(node.target) == "scan":
+            _unroll(module, node)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+
+
+def _unroll(module: GraphModule, node: Node) -> None:
+    body, carried, along_time, others = node.args
+    graph = getattr(module, body.target).graph
+    inputs = [each for each in graph.nodes if each.op == "placeholder"]
+    length, trips = along_time[0].meta["val"].shape[0], []
+    if not isinstance(length, int):
+        return
+    with module.graph.inserting_before(node):
+        steps = Steps(module, node)
+        for position in range(length):
+            now = [steps.node(aten.select.int, each, 0, position) for each in along_time]
+            for one, inner in zip(now, inputs[len(carried) :], strict=False):
+                one.meta["val"] = inner.meta["val"]
+            outputs: Any = module.graph.graph_copy(graph, dict(zip(inputs, [*carried, *now, *others], strict=True)))
+            carried, given = list(outputs[: len(carried)]), list(outputs[len(carried) :])
+            trips.append(given)
+        results = [*carried, *(steps.node(aten.stack.default, list(each), 0) for each in zip(*trips, strict=True))]
+        for result, user in ((results[user.args[1]], user) for user in list(node.users)):
+            result.meta.setdefault("val", user.meta.get("val"))
+            user.replace_all_uses_with(result)
+
+
 def recognise(module: GraphModule) -> None:
     """Replace chains of multiply-adds of a simplified graph, in place."""
     for chain in _chains(module):

@@ -154,6 +154,7 @@ def _rewritten(
             real_shapes = shapes_with_states(real_shapes, model, len(inputs), len(states))
         inputs = (*inputs, *(state.initial for state in states))
         graph = composites.taken_apart(captured).module(check_guards=False)
+        recurrences.unroll(graph)
         rolling.simplify(graph)
         recurrences.recognise(graph)
         rolling.roll(graph)

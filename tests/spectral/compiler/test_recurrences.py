@@ -8,8 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._higher_order_ops.associative_scan import associative_scan
+from torch._higher_order_ops.scan import scan
 
 from hamsa_deploy import to_real
+from hamsa_runtime.errors import InputError
 
 LENGTH = 9
 Loop = Callable[[Tensor, Tensor], Tensor]
@@ -61,6 +64,18 @@ def last_state(x: Tensor, a: Tensor) -> Tensor:
     return h
 
 
+def by_pytorch(x: Tensor, a: Tensor) -> Tensor:
+    """PyTorch's own scan, whose body has a read-out, too."""
+
+    def step(h: Tensor, now: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        h = now[0] * h + now[1]
+        return h, (2 * h).sum(-1)
+
+    inputs = torch.sigmoid(a).permute(2, 0, 1), x.permute(2, 0, 1)
+    _, ys = scan(step, torch.zeros_like(x[..., 0]), inputs)
+    return ys
+
+
 def two_at_once(x: Tensor, a: Tensor) -> Tensor:
     """The second one reads the first."""
     slow, fast, ys = x[..., 0], x[..., 0], []
@@ -103,6 +118,13 @@ class Model(nn.Module):
         return self.loop(x, a)
 
 
+def for_gpus_only(x: Tensor, a: Tensor) -> Tensor:
+    def joined(p: tuple[Tensor, Tensor], q: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return p[0] * q[0], p[1] * q[0] + q[1]
+
+    return associative_scan(joined, (torch.sigmoid(a), x), dim=2, combine_mode="pointwise")[1]
+
+
 def check(loop: Loop) -> list[str]:
     """Compare with eager at two batches, and give the names of our operators in the program."""
     generator = torch.Generator().manual_seed(0)
@@ -114,7 +136,7 @@ def check(loop: Loop) -> list[str]:
     return [str(node.target) for node in program.graph.nodes if "hamsa" in str(node.target)]
 
 
-@pytest.mark.parametrize("loop", [reference_scan, sequential_scan, smoothed, constant_decay, last_state])
+@pytest.mark.parametrize("loop", [reference_scan, sequential_scan, smoothed, constant_decay, last_state, by_pytorch])
 def test_a_loop_becomes_one_scan(loop: Loop) -> None:
     assert check(loop) == ["hamsa.recurrence_steps.default"]
 
@@ -126,3 +148,8 @@ def test_two_loops_become_two_scans() -> None:
 @pytest.mark.parametrize("loop", [of_a_state, a_number_at_every_step, of_different_tensors])
 def test_what_is_no_linear_recurrence_stays(loop: Loop) -> None:
     assert check(loop) == []
+
+
+def test_a_scan_for_gpus_has_another_mode() -> None:
+    with pytest.raises(InputError, match="that runs on GPUs only\n  try: combine_mode='generic'"):
+        check(for_gpus_only)
