@@ -24,6 +24,7 @@ from .programs import Program, as_real, assert_real, check_exact, relative_error
 generator = torch.Generator().manual_seed(1)
 # A constant, on purpose not an input: products with it are folded.
 W = torch.randn(6, 6, dtype=torch.complex128, generator=generator)
+MODES = torch.randn(6, 6, 12, dtype=torch.complex128, generator=generator)
 KERNEL = torch.randn(4, 12, 3, dtype=torch.complex128, generator=generator)
 WINDOW = torch.tensor([0.4, 0.9, 1.0, 0.7], dtype=torch.float64)
 INDEX = torch.tensor([3, 1, 1])
@@ -109,6 +110,12 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
     "dot": [lambda z, x: torch.dot(z[0, 0], z[0, 1])],
     "einsum": [
         lambda z, x: torch.einsum("bld,de->ble", z, W),
+        lambda z, x: torch.einsum("bdl,del->bel", z.mT, MODES),
+        lambda z, x: torch.einsum("edl,bld->elb", MODES.conj(), z),
+        lambda z, x: torch.einsum("bld,dl->bl", z, MODES[0]),
+        lambda z, x: torch.einsum("bld,del->be", z, MODES),
+        lambda z, x: torch.einsum("bld,de->bl", z, W),
+        lambda z, x: torch.einsum("bld,d->bl", z, W[0]),
         lambda z, x: torch.einsum("bld->lb", z),
         lambda z, x: torch.einsum("bld,bld->bl", z, z),
         lambda z, x: torch.einsum("bld,de,ef->blf", z, W, W),
@@ -480,3 +487,17 @@ def test_every_rule_has_a_program() -> None:
     tested = {name for names in ON_COMPLEX for name in names.split()}
     tested |= {*ON_DYNAMIC_BATCH, "sym_size"}  # with tests of their own, above
     assert tested == set(supported_operators())
+
+
+@pytest.mark.parametrize(("equation", "stored"), [("bix,iox->box", [5, 6, 6]), ("iox,bix->xbo", [5, 6, 6])])
+def test_weights_of_an_einsum_are_stored_as_a_product_takes_them(equation: str, stored: list[int]) -> None:
+    """And a part of them is cut from what is stored."""
+
+    def call(x: Tensor) -> Tensor:
+        z = fft.fft(x, dim=-1)
+        return torch.einsum(equation, *((z, MODES[..., :5]) if equation[0] == "b" else (MODES[..., :5], z))).abs()
+
+    program = check_exact(Program(call), torch.randn(2, 6, 5, dtype=torch.float64, generator=generator))
+    names = [str(node.target) for node in program.graph.nodes]
+    assert "aten.einsum.default" not in names
+    assert [list(each.shape) for each in program.state_dict.values()].count(stored) == 2
