@@ -21,9 +21,27 @@ has a gradient.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _operator(function: Callable[P, R]) -> Callable[P, R]:
+    """Register a function as torch.ops.hamsa.<name>, which capture keeps whole; what is called is that."""
+    registered = torch.library.custom_op(f"hamsa::{function.__name__}", mutates_args=())(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return cast(R, registered(*args, **kwargs))
+
+    return call
 
 
 def wide(x: Tensor) -> Tensor:
@@ -39,7 +57,7 @@ def _steps(dt: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
     return F.softplus(dt) if softplus else dt
 
 
-@torch.library.custom_op("hamsa::selective_scan", mutates_args=())
+@_operator
 def selective_scan(
     u: Tensor,
     delta: Tensor,
@@ -85,8 +103,7 @@ def selective_scan(
     return y.to(u.dtype), h.reshape(batch, channels, states).clone()
 
 
-@selective_scan.register_fake
-def _(
+def _shapes_of_selective_scan(
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -101,7 +118,10 @@ def _(
     return u.new_empty(u.shape), u.new_empty((u.shape[0], u.shape[1], A.shape[1]), dtype=_state_type(u))
 
 
-@torch.library.custom_op("hamsa::ssd", mutates_args=())
+torch.library.register_fake("hamsa::selective_scan", _shapes_of_selective_scan)
+
+
+@_operator
 def ssd(
     x: Tensor,
     dt: Tensor,
@@ -146,8 +166,7 @@ def ssd(
     return y.to(x.dtype), state.clone()
 
 
-@ssd.register_fake
-def _(
+def _shapes_of_ssd(
     x: Tensor,
     dt: Tensor,
     A: Tensor,
@@ -162,7 +181,10 @@ def _(
     return x.new_empty(x.shape), x.new_empty((x.shape[0], *x.shape[2:], B.shape[3]), dtype=_state_type(x))
 
 
-@torch.library.custom_op("hamsa::linear_recurrence", mutates_args=())
+torch.library.register_fake("hamsa::ssd", _shapes_of_ssd)
+
+
+@_operator
 def linear_recurrence(a: Tensor, b: Tensor, initial_state: Tensor | None = None) -> Tensor:
     """h_t = a_t h_{t-1} + b_t along the first axis.
 
@@ -183,9 +205,11 @@ def linear_recurrence(a: Tensor, b: Tensor, initial_state: Tensor | None = None)
     return torch.stack(hs)
 
 
-@linear_recurrence.register_fake
-def _(a: Tensor, b: Tensor, initial_state: Tensor | None = None) -> Tensor:
+def _shape_of_linear_recurrence(a: Tensor, b: Tensor, initial_state: Tensor | None = None) -> Tensor:
     return b.new_empty(b.shape, dtype=torch.promote_types(a.dtype, b.dtype))
+
+
+torch.library.register_fake("hamsa::linear_recurrence", _shape_of_linear_recurrence)
 
 
 def _state_type(x: Tensor) -> torch.dtype:

@@ -16,7 +16,6 @@ import torch
 from torch.fx import GraphModule
 from torch.fx import Node as FxNode
 
-from hamsa_deploy.scan import linear_recurrence
 from hamsa_deploy.spectral.compiler.rolling import Node, Steps
 
 aten = torch.ops.aten
@@ -130,7 +129,7 @@ def _replaced(module: GraphModule, chain: Sequence[Step]) -> bool:
         if a is None or b is None or not _are_before(first.after, (a, b), order):
             return False
         state = None if first.before.target in ZEROS else first.before
-        states = steps.node(linear_recurrence._opoverload, a, b, state)
+        states = steps.node(torch.ops.hamsa.linear_recurrence.default, a, b, state)
         value = first.after.meta["val"]
         states.meta["val"] = value.new_empty((len(chain), *value.shape))
         for position, step in enumerate(chain):
