@@ -160,6 +160,7 @@ def test_a_stage_that_fails_is_marked_and_not_timed(capsys: Captured) -> None:
         ("norm=ortho", ("norm", "ortho")),
         ("path=a=b", ("path", "a=b")),
         ("empty=", ("empty", "")),
+        ("key={[]: 1}", ("key", "{[]: 1}")),
     ],
 )
 def test_set_reads_python_literals_and_takes_the_rest_as_text(text: str, expected: tuple[str, object]) -> None:
