@@ -103,7 +103,7 @@ def _print_table(outcomes: dict[int, list[Outcome]]) -> None:
         said = "\n".join(each.said for each in results if each.said)
         seconds = sum(each.seconds for each in results)
         table.add_row(str(number), fault, said, f"[{style}]{worst}[/]", f"{seconds:.1f}")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
     passed = sum({each.verdict for each in results} == {"passed"} for results in outcomes.values())
     seconds = sum(each.seconds for results in outcomes.values() for each in results)
