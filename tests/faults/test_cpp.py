@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cpp.building import SOURCE, built
+from tests.cpp.building import SOURCE, Probe, built
+from tests.fuzz.targets import is_taken
 
-from .conftest import Did
+from .conftest import Did, bundle_at
 
 TINY = SOURCE / "tests/data/tiny"
 
@@ -106,3 +107,30 @@ def test_row_36_cpp_memory_does_not_grow_over_many_inferences_and_loads(build: P
 @pytest.mark.slow
 def test_row_36_cpp_memory_does_not_grow_over_ten_thousand_inferences(build: Path, did: Did) -> None:
     did(soaked(build, 200, 10_000))
+
+
+def test_row_57_what_parsers_understand_differently_is_refused_in_python_and_cpp(
+    build: Path, tmp_path: Path, did: Did
+) -> None:
+    good = (bundle_at(tmp_path / "bundle") / "manifest.json").read_bytes()
+    replaced = {
+        b'"crop_fraction": 1.0': (b"0", b"-0", b"1e-400", b"1e400", b"NaN", b"true", b"1" + b"0" * 400, b"1.0, 1.0"),
+        b'"name": "tiny"': (rb'"\ud800"', b'"\xff"', b'"\xed\xa0\x80"', b'"\0"', b'"a", "name": "a"'),
+    }
+    changed = [
+        good.replace(member, member.split(b" ")[0] + b" " + value)
+        for member, values in replaced.items()
+        for value in values
+    ]
+    manifests = [*changed, *(good + end for end in (b"\0", b"\n\0 {}", b"{}", b"//")), b"\xef\xbb\xbf" + good]
+    text = "{'descr': '|u1', 'fortran_order': False, 'shape': (2), 'more': \"'shape': (2,)\"}"
+    array = b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text.encode() + b"ab"
+    inputs = [*(("manifest", data) for data in manifests), ("npy", array)]
+    probe = Probe(build / "tests/hamsa_probe")
+    for target, data in inputs:
+        (tmp_path / "input").write_bytes(data)
+        assert data != good
+        assert not is_taken(target, data, tmp_path), data
+        assert probe.ask("take", target, tmp_path / "input").get("kind") == "InputError", data
+    probe.close()
+    did(f"{len(inputs)} inputs (zero bytes, -0, 1e400, NaN, names twice, surrogates): refused in both")

@@ -69,13 +69,13 @@ for line in sys.stdin:
     kind, name = line.strip().split(":")
     child = os.fork()
     if child == 0:
+        print("child", os.getpid(), flush=True)
         model, inputs, options = KINDS[kind]
         export(model().eval(), inputs, output="bundle", name=name, progress=stage, **options)
         print("done", flush=True)
         os._exit(0)
-    print("child", child, flush=True)
     os.waitpid(child, 0)
-    print("over", flush=True)
+    print("\\nover", flush=True)  # what native code prints may have been cut inside of a line
 """
 ONE_KIND = ("fp32 onnx",)
 EVERY_KIND = (*ONE_KIND, "fp16 onnx", "int8 openvino", "fp32 tensorrt-rtx", "tuned onnx")
@@ -112,7 +112,7 @@ class Exports:
         assert self.process.stdout
         print(f"{kind}:{name}", file=self.process.stdin, flush=True)
         child, began = 0, {}
-        for line in self.process.stdout:
+        for line in filter(str.strip, self.process.stdout):
             said, _, rest = line.strip().partition(" ")
             child = int(rest) if said == "child" else child
             began[rest or said] = time.monotonic()
