@@ -40,8 +40,8 @@ DESCRIPTION = (
     "proves that both compute the same."
 )
 MODELS = (
-    "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vminet_ti, vminet_xs, vminet_s, vminet_b, "
-    "or package.module:factory"
+    "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vim_nano, vim_tiny, vmamba_t, vminet_ti, vminet_xs, vminet_s, "
+    "vminet_b, or package.module:factory"
 )
 STAGES = {
     "load": "load PyTorch and the model",

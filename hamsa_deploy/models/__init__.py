@@ -5,6 +5,8 @@ from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_deploy.models.macs import count_macs, count_parameters
 from hamsa_deploy.models.registry import MODELS, ModelEntry, load_model, model_entry
 from hamsa_deploy.models.sass import SASS
+from hamsa_deploy.models.vim import Vim
+from hamsa_deploy.models.vmamba import VMamba
 from hamsa_deploy.models.vminet import VMINet
 from hamsa_runtime.manifest import Preprocessing
 
@@ -15,6 +17,8 @@ __all__ = [
     "ModelEntry",
     "Preprocessing",
     "VMINet",
+    "VMamba",
+    "Vim",
     "count_macs",
     "count_parameters",
     "load_checkpoint",

@@ -27,14 +27,14 @@ def check_norm(norm: str) -> None:
 
 
 def checked_size(image_size: int | Sequence[int], total_stride: int) -> tuple[int, int]:
-    """(H, W) in pixels, both positive multiples of the pyramid's total stride."""
+    """(H, W) in pixels, both positive multiples of the model's total stride."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     for side in (height, width):
         if side <= 0 or side % total_stride:
             nearest = max(1, round(side / total_stride)) * total_stride
             raise InputError(
                 f"image_size={image_size!r}: {side} pixels",
-                expected=f"a positive multiple of {total_stride}, the total stride of the four stages",
+                expected=f"a positive multiple of {total_stride}, the model's total stride",
                 fix=f"image_size={nearest}",
             )
     return height, width

@@ -22,4 +22,4 @@ DIGITS = Preprocessing(
     mean=(0.5, 0.5, 0.5),
     std=(0.5, 0.5, 0.5),
 )
-"""What examples/train_digits.py trains hamsa_nano with."""
+"""What examples/train_digits.py trains its models with."""

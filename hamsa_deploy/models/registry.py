@@ -22,6 +22,8 @@ from torch import nn
 from hamsa_deploy.models.checkpoint import load_weights
 from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_deploy.models.preprocessing import DIGITS, IMAGENET
+from hamsa_deploy.models.vim import Vim
+from hamsa_deploy.models.vmamba import VMamba
 from hamsa_deploy.models.vminet import VMINet
 from hamsa_deploy.scan.extensions import without_extensions
 from hamsa_runtime.errors import InputError, nearest
@@ -68,6 +70,7 @@ def _vminet(base: int, mlp_ratio: int) -> dict[str, Any]:
 
 _NANO = _stages("16 32 48 64", "1 1 2 1", "4 4 4 4") | {"image_size": 32, "num_classes": 10, "stem": (3, 2)}
 _TEN_DIGITS = tuple("0123456789")
+_VIM_NANO = {"width": 48, "depth": 4, "states": 8, "patch": 4, "image_size": 32, "num_classes": 10}
 _NANO_WEIGHTS = WEIGHTS_FOLDER / "hamsa_nano.safetensors"
 
 # fmt: off
@@ -77,6 +80,9 @@ MODELS: dict[str, ModelEntry] = {
     "hamsa_s": ModelEntry("HAMSA-S of the paper, 28 M", HAMSA, _stages("64 128 320 512", "2 4 6 3", "8 8 4 4"), IMAGENET),  # noqa: E501
     "hamsa_b": ModelEntry("HAMSA-B of the paper, 43 M", HAMSA, _stages("64 128 320 512", "3 5 12 4", "8 8 4 4"), IMAGENET),  # noqa: E501
     "hamsa_l": ModelEntry("HAMSA-L of the paper, 72 M", HAMSA, _stages("96 192 384 640", "2 4 18 3", "8 8 4 4"), IMAGENET),  # noqa: E501
+    "vim_nano": ModelEntry("0.1 M parameters, 32 x 32, trained on UCI digits", Vim, _VIM_NANO, DIGITS, _TEN_DIGITS, WEIGHTS_FOLDER / "vim_nano.safetensors"),  # noqa: E501
+    "vim_tiny": ModelEntry("Vim-Ti of the paper, 7 M", Vim, {"width": 192}, IMAGENET),
+    "vmamba_t": ModelEntry("VMamba-T of the paper, 30 M", VMamba, {"base": 96, "depths": (2, 2, 8, 2)}, IMAGENET),
     "vminet_ti": ModelEntry("VMINet-Ti", VMINet, _vminet(base=24, mlp_ratio=2), IMAGENET),
     "vminet_xs": ModelEntry("VMINet-XS", VMINet, _vminet(base=48, mlp_ratio=2), IMAGENET),
     "vminet_s": ModelEntry("VMINet-S", VMINet, _vminet(base=48, mlp_ratio=4), IMAGENET),

@@ -1,6 +1,6 @@
 """Built-in images and clips, so that exports, parity and calibration run offline on a fresh machine.
 
-- digits_heldout.npz: 360 handwritten digits that hamsa_nano was not trained on, written by examples/train_digits.py
+- digits_heldout.npz: 360 handwritten digits that no built-in model was trained on, written by examples/train_digits.py
 - photos/: crops of two photographs, written by examples/make_samples.py; see photos/LICENSE
 - clips/: voices and chords that `synthesis` makes, written by examples/make_clips.py
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 FOLDER = Path(__file__).parent
-DIGIT_MODELS = ("hamsa_nano",)
+DIGIT_MODELS = ("hamsa_nano", "vim_nano")
 
 Images = list[NDArray[np.uint8]]
 
@@ -32,7 +32,7 @@ def photos() -> Images:
 
 
 def sample_images(model_name: str) -> Images:
-    """The images that fit a model, each (H, W, 3): digits for hamsa_nano, photographs for all others."""
+    """The images that fit a model, each (H, W, 3): digits for models trained on digits, photographs for all others."""
     if model_name in DIGIT_MODELS:
         images, _ = digits()
         return list(images)

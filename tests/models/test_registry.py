@@ -53,15 +53,16 @@ def test_every_entry_builds_and_fits_its_preprocessing(name: str) -> None:
     assert count_parameters(model) > 0
 
 
-def test_nano_comes_trained() -> None:
-    weights = MODELS["hamsa_nano"].weights
+@pytest.mark.parametrize("name", ["hamsa_nano", "vim_nano"])
+def test_nano_comes_trained(name: str) -> None:
+    weights = MODELS[name].weights
     assert weights is not None
     assert weights.stat().st_size < 1.2e6
     trained = load_checkpoint(weights)
-    for model in (load_model("hamsa_nano"), load_model("hamsa_nano", num_classes=10)):
+    for model in (load_model(name), load_model(name, num_classes=10)):
         assert not model.training
-        for name, value in model.state_dict().items():
-            assert torch.equal(value, trained[name]), name
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, trained[key]), key
 
 
 def head_of(model: nn.Module) -> torch.Tensor:
