@@ -26,7 +26,7 @@ from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.compiler import composites, recurrences, rolling
+from hamsa_deploy.spectral.compiler import composites, recurrences, rolling, side_by_side
 from hamsa_deploy.spectral.compiler.capture import (
     FIX_BATCH,
     Captured,
@@ -158,6 +158,7 @@ def _rewritten(
         rolling.simplify(graph)
         recurrences.recognise(graph)
         rolling.roll(graph)
+        side_by_side.join(graph)
         inputs = pytree.tree_map_only(torch.Tensor, viewed_as_real, inputs)
         real = _real_module(graph, rates, plans, native)
         transforms = _collect_constants(real, graph)
