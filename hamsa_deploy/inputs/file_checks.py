@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.folders import is_file
+from hamsa_runtime.folders import is_file, no_file
 
 
 def check_received(path: Path, what: str, expected: str) -> None:
@@ -20,7 +20,7 @@ def check_received(path: Path, what: str, expected: str) -> None:
         InputError: names the file, what it holds instead, and how to get the right one.
     """
     if not is_file(path):
-        raise InputError(f"{path}: no such file", expected=expected)
+        raise InputError(f"{path}: {no_file(path)}", expected=expected)
     with path.open("rb") as file:
         start = file.read(512)
     if not start:

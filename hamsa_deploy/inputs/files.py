@@ -11,7 +11,7 @@ import numpy as np
 
 from hamsa_deploy.inputs.npy_files import read_npy, read_npz
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.folders import is_file, is_folder, listed
+from hamsa_runtime.folders import is_file, is_folder, listed, no_file
 
 Kind = Literal["images", "clips", "arrays"]
 CLIP_SUFFIXES = (".wav", ".flac")
@@ -93,7 +93,7 @@ def read_clips(path: Path) -> list[Path] | dict[str, np.ndarray] | np.ndarray:
     if path.suffix in (".npz", ".npy"):
         return read_arrays(path)
     if not is_file(path) or not holds_clips(path):
-        what = "a file of another type" if is_file(path) else "no such file"
+        what = "a file of another type" if is_file(path) else no_file(path)
         raise InputError(f"{path}: {what}", expected=f"a folder of clips, or a file in {', '.join(CLIP_SUFFIXES)}")
     return [path]
 
@@ -137,6 +137,6 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _read_arrays(path: Path, expected: str, fix: str = "") -> dict[str, np.ndarray]:
     if not is_file(path) or path.suffix not in (".npz", ".npy"):
-        found = "a file of another type" if is_file(path) else "a folder" if is_folder(path) else "no such file"
+        found = "a file of another type" if is_file(path) else no_file(path)
         raise InputError(f"{path}: {found}", expected=expected, fix=fix)
     return read_npz(path) if path.suffix == ".npz" else {"": read_npy(path)}

@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hamsa_runtime.bundle import Bundle, open_bundle, sha256_of
+from hamsa_runtime.bundle import OWN_FILES, Bundle, open_bundle, sha256_of
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import is_there
 from hamsa_runtime.manifest import FileEntry, Manifest
@@ -58,6 +58,10 @@ def staged_bundle(folder: str | Path) -> Iterator[Stage]:
                 yield stage
         finally:
             shutil.rmtree(stage.folder, ignore_errors=True)
+
+
+# What bundles have, for one whose manifest cannot be read.
+OF_A_BUNDLE = re.compile(r"model\.(onnx|onnx\.data|xml|bin|plan)|state_\d+\.bin|manifest\.json\..*")
 
 
 @dataclass
@@ -138,6 +142,27 @@ def _check_replaceable(destination: Path) -> None:
             expected="a new folder, an empty one, or a bundle",
             fix=f"choose another output folder, such as {destination / 'bundle'}",
         )
+    for path in _files_of_somebody_else(destination):
+        raise InputError(
+            f"{path}: a file that is no part of the bundle there, which is about to be replaced",
+            expected="a bundle's folder with nothing else in it: the whole folder is replaced",
+            fix="move it out of there; or choose another output folder",
+        )
+
+
+def _files_of_somebody_else(destination: Path) -> list[Path]:
+    """In a bundle's folder, whatever its manifest does not list; of one that cannot be read, what no bundle has."""
+    try:
+        listed = set(open_bundle(destination).manifest.files)
+    except InputError:
+        listed = set()
+    return [
+        path
+        for path in sorted(destination.rglob("*"))
+        if (path.is_symlink() or not path.is_dir())
+        and path.relative_to(destination).as_posix() not in (*listed, *OWN_FILES)
+        and not (listed == set() and OF_A_BUNDLE.fullmatch(path.name))
+    ]
 
 
 def _swap(stage: Path, destination: Path) -> None:

@@ -187,6 +187,13 @@ def test_row_50_devices_and_pipes_are_refused_unread(refused: Refused, workplace
     did("a pipe as --recipe, /dev/zero as --labels: exit 2")
 
 
+def test_row_50_pipes_are_named_as_what_they_are(refused: Refused, workplace: Path, did: Did) -> None:
+    for name, option in (("a.npz", "--data"), ("a.onnx", "--onnx"), ("a.pt", "--weights")):
+        os.mkfifo(workplace / name)
+        refused("export", option, name, says=(f"{name}: a device or a pipe, no regular file",))
+    did("pipes as --data, --onnx and --weights: exit 2")
+
+
 def test_row_51_tensors_without_values_are_named(tmp_path: Path, did: Did) -> None:
     kinds = {"meta": torch.empty(2**40, device="meta"), "expanded": torch.ones(1).expand(2**40)}
     for kind, tensor in kinds.items():

@@ -103,7 +103,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes, message: st
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "gone.onnx")
-    assert "no such file" in refused(tmp_path)
+    assert ": a folder" in refused(tmp_path)
 
 
 def test_a_file_that_was_cut_anywhere_is_refused(tmp_path: Path) -> None:

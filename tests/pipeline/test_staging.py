@@ -116,8 +116,12 @@ def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_old_bundle_is_replaced_whole(old: Path, monkeypatch: pytest.MonkeyPatch, exchange: str) -> None:
     if exchange == "two renames":
         without_exchange(monkeypatch)
-    (old / "notes" / "only in the old one.txt").write_text("gone afterwards")
+    with staged_bundle(old) as stage:
+        (stage.folder / "only in the old one.txt").write_text("gone afterwards")
+        fill(stage, b"old")
+        stage.publish()
     write(old, b"new")
+    assert not (old / "only in the old one.txt").exists()
     assert (old / "data.bin").read_bytes() == b"new"
     assert sorted(path.name for path in (old / "notes").iterdir()) == ["plan.txt"]
     assert list(old.parent.iterdir()) == [old]
@@ -281,6 +285,28 @@ def test_only_bundles_and_empty_folders_are_replaced(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
     write(tmp_path / "empty")
     open_bundle(tmp_path / "empty").verify()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes/mine.txt", ".hidden", "a link"])
+def test_a_file_of_somebody_else_in_a_bundles_folder_is_not_deleted(old: Path, name: str) -> None:
+    path = old / name
+    path.symlink_to("/etc/hostname") if name == "a link" else path.write_text("mine")
+    before = snapshot(old)
+    with pytest.raises(InputError, match="no part of the bundle there") as caught, staged_bundle(old):
+        pytest.fail("checked before the work, not after it")
+    assert str(path) in str(caught.value)
+    assert snapshot(old) == before
+
+
+def test_a_bundle_whose_manifest_is_cut_is_replaced_if_nothing_else_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    folder.mkdir()
+    for name in ("manifest.json", "manifest.sig", "model.onnx", "model.onnx.data", "state_0.bin"):
+        (folder / name).write_text("{")
+    write(folder)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"data\.bin: a file that is no part"):
+        write(folder)
 
 
 def test_a_destination_that_fills_up_meanwhile_is_not_replaced(tmp_path: Path) -> None:

@@ -42,6 +42,13 @@ def is_there(path: Path) -> bool:
     return _status(path) is not None
 
 
+def no_file(path: Path) -> str:
+    """Why `is_file` says no, for an error."""
+    if not is_there(path):
+        return "no such file"
+    return "a folder" if is_folder(path) else "a device or a pipe, no regular file"
+
+
 def listed(folder: Path, expected: str = "a folder that may be read") -> list[Path]:
     """Everything in a folder, sorted.
 
