@@ -11,7 +11,7 @@ class token stands in the middle of the L tokens. One layer, on h (B, L, C), wit
     h + W_out ((y + y_b) / 2 * SiLU(z))                (B, L, C)
 
 y_b is what y is, of the tokens from the last to the first, with parameters of its own, whose names end in _b. Both run
-as the two groups of one scan: that halves the steps, of which ONNX Runtime makes the most of its time.
+as the two groups of one scan: half as many loops, and 3 % (ONNX Runtime) and 6 % (OpenVINO) less time at 24 layers.
 """
 
 from __future__ import annotations
