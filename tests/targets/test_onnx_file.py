@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from onnxscript.rewriter._matcher import SimplePatternMatcher
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import hamsa_deploy
@@ -136,3 +138,27 @@ def test_the_exporters_translations_are_read_once_and_it_is_left_as_it_was(
     monkeypatch.setattr(inspect, "getsource", None)
     assert write() == first
     assert reads == ONNXRegistry.from_torchlib
+
+
+def test_patterns_of_several_nodes_are_tried_at_their_own_operator_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try walks over the whole graph."""
+    tried: list[str] = []
+    everywhere = SimplePatternMatcher.match
+
+    def noted(self: Any, model: Any, graph: Any, node: ir.Node, **options: Any) -> Any:
+        if not self.pattern.has_single_output_node:
+            tried.append(node.op_type)
+        return everywhere(self, model, graph, node, **options)
+
+    monkeypatch.setattr(SimplePatternMatcher, "match", noted)
+
+    class Halves(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :4].sin() + x[:, 4:].cos()
+
+    program = to_real(Halves(), (torch.randn(2, 8),))
+    onnx_from_program(program, tmp_path / "m.onnx", inputs=["x"], outputs=["y"])
+    assert set(tried) == {"Slice"}
+    assert SimplePatternMatcher.match is noted
