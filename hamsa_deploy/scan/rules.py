@@ -21,6 +21,7 @@ from hamsa_deploy.scan import loops
 from hamsa_deploy.scan.forms import Form, Loop, cheapest, states_of_tree
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import lowering, rule
+from hamsa_deploy.spectral.errors import UnsupportedTransformError
 from hamsa_deploy.spectral.provenance import FLOAT32
 from hamsa_deploy.spectral.values import constant_from, functions, is_complex
 
@@ -197,7 +198,14 @@ def linear_recurrence(a: Any, b: Any, initial_state: Any = None) -> Any:
         if a.shape[0] == 1:
             a = functions.broadcast_to(a, [length, *a.shape[1:]])
         state = math.prod(each for each in b.shape[1:] if isinstance(each, int))
-        form = _form(length, state, 1, loops=not (is_complex(a) or is_complex(b)))
+        has_loop = not (is_complex(a) or is_complex(b))
+        if not has_loop and not isinstance(length, int):
+            raise UnsupportedTransformError(
+                "a complex recurrence along an axis of varying size",
+                expected="a number of steps that is known",
+                fix="leave that axis fixed; or compute with real and imaginary parts, as two states",
+            )
+        form = _form(length, state, 1, loops=has_loop)
         return _states(a, b, first, form)[0]
 
 

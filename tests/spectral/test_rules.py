@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, fft, nn
 
 from hamsa_deploy import to_real
+from hamsa_deploy.scan import linear_recurrence
 from hamsa_deploy.spectral import dispatch
 from hamsa_deploy.spectral.compiler import supported_operators
 from hamsa_deploy.spectral.compiler.table import COMPOSITES
@@ -134,6 +135,11 @@ ON_COMPLEX: dict[str, list[Callable[[Tensor, Tensor], Tensor | list[Tensor]]]] =
     "expm1": [lambda z, x: torch.expm1(1e-9 * z), lambda z, x: torch.expm1(0.1 * z)],
     "expand": [lambda z, x: z[:, :1].expand(-1, 5, -1)],
     "flip": [lambda z, x: z.flip(1)],
+    "linear_recurrence": [
+        lambda z, x: linear_recurrence((0.3 * z).transpose(0, 1), x.transpose(0, 1)).transpose(0, 1),
+        lambda z, x: linear_recurrence(W[:1, None], z.transpose(0, 1), x[:, 0] * 1j).transpose(0, 1),
+        lambda z, x: linear_recurrence(torch.sigmoid(x).transpose(0, 1), z.transpose(0, 1)).transpose(0, 1),
+    ],
     "full_like": [
         lambda z, x: torch.full_like(x, 2j, dtype=z.dtype) * x,
         lambda z, x: torch.full_like(z, 2) * z,

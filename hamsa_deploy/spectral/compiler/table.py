@@ -18,6 +18,7 @@ FAMILIES = {
     "portable": "what not every engine has",
     "parts": "shapes, indices, sums, copies",
     "creation": "creation, with a complex dtype",
+    "scans": "scans, of `torch.ops.hamsa`",
 }
 
 # What users call the operators whose ATen names are others; None is an operator that only PyTorch itself puts in.
@@ -71,6 +72,8 @@ def names_of(family: str) -> list[str]:
 
 def family_of(name: str, module: str) -> str:
     """The key in FAMILIES of a rule, by its ATen name and the module that it is in."""
+    if module.startswith("hamsa_deploy.scan."):
+        return "scans"
     return "torch.fft" if name.startswith("fft_") else module.rpartition(".")[2]
 
 

@@ -33,7 +33,7 @@ def test_all_functions_of_torch_fft_are_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("x[")])
 def test_a_name_in_the_table_is_one_of_pytorchs(name: str) -> None:
-    places: tuple[Any, ...] = (torch, torch.Tensor, torch.nn.functional, torch.fft)
+    places: tuple[Any, ...] = (torch, torch.Tensor, torch.nn.functional, torch.fft, torch.ops.hamsa)
     *path, leaf = name.split(".")
     if path:
         places = (getattr(torch.nn if path[0] == "nn" else torch, path[-1]),)
