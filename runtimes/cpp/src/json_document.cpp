@@ -37,19 +37,36 @@ int depth_of(const std::string& data) {
     return deepest;
 }
 
-// The parser keeps the last of two equal names and says nothing: this sees both.
-class NamesOnce {
+// The parser keeps the last of two equal names and says nothing: this sees both. A pass of its own, because a parser with
+// a callback looks through all members of an object again at the end of each: hours for the largest manifest.
+class NamesOnce : public Json::json_sax_t {
   public:
-    bool operator()(Json::parse_event_t event, const Json& parsed) {
-        if (event == Json::parse_event_t::object_start) {
-            open_.emplace_back();
-        } else if (event == Json::parse_event_t::object_end) {
-            open_.pop_back();
-        } else if (event == Json::parse_event_t::key && !open_.back().insert(parsed.get<std::string>()).second) {
+    bool key(string_t& name) override {
+        if (!open_.back().insert(name).second) {
             throw not_json("the same name twice in one object");
         }
         return true;
     }
+    bool start_object(std::size_t /*elements*/) override {
+        open_.emplace_back();
+        return true;
+    }
+    bool end_object() override {
+        open_.pop_back();
+        return true;
+    }
+    bool parse_error(std::size_t /*at*/, const std::string& /*token*/, const Json::exception& /*why*/) override {
+        return false;  // the parser says it
+    }
+    bool null() override { return true; }
+    bool boolean(bool /*value*/) override { return true; }
+    bool number_integer(number_integer_t /*value*/) override { return true; }
+    bool number_unsigned(number_unsigned_t /*value*/) override { return true; }
+    bool number_float(number_float_t /*value*/, const string_t& /*text*/) override { return true; }
+    bool string(string_t& /*value*/) override { return true; }
+    bool binary(binary_t& /*value*/) override { return true; }
+    bool start_array(std::size_t /*elements*/) override { return true; }
+    bool end_array() override { return true; }
 
   private:
     std::vector<std::set<std::string>> open_;
@@ -74,7 +91,8 @@ Json json_document(const std::string& data) {
     }
     NamesOnce once;
     try {
-        return Json::parse(data, [&](int, Json::parse_event_t event, Json& parsed) { return once(event, parsed); });
+        Json::sax_parse(data, &once);
+        return Json::parse(data);
     } catch (const Json::exception& error) {  // also numbers beyond what a double holds
         throw not_json(error.what());
     }
