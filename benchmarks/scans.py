@@ -172,6 +172,7 @@ def worst_error(model: nn.Module, size: Size, run: Engine) -> float:
 
 
 def measured(name: str, threads: int, rounds: int, folder: Path, *, unrolled: bool) -> None:
+    """Time one case on both engines, and print its table."""
     size = CASES[name]
     model = (Duality(size) if size.is_duality else Selective(size)).eval()
     inputs = inputs_of(size, "realistic")

@@ -353,14 +353,11 @@ def _reference(
     """What the original is called, and what starts it: gives how it is run, call after call."""
     if isinstance(model, OnnxFile):
         referee = ReferenceSession(model)
-        return (
-            referee.name,
-            lambda: (
-                lambda arrays, manifest: referee(
-                    {name: move(array) for name, array in inputs_from_images(arrays, manifest).items()}
-                )
-            ),
-        )
+
+        def run(arrays: Any, manifest: Manifest) -> Arrays:
+            return referee({name: move(array) for name, array in inputs_from_images(arrays, manifest).items()})
+
+        return referee.name, lambda: run
 
     def started() -> Callable[[Any, Manifest], Arrays]:
         runs = copy_of(model) if manifest.states else model  # what it keeps stays as it was

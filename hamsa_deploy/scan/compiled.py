@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hamsa_deploy.scan.kernels import no_stand_in
-from hamsa_deploy.scan.operators import wide
+from hamsa_deploy.scan.operators import gated, steps_of, wide
 
 Function = Callable[..., Any]
 
@@ -105,8 +105,7 @@ def scan_of_mamba(
 ) -> list[Tensor]:
     """selective_scan_cuda.fwd: y, states, and the gated y where there is a gate."""
     y, last = _scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
-    gated = [] if z is None else [(wide(y) * F.silu(wide(z))).to(y.dtype)]
-    return [y, _states(last), *gated]
+    return [y, _states(last), *([] if z is None else [gated(wide(y), z).to(y.dtype)])]
 
 
 def scan_of_vmamba(
@@ -147,7 +146,7 @@ def selective_scan_fn(
 ) -> Any:
     """The wrapper of mamba_ssm."""
     y, last = _scan(u, delta, A, B, C, D, delta_bias, delta_softplus)
-    y = y if z is None else (wide(y) * F.silu(wide(z))).to(y.dtype)
+    y = gated(wide(y), z).to(y.dtype)
     return (y, last) if return_last_state else y
 
 
@@ -271,7 +270,7 @@ def mamba_chunk_scan_combined(
     limited = None if tuple(dt_limit) == (0.0, math.inf) else dt_limit
     _refuse("mamba_chunk_scan_combined", dt_limit=limited, seq_idx=seq_idx, cu_seqlens=cu_seqlens, **options)
     if not dt_softplus:  # steps are at least 0 by their limit
-        dt, dt_bias = F.relu(wide(dt) if dt_bias is None else wide(dt) + wide(dt_bias)), None
+        dt, dt_bias = F.relu(steps_of(dt, dt_bias, softplus=False)), None
     y, last = torch.ops.hamsa.ssd(x, dt, A, B, C, D, z, dt_bias, dt_softplus, initial_states)
     return (y, last) if return_final_states else y
 
@@ -340,8 +339,7 @@ def selective_state_update(
 ) -> Tensor:
     """One step. state: (B, D, N), or (B, H, D, N), which is written; x, dt, z: (B, D), or (B, H, D)."""
     _refuse("selective_state_update", state_batch_indices=state_batch_indices)
-    steps = wide(dt) if dt_bias is None else wide(dt) + wide(dt_bias)
-    steps = F.softplus(steps) if dt_softplus else steps
+    steps = steps_of(dt, dt_bias, dt_softplus)
     if state.ndim == 4:
         groups = state.shape[1] // B.shape[1]
         Bs, Cs = (each.repeat_interleave(groups, 1)[..., None, :] for each in (B, C))
@@ -351,7 +349,7 @@ def selective_state_update(
     state.copy_(h)
     y = (h * Cs).sum(-1)
     y = y if D is None else y + wide(D) * wide(x)
-    return (y if z is None else y * F.silu(wide(z))).to(x.dtype)
+    return gated(y, z).to(x.dtype)
 
 
 def layer_norm_fn(
@@ -402,15 +400,12 @@ def layernorm_fn(
     is_rms_norm: bool = False,
 ) -> Tensor:
     """The norm of x in groups of channels, gated by silu(z) behind it or before it."""
-    y = wide(x)
-    if z is not None and not norm_before_gate:
-        y = y * F.silu(wide(z))
+    before, behind = (None, z) if norm_before_gate else (z, None)
+    y = gated(wide(x), before)
     groups = y.unflatten(-1, (-1, group_size or x.shape[-1]))
     y = _normalised(groups, None, None, eps, is_rms_norm).flatten(-2)
     y = y * wide(weight) if bias is None else y * wide(weight) + wide(bias)
-    if z is not None and norm_before_gate:
-        y = y * F.silu(wide(z))
-    return y.to(x.dtype)
+    return gated(y, behind).to(x.dtype)
 
 
 def rmsnorm_fn(x: Tensor, weight: Tensor, bias: Tensor | None, *args: Any, **options: Any) -> Tensor:

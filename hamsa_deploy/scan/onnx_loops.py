@@ -97,6 +97,14 @@ class _Body:
         """Along the first axis."""
         return [value] if count == 1 else self.op("Split", value, outputs=count, axis=0, num_outputs=count)
 
+    def walked(self, h: ir.Value, a: Sequence[ir.Value], b: Sequence[ir.Value]) -> list[ir.Value]:
+        """h = h a + b step by step, the state as the first factor: those behind each step."""
+        states = []
+        for decay, increment in zip(a, b, strict=True):
+            h = self.op("Add", self.op("Mul", h, decay), increment)
+            states.append(h)
+        return states
+
     def joined(self, values: Sequence[ir.Value]) -> ir.Value:
         return values[0] if len(values) == 1 else self.op("Concat", *values, axis=0)
 
@@ -133,11 +141,9 @@ def _selective(node: ir.Node, number: int) -> ir.Node:
     inner = [body.input(name, value, along_time=True) for name, value in zip("dxBC", (dt, x, B, C), strict=True)]
     a = body.steps(body.op("Exp", body.op("Mul", inner[0], decays)), count)
     b = body.steps(body.op("Mul", inner[1], inner[2]), count)
-    hs = [h]
-    for decay, increment in zip(a, b, strict=True):
-        hs.append(body.op("Add", body.op("Mul", hs[-1], decay), increment))
+    hs = body.walked(h, a, b)
     assert A.shape is not None
-    y = body.op("Mul" if A.shape[1] == 1 else "MatMul", inner[3], body.joined(hs[1:]))
+    y = body.op("Mul" if A.shape[1] == 1 else "MatMul", inner[3], body.joined(hs))
     hs[-1].shape, y.shape = h.shape, inner[1].shape
     states, given = ([first], [hs[-1]]) if is_known else ([first, A], [hs[-1], decays])
     return _scan(body, states, [dt, x, B, C], [*given, y])
@@ -149,10 +155,8 @@ def _recurrence(node: ir.Node, number: int) -> ir.Node:
     body, count = _Body(f"scan{number}_"), _steps_of(b)
     h = body.input("h", first, along_time=False)
     inner = [body.input(name, value, along_time=True) for name, value in zip("ab", (a, b), strict=True)]
-    hs = [h]
-    for decay, increment in zip(*(body.steps(each, count) for each in inner), strict=True):
-        hs.append(body.op("Add", body.op("Mul", hs[-1], decay), increment))
-    every = body.joined(hs[1:])
+    hs = body.walked(h, *(body.steps(each, count) for each in inner))
+    every = body.joined(hs)
     hs[-1].shape, every.shape = h.shape, inner[1].shape
     return _scan(body, [first], [a, b], [hs[-1], every])
 

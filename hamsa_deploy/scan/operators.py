@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+WIDE = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,17 +46,25 @@ def _operator(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def wide(x: Tensor) -> Tensor:
+# What the references have in common with the rules, of ordinary tensors and of the compiler's values.
+
+
+def wide(x: Any) -> Any:
     """At least in float32, as the kernels of the authors compute."""
-    return x if x.dtype in (torch.float64, torch.complex128, torch.complex64) else x.float()
+    return x if x.dtype in WIDE else x.to(torch.float32)
 
 
-def _steps(dt: Tensor, bias: Tensor | None, softplus: bool) -> Tensor:
-    """Steps from what a projection gives; the bias has the shape of the channels, broadcast against dt."""
+def steps_of(dt: Any, bias: Any, softplus: bool) -> Any:
+    """Steps from what a projection gives; the bias, None for zero, is broadcast against dt."""
     dt = wide(dt)
     if bias is not None:
         dt = dt + wide(bias)
     return F.softplus(dt) if softplus else dt
+
+
+def gated(y: Any, z: Any) -> Any:
+    """y silu(z); y where there is no gate."""
+    return y if z is None else y * F.silu(wide(z))
 
 
 @_operator
@@ -83,7 +93,7 @@ def selective_scan(
     Returns:
         y (B, D, L) in the type of u, and the last state (B, D, N) in float32.
     """
-    dt = _steps(delta, None if delta_bias is None else delta_bias[:, None], delta_softplus)
+    dt = steps_of(delta, None if delta_bias is None else delta_bias[:, None], delta_softplus)
     batch, channels, length = u.shape
     groups, states = B.shape[1], B.shape[2]
     grouped = (batch, groups, channels // groups)
@@ -98,9 +108,7 @@ def selective_scan(
     y = torch.stack(ys, -1).view(batch, channels, length)
     if D is not None:
         y = y + wide(D)[:, None] * wide(u)
-    if z is not None:
-        y = y * F.silu(wide(z))
-    return y.to(u.dtype), h.reshape(batch, channels, states).clone()
+    return gated(y, z).to(u.dtype), h.reshape(batch, channels, states).clone()
 
 
 def _shapes_of_selective_scan(
@@ -149,7 +157,7 @@ def ssd(
     Returns:
         y (B, L, H, P) in the type of x, and the last state (B, H, P, N) in float32.
     """
-    steps = _steps(dt, dt_bias, dt_softplus)
+    steps = steps_of(dt, dt_bias, dt_softplus)
     repeats = x.shape[2] // B.shape[2]
     Bs, Cs = (wide(each).repeat_interleave(repeats, 2) for each in (B, C))
     increments, decays = steps[..., None] * wide(x), torch.exp(steps * wide(A))
@@ -161,9 +169,7 @@ def ssd(
     y = torch.stack(ys, 1)
     if D is not None:
         y = y + (wide(D)[:, None] if D.ndim == 1 else wide(D)) * wide(x)
-    if z is not None:
-        y = y * F.silu(wide(z))
-    return y.to(x.dtype), state.clone()
+    return gated(y, z).to(x.dtype), state.clone()
 
 
 def _shapes_of_ssd(

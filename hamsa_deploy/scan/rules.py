@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.fx.traceback as fx_traceback
-import torch.nn.functional as F
 
 from hamsa_deploy.scan import loops
 from hamsa_deploy.scan.forms import Form, Loop, cheapest, states_of_tree
+from hamsa_deploy.scan.operators import gated, steps_of, wide
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import lowering, rule
 from hamsa_deploy.spectral.errors import UnsupportedTransformError
@@ -51,13 +51,9 @@ def selective_scan(
     batch, channels, _ = u.shape
     groups, states = B.shape[1], B.shape[2]
     with _in_float32():
-        dt, v = _time_first(delta), _time_first(u)
-        if delta_bias is not None:
-            dt = dt + _wide(delta_bias)
-        if delta_softplus:
-            dt = F.softplus(dt)
-        decays = functions.permute(functions.reshape(_wide(A), [groups, channels // groups, states]), [0, 2, 1])
-        Bs, Cs = (functions.permute(_wide(each), [3, 0, 1, 2]) for each in (B, C))
+        v, dt = _time_first(u), steps_of(_time_first(delta), delta_bias, delta_softplus)
+        decays = functions.permute(functions.reshape(wide(A), [groups, channels // groups, states]), [0, 2, 1])
+        Bs, Cs = (functions.permute(wide(each), [3, 0, 1, 2]) for each in (B, C))
         if initial_state is None:
             first = v.new_zeros([batch, groups, states, channels // groups])
         else:
@@ -65,20 +61,14 @@ def selective_scan(
         y, last = _scanned(first, dt, dt * v, decays, Bs, Cs)
         last = functions.reshape(functions.permute(last, [0, 1, 3, 2]), [batch, channels, states])
     if D is not None:
-        y = y + _wide(D) * v
-    if z is not None:
-        y = y * F.silu(_time_first(z))
+        y = y + wide(D) * v
+    y = gated(y, None if z is None else _time_first(z))
     return functions.permute(y, [1, 2, 0]).to(u.dtype), last
 
 
 def _time_first(x: Any) -> Any:
     """(B, D, L) to (L, B, D)."""
-    return functions.permute(_wide(x), [2, 0, 1])
-
-
-def _wide(x: Any) -> Any:
-    """At least float32."""
-    return x if x.dtype in (torch.float32, torch.float64) else x.to(torch.float32)
+    return functions.permute(wide(x), [2, 0, 1])
 
 
 def _grouped_state(state: Any, groups: int) -> Any:
@@ -126,17 +116,13 @@ def ssd(
     batch, length, heads, width = x.shape
     groups, states = B.shape[2], B.shape[3]
     with _in_float32():
-        steps = _wide(dt)
-        if dt_bias is not None:
-            steps = steps + _wide(dt_bias)
-        if dt_softplus:
-            steps = F.softplus(steps)
+        steps = steps_of(dt, dt_bias, dt_softplus)
         chunk = CHUNK if not isinstance(length, int) else min(CHUNK, length)
         shape = [batch, -(-length // chunk), chunk, groups, heads // groups]
-        sums = _chunked(steps * _wide(A), shape, [0, 3, 4, 1, 2])
-        xs = _chunked(functions.unsqueeze(steps, 3) * _wide(x), [*shape, width], [0, 3, 4, 1, 2, 5])
-        keys = _chunked(_wide(B), [*shape[:4], 1, states], [0, 3, 4, 1, 5, 2])
-        queries = _chunked(_wide(C), [*shape[:4], 1, states], [0, 3, 4, 1, 2, 5])
+        sums = _chunked(steps * wide(A), shape, [0, 3, 4, 1, 2])
+        xs = _chunked(functions.unsqueeze(steps, 3) * wide(x), [*shape, width], [0, 3, 4, 1, 2, 5])
+        keys = _chunked(wide(B), [*shape[:4], 1, states], [0, 3, 4, 1, 5, 2])
+        queries = _chunked(wide(C), [*shape[:4], 1, states], [0, 3, 4, 1, 2, 5])
         if initial_state is None:
             first = xs.new_zeros([batch, groups, heads // groups, states, width])
         else:
@@ -147,10 +133,8 @@ def ssd(
         y = functions.narrow(y, 1, 0, length)
         last = functions.reshape(functions.transpose(last, 3, 4), [batch, heads, width, states])
     if D is not None:
-        y = y + (functions.unsqueeze(_wide(D), 1) if D.ndim == 1 else _wide(D)) * _wide(x)
-    if z is not None:
-        y = y * F.silu(_wide(z))
-    return y.to(x.dtype), last
+        y = y + (functions.unsqueeze(wide(D), 1) if D.ndim == 1 else wide(D)) * wide(x)
+    return gated(y, z).to(x.dtype), last
 
 
 CHUNK = 32  # steps: of 16, 32 and 64 the fastest on both engines at 197 and 3,136 tokens

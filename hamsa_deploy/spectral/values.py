@@ -73,6 +73,9 @@ class Value:
     def size(self, dim: int) -> int:
         return self.shape[dim]
 
+    def to(self, dtype: torch.dtype) -> Any:
+        return Value._apply(torch.ops.aten._to_copy.default, (self,), {"dtype": dtype})
+
     def __add__(self, other: Any) -> Any:
         return functions.add(self, other)
 

@@ -133,6 +133,14 @@ def test_every_form_is_right(form: forms.Form, states: int, tmp_path: Path, monk
             assert_right(run, model, selective_inputs(kind, 37, states), f"{form}, {kind}")
 
 
+def test_weights_in_half_precision_become_float32_where_the_scan_is() -> None:
+    model, inputs = Selective(6, 2).eval().half(), [each.half() for each in selective_inputs("fresh", 9, 2)]
+    program = to_real(model, inputs)
+    for found, expected in zip(program.module()(*inputs), model(*inputs), strict=True):
+        assert found.dtype == expected.dtype
+        torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
+
+
 def test_batch_and_length_may_vary(tmp_path: Path) -> None:
     model, batch, length = Selective(6, 2).eval(), Dim("batch"), Dim("length")
     line = {0: batch, 2: length}

@@ -58,7 +58,8 @@ def _unroll(module: GraphModule, node: Node) -> None:
             carried, given = list(outputs[: len(carried)]), list(outputs[len(carried) :])
             trips.append(given)
         results = [*carried, *(steps.node(aten.stack.default, list(each), 0) for each in zip(*trips, strict=True))]
-        for result, user in ((results[user.args[1]], user) for user in list(node.users)):
+        for user in list(node.users):
+            result = results[user.args[1]]
             result.meta.setdefault("val", user.meta.get("val"))
             user.replace_all_uses_with(result)
 

@@ -2,8 +2,8 @@
 
 What a model takes can seldom be read from its file: a few nodes double a value forty times, a product of two small
 tensors is a large one, and engines compute what is constant while they load. So it is loaded and run once where nothing
-is lost with it: the child takes at most `memory_for` beyond what its libraries take before they see the model, and is
-killed at the deadline.
+is lost with it: the child takes at most BEYOND and COPIES times the files beyond what its libraries take before they
+see the model, and is killed at the deadline.
 
 The child has the packages of this process, and says how it ended in its last line. Where the system has no such limit
 of memory (RLIMIT_DATA), only the time is limited.
