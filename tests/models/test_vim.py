@@ -15,6 +15,7 @@ from hamsa_deploy.models import MODELS, Vim, count_parameters, load_model, load_
 from hamsa_deploy.samples import digits
 from hamsa_runtime import Engine
 from hamsa_runtime.errors import InputError
+from tests.models.golden import golden_data
 
 # VisionMamba of hustvl/Vim, commit dd0358a, as its vim_tiny_.._with_midclstok_div2 but for the sizes below, after
 # torch.manual_seed(0): its fresh parameters, each moved by 0.2 times a normal one, normal images, and its logits.
@@ -45,16 +46,8 @@ def golden_model() -> Vim:
     return Vim(width=24, depth=2, states=3, patch=4, image_size=(12, 8), num_classes=5).eval()
 
 
-def golden_data() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-    """The authors' state dict, images and their logits."""
-    with np.load(GOLDEN) as data:
-        tensors = {name: torch.from_numpy(data[name]) for name in data.files}
-    state = {name.removeprefix("state/"): tensors[name] for name in tensors if name.startswith("state/")}
-    return state, tensors["x"], tensors["y"]
-
-
 def test_agrees_with_the_authors(tmp_path: Path) -> None:
-    state, x, y = golden_data()
+    state, x, y = golden_data(GOLDEN)
     torch.save({"model": state, "epoch": 300}, tmp_path / "checkpoint.pth")  # as they publish theirs
     model = golden_model()
     load_weights(model, tmp_path / "checkpoint.pth")

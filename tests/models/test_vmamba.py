@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from hamsa_deploy.models import MODELS, VMamba, count_parameters, load_weights
 from hamsa_deploy.models.vmamba import DIRECTIONS, in_line, merged
 from hamsa_runtime.errors import InputError
+from tests.models.golden import golden_data
 
 # VSSM of MzeroMiko/VMamba, commit 2ed52ea, as its vmamba_tiny_s1l8 but for the sizes below, after torch.manual_seed(0):
 # its fresh parameters, each moved by 0.2 times a normal one, normal images, and its logits.
@@ -44,16 +44,8 @@ def golden_model() -> VMamba:
     return model.eval()
 
 
-def golden_data() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-    """The authors' state dict, images and their logits."""
-    with np.load(GOLDEN) as data:
-        tensors = {name: torch.from_numpy(data[name]) for name in data.files}
-    state = {name.removeprefix("state/"): tensors[name] for name in tensors if name.startswith("state/")}
-    return state, tensors["x"], tensors["y"]
-
-
 def test_agrees_with_the_authors(tmp_path: Path) -> None:
-    state, x, y = golden_data()
+    state, x, y = golden_data(GOLDEN)
     torch.save({"model": state, "epoch": 264}, tmp_path / "checkpoint.pth")  # as they publish theirs
     model = golden_model()
     load_weights(model, tmp_path / "checkpoint.pth")
