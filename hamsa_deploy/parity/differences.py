@@ -7,8 +7,9 @@ computes, i an image and j a value:
     deviation        d_ij = |b_ij - median_j b_ij|                    (n = 1: from the median over the images)
     scale            s_i  = max { d_ij : d_ij <= HUGE t_i },  t_i the median of the d_ij > 0; and no less than the
                             (lower) median of all s_i
-    relative error   r_ij = e_ij / max(s_i, d_ij, FINEST |b_ij|)
-    cosine           c_i  = a_i . b_i / (|a_i| |b_i|)                 (1 where both are zero, 0 where one is)
+    relative error   r_ij = e_ij / max(s_i, d_ij, FINEST u_ij),  u_ij = |b_ij|, or 1 where all b are within 0 and 1
+    cosine           c_i  = a_i . b_i / (|a_i| |b_i|)                 (1 where both are zero, 0 where one is; where all
+                            b are within 0 and 1, of one more value in both, FINEST sqrt(n))
     correlation      sum x_ij y_ij / sqrt(sum x_ij^2 sum y_ij^2),     x, y = a and b without what all images share
     equal            share of i, j with a_ij = b_ij,                  of whole numbers and truth values
     signal to noise  10 log10( sum_ij b_ij^2 / sum_ij e_ij^2 )  dB    (within +-MAX_DECIBELS)
@@ -17,7 +18,13 @@ Errors are relative to how much the values of an image differ from one another, 
 no meaningful relative error. Nor to the largest value: a class that is masked with -1e9, an offset of 1000 on all of
 them, or one huge value would hide that all others are wrong. Such a value is judged by its own size. No scale is
 finer than FINEST of the value itself, because float32 is not. Fewer than FEW values have one scale for all images,
-fewer than FEWEST one cosine, and values within 0 and 1 (probabilities, masks, pictures) no huge ones.
+fewer than FEWEST one cosine, and values within 0 and 1 (probabilities, masks, pictures) no huge ones; they are as fine
+as 1 is, because engines compute a sigmoid from tanh (ONNX Runtime's is 1e-7 beside 3e-4, and beside 4e-8).
+
+An output of two axes may have rows or columns that are within 0 and 1 and others that are not: a detector's scores
+beside its boxes, hundreds of pixels wide. Both parts are judged, each as an output of its own, and the worse counts:
+one may be so much larger, or so many more values, that the other would not be seen. (Logits beside boxes look like
+the quiet bands of a spectrum, which are rounding of the loud ones: they are not told apart. Give them as two outputs.)
 
 The correlation sees what depends on the input, which the other figures may not: two networks that share a mask, a
 bias or a mean have a cosine of almost 1. x_ij = (a_ij - mu_j) / w_j with mu_j the mean over the images, and w_j the
@@ -44,14 +51,48 @@ FINEST = 1 / 200  # two roundings of float32 at b_ij are then 5e-5, which no eng
 FEW, FEWEST = 16, 4
 FLOAT32_ULP = 2.0**-23
 RESOLVED = 2
+RESOLVED_OF_1 = 64  # within 0 and 1: an error of one unit of 1 is then a correlation of 0.9999, which fp32 needs
 CLIP = 8.0  # of x and y: a value that is off by more is no worse
+
+
+def parts(expected: np.ndarray) -> list[np.ndarray]:
+    """Which of the n values are judged together, each (n,) of truth values: all, or those within 0 and 1 and the rest.
+
+    Args:
+        expected: b, (N, ...); of more than two axes that are longer than 1 (features of images), all are one part.
+    """
+    axes = [axis for axis in range(1, expected.ndim) if expected.shape[axis] > 1]
+    is_bounded = _is_bounded(expected)
+    for axis in axes if len(axes) == 2 else ():
+        bounded = np.asarray(is_bounded.all(axis=tuple(other for other in range(expected.ndim) if other != axis)))
+        if bounded.any() and not bounded.all() and expected.size >= FEW * len(bounded):
+            shape = [-1 if other == axis else 1 for other in range(1, expected.ndim)]
+            of_all = np.broadcast_to(bounded.reshape(shape), expected.shape[1:]).ravel()
+            return [of_all, ~of_all]
+    return [np.ones(expected[0].size, bool)]
+
+
+def _is_bounded(b: np.ndarray) -> np.ndarray:
+    return np.asarray((b >= 0) & (b <= 1))
 
 
 def relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """(N, n): r_ij."""
     a, b = flat(found), flat(expected)
-    finest = np.maximum(deviations(b), FINEST * np.abs(b))
-    return np.asarray(np.abs(a - b) / np.maximum(scales(expected)[:, None], finest))
+    errors = np.empty_like(b)
+    for part in parts(expected):
+        errors[:, part] = _relative_errors(a[:, part], b[:, part])
+    return errors
+
+
+def _relative_errors(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    finest = np.maximum(deviations(b), FINEST * _units(b))
+    return np.asarray(np.abs(a - b) / np.maximum(scales(b)[:, None], finest))
+
+
+def _units(b: np.ndarray) -> np.ndarray:
+    """u_ij: what a rounding is relative to."""
+    return np.ones_like(b) if _is_bounded(b).all() else np.abs(b)
 
 
 def deviations(b: np.ndarray) -> np.ndarray:
@@ -71,7 +112,7 @@ def scales(expected: np.ndarray) -> np.ndarray:
     d = deviations(b)
     if b.shape[1] < FEW:
         d = d.reshape(1, -1)
-    is_bounded = bool(((b >= 0) & (b <= 1)).all())
+    is_bounded = bool(_is_bounded(b).all())
     found = np.array([_scale(row, is_bounded) for row in d])
     found = np.broadcast_to(np.maximum(found, np.quantile(found, 0.5, method="lower")), len(b))
     largest = np.abs(b).max(initial=0.0)
@@ -91,13 +132,20 @@ def correlation(found: np.ndarray, expected: np.ndarray, unit: float) -> float:
         unit: one unit in the last place of 1, in the numbers that the exported model computes with.
     """
     a, b = flat(found), flat(expected)
+    return min(_correlation(a[:, part], b[:, part], unit) for part in parts(expected))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray, unit: float) -> float:
     spread = b.std(axis=0)
-    varies = spread > RESOLVED * unit * np.abs(b).max(axis=0)
+    of_1 = RESOLVED_OF_1 * FLOAT32_ULP if _is_bounded(b).all() else 0.0
+    varies = spread > np.maximum(RESOLVED * unit * np.abs(b).max(axis=0), of_1)
     if varies.any():
         mean, width = b.mean(axis=0)[varies], spread[varies]
         x, y = ((each[:, varies] - mean) / np.maximum(width, np.median(width)) for each in (a, b))
+    elif b.std(axis=1).max() <= of_1:
+        return 1.0
     else:
-        scale, centre = scales(expected)[:, None], np.median(b, axis=1, keepdims=True)
+        scale, centre = scales(b)[:, None], np.median(b, axis=1, keepdims=True)
         kept = deviations(b) <= HUGE * scale
         x, y = (((each - centre) / scale)[kept] for each in (a, b))
     x, y = x.clip(-CLIP, CLIP), y.clip(-CLIP, CLIP)
@@ -118,8 +166,14 @@ def signal_to_noise(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def cosines(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """(N,): cosine of the angle between both outputs of each image; 1 where both are zero."""
+    """(N,): cosine of the angle between both outputs of each image, of the worse part; 1 where both are zero."""
     a, b = flat(found), flat(expected)
+    return np.asarray(np.min([_cosines(a[:, part], b[:, part]) for part in parts(expected)], axis=0))
+
+
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if _is_bounded(b).all():
+        a, b = (np.pad(each, [(0, 0), (0, 1)], constant_values=FINEST * b.shape[1] ** 0.5) for each in (a, b))
     if b.shape[1] < FEWEST:
         a, b = (np.broadcast_to(each.reshape(1, -1), (len(b), each.size)) for each in (a, b))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)

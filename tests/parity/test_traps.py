@@ -111,6 +111,62 @@ def test_the_same_network_in_lower_precision_passes(precision: str) -> None:
     assert verdicts(precision, unrelated=False) == []
 
 
+Head = Callable[[int], np.ndarray]
+
+
+def head(seed: int, classes: int, objects: int, *, boxes: int | None = None) -> np.ndarray:
+    """(4, 4 + classes, 400): boxes of up to 640 pixels, and scores: almost all 1e-6 to 1e-4, of some objects 0.9."""
+    boxes_rng, rng = np.random.default_rng(seed if boxes is None else boxes), np.random.default_rng(seed + 1000)
+    scores = np.exp(rng.uniform(np.log(1e-6), np.log(1e-4), (4, classes, 400)))
+    scores.reshape(-1)[rng.choice(scores.size, objects, replace=False)] = rng.uniform(0.5, 0.95, objects)
+    return np.concatenate([boxes_rng.uniform(0, 640, (4, 4, 400)), scores], axis=1)
+
+
+def by_onnxruntime(expected: np.ndarray) -> np.ndarray:
+    """As its float32 computes a head: boxes to 1e-6 of themselves, a sigmoid to a unit of 1."""
+    rng = np.random.default_rng(0)
+    found = expected * (1 + 1e-7 * rng.standard_normal(expected.shape))
+    found[:, 4:] += rng.uniform(-(2.0**-23), 2.0**-23, found[:, 4:].shape)
+    return found.astype(np.float32)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("classes", "objects"), [(80, 60), (80, 0), (1, 20), (1, 0)])
+def test_scores_beside_boxes_are_judged_as_scores(classes: int, objects: int, *, transposed: bool) -> None:
+    expected = head(0, classes, objects)
+    found = by_onnxruntime(expected)
+    if transposed:
+        expected, found = expected.swapaxes(1, 2), found.swapaxes(1, 2)
+    assert compare({"head": found}, {"head": expected}, THRESHOLDS["fp32"], "Net").failures == []
+
+
+@pytest.mark.parametrize("precision", THRESHOLDS)
+@pytest.mark.parametrize("classes", [1, 80])
+def test_neither_scores_nor_boxes_of_another_network_pass(precision: str, classes: int) -> None:
+    expected = head(0, classes, 20 * classes)
+    for found in (head(1, classes, 20 * classes, boxes=0), np.concatenate([head(1, 1, 1)[:, :4], expected[:, 4:]], 1)):
+        report = compare({"head": found}, {"head": expected}, THRESHOLDS[precision], "Net")
+        assert any("correlation over inputs" in failure for failure in report.failures)
+
+
+def test_channels_of_feature_maps_are_one_part() -> None:
+    """A dead one beside others of hundreds has their rounding."""
+    rng = np.random.default_rng(0)
+    expected = np.maximum(100 * rng.standard_normal((4, 16, 7, 7)), 0)
+    expected[:, 3] = 1e-3
+    found = expected + 1e-5 * rng.standard_normal(expected.shape)
+    assert compare({"map": found}, {"map": expected}, THRESHOLDS["fp32"], "Net").passed
+
+
+def test_a_sigmoid_of_nothing_passes_and_one_of_something_else_does_not() -> None:
+    """ONNX Runtime gives 1e-7 where 1e-8 is right."""
+    rng = np.random.default_rng(0)
+    expected = rng.uniform(0, 1e-6, (4, 1, 32, 32))
+    found = expected + rng.uniform(0, 2.0**-23, expected.shape)
+    assert compare({"mask": found}, {"mask": expected}, THRESHOLDS["fp32"], "Net").failures == []
+    assert not compare({"mask": found + 1e-5}, {"mask": expected}, THRESHOLDS["fp32"], "Net").passed
+
+
 def test_an_offset_that_costs_float16_its_digits_fails() -> None:
     """Half a unit at 1000 is as much as the logits differ by."""
     x = np.random.default_rng(0).standard_normal((40, INPUTS)).astype(np.float32)
