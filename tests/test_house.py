@@ -27,7 +27,7 @@ hamsa_runtime.accepted
 hamsa_runtime.schema hamsa_runtime.records hamsa_runtime.json_document hamsa_runtime.manifest
 hamsa_runtime.cache_files hamsa_runtime.folders hamsa_runtime.whole_files
 hamsa_runtime.outputs hamsa_runtime.port_names hamsa_runtime.batches hamsa_runtime.states hamsa_runtime.streaming
-hamsa_runtime.orientation hamsa_runtime.image_files
+hamsa_runtime.orientation hamsa_runtime.image_files hamsa_runtime.bmp hamsa_runtime.webp
 hamsa_runtime.images hamsa_runtime.wav hamsa_runtime.clips hamsa_runtime.preprocess
 hamsa_runtime.signature hamsa_runtime.named_files hamsa_runtime.onnx_steps hamsa_runtime.bundle hamsa_runtime.signing
 hamsa_runtime.tensorrt

@@ -15,6 +15,7 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.images import load_image
 from tests.cpp.building import Probe, built
 from tests.cpp.test_odd_images import disagreements
+from tests.odd_bmp_webp import odd_bmps, odd_webps, part, webp
 from tests.odd_images import (
     IEND,
     changed,
@@ -58,7 +59,7 @@ def test_row_53_an_orientation_of_any_type_and_place_is_read_by_one_rule(
 
 
 def test_row_54_odd_files_give_the_same_pixels_or_are_refused_by_both(probe: Probe, tmp_path: Path, did: Did) -> None:
-    odds = [*png_chunks(), *png_pixels(), *png_palettes(), *jpeg_scans()][::6]
+    odds = [*png_chunks(), *png_pixels(), *png_palettes(), *jpeg_scans(), *odd_bmps(), *odd_webps()][::6]
     wrong, fates = disagreements(probe, odds, tmp_path)
     assert wrong == {}
     did(f"{fates['taken']} the same in Python and C++, {fates['refused']} refused by both")
@@ -72,7 +73,7 @@ def test_row_55_files_of_gigabytes_and_bombs_are_refused_unread(probe: Probe, tm
         assert probe.ask("decode", path, 3, tmp_path / "out.npy")["found"] == caught.value.found
     spent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before, probe.most_memory() - before_cpp
     assert max(spent) < 50e6, spent
-    did("3 GB behind a PNG's and a JPEG's first bytes, 81 million pixels in 10 kB, 5000 scans")
+    did("3 GB behind a PNG's and a JPEG's first bytes, 81 million pixels in 10 kB, 67 million in 30 bytes, 5000 scans")
 
 
 def bombs(folder: Path) -> list[Path]:
@@ -83,6 +84,8 @@ def bombs(folder: Path) -> list[Path]:
     jpeg, rows = encoded(picture(), "JPEG"), zlib.compress(bytes((1 + 9000 // 8) * 9000), 9)
     (folder / "bomb.jpg").write_bytes(changed(jpeg, frame_of(jpeg) + 5, struct.pack(">HH", 9000, 9000)))
     (folder / "bomb.png").write_bytes(png(chunk(b"IHDR", header(1, 0, 9000, 9000)), chunk(b"IDAT", rows), IEND))
+    bits = 8191 | 8191 << 14
+    (folder / "bomb.webp").write_bytes(webp(part(b"VP8L", b"\x2f" + bits.to_bytes(4, "little") + bytes(8))))
     coarse = encoded(picture(), "JPEG", progressive=True)
     (folder / "scans.jpg").write_bytes(coarse[:-2] + coarse[coarse.rindex(b"\xff\xda") : -2] * 5000 + b"\xff\xd9")
     return sorted(folder.iterdir())

@@ -226,6 +226,7 @@ _STRUCTURED = {
     "bundle": _changed_bundle,
     "external": _changed_onnx,
     "onnx": _changed_onnx,
+    "image": _changed_binary,
     "wav": _changed_binary,
     "npy": _changed_binary,
     "npz": _changed_binary,

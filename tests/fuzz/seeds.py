@@ -20,7 +20,7 @@ from safetensors.torch import save
 CORPUS = Path(__file__).parent / "corpus"
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests import odd_images  # noqa: E402
+from tests import odd_bmp_webp, odd_images  # noqa: E402
 from tests.fuzz.targets import IDENTITY, PLAN, tiny_model  # noqa: E402
 from tests.runtime.manifest_values import complete  # noqa: E402
 from tests.runtime.tiny_bundles import manifest_for  # noqa: E402
@@ -143,7 +143,17 @@ def _odd_images() -> dict[str, bytes]:
         "png_texts": odd_images.png(start, palette, texts[0], pixels, texts[1], odd_images.IEND),
         "jpeg_progressive": odd_images.with_segments(coarse, *packets),
         "jpeg_inks": odd_images.with_segments(inks, odd_images.app1(odd_images.turn(3, 9, order=">"))),
+        "bmp_palette": odd_bmp_webp.bmp(4, 11, -9, header=108, colours=10),
+        "bmp_masks": odd_bmp_webp.bmp(32, 5, 4, packing=3, masks=odd_bmp_webp.USUAL_MASKS),
+        "webp_frames": _frames(),
     }
+
+
+def _frames() -> bytes:
+    """An animation, with all that says which way up it is."""
+    frame = odd_bmp_webp.frame(odd_bmp_webp.pictures()["lossless"])
+    texts = odd_bmp_webp.part(b"EXIF", odd_images.turn(6)), odd_bmp_webp.part(b"XMP ", odd_images.xmp(8))
+    return odd_bmp_webp.webp(odd_bmp_webp.canvas(14), frame, frame, *texts)
 
 
 def _wav_file(kind: str, subtype: str) -> bytes:

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "clips.hpp"
+#include "little.hpp"
 
 namespace hamsa {
 namespace {
@@ -19,14 +20,6 @@ constexpr std::array<std::uint8_t, 14> guid{0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xA
 constexpr std::size_t short_format = 16, long_format = 40;
 
 using Bytes = std::vector<std::uint8_t>;
-
-std::uint32_t whole(const std::uint8_t* bytes, int count) {
-    std::uint32_t value = 0;
-    for (int i = count - 1; i >= 0; --i) {
-        value = value << 8 | bytes[i];
-    }
-    return value;
-}
 
 struct Format {
     std::uint32_t kind = 0, channels = 0, sample_rate = 0, bits = 0;
@@ -75,10 +68,10 @@ Format described(const Bytes& data, const std::filesystem::path& path) {
     if (data.size() < short_format) {
         throw damaged_clip(path, std::to_string(data.size()) + " bytes of format");
     }
-    Format format{whole(&data[0], 2), whole(&data[2], 2), whole(&data[4], 4), whole(&data[14], 2)};
-    const std::uint32_t frame = whole(&data[12], 2);
+    Format format{little_endian(&data[0], 2), little_endian(&data[2], 2), little_endian(&data[4], 4), little_endian(&data[14], 2)};
+    const std::uint32_t frame = little_endian(&data[12], 2);
     if (format.kind == extensible && data.size() == long_format && std::equal(guid.begin(), guid.end(), &data[26])) {
-        format.kind = whole(&data[24], 2);
+        format.kind = little_endian(&data[24], 2);
     }
     if (!is_known(format)) {
         throw InputError(path.string() + ": samples of the kind " + std::to_string(format.kind) + " with " +
@@ -118,7 +111,7 @@ Samples samples_in(File& file) {
             throw damaged_clip(file.path(), "no samples");
         }
         const std::string name(head.begin(), head.begin() + 4);
-        const std::uint64_t start = at + 8, length = whole(&head[4], 4);
+        const std::uint64_t start = at + 8, length = little_endian(&head[4], 4);
         if (name == "fmt ") {
             format = described(file.read(start, std::min<std::size_t>(length, long_format)), file.path());
         } else if (name == "data") {
@@ -157,7 +150,7 @@ float sample_in(const std::uint8_t* bytes, const Format& format) {
         return (static_cast<float>(bytes[0]) - 128.0F) / 128.0F;
     }
     const int width = static_cast<int>(format.bits / 8);
-    const auto highest = static_cast<std::int32_t>(whole(bytes, width) << (32 - format.bits));
+    const auto highest = static_cast<std::int32_t>(little_endian(bytes, width) << (32 - format.bits));
     return static_cast<float>(highest) * 0x1p-31F;
 }
 

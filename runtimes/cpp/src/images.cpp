@@ -83,11 +83,11 @@ Image::Image(const std::uint8_t* data, std::int64_t height, std::int64_t width, 
     }
 }
 
-void check_size(std::int64_t width, std::int64_t height, const std::string& name) {
+void check_size(std::int64_t width, std::int64_t height, const std::string& name, std::int64_t most) {
     const auto pixels = product(static_cast<std::size_t>(width), static_cast<std::size_t>(height));
-    if (!pixels || *pixels > static_cast<std::size_t>(max_pixels)) {
+    if (!pixels || *pixels > static_cast<std::size_t>(most)) {
         throw InputError(name + ": too large to decode: " + shown(Size{width, height}, " x ") + " pixels",
-                         "at most " + std::to_string(max_pixels) + " pixels",
+                         "at most " + std::to_string(most) + " pixels",
                          "a decompression bomb, an extreme aspect ratio, or a panorama", "scale it down first");
     }
 }

@@ -12,8 +12,8 @@ namespace hamsa {
 // The limit of the Python runtime: what a phone's sensor has, 302 MB while it is being turned.
 inline constexpr std::int64_t max_pixels = 8192 * 6144;
 
-// InputError: more than `max_pixels`.
-void check_size(std::int64_t width, std::int64_t height, const std::string& name);
+// InputError: more than `most`.
+void check_size(std::int64_t width, std::int64_t height, const std::string& name, std::int64_t most = max_pixels);
 
 // An image that is being made; `image()` then shares its memory. Rows have no gaps.
 class NewImage {

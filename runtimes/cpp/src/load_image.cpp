@@ -13,7 +13,7 @@
 namespace hamsa {
 namespace {
 
-constexpr const char* formats = "JPEG, PNG";
+constexpr const char* formats = "JPEG, PNG, BMP, WEBP";
 
 // Read whole: as much as `max_pixels` in colour, not compressed at all.
 constexpr std::int64_t max_file_bytes = 3 * max_pixels;
@@ -39,19 +39,10 @@ std::vector<std::uint8_t> read(const std::filesystem::path& path) {
     return data;
 }
 
-InputError unknown_format(const std::string& name, const std::vector<std::uint8_t>& data) {
-    const bool bmp = starts_with(data, {'B', 'M'});
-    if (bmp || (starts_with(data, {'R', 'I', 'F', 'F'}) && starts_with(data, {'W', 'E', 'B', 'P'}, 8))) {
-        return InputError(
-            name + ": a " + (bmp ? "BMP" : "WebP") + " image, which the C++ runtime does not decode",
-            std::string("one of ") + formats, "",
-            "convert it to PNG, or decode it yourself and pass the pixels: hamsa::Image(data, height, width, 3)");
-    }
-    return InputError(name + ": not an image in a known format", std::string("one of ") + formats,
-                      "another format behind this name, or an empty or damaged file");
-}
-
 bool is_jpeg(const std::vector<std::uint8_t>& data) { return starts_with(data, {0xFF, 0xD8, 0xFF}); }
+bool is_webp(const std::vector<std::uint8_t>& data) {
+    return starts_with(data, {'R', 'I', 'F', 'F'}) && starts_with(data, {'W', 'E', 'B', 'P'}, 8);
+}
 
 Stripped stripped(const std::vector<std::uint8_t>& data, const std::string& name) {
     const EncodedImage file{data.data(), data.size(), name};
@@ -61,12 +52,16 @@ Stripped stripped(const std::vector<std::uint8_t>& data, const std::string& name
     if (starts_with(data, {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'})) {
         return strip_png(file);
     }
-    throw unknown_format(name, data);
+    if (is_webp(data)) {
+        return strip_webp(file);
+    }
+    throw InputError(name + ": not an image in a known format", std::string("one of ") + formats,
+                     "another format behind this name, or an empty or damaged file");
 }
 
 Image decoded(const std::vector<std::uint8_t>& plain, const std::string& name) {
     const EncodedImage file{plain.data(), plain.size(), name};
-    return is_jpeg(plain) ? decode_jpeg(file) : decode_png(file);
+    return is_jpeg(plain) ? decode_jpeg(file) : is_webp(plain) ? decode_webp(file) : decode_png(file);
 }
 
 }  // namespace
@@ -77,11 +72,15 @@ InputError damaged(const EncodedImage& file, const std::string& why) {
 
 InputError truncated(const EncodedImage& file) { return damaged(file, "image file is truncated"); }
 
-void check_file_size(std::int64_t width, std::int64_t height, const EncodedImage& file) {
+InputError not_read(const EncodedImage& file, const std::string& what, const std::string& expected) {
+    return InputError(file.name + ": " + what, expected, "", "convert it to PNG");
+}
+
+void check_file_size(std::int64_t width, std::int64_t height, const EncodedImage& file, std::int64_t most) {
     if (width < 1 || height < 1 || width > INT32_MAX || height > INT32_MAX) {
         throw damaged(file, std::to_string(width) + " x " + std::to_string(height) + " pixels");
     }
-    check_size(width, height, file.name);
+    check_size(width, height, file.name, most);
 }
 
 Image load_image(const std::filesystem::path& path) {
@@ -89,7 +88,12 @@ Image load_image(const std::filesystem::path& path) {
     if (!std::filesystem::is_regular_file(path, ignored)) {
         throw InputError(path.string() + ": no such image file", std::string("a file in ") + formats);
     }
-    Stripped plain = stripped(read(path), path.string());
+    std::vector<std::uint8_t> data = read(path);
+    if (starts_with(data, {'B', 'M'})) {
+        return decode_bmp({data.data(), data.size(), path.string()});
+    }
+    Stripped plain = stripped(data, path.string());
+    data = {};
     const Image image = decoded(plain.data, path.string());
     plain.data = {};
     return upright(image, orientation_of(plain.metadata));

@@ -1,4 +1,5 @@
-// JPEG and PNG files to plain ones: what the decoders see. The rule is said in the Python runtime's image_files.py.
+// JPEG, PNG and WebP files to plain ones: what the decoders see. The rule is said in the Python runtime's image_files.py
+// and webp.py.
 #pragma once
 
 #include <cstdint>
@@ -21,5 +22,6 @@ struct Stripped {
 // InputError: refused, or too many pixels.
 Stripped strip_jpeg(const EncodedImage& file);
 Stripped strip_png(const EncodedImage& file);
+Stripped strip_webp(const EncodedImage& file);
 
 }  // namespace hamsa

@@ -133,7 +133,7 @@ TEST_CASE("files that are no images") {
     write(path, "SIMPLE  =                    T");
     CHECK(has(error().found(), "not an image in a known format"));
     write(path, "BM and more");
-    CHECK(has(error().found(), "a BMP image, which the C++ runtime does not decode"));
+    CHECK(has(error().found(), "image file is truncated"));
     write(path, std::string("RIFF\0\0\0\0WEBP", 12));
-    CHECK(has(error().found(), "a WebP image"));
+    CHECK(has(error().found(), "no picture"));
 }

@@ -66,7 +66,24 @@ MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 
 
 class TooManyPixels(ValueError):
-    """More than `MAX_PIXELS`, and how many: found in the header, before anything is unpacked."""
+    """How many, and how many there may be: found in the header, before anything is unpacked."""
+
+    def __init__(self, found: str, most: int) -> None:
+        super().__init__(found)
+        self.most = most
+
+
+class NotRead(ValueError):
+    """A kind of file that is not read, though the file may be whole: which, and what would be.
+
+    Args:
+        found: the kind.
+        expected: what is read.
+    """
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(found)
+        self.expected = expected
 
 
 class Stripped(NamedTuple):
@@ -89,14 +106,21 @@ def stripped(data: bytes) -> Stripped | None:
     return _png(data) if data.startswith(PNG_START) else None
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
+    """As a file's header says it.
+
+    Raises:
+        TooManyPixels: more than `most`.
+        ValueError: none.
+    """
     if not (0 < width < 1 << 31 and 0 < height < 1 << 31):
         raise ValueError(f"{width} x {height} pixels")
-    if width * height > MAX_PIXELS:
-        raise TooManyPixels(f"{width} x {height} pixels")
+    if width * height > most:
+        raise TooManyPixels(f"{width} x {height} pixels", most)
 
 
-def _truncated() -> ValueError:
+def truncated() -> ValueError:
+    """What is raised where a file ends too early."""
     return ValueError("image file is truncated")
 
 
@@ -105,13 +129,13 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
     at, view = len(PNG_START), memoryview(data)
     for _ in range(MAX_PARTS):
         if at + 12 > len(data):
-            raise _truncated()
+            raise truncated()
         length, name = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if not name.isalpha():
             raise ValueError("a chunk without a name")
         if end > len(data):
-            raise _truncated()
+            raise truncated()
         if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
             raise ValueError(f"wrong CRC of {name.decode('ascii')}")
         yield name, view[at + 8 : end - 4], view[at:end]
@@ -169,7 +193,7 @@ def _bytes_of_pixels(header: bytes) -> int:
     if len(header) != 13:
         raise ValueError("a header of another length")
     width, height, bits, colour, packing, filtering, interlace = struct.unpack(">IIBBBBB", header)
-    _check_size(width, height)
+    check_size(width, height)
     if bits not in DEPTHS.get(colour, ()) or packing or filtering or interlace > 1:
         raise ValueError("a header that the standard does not have")
     return bytes_of_rows(width, height, bits * SAMPLES[colour], bool(interlace))
@@ -264,7 +288,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     for _ in range(MAX_PARTS):
         found = marker.search(data, at)
         if found is None:
-            raise _truncated()
+            raise truncated()
         code, at = found[1][0], found.end()
         if code in WITHOUT_LENGTH:
             continue
@@ -275,7 +299,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
             raise ValueError(f"marker {code:#x}, which is no part of a Huffman-coded JPEG")
         length = int.from_bytes(data[at : at + 2], "big")
         if at + 2 > len(data) or length < 2 or at + length > len(data):
-            raise _truncated()
+            raise truncated()
         yield code, found.start(), data[at + 2 : at + length]
         at += length
         marker = MARKER_IN_SCAN if code == SOS else marker
@@ -316,7 +340,7 @@ class _Frame:
             raise ValueError(f"cannot handle {bits}-bit layers")
         if layers not in (1, 3, 4) or len(body) != 6 + 3 * layers:
             raise ValueError(f"cannot handle {layers}-layer images")
-        _check_size(width, height)
+        check_size(width, height)
         self.size = width, height
         self._names = body[6::3]
         self._known = [0] * layers

@@ -1,8 +1,8 @@
 """Pictures to pixels: decoding within limits, and the resize and crop that a manifest asks for.
 
 Everything here works on uint8. Resizing is Pillow's (antialiased), so that calibration, parity and every
-application see the same pixels. Which files are taken is said in image_files.py, and which way up they are in
-orientation.py; BMP and WebP are Pillow's to judge, and no others: the C++ runtime does not read them.
+application see the same pixels. Which files are taken is said in image_files.py (JPEG, PNG), bmp.py and webp.py, and
+which way up they are in orientation.py.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, TypeGuard
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, features
 
-from hamsa_runtime.errors import InputError
+from hamsa_runtime.bmp import BMP_START, image_from_bmp
+from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.folders import is_file
-from hamsa_runtime.image_files import MAX_PIXELS, Stripped, TooManyPixels, stripped
+from hamsa_runtime.image_files import MAX_PIXELS, NotRead, Stripped, TooManyPixels, stripped
 from hamsa_runtime.orientation import metadata_of, turned
+from hamsa_runtime.webp import is_webp, strip_webp
 
 if TYPE_CHECKING:
     from hamsa_runtime.manifest import Preprocessing
@@ -71,25 +73,34 @@ def load_image(file: Encoded, channels: int = 3) -> Image.Image:
     Raises:
         InputError: no such file, another format, damaged, more than 8 bits per channel, or above `MAX_PIXELS`
             (found in the header, before anything is decoded) or `MAX_FILE_BYTES`.
+        MissingError: WebP, where Pillow was built without libwebp.
     """
     data, name = _content(file)
     try:
-        plain = stripped(data)
-        return _other_format(data, channels, name) if plain is None else _decoded(plain, channels, name)
-    except (TooManyPixels, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        if data.startswith(BMP_START):
+            return _in_mode(image_from_bmp(data), channels)
+        plain = strip_webp(data) if is_webp(data) else stripped(data)
+        if plain is None:
+            raise _unknown(name)
+        return _decoded(plain, channels, name)
+    except TooManyPixels as error:
+        raise _too_large(name, str(error), error.most) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, str(error)) from error
-    except UnidentifiedImageError as error:
-        raise InputError(
-            f"{name}: not an image in a known format",
-            expected="one of " + ", ".join(FORMATS),
-            cause="another format behind this name, or an empty or damaged file",
-        ) from error
+    except NotRead as error:
+        raise InputError(f"{name}: {error}", expected=error.expected, fix="convert it to PNG") from error
     except DAMAGE as error:
         raise _damaged(name, error) from error
 
 
 def _decoded(plain: Stripped, channels: int, name: str) -> Image.Image:
-    image = Image.open(io.BytesIO(plain.data), formats=("JPEG", "PNG"))
+    if is_webp(plain.data) and not features.check("webp"):
+        raise MissingError(
+            f"{name}: WebP cannot be read: Pillow was built without libwebp",
+            expected="a Pillow with WebP, such as that of PyPI",
+            fix="convert it to PNG",
+        )
+    image = Image.open(io.BytesIO(plain.data), formats=FORMATS)
     _check_mode(image, name)
     image.load()
     upright_image = turned(image, plain.metadata.orientation())
@@ -97,10 +108,12 @@ def _decoded(plain: Stripped, channels: int, name: str) -> Image.Image:
     return _in_mode(upright_image, channels)
 
 
-def _other_format(data: bytes, channels: int, name: str) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=("BMP", "WEBP")) as image:
-        _check_size(image.size, name)
-        return upright(image, channels, name)
+def _unknown(name: str) -> InputError:
+    return InputError(
+        f"{name}: not an image in a known format",
+        expected="one of " + ", ".join(FORMATS),
+        cause="another format behind this name, or an empty or damaged file",
+    )
 
 
 def _damaged(name: str, error: Exception) -> InputError:
@@ -236,10 +249,10 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         raise _too_large(name, f"{size[0]} x {size[1]} pixels")
 
 
-def _too_large(name: str, found: str) -> InputError:
+def _too_large(name: str, found: str, most: int = MAX_PIXELS) -> InputError:
     return InputError(
         f"{name}: too large to decode: {found}",
-        expected=f"at most {MAX_PIXELS} pixels",
+        expected=f"at most {most} pixels",
         cause="a decompression bomb, an extreme aspect ratio, or a panorama",
         fix="scale it down first",
     )

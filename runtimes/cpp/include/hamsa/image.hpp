@@ -33,9 +33,11 @@ class HAMSA_API Image {
     std::shared_ptr<const void> owner_;
 };
 
-// Decodes a JPEG or PNG file, upright (EXIF orientation); grey files stay grey. Transparency is dropped.
-// InputError: no such file, another format, damaged, more than 8 bits of grey, or above 50,331,648 pixels (found in the
-// header, before anything is decoded) or three times as many bytes.
+// Decodes a JPEG, PNG, BMP or WebP file, upright (EXIF orientation); grey JPEG and PNG stay grey. Transparency is
+// dropped; of an animation the first frame is taken.
+// InputError: no such file, another format, damaged, more than 8 bits of grey, or above 50,331,648 pixels (WebP: half of
+// it; found in the header, before anything is decoded) or 150,994,944 bytes. MissingError: WebP, in a library that was
+// built without libwebp.
 HAMSA_API Image load_image(const std::filesystem::path& path);
 
 }  // namespace hamsa
