@@ -29,6 +29,7 @@ from rich.text import Text
 from hamsa_deploy.cli.packages import missing_package
 from hamsa_deploy.cli.parser import Parser
 from hamsa_runtime.errors import HamsaError, ParityError, printable
+from hamsa_runtime.interrupts import interruptible
 
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
@@ -153,7 +154,7 @@ def run(parser: Parser, command: Command, argv: list[str] | None) -> int:
     try:
         options = parser.options_from(argv)
         terminal = Terminal(quiet=options.quiet, as_json=options.json, verbose=options.verbose)
-        with terminal.listening():
+        with terminal.listening(), interruptible():
             return command(options, terminal)
     except KeyboardInterrupt:
         terminal.show_line("interrupted; nothing was written")

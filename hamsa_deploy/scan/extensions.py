@@ -30,6 +30,7 @@ from hamsa_deploy.scan.cuda import DEVICES, OnTheProcessor, Replaced
 from hamsa_deploy.scan.kernels import OPERATORS, Anything, no_stand_in
 from hamsa_deploy.spectral.provenance import line_of_error
 from hamsa_runtime.errors import MissingError
+from hamsa_runtime.interrupts import interruptible
 
 # These look for what they could use, and are told the truth.
 PROBES = frozenset({"accelerate", "torch", "torchvision", "transformers", "hamsa_deploy"})
@@ -58,7 +59,7 @@ def without_extensions() -> Iterator[None]:
     scope = _Imports()
     token = _SCOPE.set(scope)
     try:
-        with _IMPORT, DEVICES, OnTheProcessor():
+        with interruptible(), _IMPORT, DEVICES, OnTheProcessor():
             yield
     except ImportError as error:
         if (missing := _missing(error)) is None:

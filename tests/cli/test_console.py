@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
+import signal
 import warnings
 
 import pytest
@@ -14,7 +16,7 @@ from hamsa_deploy.cli.console import Command, Stages, Terminal, run, table
 from hamsa_deploy.cli.packages import missing_package
 from hamsa_deploy.cli.parser import Parser
 from hamsa_deploy.form.values import assignment, free_axis, inputs
-from hamsa_runtime.errors import BuildError, InputError
+from hamsa_runtime.errors import BuildError, InputError, MissingError
 
 Captured = pytest.CaptureFixture[str]
 
@@ -93,6 +95,16 @@ def test_quiet_still_shows_errors(capsys: Captured) -> None:
 
 def test_interruption_exits_130(capsys: Captured) -> None:
     assert run_it(fails(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "interrupted; nothing was written\n"
+
+
+def test_ctrl_c_that_an_import_made_another_error_exits_130(capsys: Captured) -> None:
+    def command(*_: object) -> int:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise MissingError("the package openvino is not installed")
+
+    assert run_it(command) == 130
     assert capsys.readouterr().err == "interrupted; nothing was written\n"
 
 

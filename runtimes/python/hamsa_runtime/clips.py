@@ -15,6 +15,7 @@ import numpy as np
 
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.folders import is_file
+from hamsa_runtime.interrupts import interruptible
 from hamsa_runtime.manifest import Audio, InputSpec, Manifest
 from hamsa_runtime.wav import PIECE, WavHeader, damaged, wav_header, wav_pieces
 
@@ -189,7 +190,8 @@ def _check(header: WavHeader, how: Audio | None, path: Path) -> None:
 
 def _from_flac(path: Path, how: Audio | None) -> np.ndarray:
     try:
-        import soundfile
+        with interruptible():
+            import soundfile
     except (ImportError, OSError) as error:  # OSError: it is there, and libsndfile is not
         raise MissingError(
             f"{path}: FLAC files cannot be read: {error}",

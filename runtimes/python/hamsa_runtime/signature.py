@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.folders import is_file
+from hamsa_runtime.interrupts import interruptible
 from hamsa_runtime.vocabulary import SIGNATURE
 
 if TYPE_CHECKING:
@@ -80,9 +81,10 @@ def public_key_from(source: Key) -> Ed25519PublicKey:
             fix="keep the private key away from devices; openssl pkey -in KEY.pem -pubout prints the public one",
         )
     try:
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+        with interruptible():
+            from cryptography.exceptions import UnsupportedAlgorithm
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+            from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ImportError as error:
         raise missing_package(error) from error
     try:

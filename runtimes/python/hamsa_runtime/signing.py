@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hamsa_runtime.bundle import bundle_from, manifest_bytes, open_bundle
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.interrupts import interruptible
 from hamsa_runtime.signature import fingerprint, missing_package, read_key
 from hamsa_runtime.vocabulary import SIGNATURE
 from hamsa_runtime.whole_files import replace_file
@@ -34,8 +35,9 @@ def make_keys(private: Path, passphrase: bytes | None = None) -> tuple[Path, str
         MissingError: the package cryptography is not installed.
     """
     try:
-        from cryptography.hazmat.primitives import serialization as form
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        with interruptible():
+            from cryptography.hazmat.primitives import serialization as form
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     except ImportError as error:
         raise missing_package(error) from error
     key = Ed25519PrivateKey.generate()
@@ -78,9 +80,10 @@ def sign_bundle(folder: Path, private_key: Path, ask: Ask) -> str:
 def _private_key_from(path: Path, ask: Ask) -> Ed25519PrivateKey:
     name, data = read_key(path)
     try:
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+        with interruptible():
+            from cryptography.exceptions import UnsupportedAlgorithm
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+            from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError as error:
         raise missing_package(error) from error
     try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from hamsa_runtime.errors import InputError, MissingError, unknown_name
+from hamsa_runtime.interrupts import interruptible
 from hamsa_runtime.vocabulary import ENGINES, TARGETS, EngineName
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def no_throughput(name: str, settings: Settings) -> None:
 
 def _imported(name: str, entry: EngineName) -> type[Backend]:
     try:
-        runner: type[Backend] = importlib.import_module(entry.module).Runner
+        with interruptible():
+            runner: type[Backend] = importlib.import_module(entry.module).Runner
     except ImportError as error:
         raise MissingError(
             f"the {name} backend cannot be imported: {error}",

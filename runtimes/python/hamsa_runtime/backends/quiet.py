@@ -12,17 +12,21 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+from hamsa_runtime.interrupts import interruptible
+
 REPORTER = "openvino_telemetry"
 
 
 @contextlib.contextmanager
 def no_usage_reports() -> Iterator[None]:
-    """Within the block, `import openvino_telemetry` fails, unless it was imported before."""
+    """Within the block, `import openvino_telemetry` fails, unless it was imported before. See also `interruptible`."""
     if REPORTER in sys.modules:
-        yield
+        with interruptible():
+            yield
         return
     sys.modules[REPORTER] = None  # type: ignore[assignment]  # the documented way to make an import fail
     try:
-        yield
+        with interruptible():
+            yield
     finally:
         del sys.modules[REPORTER]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hamsa_runtime.errors import HamsaError, InputError, nearest, printable
+from hamsa_runtime.interrupts import interruptible
 
 if TYPE_CHECKING:
     from hamsa_runtime.manifest import Manifest
@@ -43,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     options = argparse.Namespace(json=False)
     try:
         options = parser().options_from(argv)
-        document = _build(options)
+        with interruptible():
+            document = _build(options)
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return INTERRUPTED

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hamsa_runtime.errors import HamsaError, InputError, printable
+from hamsa_runtime.interrupts import interruptible
 
 DESCRIPTION = (
     "Signs the manifest of a bundle with an Ed25519 key. The manifest holds the hash of every file. "
@@ -31,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     try:
         options = _parser().parse_args(argv)
-        options.run(options)
+        with interruptible():
+            options.run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

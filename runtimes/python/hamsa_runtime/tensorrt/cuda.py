@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hamsa_runtime.errors import BuildError, HamsaError, MissingError, nearest
+from hamsa_runtime.interrupts import interruptible
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def runtime() -> Any:
         MissingError: cuda-python is not installed.
     """
     try:
-        from cuda.bindings import runtime as module
+        with interruptible():
+            from cuda.bindings import runtime as module
     except ImportError as error:
         raise MissingError(
             f"the package cuda-python cannot be imported: {error}",
