@@ -14,7 +14,7 @@ import onnx_ir as ir
 from hamsa_deploy.graph.sessions import with_states
 from hamsa_deploy.inputs.calibration_set import CalibrationSet, calibration_set
 from hamsa_deploy.inputs.feeds import feeds_of
-from hamsa_deploy.precision.int8.int8_sites import int8_of
+from hamsa_deploy.precision.int8.int8_sites import int8_of, why_no_site
 from hamsa_deploy.precision.int8.quantisation import Quantisation, choose_quantisation
 from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.observers import RANGES, float32_values
@@ -83,6 +83,13 @@ class Calibrated:
             int8_layers=len(found.sites) - len(kept),
             kept_layers=tuple(layers[node] for node in kept),
         )
+
+    def why_nothing_is_int8(self) -> str:
+        """What to say where no product is left in int8."""
+        if not self.quantisation.sites:
+            return why_no_site(self.quantisation.model.graph, self.quantisation.target)
+        count = len(self.quantisation.sites)
+        return f"all {count} layers cost more than --max-drop allows; use --fp32, or a larger one"
 
 
 def calibrate(

@@ -121,7 +121,9 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
         with progress("pack"):
             stage.write_manifest(replace(manifest, parity=report.recorded))
             bundle = stage.publish()
-    if bundle.manifest.execution:
+    if written.calibrated is not None and not written.int8_layers:
+        LOG.warning("nothing is computed in int8: %s", written.calibrated.why_nothing_is_int8())
+    elif bundle.manifest.execution:
         for sentence in warnings_of(bundle.manifest.execution, to, precision):
             LOG.warning(sentence)
     engine = bundle.manifest.engine

@@ -8,12 +8,13 @@ OpenVINO: 17.4 ms without them, 17.8 ms with them).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from hamsa_deploy.targets import target_of
+from hamsa_deploy.targets import all_targets, target_of
 from hamsa_deploy.targets.record import Int8
 from hamsa_runtime.errors import InputError
 
@@ -46,6 +47,21 @@ def sites_of(graph: ir.Graph, target: str) -> list[Site]:
 def other_sites_of(graph: ir.Graph, target: str) -> list[Site]:
     """Products with weights that only other targets compute in int8."""
     return _sites(graph, [kind for kind in KINDS if kind not in int8_of(target).products])
+
+
+def why_no_site(graph: ir.Graph, target: str) -> str:
+    """What to say of a graph of which a target computes nothing in int8."""
+    others = {site.node for site in other_sites_of(graph, target)}
+    if not others:
+        return "this model has no product of an activation with a matrix of weights; use --fp32"
+    found = Counter(node.op_type for node in graph if node.name in others)
+    able = [each.name for each in all_targets() if each.int8 is not None and set(found) & set(each.int8.products)]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in found.items())
+    kernels = " and ".join(int8_of(target).products)
+    return (
+        f"{target_of(target).title} has int8 kernels for {kernels}, and this model's products with weights are "
+        f"{kinds}, of which only the weights are kept in 8 bits; use --to {' or '.join(able)}, or --fp32"
+    )
 
 
 def int8_of(target: str) -> Int8:

@@ -1,0 +1,73 @@
+"""What is said where an int8 bundle computes nothing in int8."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from torch import nn
+
+from hamsa_deploy import export
+from hamsa_deploy.graph.constants import add_constant
+from hamsa_deploy.precision.int8.int8_sites import sites_of, why_no_site
+
+
+def graph_of(kind: str, with_weights: bool = True) -> ir.Graph:
+    """One product (2, 8) x (8, 8)."""
+    x, other = (ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape((2, 8))) for name in "xz")
+    graph = ir.Graph([x, other], [], nodes=[], opset_imports={"": 20}, name="product")
+    weight = add_constant(graph, "weight", np.eye(8, dtype=np.float32)) if with_weights else other
+    graph.append(ir.node(kind, [x, weight], name="product"))
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "count"), [("MatMul", "onnx", 1), ("Gemm", "onnx", 0), ("Gemm", "openvino", 1)]
+)
+def test_sites_are_what_the_engine_has_kernels_for(kind: str, target: str, count: int) -> None:
+    assert len(sites_of(graph_of(kind), target)) == count
+
+
+def test_kernels_that_an_engine_does_not_have_are_named_with_targets_that_do() -> None:
+    said = why_no_site(graph_of("Conv"), "onnx")
+    assert "ONNX Runtime has int8 kernels for MatMul" in said
+    assert "products with weights are 1 Conv" in said
+    assert "use --to openvino" in said
+    assert "to onnx" not in said
+
+
+def test_a_model_without_weights_is_called_that() -> None:
+    assert "no product of an activation with a matrix of weights" in why_no_site(graph_of("MatMul", False), "onnx")
+
+
+class TwoLayers(nn.Module):
+    """Both become Gemm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.b(torch.relu(self.a(x)))
+        return y
+
+
+def test_an_export_in_which_nothing_became_int8_says_so_and_not_that_it_is_slow(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    x = np.random.default_rng(0).standard_normal((16, 8)).astype(np.float32)
+    torch.manual_seed(0)
+    with caplog.at_level(logging.WARNING, "hamsa_deploy"):
+        bundle = export(
+            TwoLayers().eval(), (torch.from_numpy(x[:2]),), to="onnx", precision="int8", data=x, calibration=x,
+            calibration_method="min-max", output=tmp_path / "b",
+        )  # fmt: skip
+    assert bundle.manifest.calibration is not None
+    assert bundle.manifest.calibration.int8_layers == 0
+    [said] = caplog.messages
+    assert said.startswith("nothing is computed in int8: ONNX Runtime has int8 kernels for MatMul")
+    assert "2 Gemm" in said
