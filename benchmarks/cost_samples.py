@@ -14,6 +14,7 @@ from measure import say
 from torch import Tensor, nn
 
 from hamsa_deploy import to_real
+from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.spectral.costs import Work
 from hamsa_deploy.spectral.factorisations import Plan, candidates, plan_for
 from hamsa_deploy.targets import all_targets
@@ -67,7 +68,7 @@ class Sample:
         path = folder / f"{self.name}.onnx"
         if not path.exists():
             say(f"building {self.name}")
-            plans = {} if self.plan is None else {self.plan.n: self.plan}
+            plans: Plans = {} if self.plan is None else {self.plan.n: self.plan}
             program = to_real(self.module, (torch.zeros(self.shape),), dynamic_shapes={}, plans=plans)
             made = path.with_suffix(".tmp")
             onnx_from_program(program, made, inputs=["x"], outputs=["y"])

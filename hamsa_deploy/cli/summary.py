@@ -28,6 +28,7 @@ from hamsa_runtime.manifest import (
     OutputSpec,
     Parity,
     Preprocessing,
+    Scan,
     Transform,
 )
 from hamsa_runtime.outputs import LOGITS
@@ -60,6 +61,8 @@ def model_facts(manifest: Manifest) -> Table:
         rows.insert(2, ("clips", _clips_text(manifest.audio)))
     if how is not None:
         rows.insert(3, ("pixels", _pixels_text(how, model)))
+    if manifest.scans:
+        rows.append(("scans", _scans_text(manifest.scans)))
     if manifest.stand_ins:
         rows.append(("stood in for", f"{', '.join(manifest.stand_ins)}: not installed here"))
     facts = grid()
@@ -93,12 +96,17 @@ def show_plan(console: Console, manifest: Manifest, stages: Sequence[str], outpu
     for each in manifest.plan:
         factors = " x ".join(map(str, each.factors))
         transforms.add_row(Text(each.module or "the model"), str(each.length), factors, each.kind)
+    scans = table("scan of", "operator", "steps", "state", "form")
+    for scan in manifest.scans:
+        steps, state = "any" if scan.length is None else str(scan.length), " x ".join(map(str, scan.state))
+        scans.add_row(Text(scan.module or "the model"), scan.kind, steps, state, _form_text(scan))
     exists = " (replaces what is there)" if is_there(output) else ""
     _show(
         console,
         Text.assemble("Plan for ", (manifest.name, "bold"), " on ", (_variant(manifest), "bold")),
         model_facts(manifest),
         *([transforms] if manifest.plan else []),
+        *([scans] if manifest.scans else []),
     )
     console.print(Text.assemble(("Stages  ", "bold"), ", ".join(stages)), soft_wrap=True)
     console.print(Text.assemble(("Output  ", "bold"), f"{output}{exists}"), soft_wrap=True)
@@ -159,6 +167,26 @@ def _transforms_text(plan: Iterable[Transform]) -> str:
         for (length, factors, native), count in counts.items()
     ]
     return f"of length {', '.join(parts)}" if parts else "none: this model has no Fourier transform"
+
+
+def _scans_text(scans: Iterable[Scan]) -> str:
+    """'selective_scan of 197 steps, state 384 x 16, a loop of 8 (24 times)'."""
+    counts = Counter(
+        f"{each.kind} of {'any number of' if each.length is None else each.length} steps, "
+        f"{'complex ' if each.is_complex else ''}state {' x '.join(map(str, each.state))}, {_form_text(each)}"
+        for each in scans
+    )
+    return "; ".join(text + (f" ({count} times)" if count > 1 else "") for text, count in counts.items())
+
+
+def _form_text(scan: Scan) -> str:
+    factors = " x ".join(map(str, scan.factors))
+    return {
+        "loop": f"a loop of {factors}",
+        "tree": f"a tree of {factors}",
+        "chunks": f"chunks of {factors}",
+        "convolution": "a convolution",
+    }[scan.form]
 
 
 def _calibration_facts(calibration: Calibration) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,7 @@ import onnx_ir as ir
 from hamsa_deploy.form.real_model import RealModel, Shape, each_once
 from hamsa_deploy.onnx_import.loading import OnnxFile, copy_of
 from hamsa_deploy.onnx_import.replacement import real_onnx
-from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.targets import onnx_file
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec, OutputSpec
@@ -28,7 +28,7 @@ def real_model_of_file(
     target: str,
     shapes: Sequence[Sizes] = (),
     batch: int | None = None,
-    plans: Mapping[int, Plan] = MappingProxyType({}),
+    plans: Plans = MappingProxyType({}),
 ) -> RealModel:
     """Replace the transforms of a file, and describe the result.
 

@@ -21,7 +21,7 @@ from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.normalisation import normalised, scale_and_offset
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.samples.synthesis import sample_calls, sample_input
-from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.batches import example_sizes, sized
 from hamsa_runtime.errors import InputError
@@ -31,10 +31,10 @@ from hamsa_runtime.vocabulary import DYNAMIC
 EXAMPLE_BATCH = 3  # of random data for a batch that varies, and calls for one that is fixed
 EXAMPLE_CALLS = 10  # of a model that keeps something between them
 
-NO_PLANS: Mapping[int, Plan] = MappingProxyType({})
+NO_PLANS: Plans = MappingProxyType({})
 
 
-def real_model_of_request(request: Request, plans: Mapping[int, Plan] = NO_PLANS) -> RealModel:
+def real_model_of_request(request: Request, plans: Plans = NO_PLANS) -> RealModel:
     """Make the model real, see `_real`, and say what its clips are.
 
     Raises:
@@ -61,7 +61,7 @@ def _audio_of(specs: Sequence[InputSpec], sample_rate: int) -> Audio:
     )
 
 
-def _real(request: Request, plans: Mapping[int, Plan]) -> RealModel:
+def _real(request: Request, plans: Plans) -> RealModel:
     """Make the model real: capture a module, with its normalisation where the graph has it; or replace the transforms
     of an ONNX file. `plans` are for some lengths; the cost model chooses the others.
     """

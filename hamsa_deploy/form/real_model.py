@@ -21,7 +21,7 @@ from hamsa_deploy.spectral.compiler.carried import ModelState
 from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import BATCH, DTYPES, Audio, Axis, InputSpec, OutputSpec, State, Transform
+from hamsa_runtime.manifest import BATCH, DTYPES, Audio, Axis, InputSpec, OutputSpec, Scan, State, Transform
 
 LOG = logging.getLogger("hamsa_deploy")
 
@@ -42,6 +42,7 @@ class RealModel:
         states: what the model keeps between calls, each with its first value.
         audio: of a model of clips.
         stand_ins: for compiled functions that the model calls.
+        scans: as the transforms.
     """
 
     reference: str
@@ -54,6 +55,7 @@ class RealModel:
     states: tuple[tuple[State, np.ndarray], ...] = ()
     audio: Audio | None = None
     stand_ins: tuple[str, ...] = ()
+    scans: tuple[Scan, ...] = ()
 
     @property
     def batch(self) -> int | None:
@@ -111,6 +113,7 @@ def real_model_of_program(
         axes=() if free is None else sizes.axes({name: max(free.sizes(name)) for name in free.dims}),
         states=tuple(_states(kept, all_inputs[len(chosen[0]) :], all_outputs[len(chosen[1]) :])),
         stand_ins=program.graph_module.meta["stand_ins"],
+        scans=tuple(dict.fromkeys(program.graph_module.meta["scans"])),
     )
 
 

@@ -167,11 +167,11 @@ class ExportOptions:
     provenance: Mapping[str, Any] | None = option(None, "`reference`, `config` and `weights` for the manifest.")
     tune: bool = option(
         False,
-        "measure the plans of the transforms on this machine, which takes minutes, instead of trusting the cost model; "
-        "the manifest's `plan` lists what was measured.",
+        "measure the plans of the transforms on this machine, which takes minutes, and the forms of the scans, instead "
+        "of trusting the cost model; the manifest's `plan` and `scans` list what was measured.",
         Flag(
             TARGET,
-            "measure the plans of the transforms on this machine, instead of trusting the cost model (minutes)",
+            "measure plans of transforms and forms of scans on this machine (minutes), instead of trusting estimates",
         ),
     )
     calibration: Any = option(

@@ -10,7 +10,7 @@ a pattern would have to be repeated for every combination of the optional inputs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,7 @@ from torch.export import Dim, ExportedProgram
 
 from hamsa_deploy.onnx_import.loading import copy_of
 from hamsa_deploy.onnx_import.operators import DTYPES, OPERATORS, Dft, Stft, name_of, operator_of
-from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.targets import onnx_file
 from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.errors import InputError
@@ -35,7 +35,7 @@ STANDARD = ("", "ai.onnx")
 
 
 def real_onnx(
-    model: ir.Model, *, target: str = "onnx", plans: Mapping[int, Plan] = MappingProxyType({})
+    model: ir.Model, *, target: str = "onnx", plans: Plans = MappingProxyType({})
 ) -> tuple[ir.Model, list[Transform]]:
     """Replace every DFT and STFT node by real products, as `to_real` does for torch.fft.
 
@@ -101,7 +101,7 @@ def _infer_shapes(model: ir.Model) -> None:
 class _Template:
     """The real form of one operator, compiled when it is first asked for."""
 
-    def __init__(self, operator: Dft | Stft, target: str, plans: Mapping[int, Plan]) -> None:
+    def __init__(self, operator: Dft | Stft, target: str, plans: Plans) -> None:
         self.operator, self.target, self.plans = operator, target, plans
         self._model: ir.Model | None = None
         self._transforms: list[Transform] = []

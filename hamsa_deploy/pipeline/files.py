@@ -23,10 +23,10 @@ from hamsa_deploy.pipeline.int8 import RANGE_IMAGES, Calibrated, calibrate, feed
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.max_drop import choose_layers_to_keep
 from hamsa_deploy.pipeline.staging import Stage
-from hamsa_deploy.pipeline.tuning import choose_plans, engine_timer, with_measurements
+from hamsa_deploy.pipeline.tuning import choose_plans, engine_timer, scans_with_measurements, with_measurements
 from hamsa_deploy.precision.observers import RANGES, Ranges, float32_values
 from hamsa_deploy.precision.records import precision_of
-from hamsa_deploy.spectral.factorisations import Plan
+from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.targets import onnx_file, target_of
 from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime.batches import Arrays
@@ -130,17 +130,21 @@ def _range_feeds(request: Request, form: RealModel) -> Iterable[Arrays]:
 
 
 def tuned_form(request: Request, form: RealModel) -> RealModel:
-    """The form with the plans that are fastest here, and with what was measured in its transforms."""
+    """The form with the plans that are fastest here, and with what was measured in its transforms and scans."""
     precision = precision_of(request.precision).of_transforms
 
-    def build(model: nn.Module, example: torch.Tensor, plans: Mapping[int, Plan], folder: Path) -> None:
-        trial = Request(model, (example,), to=request.to, precision=precision, batch=len(example))
+    def build(model: nn.Module, inputs: tuple[torch.Tensor, ...], plans: Plans, folder: Path) -> None:
+        trial = Request(model, inputs, to=request.to, precision=precision, batch=len(inputs[0]))
         real = real_model_of_request(trial, plans)
         written = write_files(trial, real, folder, no_progress)
         Stage(folder, folder).write_manifest(written.added_to(manifest_of(trial, real)))
 
-    chosen = choose_plans(form.transforms, target_of(request.to).rates, engine_timer(build, form.batch or 1))
-    plans = {n: choice.plan for n, choice in chosen.items()}
+    timer = engine_timer(build, form.batch or 1)
+    chosen = choose_plans(form.transforms, form.scans, target_of(request.to).rates, timer)
     if any(choice.plan != choice.default for choice in chosen.values()):
-        form = real_model_of_request(request, plans)
-    return replace(form, transforms=with_measurements(form.transforms, chosen))
+        form = real_model_of_request(request, {key: choice.plan for key, choice in chosen.items()})
+    return replace(
+        form,
+        transforms=with_measurements(form.transforms, chosen),
+        scans=scans_with_measurements(form.scans, chosen),
+    )

@@ -70,6 +70,7 @@ def manifest_of(request: Request, real: RealModel) -> Manifest:
         states=tuple(state for state, _ in real.states),
         audio=real.audio,
         stand_ins=real.stand_ins,
+        scans=real.scans,
     )
 
 

@@ -1,27 +1,32 @@
-"""`--tune`: of each transform length the few plans with the smallest estimates, measured where the model will run.
+"""`--tune`: of each transform length the few plans, and of each size of scans the few forms, with the smallest
+estimates, measured where the model will run.
 
-What is measured is a forward transform, a gate and an inverse transform, exported and run as the model itself will be:
-by the target's engine, in the precision asked for. The cost model's choice stays unless another plan is clearly faster,
-and is so again when the two are measured once more: noise shall not decide. What disturbs a measurement only ever makes
-it longer, so a low percentile of several counts.
+What is measured (trials.py) is exported and run as the model itself will be: by the target's engine, in the precision
+asked for. The cost model's choice stays unless another plan is clearly faster, and is so again when the two are
+measured once more: noise shall not decide. What disturbs a measurement only ever makes it longer, so a low percentile
+of several counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from hamsa_deploy.measure.interleaved import Run, time_in_turn
+from hamsa_deploy.pipeline.trials import Signals, Task, trial_of
+from hamsa_deploy.scan import forms
+from hamsa_deploy.scan.forms import Form, Loop, Plans, Size, form_of, kind_of, size_of
 from hamsa_deploy.spectral.costs import Rates, nanoseconds
 from hamsa_deploy.spectral.factorisations import Plan, candidates
 from hamsa_runtime import Engine
-from hamsa_runtime.manifest import Measurement, Transform
+from hamsa_runtime.batches import Arrays
+from hamsa_runtime.manifest import Measurement, Scan, ScanMeasurement, Transform
 from hamsa_runtime.whole_files import scratch_folder
 
 # A plan is preferred to the model's choice if it takes at most this share of its time: medians of repeated
@@ -30,84 +35,113 @@ CLEARLY_FASTER = 0.95
 MOST_CANDIDATES = 4
 # What is estimated to take longer than this many times the smallest estimate is not measured.
 HOPELESS = 2.0
+# Estimates of scans are coarser, and loops of nearly as many steps take the same time.
+MOST_FORMS, HOPELESS_FORM, NEARLY = 6, 4.0, 1.5
 
 ROUNDS = 15
 PERCENTILE = 25
 TURN_SECONDS = 0.002
 
 Transforms = Sequence[Transform]
-# From a length, a number of columns and plans to the milliseconds of each.
-Timer = Callable[[int, int, Sequence[Plan]], Sequence[float]]
-# Exports a module with an example input and the plans of some lengths to a bundle in an empty folder.
-Build = Callable[[nn.Module, Tensor, Mapping[int, Plan], Path], None]
+Way: TypeAlias = Plan | Form
+# From a task and ways to do it to the milliseconds of each.
+Timer = Callable[[Task, Sequence[Way]], Sequence[float]]
+# Exports a module with example inputs and plans to a bundle in an empty folder.
+Build = Callable[[nn.Module, tuple[Tensor, ...], Plans, Path], None]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was measured for one length.
+    """What was measured for one length, or one size of scans.
 
     Args:
-        measured: (plan, milliseconds for all columns that the model has), the cost model's choice first.
+        measured: (plan or form, milliseconds for all columns that the model has), the cost model's choice first.
     """
 
-    measured: tuple[tuple[Plan, float], ...]
+    measured: tuple[tuple[Way, float], ...]
 
     @property
-    def default(self) -> Plan:
+    def default(self) -> Way:
         """The cost model's choice."""
         return self.measured[0][0]
 
     @property
-    def plan(self) -> Plan:
-        """The fastest plan, if it is clearly faster than the default."""
+    def plan(self) -> Way:
+        """The fastest, if it is clearly faster than the default."""
         fastest, milliseconds = min(self.measured, key=lambda pair: pair[1])
         return fastest if milliseconds <= CLEARLY_FASTER * self.measured[0][1] else self.default
 
-    @property
-    def recorded(self) -> tuple[Measurement, ...]:
-        """For the manifest's `measured`."""
-        return tuple(Measurement(plan.factors, float(f"{time:.4g}")) for plan, time in self.measured)
+    def recorded(self, transform: Transform) -> Transform:
+        """With what was measured, as the manifest has it."""
+        return replace(transform, measured=tuple(Measurement(way.factors, _rounded(t)) for way, t in self.measured))
+
+    def recorded_of(self, scan: Scan) -> Scan:
+        """The same of a scan."""
+        rows = (ScanMeasurement(_kind(way), way.factors, _rounded(time)) for way, time in self.measured)
+        return replace(scan, measured=tuple(rows))
 
 
-def choose_plans(transforms: Transforms, rates: Rates, timer: Timer) -> dict[int, Choice]:
-    """Measure the plans of every length that leaves a choice.
+def _kind(way: Way) -> str:
+    assert not isinstance(way, Plan)
+    return kind_of(way)
+
+
+def _rounded(milliseconds: float) -> float:
+    return float(f"{milliseconds:.4g}")
+
+
+Chosen: TypeAlias = dict[int | Size, Choice]
+
+
+def choose_plans(transforms: Transforms, scans: Iterable[Scan], rates: Rates, timer: Timer) -> Chosen:
+    """Measure the plans of every length, and the forms of every size of scans, that leave a choice.
 
     Args:
-        transforms: as a first compilation lists them, with their columns.
+        transforms, scans: as a first compilation lists them.
         rates: of the engine, for the estimates.
         timer: measures.
 
     Returns:
-        By length; lengths of which only one plan is worth trying are not in it.
+        By length and by size; those of which only one plan is worth trying are not in it.
     """
-    found = {}
+    found: Chosen = {}
     for default, columns in _defaults(transforms).items():
         plans = _worth_measuring(default, rates, columns)
         if len(plans) > 1:
-            found[default.n] = _confirmed(plans, columns, timer)
+            found[default.n] = _confirmed(plans, [Signals(default.n, each) for each in columns], timer)
+    for size, form in {size_of(scan): form_of(scan.form, scan.factors) for scan in scans if scan.length}.items():
+        ways = _forms_worth_measuring(form, size, rates)
+        if len(ways) > 1:
+            found[size] = _confirmed(ways, [size], timer)
     return found
 
 
-def _confirmed(plans: Sequence[Plan], columns: Iterable[int], timer: Timer) -> Choice:
+def _confirmed(ways: Sequence[Way], tasks: Iterable[Task], timer: Timer) -> Choice:
     """Measure all, and once more the first together with whatever seems to be clearly faster."""
 
-    def measured(some: Sequence[Plan]) -> dict[Plan, float]:
-        times = np.sum([timer(some[0].n, each, some) for each in columns], axis=0)
+    def measured(some: Sequence[Way]) -> dict[Way, float]:
+        times = np.sum([timer(task, some) for task in tasks], axis=0)
         return dict(zip(some, times.tolist(), strict=True))
 
-    times, compared = measured(plans), {plans[0]}
+    times, compared = measured(ways), {ways[0]}
     while (choice := Choice(tuple(times.items()))).plan not in compared:
         again = measured([choice.default, choice.plan])
-        times |= {plan: min(milliseconds, times[plan]) for plan, milliseconds in again.items()}
+        times |= {way: min(milliseconds, times[way]) for way, milliseconds in again.items()}
         compared.add(choice.plan)
     return choice
 
 
-def with_measurements(transforms: Transforms, chosen: Mapping[int, Choice]) -> tuple[Transform, ...]:
+def with_measurements(transforms: Transforms, chosen: Chosen) -> tuple[Transform, ...]:
     """The transforms, with what was measured for their lengths."""
     return tuple(
-        replace(each, measured=chosen[each.length].recorded) if _has_plan(each) and each.length in chosen else each
-        for each in transforms
+        chosen[each.length].recorded(each) if _has_plan(each) and each.length in chosen else each for each in transforms
+    )
+
+
+def scans_with_measurements(scans: Iterable[Scan], chosen: Chosen) -> tuple[Scan, ...]:
+    """The scans, with what was measured for their sizes."""
+    return tuple(
+        chosen[size_of(each)].recorded_of(each) if each.length and size_of(each) in chosen else each for each in scans
     )
 
 
@@ -137,12 +171,24 @@ def _worth_measuring(default: Plan, rates: Rates, columns: Iterable[int]) -> lis
     return [default, *(plan for plan in others[: MOST_CANDIDATES - 1] if estimates[plan] <= limit)]
 
 
-class RoundTrip(nn.Module):
-    """Forward transform, gate by the power, inverse transform, along the second dimension."""
+def _forms_worth_measuring(default: Form, size: Size, rates: Rates) -> list[Form]:
+    """The default, and the best of each other kind and number of steps, from the smallest estimate on."""
+    estimates = {form: forms.estimate(form, size, rates) for form in forms.candidates(size)}
+    limit = HOPELESS_FORM * min(estimates.values())
+    found = [default]
+    for form in sorted(estimates, key=estimates.__getitem__):
+        if estimates[form] <= limit and not any(_is_nearly(form, other) for other in found):
+            found.append(form)
+    first = {kind_of(form): form for form in reversed(found[1:])}.values()  # of each kind
+    return list(dict.fromkeys([default, *first, *found[1:]]))[:MOST_FORMS]
 
-    def forward(self, x: Tensor) -> Tensor:
-        z = torch.fft.fft(x, dim=1, norm="ortho")
-        return torch.fft.ifft(z * (z.real * z.real + z.imag * z.imag), dim=1, norm="ortho").real
+
+def _is_nearly(form: Form, other: Form) -> bool:
+    """Whether two are one, or of one kind and nearly as many steps."""
+    if isinstance(form, Loop) and isinstance(other, Loop):
+        low, high = sorted((form.steps, other.steps))
+        return high < NEARLY * low
+    return form == other or (kind_of(form) == kind_of(other) == "tree")
 
 
 def engine_timer(build: Build, batch: int) -> Timer:
@@ -153,22 +199,23 @@ def engine_timer(build: Build, batch: int) -> Timer:
         batch: of every run.
     """
 
-    def milliseconds(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
-        x = np.random.default_rng(0).standard_normal((batch, n, columns), dtype=np.float32)
+    def milliseconds(task: Task, ways: Sequence[Way]) -> list[float]:
+        module, inputs = trial_of(task, batch)
         with scratch_folder() as folder, ExitStack() as stack:
             runs = []
-            for number, plan in enumerate(plans):
+            for number, way in enumerate(ways):
                 bundle = folder / str(number)
                 bundle.mkdir()
-                build(RoundTrip().eval(), torch.from_numpy(x), {n: plan}, bundle)
-                runs.append(_run(stack.enter_context(Engine(bundle)), x))
+                build(module, inputs, {task.length if isinstance(task, Signals) else task: way}, bundle)
+                runs.append(_run(stack.enter_context(Engine(bundle)), [each.numpy() for each in inputs]))
             return _milliseconds(runs)
 
     return milliseconds
 
 
-def _run(engine: Engine, x: np.ndarray) -> Run:
-    return lambda: engine(x)
+def _run(engine: Engine, inputs: Sequence[np.ndarray]) -> Run:
+    feed: Arrays = {spec.name: array for spec, array in zip(engine.manifest.inputs, inputs, strict=True)}
+    return lambda: engine(feed)
 
 
 def _milliseconds(runs: Sequence[Run]) -> list[float]:

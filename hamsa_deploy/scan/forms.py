@@ -3,9 +3,13 @@
     h_t = a_t h_{t-1} + b_t,   t = 0 .. L - 1
 
 Loop(U)        one ONNX Scan whose body makes U steps: little memory, a handful of operators at any length.
-Tree(r1, ..)   L = r1 r2 .. : runs of r1 steps are joined into one step each, p = a_{r-1} .. a_0 and the state s behind
-               them from zero, then runs of r2 of those, ..; the states in front of all runs come back down that way.
-               (2, 2, ..) is Blelloch's scan of depth 2 log2 L, (Q, L / Q) the two passes over chunks of Q.
+Tree(r1, ..)   L = r1 r2 .. : runs of r1 steps are joined into one step each, then runs of r2 of those, ..; the states
+               in front of all runs come back down that way. (2, 2, ..) is Blelloch's scan of depth 2 log2 L, (Q, L / Q)
+               the two passes over chunks of Q.
+Chunks(Q)      products of chunks of Q steps, which a scan of L / Q steps joins. For state-space duality; and where all
+               steps have one decay of the weights alone: h is b times a constant lower triangular matrix then, whose
+               entries are a^(t - s).
+Convolution()  the same decay's convolution with a^t, over twice the length, left to the spectral compiler.
 
 No form divides by a decay or takes the exponential of a positive number: products of decays of at most 1 can only
 underflow to 0, which is their right value. The form with cumulative sums, exp(S_t) sum_s exp(-S_s) b_s, is wrong in
@@ -18,19 +22,54 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import torch
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
 
 from hamsa_deploy.spectral.costs import Rates, Work, nanoseconds
-from hamsa_deploy.spectral.values import functions
+from hamsa_deploy.spectral.factorisations import Plan, plan_for
+from hamsa_runtime.manifest import Scan
 
 STEPS = (1, 2, 4, 7, 8, 14, 16, 28, 32)  # of a loop's body: beyond, its operators cost as much as the trips they save
 NEAR = 2**17  # numbers: decays and increments of one trip stay in a core's own cache
 RADICES = (2, 4, 8)
 MANY = 1000  # operators
+CHUNKS = (8, 16, 32, 64, 128, 256)
+DUAL = (
+    32,
+    16,
+    64,
+    128,
+)  # of duality: of 16, 32 and 64 the first is the fastest on both engines at 197 and 3,136 tokens
+
+
+class Size(NamedTuple):
+    """All that the cost of a scan depends on.
+
+    Args:
+        kind: the operator.
+        length: L, steps.
+        state: the shape of one step's state, of a batch of one; of a selective scan (D, N), of duality (H, P, N).
+        is_complex: whether the state is.
+        decays: how many different ones a step has, where all steps have the same, of at most 1 and of the weights
+            alone; 0 elsewhere.
+    """
+
+    kind: str
+    length: int
+    state: tuple[int, ...]
+    is_complex: bool = False
+    decays: int = 0
+
+    @property
+    def numbers(self) -> int:
+        """Of one state, real and imaginary parts."""
+        return math.prod(self.state) * (2 if self.is_complex else 1)
+
+    @property
+    def states(self) -> int:
+        """N, of them for each channel that is read out at once."""
+        return self.state[-1] if self.kind == "selective_scan" else 1
 
 
 @dataclass(frozen=True)
@@ -39,12 +78,15 @@ class Loop:
 
     steps: int
 
-    def work(self, length: int, state: int, states: int) -> Work:
-        """Of a scan of so many steps of a state of so many numbers, N of which each channel has."""
-        trips, several = -(-length // self.steps), self.steps > 1
-        operators = 2 * self.steps + 3 * several + (4 if states > 1 else 0)
-        padded = 4 * length * state / states if length % self.steps else 0
-        numbers = length * state * (5 if several else 2)
+    @property
+    def factors(self) -> tuple[int, ...]:
+        return (self.steps,)
+
+    def work(self, size: Size) -> Work:
+        trips, several = -(-size.length // self.steps), self.steps > 1
+        operators = (8 if size.is_complex else 2) * self.steps + 3 * several + (4 if size.states > 1 else 0)
+        padded = 4 * size.length * size.numbers / size.states if size.length % self.steps else 0
+        numbers = size.length * size.numbers * ((5 if several else 2) - 2 * (several and size.decays > 0))
         return Work(trips=trips, operators=trips * operators, moved=numbers + padded)
 
 
@@ -58,96 +100,142 @@ class Tree:
     def length(self) -> int:
         return math.prod(self.factors)
 
-    def work(self, length: int, state: int, states: int) -> Work:
-        """See `Loop.work`: of each level two copies, and five operators for each number on the way up and down."""
+    def work(self, size: Size) -> Work:
+        """Of each level two copies, and five operators for each number on the way up and down; complex products have
+        four real ones, and two sums."""
+        parts = 3 if size.is_complex else 1
         numbers, total, operators = self.length, 0.0, 8.0
         for level, radix in enumerate(self.factors):
             is_top = level == len(self.factors) - 1
             total += numbers * (0.5 if is_top else 1)
-            operators += 4 + 2 * radix + (0 if is_top else 3 * radix)
+            operators += parts * (4 + 2 * radix + (0 if is_top else 3 * radix))
             numbers //= radix
-        return Work(operators=operators, moved=10 * total * state, pointwise=4 * total * state)
+        return Work(operators=operators, moved=10 * total * size.numbers, pointwise=4 * parts * total * size.numbers)
 
 
-Form = Loop | Tree
+@dataclass(frozen=True)
+class Chunks:
+    """Products of chunks of so many steps, joined by a scan of their last states."""
+
+    steps: int
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        return (self.steps,)
+
+    def joint(self, size: Size) -> Size:
+        """The scan that joins the chunks."""
+        return size._replace(kind="linear_recurrence", length=-(-size.length // self.steps))
+
+    def work(self, size: Size) -> Work:
+        """Of constant decays, without the scan that joins the chunks: a product, two exchanges of axes around it, and
+        one sum and product with the state in front of each chunk."""
+        trips, numbers = -(-size.length // self.steps), math.prod(size.state)
+        parts = 4 if size.is_complex else 1
+        total = trips * self.steps * numbers
+        macs, matrices = parts * total * self.steps, parts * size.decays
+        moved = parts * total * (4 if trips > 1 else 2)
+        kind = {"plain": macs} if size.decays == 1 else {"batched": macs, "matrices": matrices}
+        return Work(**kind, moved=moved, stored=matrices * self.steps**2, operators=parts * (8 if trips > 1 else 4))
 
 
-def cheapest(length: int | torch.SymInt, state: int, states: int, rates: Rates, *, loops: bool = True) -> Form:
-    """The form with the smallest estimate; a loop where the length is not known.
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution over twice the length, of the spectral compiler."""
+
+    factors: tuple[int, ...] = ()
+
+    def points(self, length: int) -> int:
+        """Of the transforms: enough for no wrapping around, and of small factors."""
+        return next(n for n in itertools.count(2 * length) if _is_smooth(n))
+
+    def work(self, size: Size) -> Work:
+        """Of transforms there and back, and a product with the kernel's."""
+        n = self.points(size.length)
+        work = plan_for(n).work
+        work = work + work + Work(moved=2 * n, pointwise=4 * n, stored=2 * n * size.decays / size.numbers, operators=8)
+        factor = size.numbers
+        return replace(
+            work, **{name: factor * getattr(work, name) for name in ("plain", "batched", "moved", "pointwise")}
+        )
+
+
+Form: TypeAlias = Loop | Tree | Chunks | Convolution
+KINDS: Mapping[str, type[Form]] = {"loop": Loop, "tree": Tree, "chunks": Chunks, "convolution": Convolution}
+# The plan of each length of transforms, and the form of each size of scans, that are not left to the cost model.
+Plans: TypeAlias = Mapping["int | Size", "Plan | Form"]
+
+
+def kind_of(form: Form) -> str:
+    """As a manifest calls it."""
+    return next(kind for kind, each in KINDS.items() if isinstance(form, each))
+
+
+def form_of(kind: str, factors: tuple[int, ...]) -> Form:
+    """The inverse of that."""
+    if kind == "tree":
+        return Tree(factors)
+    return Convolution() if kind == "convolution" else KINDS[kind](*factors)  # type: ignore[arg-type]
+
+
+def size_of(scan: Scan) -> Size:
+    """Of one whose length is known."""
+    assert scan.length is not None
+    return Size(scan.kind, scan.length, scan.state, scan.is_complex, scan.decays)
+
+
+def estimate(form: Form, size: Size, rates: Rates) -> float:
+    """Nanoseconds on an engine, for a batch of one."""
+    joint = form.joint(size) if isinstance(form, Chunks) else None
+    rest = 0.0
+    if joint is not None and joint.length > 1 and size.kind != "ssd":
+        rest = estimate(cheapest(joint, rates, apart=False), joint, rates)
+    return nanoseconds(form.work(size), rates, 1) + rest
+
+
+def cheapest(size: Size, rates: Rates, *, apart: bool = True) -> Form:
+    """The form with the smallest estimate.
 
     Args:
-        length: L, steps.
-        state: numbers of one step's state, of a batch of one.
-        states: N, of them for each channel.
+        size: of the scan.
         rates: of the engine.
-        loops: whether they are among the forms to choose from.
+        apart: whether products are among the forms of constant decays.
     """
-    if not isinstance(length, int):
-        return Loop(1)
-    known = length
-    most = rates.largest_tree if loops else MANY
-    forms = [*(loops_of(known, state) if loops else ()), *trees_of(known, state, most)]
-    return min(forms, key=lambda form: nanoseconds(form.work(known, state, states), rates, 1))
+    if size.kind == "ssd":
+        return Chunks(min(DUAL[0], size.length))
+    most = MANY if size.is_complex else rates.largest_tree
+    forms = candidates(size, most, apart=apart)
+    return min(forms, key=lambda form: estimate(form, size, rates))
 
 
-def loops_of(length: int, state: int) -> Iterator[Loop]:
-    """Those worth an estimate."""
-    return (Loop(steps) for steps in STEPS if steps == 1 or (steps <= length and steps * state <= NEAR))
+def candidates(size: Size, most: float = MANY, *, apart: bool = True) -> Iterator[Form]:
+    """Those worth an estimate; trees of so many operators at most, `apart` as there."""
+    if size.kind == "ssd":
+        yield from (Chunks(steps) for steps in dict.fromkeys(min(each, size.length) for each in DUAL))
+        return
+    for steps in STEPS:
+        if steps == 1 or (steps <= size.length and steps * size.numbers <= NEAR):
+            yield Loop(steps)
+    yield from _trees_of(size, most)
+    if size.decays and apart:
+        yield from (Chunks(steps) for steps in dict.fromkeys(min(each, size.length) for each in CHUNKS))
+        yield Convolution()
 
 
-def trees_of(length: int, state: int, most: float) -> Iterator[Tree]:
-    """Those worth an estimate, of so many operators at most: one radix, with another one at either end."""
+def _trees_of(size: Size, most: float) -> Iterator[Tree]:
+    """With one radix, and another one at either end."""
     for radix in RADICES:
         for first, last in itertools.product((radix, 16, 32), (radix, 4)):
             inner: tuple[int, ...] = ()
-            while first * math.prod(inner) * last < length:
+            while first * math.prod(inner) * last < size.length:
                 inner = (*inner, radix)
-            tree = Tree((first, *inner, last) if first * math.prod(inner) < length else (first, *inner))
-            if tree.work(length, state, 1).operators <= most:
+            tree = Tree((first, *inner, last) if first * math.prod(inner) < size.length else (first, *inner))
+            if tree.work(size).operators <= most:
                 yield tree
 
 
-def states_of_tree(a: Any, b: Any, first: Any, tree: Tree) -> Any:
-    """All states h (L, ...).
-
-    Args:
-        a, b: (L, ...), real or complex, L the product of the tree's factors; a may be broadcast behind its first axis.
-        first: the state before the first step, (1, ...).
-    """
-    decays, increments, levels = a, b, []
-    for radix in tree.factors[:-1]:
-        run = _split(decays, radix), _split(increments, radix)
-        levels.append(run)
-        decays, increments = _joined(*run)
-    radix = tree.factors[-1]
-    run = _split(decays, radix), _split(increments, radix)
-    starts = functions.unsqueeze(first, 0)
-    for level in reversed(levels):
-        starts = _behind(*run, starts, is_leaf=False)
-        run = level
-    return functions.squeeze(_behind(*run, starts, is_leaf=True), 1)
-
-
-def _split(x: Any, radix: int) -> list[Any]:
-    """(T r, ...) to r of (T, 1, ...), one for each place in a run."""
-    runs = functions.reshape(x, [x.shape[0] // radix, radix, *x.shape[1:]])
-    return list(functions.split(runs, 1, 1))
-
-
-def _joined(a: list[Any], b: list[Any]) -> tuple[Any, Any]:
-    """Each run as one step: the product of its decays, and the state behind it from zero; (T, ...)."""
-    p, s = a[0], b[0]
-    for decay, increment in zip(a[1:], b[1:], strict=True):
-        p, s = decay * p, decay * s + increment
-    return functions.squeeze(p, 1), functions.squeeze(s, 1)
-
-
-def _behind(a: list[Any], b: list[Any], start: Any, *, is_leaf: bool) -> Any:
-    """(T r, 1, ...) from the states (T, 1, ...) in front of runs: at a leaf those behind each step, else those in front
-    of each, which are what the runs of the next level start from."""
-    h, states = start, [] if is_leaf else [start]
-    for decay, increment in zip(a, b, strict=True):
-        h = decay * h + increment
-        states.append(h)
-    joined = functions.cat(states if is_leaf else states[:-1], 1)
-    return functions.reshape(joined, [joined.shape[0] * joined.shape[1], 1, *joined.shape[2:]])
+def _is_smooth(n: int) -> bool:
+    for factor in (2, 3, 5, 7):
+        while n % factor == 0:
+            n //= factor
+    return n == 1

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hamsa_deploy.spectral.dispatch import emit
-from hamsa_deploy.spectral.values import functions
+from hamsa_deploy.spectral.dispatch import emit, full
+from hamsa_deploy.spectral.values import Complex, as_complex, functions, is_complex
 
 
 @torch.library.custom_op("hamsa::scan_steps", mutates_args=())
@@ -47,12 +47,12 @@ def recurrence_steps(first: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tenso
 
     Args:
         first: (1, ...), the state before the first step.
-        a: (T, U, ...), broadcast against b (T, U, ...).
+        a: (T, U, ...), broadcast against b (T, U, ...); (1, ...) where all steps have the same.
 
     Returns:
         The last state, and all of them (T, U, ...).
     """
-    h, hs = first, []
+    h, hs, a = first, [], a if a.ndim == b.ndim else a.expand(*b.shape[:2], *a.shape[1:])
     for t in range(b.shape[0]):
         for q in range(b.shape[1]):
             h = a[t, q] * h + b[t, q]
@@ -63,6 +63,28 @@ def recurrence_steps(first: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tenso
 @recurrence_steps.register_fake
 def _(first: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return torch.empty_like(first), b.new_empty(b.shape)
+
+
+@torch.library.custom_op("hamsa::complex_steps", mutates_args=())
+def complex_steps(
+    first_re: Tensor, first_im: Tensor, a_re: Tensor, a_im: Tensor, b_re: Tensor, b_im: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`recurrence_steps` of complex numbers, as their real and imaginary parts: two last states, and all of both."""
+    first, a, b = torch.complex(first_re, first_im), torch.complex(a_re, a_im), torch.complex(b_re, b_im)
+    last, every = recurrence_steps(first, a, b)
+    return last.real.clone(), last.imag.clone(), every.real.clone(), every.imag.clone()
+
+
+@complex_steps.register_fake
+def _(
+    first_re: Tensor, first_im: Tensor, a_re: Tensor, a_im: Tensor, b_re: Tensor, b_im: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        torch.empty_like(first_re),
+        torch.empty_like(first_im),
+        b_re.new_empty(b_re.shape),
+        b_im.new_empty(b_im.shape),
+    )
 
 
 def selective(first: Any, dt: Any, x: Any, A: Any, B: Any, C: Any, steps: int) -> tuple[Any, Any]:
@@ -84,10 +106,19 @@ def selective(first: Any, dt: Any, x: Any, A: Any, B: Any, C: Any, steps: int) -
 
 
 def linear(first: Any, a: Any, b: Any, steps: int) -> tuple[Any, Any]:
-    """All states (L, ...) and the last one from a and b (L, ...)."""
-    runs = _in_runs(a, steps, a.shape[1:], 1.0), _in_runs(b, steps, b.shape[1:])
-    last, h = torch.ops.hamsa.recurrence_steps(*emit((functions.unsqueeze(first, 0), *runs)))
-    return _in_line(h, b.shape[0], b.shape[1:]), torch.squeeze(last, 0)
+    """All states (L, ...) and the last one from a and b (L, ...), real or complex; a (1, ...) is that of all steps."""
+    length, shape = b.shape[0], b.shape[1:]
+    one_for_all = a.shape[0] == 1 and (not isinstance(length, int) or length > 1)
+    a = a if one_for_all else _in_runs(a, steps, a.shape[1:], 1.0)
+    runs = functions.unsqueeze(first, 0), a, _in_runs(b, steps, shape)
+    if any(map(is_complex, runs)):
+        parts = [part for each in runs for part in (as_complex(each).re, as_complex(each).im)]
+        *_, re, im = torch.ops.hamsa.complex_steps(*map(full, parts))
+        h: Any = Complex(_in_line(re, length, shape), _in_line(im, length, shape))
+        return h, functions.select(h, 0, length - 1)
+    last, every = torch.ops.hamsa.recurrence_steps(*emit(runs))
+    h = _in_line(every, length, shape)
+    return h, functions.select(h, 0, length - 1) if one_for_all else torch.squeeze(last, 0)
 
 
 def _in_runs(x: Any, steps: int, shape: Sequence[Any], rest: float = 0.0) -> Any:

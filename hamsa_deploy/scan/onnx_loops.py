@@ -9,7 +9,7 @@ trip was given, the next trip's is written over the state.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx.defs
 import onnx_ir as ir
@@ -19,8 +19,10 @@ from hamsa_deploy.scan import loops
 
 DOMAIN = "hamsa"
 
+Parts: TypeAlias = tuple[ir.Value, ir.Value]  # real and imaginary
 
-def _translation(kind: str, inputs: str) -> Callable[..., Any]:
+
+def _translation(kind: str, inputs: str, results: str = "last all") -> Callable[..., Any]:
     """Of an operator of ours to a node of ours: what its constants are is known once the file is whole."""
     port = onnx.defs.OpSchema.FormalParameter
     schema = onnx.defs.OpSchema(
@@ -28,7 +30,7 @@ def _translation(kind: str, inputs: str) -> Callable[..., Any]:
         DOMAIN,
         1,
         inputs=[port(name, "T") for name in inputs.split()],
-        outputs=[port(name, "T") for name in ("last", "all")],
+        outputs=[port(name, "T") for name in results.split()],
         type_constraints=[("T", ["tensor(float)", "tensor(double)"], "")],
     )
 
@@ -42,6 +44,9 @@ def _translation(kind: str, inputs: str) -> Callable[..., Any]:
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     loops.scan_steps._opoverload: _translation("ScanSteps", "first dt x A B C"),
     loops.recurrence_steps._opoverload: _translation("RecurrenceSteps", "first a b"),
+    loops.complex_steps._opoverload: _translation(
+        "ComplexSteps", "first_re first_im a_re a_im b_re b_im", "last_re last_im all_re all_im"
+    ),
 }
 
 
@@ -49,7 +54,7 @@ def lower_loops(model: ir.Model) -> None:
     """Replace the nodes of ours in a file, in place."""
     for number, node in enumerate(node for node in list(model.graph) if node.domain == DOMAIN):
         scan = LOWERED[node.op_type](node, number)
-        made = [scan.outputs[0], scan.outputs[-1]]
+        made = [*scan.outputs[: len(node.outputs) // 2], *scan.outputs[-(len(node.outputs) // 2) :]]
         for output, old in zip(made, node.outputs, strict=True):
             output.name, output.shape, output.type = old.name, old.shape, old.type
         scan.metadata_props.update(node.metadata_props)
@@ -105,6 +110,16 @@ class _Body:
             states.append(h)
         return states
 
+    def walked_both(self, h: Sequence[ir.Value], a: Sequence[Parts], b: Sequence[Parts]) -> list[Parts]:
+        """The same of complex numbers, as (real, imaginary)."""
+        (re, im), states = h, []
+        for (a_re, a_im), (b_re, b_im) in zip(a, b, strict=True):
+            rotated = self.op("Sub", self.op("Mul", re, a_re), self.op("Mul", im, a_im))
+            turned = self.op("Add", self.op("Mul", im, a_re), self.op("Mul", re, a_im))
+            re, im = self.op("Add", rotated, b_re), self.op("Add", turned, b_im)
+            states.append((re, im))
+        return states
+
     def joined(self, values: Sequence[ir.Value]) -> ir.Value:
         return values[0] if len(values) == 1 else self.op("Concat", *values, axis=0)
 
@@ -150,15 +165,44 @@ def _selective(node: ir.Node, number: int) -> ir.Node:
 
 
 def _recurrence(node: ir.Node, number: int) -> ir.Node:
-    """`recurrence_steps`."""
-    first, a, b = (value for value in node.inputs if value is not None)
-    body, count = _Body(f"scan{number}_"), _steps_of(b)
-    h = body.input("h", first, along_time=False)
-    inner = [body.input(name, value, along_time=True) for name, value in zip("ab", (a, b), strict=True)]
-    hs = body.walked(h, *(body.steps(each, count) for each in inner))
-    every = body.joined(hs)
-    hs[-1].shape, every.shape = h.shape, inner[1].shape
-    return _scan(body, [first], [a, b], [hs[-1], every])
+    """`recurrence_steps`, or `complex_steps`, of which there are two of each value."""
+    given = [value for value in node.inputs if value is not None]
+    half = len(given) // 3
+    firsts, decays, increments = given[:half], given[half : 2 * half], given[2 * half :]
+    body, count = _Body(f"scan{number}_"), _steps_of(increments[0])
+    h = [body.input(f"h{part}", value, along_time=False) for part, value in enumerate(firsts)]
+    if is_same := _is_of_all_steps(decays[0], increments[0]):
+        known = all(value.const_value is not None for value in decays)
+        a = [
+            body.constant(f"a{part}", value) if known else body.input(f"a{part}", value, along_time=False)
+            for part, value in enumerate(decays)
+        ]
+        carried = [] if known else a
+        steps_of_a = [[each] * count for each in a]
+    else:
+        carried = []
+        along = [body.input(f"a{part}", value, along_time=True) for part, value in enumerate(decays)]
+        steps_of_a = [body.steps(each, count) for each in along]
+    b = [body.input(f"b{part}", value, along_time=True) for part, value in enumerate(increments)]
+    steps_of_b = [body.steps(each, count) for each in b]
+    if half == 1:
+        behind = [body.walked(h[0], steps_of_a[0], steps_of_b[0])]
+    else:
+        pairs = body.walked_both(h, list(zip(*steps_of_a, strict=True)), list(zip(*steps_of_b, strict=True)))
+        behind = [list(each) for each in zip(*pairs, strict=True)]
+    every = [body.joined(each) for each in behind]
+    for own, first, all_of_trip, along_b in zip(behind, h, every, b, strict=True):
+        own[-1].shape, all_of_trip.shape = first.shape, along_b.shape
+    states = [*firsts, *(decays if carried else [])]
+    along_time = [*([] if is_same else decays), *increments]
+    return _scan(body, states, along_time, [*(each[-1] for each in behind), *carried, *every])
 
 
-LOWERED = {"ScanSteps": _selective, "RecurrenceSteps": _recurrence}
+def _is_of_all_steps(decays: ir.Value, increments: ir.Value) -> bool:
+    """Whether decays are (1, ...) where increments are (T, U, ...)."""
+    assert decays.shape is not None
+    assert increments.shape is not None
+    return len(decays.shape) < len(increments.shape)
+
+
+LOWERED = {"ScanSteps": _selective, "RecurrenceSteps": _recurrence, "ComplexSteps": _recurrence}

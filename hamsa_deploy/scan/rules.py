@@ -7,31 +7,17 @@ merge the exchange with that of whoever computed the tensor.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-import torch.fx.traceback as fx_traceback
 
 from hamsa_deploy.scan import loops
-from hamsa_deploy.scan.forms import Form, Loop, cheapest, states_of_tree
+from hamsa_deploy.scan.forms import Loop
+from hamsa_deploy.scan.linear import chosen, in_float32, part_of_scan, states_of
 from hamsa_deploy.scan.operators import gated, steps_of, wide
-from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.dispatch import lowering, rule
-from hamsa_deploy.spectral.errors import UnsupportedTransformError
-from hamsa_deploy.spectral.provenance import FLOAT32
-from hamsa_deploy.spectral.values import constant_from, functions, is_complex
-
-
-@contextmanager
-def _in_float32() -> Iterator[None]:
-    """What is computed meanwhile stays in float32, whatever the bundle's precision: errors of steps and decays add up
-    over all that follows."""
-    with fx_traceback.annotate({FLOAT32: "scan: errors of its steps and its state add up along it"}):
-        yield
+from hamsa_deploy.spectral.dispatch import lowering
+from hamsa_deploy.spectral.values import constant_from, functions
 
 
 @lowering("selective_scan")
@@ -50,7 +36,7 @@ def selective_scan(
     """See `operators.selective_scan`, whose symbols these are."""
     batch, channels, _ = u.shape
     groups, states = B.shape[1], B.shape[2]
-    with _in_float32():
+    with in_float32():
         v, dt = _time_first(u), steps_of(_time_first(delta), delta_bias, delta_softplus)
         decays = functions.permute(functions.reshape(wide(A), [groups, channels // groups, states]), [0, 2, 1])
         Bs, Cs = (functions.permute(wide(each), [3, 0, 1, 2]) for each in (B, C))
@@ -82,11 +68,11 @@ def _scanned(first: Any, dt: Any, x: Any, A: Any, B: Any, C: Any) -> tuple[Any, 
     G, N). One state to a channel is a recurrence of the channels: all that is no recurrence is computed at once."""
     length, batch, channels = x.shape
     groups, states, width = A.shape
-    form = _form(length, groups * states * width, states)
+    form = chosen("selective_scan", length, (groups * width, states))
     if isinstance(form, Loop) and states > 1:
         return loops.selective(first, dt, x, A, B, C, form.steps)
     dt, x = (functions.reshape(each, [length, batch, groups, 1, width]) for each in (dt, x))
-    h, last = _states(functions.exp(dt * A), x * functions.unsqueeze(B, 4), first, form)
+    h, last = states_of(functions.exp(dt * A), x * functions.unsqueeze(B, 4), first, form)
     C = functions.unsqueeze(C, 3)
     y = C * h if states == 1 else functions.matmul(C, h)
     return functions.reshape(y, [length, batch, channels]), last
@@ -115,9 +101,9 @@ def ssd(
     """
     batch, length, heads, width = x.shape
     groups, states = B.shape[2], B.shape[3]
-    with _in_float32():
+    with in_float32():
         steps = steps_of(dt, dt_bias, dt_softplus)
-        chunk = CHUNK if not isinstance(length, int) else min(CHUNK, length)
+        (chunk,) = chosen("ssd", length, (heads, width, states)).factors
         shape = [batch, -(-length // chunk), chunk, groups, heads // groups]
         sums = _chunked(steps * wide(A), shape, [0, 3, 4, 1, 2])
         xs = _chunked(functions.unsqueeze(steps, 3) * wide(x), [*shape, width], [0, 3, 4, 1, 2, 5])
@@ -135,9 +121,6 @@ def ssd(
     if D is not None:
         y = y + (functions.unsqueeze(wide(D), 1) if D.ndim == 1 else wide(D)) * wide(x)
     return gated(y, z).to(x.dtype), last
-
-
-CHUNK = 32  # steps: of 16, 32 and 64 the fastest on both engines at 197 and 3,136 tokens
 
 
 def _chunked(x: Any, shape: list[Any], order: list[int]) -> Any:
@@ -161,8 +144,7 @@ def _in_chunks(a: Any, x: Any, B: Any, C: Any, first: Any) -> tuple[Any, Any]:
     decays = functions.unsqueeze(functions.exp(functions.narrow(until, 4, chunk - 1, 1)), 5)
     time_first = [3, 0, 1, 2, 4, 5]
     a, b = functions.permute(decays, time_first), functions.permute(joined, time_first)
-    state = math.prod(each for each in b.shape[2:] if isinstance(each, int))
-    h, last = _states(a, b, first, _form(trips, state, 1))
+    h, last = part_of_scan(a, b, first)
     before = functions.cat([functions.unsqueeze(first, 0), h])
     before = functions.permute(functions.narrow(before, 0, 0, trips), [1, 2, 3, 0, 4, 5])
     return y + functions.matmul(C, before) * functions.unsqueeze(functions.exp(until), 5), last
@@ -170,41 +152,3 @@ def _in_chunks(a: Any, x: Any, B: Any, C: Any, first: Any) -> tuple[Any, Any]:
 
 def _t(x: Any) -> Any:
     return functions.transpose(x, 0, 1)
-
-
-@rule("linear_recurrence")
-@lowering("linear_recurrence")
-def linear_recurrence(a: Any, b: Any, initial_state: Any = None) -> Any:
-    """See `operators.linear_recurrence`. A constant decay folds: its products along a tree are constants."""
-    length = b.shape[0]
-    with _in_float32():
-        first = functions.select(b, 0, 0) * 0 if initial_state is None else initial_state
-        if a.shape[0] == 1:
-            a = functions.broadcast_to(a, [length, *a.shape[1:]])
-        state = math.prod(each for each in b.shape[1:] if isinstance(each, int))
-        has_loop = not (is_complex(a) or is_complex(b))
-        if not has_loop and not isinstance(length, int):
-            raise UnsupportedTransformError(
-                "a complex recurrence along an axis of varying size",
-                expected="a number of steps that is known",
-                fix="leave that axis fixed; or compute with real and imaginary parts, as two states",
-            )
-        form = _form(length, state, 1, loops=has_loop)
-        return _states(a, b, first, form)[0]
-
-
-def _form(length: Any, state: int, states: int, *, loops: bool = True) -> Form:
-    """The cheapest one on the engine at hand; see `cheapest`."""
-    return cheapest(length, state, states, compilation.current().rates, loops=loops)
-
-
-def _states(a: Any, b: Any, first: Any, form: Form) -> tuple[Any, Any]:
-    """All states (L, ...) and the last one of h = a h + b."""
-    if isinstance(b.shape[0], int) and b.shape[0] == 1:
-        h = a * first + b
-        return h, functions.squeeze(h, 0)
-    if isinstance(form, Loop):
-        return loops.linear(first, a, b, form.steps)
-    whole = loops.padded(a, form.length, 1.0), loops.padded(b, form.length)
-    h = states_of_tree(*whole, functions.unsqueeze(first, 0), form)
-    return functions.narrow(h, 0, 0, b.shape[0]), functions.select(h, 0, form.length - 1)

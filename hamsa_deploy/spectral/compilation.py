@@ -20,7 +20,7 @@ from torch import nn
 
 from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.factorisations import Plan, plan_for
-from hamsa_runtime.manifest import Transform
+from hamsa_runtime.manifest import Scan, Transform
 
 T = TypeVar("T")
 
@@ -61,14 +61,17 @@ class Compilation:
         plans: the plan of each transform length, as far as it has been chosen.
         native: whether all other lengths are left to the engine's own transform.
         node: the node of the user's graph at work.
-        transforms: those emitted, as the manifest lists them.
+        transforms, scans: those emitted, as the manifest lists them.
+        forms: of sizes of scans, that are not left to the cost model (scan.forms).
     """
 
-    def __init__(self, module: nn.Module, rates: Rates, plans: Mapping[int, Plan], native: bool = False) -> None:
+    def __init__(self, module: nn.Module, rates: Rates, plans: Mapping[Any, Any], native: bool = False) -> None:
         self.module, self.rates, self.native = module, rates, native
         self.node: torch.fx.Node | None = None
         self.transforms: list[Transform] = []
-        self.plans: dict[int, Plan] = dict(plans)
+        self.scans: list[Scan] = []
+        self.plans: dict[int, Plan] = {key: plan for key, plan in plans.items() if isinstance(key, int)}
+        self.forms = {key: form for key, form in plans.items() if not isinstance(key, int)}
         # Facts by id; the reference to the value keeps the id from being used again.
         self._nonnegative: dict[int, Any] = {}
         self._zero: dict[int, Any] = {}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 from torch.export import ExportedProgram
 
+from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.spectral.compiler import rewrite
-from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import target_of
 from hamsa_runtime.errors import unknown_name
 from hamsa_runtime.vocabulary import FFTS
@@ -23,7 +23,7 @@ def to_real(
     dynamic_shapes: Any = None,
     batch_must_vary: bool = False,
     target: str = "onnx",
-    plans: Mapping[int, Plan] = MappingProxyType({}),
+    plans: Plans = MappingProxyType({}),
     fft: str = "real",
 ) -> ExportedProgram:
     """Rewrite a model with torch.fft and complex tensors into real arithmetic.
@@ -36,15 +36,17 @@ def to_real(
             the model fixes it, that of the example inputs, with a warning; pass {} to fix all shapes.
         batch_must_vary: whether a model that fixes its batch is an error.
         target: the engine that the products are shaped for.
-        plans: the plan for some transform lengths; the cost model chooses the others.
+        plans: the plan for some transform lengths, and the form for some sizes of scans; the cost model chooses the
+            others.
         fft: "native" leaves each transform of a signal as one FFT operator, which is real at its outer end, for engines
             that have one. Short-time transforms of short frames remain one convolution.
 
     Returns:
         A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left (but for
-        native ones). Its graph_module.meta["transforms"] lists the transforms, as a manifest does. What the model keeps
-        between calls, in buffers or attributes, are its last inputs, and the outputs behind those that the model
-        returns: (y, [s']) for (x, s). graph_module.meta["states"] has their names and first values, in order.
+        native ones). Its graph_module.meta["transforms"] and ["scans"] list what is computed in a form of ours, as a
+        manifest does. What the model keeps between calls, in buffers or attributes, are its last inputs, and the
+        outputs behind those that the model returns: (y, [s']) for (x, s). graph_module.meta["states"] has their names
+        and first values, in order.
 
     Raises:
         UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the model's line.

@@ -22,9 +22,10 @@ from hamsa_deploy.cli.parity import main as parity
 from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.pipeline import files, manifest, run
+from hamsa_deploy.pipeline.trials import Task
+from hamsa_deploy.pipeline.tuning import Way
 from hamsa_deploy.samples import FOLDER as SAMPLES
 from hamsa_deploy.samples import digits
-from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import all_targets
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
@@ -119,8 +120,8 @@ def test_tuning_is_a_stage_that_a_dry_run_names(workplace: Path, user_model: Use
 def test_tune_reaches_the_bundle(
     workplace: Path, user_model: UserModel, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
-    def timer(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
-        return [1.0 + len(plan.factors) for plan in plans]
+    def timer(task: Task, ways: Sequence[Way]) -> list[float]:
+        return [1.0 + len(way.factors) for way in ways]
 
     monkeypatch.setattr(files, "engine_timer", lambda build, batch: timer)
     arguments = ["--model", user_model("Spectrum"), "--input", "1x64x3", "--to", "onnx", "-o", "b"]

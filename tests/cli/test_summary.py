@@ -132,6 +132,24 @@ def test_what_was_stood_in_for_is_named(show: Any) -> None:
     assert "stood in for" not in shown(show_result, {}, Path("out"))
 
 
+def test_scans_are_named_with_their_forms() -> None:
+    scan = {
+        "module": "a.b",
+        "kind": "selective_scan",
+        "length": 197,
+        "state": [384, 16],
+        "form": "loop",
+        "factors": [8],
+    }
+    other = {**scan, "kind": "ssd", "length": None, "form": "chunks", "factors": [32], "is_complex": True}
+    text = shown(show_result, {}, Path("out"), scans=[scan, scan, other])
+    assert "selective_scan of 197 steps, state 384 x 16, a loop of 8 (2 times); ssd of any number of steps" in text
+    assert "complex state 384 x 16, chunks of 32" in text.replace("\n", " ")
+    text = shown(show_plan, [], Path("out"), scans=[{**scan, "form": "tree", "factors": [8, 4]}])
+    assert "a tree of 8 x 4" in text
+    assert "scans" not in shown(show_plan, [], Path("out"))
+
+
 def test_plan_says_that_it_would_replace_a_bundle(tmp_path: Path) -> None:
     assert "replaces what is there" in shown(show_plan, [], tmp_path)
 

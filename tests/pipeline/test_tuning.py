@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from torch import Tensor, nn
 import hamsa_deploy
 from hamsa_deploy import to_real
 from hamsa_deploy.pipeline import files
-from hamsa_deploy.pipeline.tuning import Choice, choose_plans, with_measurements
+from hamsa_deploy.pipeline.trials import Signals, Task
+from hamsa_deploy.pipeline.tuning import Choice, Way, choose_plans, scans_with_measurements, with_measurements
+from hamsa_deploy.scan import linear_recurrence, selective_scan
+from hamsa_deploy.scan.forms import Chunks, Loop, Size, Tree, cheapest, form_of, size_of
 from hamsa_deploy.spectral.costs import CPU
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_runtime import Bundle
-from hamsa_runtime.manifest import Measurement, Transform
+from hamsa_runtime.manifest import Measurement, Scan, ScanMeasurement, Transform
 
 DENSE, TWO = Plan(64, (64,)), Plan(64, (8, 8))
 
@@ -27,15 +31,17 @@ def row(plan: Plan, columns: int = 8, kind: str = "", module: str = "block") -> 
 
 
 class Stopwatch:
-    """A timer: a millisecond for each column; times `share` for the plan at one place. Remembers what it was asked."""
+    """A timer: a millisecond for each column, or scan; times `share` for the plan at one place. Remembers what it was
+    asked."""
 
     def __init__(self, place: int, share: float) -> None:
         self.place, self.share = place, share
-        self.asked: list[tuple[int, int, tuple[Plan, ...]]] = []
+        self.asked: list[tuple[Task, tuple[Way, ...]]] = []
 
-    def __call__(self, n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
-        self.asked.append((n, columns, tuple(plans)))
-        return [columns * (self.share if i == self.place else 1.0) for i in range(len(plans))]
+    def __call__(self, task: Task, ways: Sequence[Way]) -> list[float]:
+        self.asked.append((task, tuple(ways)))
+        columns = task.columns if isinstance(task, Signals) else 1
+        return [columns * (self.share if i == self.place else 1.0) for i in range(len(ways))]
 
 
 @pytest.mark.parametrize(("share", "taken"), [(0.90, TWO), (0.95, TWO), (0.96, DENSE), (1.0, DENSE), (1.5, DENSE)])
@@ -46,29 +52,29 @@ def test_another_plan_is_taken_only_if_it_is_clearly_faster(share: float, taken:
 def test_every_number_of_columns_is_measured_once_and_the_times_are_added() -> None:
     timer = Stopwatch(1, 0.5)
     rows = [row(DENSE, 8), row(DENSE, 8, module="other"), row(DENSE, 24)]
-    choice = choose_plans(rows, CPU, timer)[64]
-    assert [(n, columns) for n, columns, _ in timer.asked[:2]] == [(64, 8), (64, 24)]
+    choice = choose_plans(rows, (), CPU, timer)[64]
+    assert [task for task, _ in timer.asked[:2]] == [(64, 8), (64, 24)]
     assert choice.measured[:2] == ((DENSE, 32.0), (choice.plan, 16.0))
-    assert {plan for plan, _ in choice.measured} == set(timer.asked[0][2])
+    assert {plan for plan, _ in choice.measured} == set(timer.asked[0][1])
 
 
 def test_what_seems_faster_is_compared_with_the_default_once_more() -> None:
     timer = Stopwatch(1, 0.5)
-    choice = choose_plans([row(DENSE)], CPU, timer)[64]
-    assert [plans for _, _, plans in timer.asked[1:]] == [(DENSE, choice.plan)]
+    choice = choose_plans([row(DENSE)], (), CPU, timer)[64]
+    assert [plans for _, plans in timer.asked[1:]] == [(DENSE, choice.plan)]
     timer = Stopwatch(1, 0.97)
-    assert choose_plans([row(DENSE)], CPU, timer)[64].plan == DENSE
+    assert choose_plans([row(DENSE)], (), CPU, timer)[64].plan == DENSE
     assert len(timer.asked) == 1
 
 
 def test_a_default_that_was_disturbed_is_not_replaced() -> None:
     calls = []
 
-    def timer(n: int, columns: int, plans: Sequence[Plan]) -> list[float]:
+    def timer(task: Task, plans: Sequence[Way]) -> list[float]:
         calls.append(plans)
         return [3.0 if len(calls) == 1 and plan == DENSE else 1.0 for plan in plans]
 
-    choice = choose_plans([row(DENSE)], CPU, timer)[64]
+    choice = choose_plans([row(DENSE)], (), CPU, timer)[64]
     assert choice.plan == DENSE
     assert choice.measured[0] == (DENSE, 1.0)
     assert len(calls) == 2
@@ -77,7 +83,7 @@ def test_a_default_that_was_disturbed_is_not_replaced() -> None:
 def test_the_default_is_measured_first_even_where_its_estimate_is_bad() -> None:
     odd = Plan(64, (2, 2, 2, 8))
     timer = Stopwatch(0, 2.0)
-    choice = choose_plans([row(odd)], CPU, timer)[64]
+    choice = choose_plans([row(odd)], (), CPU, timer)[64]
     assert choice.default == odd
     assert choice.plan != odd
     assert len(choice.measured) == len({plan for plan, _ in choice.measured}) <= 4
@@ -87,7 +93,7 @@ def test_what_leaves_no_choice_is_not_measured() -> None:
     timer = Stopwatch(0, 1.0)
     partial = row(DENSE, kind="dense, 5 frequencies")
     framed = Transform("", 16, (16,), "convolution of frames")
-    assert choose_plans([row(Plan(3, (3,))), partial, framed], CPU, timer) == {}
+    assert choose_plans([row(Plan(3, (3,))), partial, framed], (), CPU, timer) == {}
     assert timer.asked == []
 
 
@@ -145,5 +151,57 @@ def test_a_real_measurement_follows_the_rule(
     assert all(each.milliseconds > 0 for each in made.measured)
     pairs = tuple((Plan(64, each.factors), each.milliseconds) for each in made.measured)
     assert Choice(pairs).plan.factors == made.factors
+    assert bundle.manifest.parity is not None
+    assert bundle.manifest.parity.passed
+
+
+SCAN = Scan("block", "selective_scan", 20, (4, 2), "loop", (1,))
+
+
+def test_the_forms_of_every_size_of_scans_are_measured_once() -> None:
+    timer, other = Stopwatch(1, 0.5), replace(SCAN, kind="linear_recurrence", length=8, state=(4,), decays=4)
+    varying = replace(SCAN, length=None)
+    chosen = choose_plans((), [SCAN, replace(SCAN, module="other"), other, varying], CPU, timer)
+    sizes = [Size("selective_scan", 20, (4, 2)), Size("linear_recurrence", 8, (4,), decays=4)]
+    assert list(chosen) == sizes
+    assert [task for task, _ in timer.asked] == [sizes[0], sizes[0], sizes[1], sizes[1]]
+    tried = timer.asked[0][1]
+    assert tried[0] == Loop(1)
+    assert {type(form) for form in tried} == {Loop, Tree}
+    assert Chunks in {type(form) for form in timer.asked[2][1]}
+    assert len(set(tried)) == len(tried) <= 6
+    found = scans_with_measurements([SCAN, varying], chosen)
+    assert found[0].measured[:2] == (ScanMeasurement("loop", (1,), 1.0), found[0].measured[1])
+    assert found[1] == varying
+
+
+class Smoothed(nn.Module):
+    """A recurrence with constant decays, and a selective scan that has the weights' D channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.A = nn.Parameter(-torch.rand(4, 2, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = selective_scan(x, x.sigmoid(), self.A, x[:, None, :2], x[:, None, 2:])[0]
+        return linear_recurrence(self.A.exp()[:, :1].T[:, None], y.permute(2, 0, 1)) + y.sum()
+
+
+def test_a_bundle_is_built_with_the_forms_that_were_fastest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hamsa_deploy.pipeline.tuning.MOST_FORMS", 2)
+    x = torch.randn(1, 4, 20, generator=torch.Generator().manual_seed(0))
+    bundle = hamsa_deploy.export(Smoothed().eval(), (x,), to="onnx", output=tmp_path / "b", tune=True)
+    assert [(each.kind, each.length, each.state) for each in bundle.manifest.scans] == [
+        ("selective_scan", 20, (4, 2)),
+        ("linear_recurrence", 20, (4,)),
+    ]
+    for scan in bundle.manifest.scans:
+        usual, *others = scan.measured
+        assert form_of(usual.form, usual.factors) == cheapest(size_of(scan), CPU)
+        taken = min(scan.measured, key=lambda each: each.milliseconds)
+        if taken.milliseconds > 0.95 * usual.milliseconds:
+            taken = usual
+        assert (scan.form, scan.factors) == (taken.form, taken.factors)
+        assert others
     assert bundle.manifest.parity is not None
     assert bundle.manifest.parity.passed

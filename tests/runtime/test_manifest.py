@@ -74,6 +74,18 @@ def test_a_transform_may_say_what_was_measured_and_older_ones_do_not() -> None:
     assert [(each.factors, each.milliseconds) for each in tuned.measured] == [((96,), 2.5), ((8, 12), 1.0)]
 
 
+SCAN: dict[str, Any] = {"module": "", "kind": "ssd", "length": None, "state": [4, 2], "form": "loop", "factors": [1]}
+
+
+def test_scans_have_their_forms_and_older_bundles_have_none() -> None:
+    times = [{"form": "tree", "factors": [8, 4], "milliseconds": 1}]
+    plain, tuned = parsed(scans=[SCAN, {**SCAN, "length": 7, "decays": 4, "measured": times}]).scans
+    assert (plain.length, plain.state, plain.is_complex, plain.decays, plain.measured) == (None, (4, 2), False, 0, ())
+    assert (tuned.length, tuned.decays) == (7, 4)
+    assert [(each.form, each.factors, each.milliseconds) for each in tuned.measured] == [("tree", (8, 4), 1.0)]
+    assert parsed().scans == ()
+
+
 def test_float32_islands_have_reasons_and_older_bundles_list_none() -> None:
     assert parsed().islands == {}
     assert parsed(islands={"a/b": "magnitude: why"}).islands == {"a/b": "magnitude: why"}
@@ -154,6 +166,12 @@ def test_a_bundle_may_say_what_ran_and_older_ones_do_not() -> None:
         ("plan.0.columns", 0, "at least 1"),
         ("plan.0.measured", [{"factors": [96]}], "factors, milliseconds"),
         ("plan.0.measure", [], "only module, length, factors, kind, columns, measured"),
+        (
+            "scans",
+            [{"module": "", "kind": "ssd", "length": 0, "state": [], "form": "loop", "factors": []}],
+            "at least 1",
+        ),
+        ("scans", [{"module": "", "kind": "ssd", "length": 1, "state": [], "form": "fold", "factors": []}], "'loop'"),
         ("versions", {"a": 1}, "a text"),
         ("islands", {"a": 1}, "a text"),
         ("islands", ["a"], "an object"),

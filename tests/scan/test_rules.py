@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -20,7 +21,7 @@ from torch.export import Dim
 
 from hamsa_deploy import to_real
 from hamsa_deploy.graph.sessions import session_from_model
-from hamsa_deploy.scan import forms, linear_recurrence, rules, selective_scan, ssd
+from hamsa_deploy.scan import forms, linear, linear_recurrence, selective_scan, ssd
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 
 KINDS = ("fresh", "trained", "strong", "weak", "mixed")
@@ -126,7 +127,7 @@ def test_a_selective_scan_is_right_on_every_engine(target: str, states: int, tmp
 @pytest.mark.parametrize("states", [1, 3])
 def test_every_form_is_right(form: forms.Form, states: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one state and one step in particular: OpenVINO 2026.4 multiplies in the memory of the first factor."""
-    monkeypatch.setattr(rules, "cheapest", lambda *_, **__: form)
+    monkeypatch.setattr(linear, "cheapest", lambda *_, **__: form)
     model = Selective(6, states).eval()
     for run in engines(model, selective_inputs("fresh", 37, states), "onnx", tmp_path, {}):
         for kind in ("trained", "mixed"):
@@ -180,6 +181,41 @@ def test_a_recurrence_is_right_on_every_engine(is_complex: bool, is_constant: bo
     model, inputs = Recurrence(is_complex, is_constant).eval(), (draw(37, 2, 6),)
     for run in engines(model, inputs, "onnx", tmp_path, {}):
         assert_right(run, model, inputs, "")
+
+
+CONSTANT = [forms.Loop(1), forms.Loop(8), forms.Tree((4, 4, 3)), forms.Chunks(8), forms.Chunks(37), forms.Convolution()]
+
+
+class Smoothing(nn.Module):
+    """Decays of the weights alone, the same at all steps, of EMA, LRU, S4D and S5; and complex ones that vary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow_and_fast = nn.Parameter(torch.tensor([[0.999, 0.9999, 1.0, 0.5, 1e-3, 0.0]]))
+        self.turning = nn.Parameter(torch.polar(self.slow_and_fast.detach(), torch.arange(6.0)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        a, z = self.slow_and_fast, torch.complex(x, x.flip(0))
+        one, each = linear_recurrence(0.99 * a[:, :1] / a[:, :1], x, x[-1]), linear_recurrence(a, x)
+        tiled = linear_recurrence(a.tile(37, 1)[:, None], x, x[-1])
+        turned = [linear_recurrence(self.turning, z), linear_recurrence(self.turning * x.sigmoid(), z, z[0])]
+        return one, each, tiled, *(part for h in turned for part in (h.real, h.imag))
+
+
+@pytest.mark.parametrize("form", CONSTANT, ids=str)
+def test_constant_decays_are_right_in_every_form(
+    form: forms.Form, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = forms.cheapest
+
+    def of_this_length(size: forms.Size, *rest: Any, **options: Any) -> forms.Form:
+        has_form = isinstance(form, forms.Loop | forms.Tree) or size.decays
+        return form if size.length == 37 and has_form else chosen(size, *rest, **options)
+
+    monkeypatch.setattr(linear, "cheapest", of_this_length)
+    model, inputs = Smoothing().eval(), (draw(37, 2, 6),)
+    for run in engines(model, inputs, "onnx", tmp_path, {}):
+        assert_right(run, model, inputs, str(form))
 
 
 @cache

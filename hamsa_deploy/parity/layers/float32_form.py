@@ -13,6 +13,7 @@ from torch.export import Dim
 
 from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
+from hamsa_deploy.scan.forms import Form, Size, form_of, size_of
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_runtime.batches import batch_axes
 from hamsa_runtime.batches import zeros as zeros_of
@@ -36,7 +37,10 @@ def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
         batch=_batch(manifest),
         fft="native" if manifest.has_native_transforms else "real",
     )
-    plans = {row.length: Plan(row.length, row.factors) for row in manifest.plan if row.kind != "native"}
+    plans: dict[int | Size, Plan | Form] = {
+        row.length: Plan(row.length, row.factors) for row in manifest.plan if row.kind != "native"
+    }
+    plans |= {size_of(scan): form_of(scan.form, scan.factors) for scan in manifest.scans if scan.length is not None}
     with scratch_folder() as folder:
         path = folder / ONNX_FILE
         real_model_of_request(request, plans).write(path)

@@ -25,6 +25,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
+from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler import composites, recurrences, rolling, side_by_side
 from hamsa_deploy.spectral.compiler.capture import (
@@ -42,11 +43,10 @@ from hamsa_deploy.spectral.compiler.first_run import ModelError, StateError
 from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
-from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split, viewed_as_real
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import Transform
+from hamsa_runtime.manifest import Scan, Transform
 
 LOG = logging.getLogger("hamsa_deploy")
 
@@ -58,7 +58,7 @@ def rewrite(
     *,
     dynamic_shapes: Any = None,
     batch_must_vary: bool = False,
-    plans: Mapping[int, Plan] = MappingProxyType({}),
+    plans: Plans = MappingProxyType({}),
     native: bool = False,
 ) -> ExportedProgram:
     """Rewrite a model with torch.fft and complex tensors into real arithmetic; see `hamsa_deploy.to_real`.
@@ -140,7 +140,7 @@ def _rewritten(
     real_shapes: Any,
     *,
     rates: Rates,
-    plans: Mapping[int, Plan],
+    plans: Plans,
     native: bool,
 ) -> ExportedProgram:
     """The real form, where `shapes` say what varies: of the model's inputs, and of those of its real form."""
@@ -161,10 +161,11 @@ def _rewritten(
         side_by_side.join(graph)
         inputs = pytree.tree_map_only(torch.Tensor, viewed_as_real, inputs)
         real = _real_module(graph, rates, plans, native)
-        transforms = _collect_constants(real, graph)
+        transforms, scans = _collect_constants(real, graph)
         program = capture(real, inputs, real_shapes, name=f"the real form of {type(model).__name__}")
         _simplify(program)
     program.graph_module.meta["transforms"] = transforms
+    program.graph_module.meta["scans"] = scans
     program.graph_module.meta["complex_outputs"] = _are_complex(captured)
     program.graph_module.meta["limits"] = _limits(captured)
     program.graph_module.meta["states"] = tuple(states)
@@ -245,17 +246,18 @@ def takes_any_number(model: nn.Module | ExportedProgram) -> bool:
     return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
 
 
-def _real_module(graph: torch.fx.GraphModule, rates: Rates, plans: Mapping[int, Plan], native: bool) -> nn.Module:
+def _real_module(graph: torch.fx.GraphModule, rates: Rates, plans: Plans, native: bool) -> nn.Module:
     """A module that interprets `graph` with the compiler's values; it has the user's signature."""
 
     class Interpreted(nn.Module):
         transforms: list[Transform]
+        scans: list[Scan]
 
         def forward(self, *args: Any) -> Any:
             state = compilation.Compilation(self, rates, plans, native)
             with compilation.tracing(state), fx_traceback.preserve_node_meta():
                 result = RealInterpreter(graph).run(*pytree.tree_leaves(args))
-            self.transforms = state.transforms
+            self.transforms, self.scans = state.transforms, state.scans
             return result
 
     original = graph.forward
@@ -268,8 +270,9 @@ def _real_module(graph: torch.fx.GraphModule, rates: Rates, plans: Mapping[int, 
     return Interpreted().eval()
 
 
-def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[Transform]:
-    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured.
+def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> tuple[list[Transform], list[Scan]]:
+    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured. Returns the
+    transforms and the scans.
 
     Their shapes are dynamic where the captured ones are; with others, what depends on a shape would seem constant.
     """
@@ -279,7 +282,7 @@ def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> list[Tra
     # The dispatcher that torch.export uses, too: without it an FFT of a transposed tensor of dynamic shape fails.
     with enable_python_dispatcher(), fake, torch.no_grad():
         real(*[_like_real(x) if isinstance(x, torch.Tensor) else x for x in captured])
-    return real.transforms  # type: ignore[return-value]
+    return real.transforms, real.scans  # type: ignore[return-value]
 
 
 def _are_complex(program: ExportedProgram) -> list[bool]:

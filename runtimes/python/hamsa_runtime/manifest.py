@@ -44,6 +44,8 @@ __all__ = [
     "OutputSpec",
     "Parity",
     "Preprocessing",
+    "Scan",
+    "ScanMeasurement",
     "State",
     "Transform",
     "WeightsFile",
@@ -233,6 +235,36 @@ class Transform:
 
 
 @dataclass(frozen=True)
+class ScanMeasurement:
+    """How long one scan took in one form, for a batch, where the bundle was made."""
+
+    form: str
+    factors: tuple[int, ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan: whose it is, which operator, its steps (None: any number), the shape of its state for one image, and
+    its form, which is a loop with so many steps in its body, a tree of such runs, chunks of so many steps, or a
+    convolution.
+
+    `decays` is how many different ones a step has, where all steps have the same, of the weights alone; 0 where they
+    vary. `measured` is as of a `Transform`.
+    """
+
+    module: str
+    kind: str
+    length: int | None
+    state: tuple[int, ...]
+    form: str
+    factors: tuple[int, ...]
+    is_complex: bool = field(default=False, metadata=SINCE)
+    decays: int = field(default=0, metadata=SINCE)
+    measured: tuple[ScanMeasurement, ...] = field(default=(), metadata=SINCE)
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """Hash and size of one file of the bundle."""
 
@@ -370,6 +402,7 @@ class Manifest:
     states: tuple[State, ...] = field(default=(), metadata=SINCE)
     audio: Audio | None = field(default=None, metadata=SINCE)
     stand_ins: tuple[str, ...] = field(default=(), metadata=SINCE)
+    scans: tuple[Scan, ...] = field(default=(), metadata=SINCE)
 
     @property
     def graph_inputs(self) -> tuple[InputSpec, ...]:
