@@ -1,6 +1,6 @@
 """What a way to compute something costs on a target: the model that chooses between ways.
 
-    time = operators * operator + matrices * matrix + trips * trip + stored * numbers stored
+    time = operators * operator + matrices * matrix + thin * matrix + trips * trip + stored * numbers stored
          + columns * (plain * MACs + batched * MACs + depthwise * MACs + moved * numbers + pointwise * numbers)
 
 Only the ratios of the rates matter.
@@ -24,6 +24,7 @@ class Work:
         stored: numbers in constants.
         operators: how many operators run.
         matrices: how many matrices products with a batch axis have.
+        thin: how many matrices products with a batch axis and with few columns have, beside their other cost.
         trips: how often the bodies of loops are entered, beside the operators in them.
     """
 
@@ -36,6 +37,7 @@ class Work:
     operators: float = 0.0
     matrices: float = 0.0
     trips: float = 0.0
+    thin: float = 0.0
 
     @property
     def macs(self) -> float:
@@ -76,7 +78,7 @@ class Rates(Work):
 # fmt: off
 CPU = Rates(  # ONNX Runtime's: what is chosen for where nobody names an engine
     plain=0.00579, batched=0.00583, depthwise=0.102, moved=0.189, pointwise=0.649, stored=0.15, operators=862,
-    matrices=204, trips=2500,
+    matrices=204, trips=2500, thin=1500,
 )
 # fmt: on
 

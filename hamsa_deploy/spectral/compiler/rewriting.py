@@ -27,7 +27,7 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.compiler import composites, recurrences, rolling, side_by_side
+from hamsa_deploy.spectral.compiler import composites, recurrences, rolling, side_by_side, written_out
 from hamsa_deploy.spectral.compiler.capture import (
     FIX_BATCH,
     Captured,
@@ -156,6 +156,7 @@ def _rewritten(
         graph = composites.taken_apart(captured).module(check_guards=False)
         recurrences.unroll(graph)
         rolling.simplify(graph)
+        written_out.recognise(graph)
         recurrences.recognise(graph)
         rolling.roll(graph)
         side_by_side.join(graph)
