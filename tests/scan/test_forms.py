@@ -19,7 +19,8 @@ from hamsa_deploy.scan.forms import (
 )
 from hamsa_deploy.targets import target_of
 
-SELECTIVE, ONE_EACH = Size("selective_scan", 197, (384, 16)), Size("linear_recurrence", 3136, (384,), decays=384)
+SELECTIVE = Size("selective_scan", 197, (384, 16))
+VARYING, ONE_EACH, ONE = (Size("linear_recurrence", 3136, (384,), decays=decays) for decays in (0, 384, 1))
 
 
 @pytest.mark.parametrize(
@@ -30,8 +31,8 @@ SELECTIVE, ONE_EACH = Size("selective_scan", 197, (384, 16)), Size("linear_recur
         (SELECTIVE, "tensorrt", Tree),
         (ONE_EACH, "onnx", Tree),
         (ONE_EACH, "openvino", Tree),
-        (ONE_EACH._replace(decays=1), "onnx", Chunks),
-        (ONE_EACH._replace(decays=1), "tensorrt", Chunks),
+        (ONE, "onnx", Chunks),
+        (ONE, "tensorrt", Chunks),
         (Size("linear_recurrence", 1024, (64,), True, 64), "tensorrt", Convolution),
         (Size("linear_recurrence", 1024, (64,), True), "onnx", Tree),
     ],
@@ -53,5 +54,5 @@ def test_forms_have_names_in_manifests() -> None:
 
 
 def test_decays_that_vary_have_no_products() -> None:
-    varying = [candidates(ONE_EACH._replace(decays=0)), candidates(SELECTIVE)]
+    varying = [candidates(VARYING), candidates(SELECTIVE)]
     assert not any(isinstance(form, Chunks | Convolution) for forms in varying for form in forms)
