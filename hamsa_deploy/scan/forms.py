@@ -199,7 +199,7 @@ def estimate(form: Form, size: Size, rates: Rates) -> float:
 
 
 def cheapest(size: Size, rates: Rates, *, apart: bool = True) -> Form:
-    """The form with the smallest estimate.
+    """The form with the smallest estimate; of one step that is one step, without a loop.
 
     Args:
         size: of the scan.
@@ -208,6 +208,8 @@ def cheapest(size: Size, rates: Rates, *, apart: bool = True) -> Form:
     """
     if size.kind == "ssd":
         return Chunks(min(DUAL[0], size.length))
+    if size.length == 1:
+        return Tree((1,))
     most = MANY if size.is_complex or size.decays else rates.largest_tree
     forms = candidates(size, most, apart=apart)
     return min(forms, key=lambda form: estimate(form, size, rates))

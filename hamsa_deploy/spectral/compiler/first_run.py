@@ -191,9 +191,13 @@ def _lines_with_others(model: nn.Module, inputs: tuple[Any, ...]) -> Mapping[str
 
 
 def _turned_round(x: torch.Tensor) -> torch.Tensor:
-    """Other inputs of the same values, so that indices stay indices."""
+    """Other inputs of the same values, so that indices stay indices. Where these are all one, a ramp is added to them:
+    a norm makes zeros of any one value."""
     turned = x.flatten().flip(0).reshape(x.shape)
-    return turned + 1 if torch.equal(turned, x) and x.dtype != torch.bool else turned
+    if x.dtype == torch.bool or not torch.equal(turned, x):
+        return turned
+    ramp = torch.arange(1, x.numel() + 1).reshape(x.shape) / max(x.numel(), 1)
+    return turned + (ramp.to(x.dtype) if x.is_floating_point() or x.is_complex() else 1)
 
 
 def _are_close(one: list[Any], other: list[Any]) -> bool:

@@ -219,3 +219,15 @@ def test_an_example_of_zeros_shows_all_that_is_kept() -> None:
     states = program.graph_module.meta["states"]
     assert [state.name for state in states] == ["heard", "sums"]
     assert all(not state.initial.any() for state in states)
+
+
+def test_zeros_show_what_is_kept_behind_a_norm() -> None:
+    """A norm makes zeros of ones, too."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        y = torch.nn.functional.layer_norm(x, [8])
+        self.past.copy_(0.5 * self.past + y)
+        return y * self.past
+
+    program = to_real(Keeps(forward, past=torch.zeros(1, 8)).eval(), (torch.zeros(1, 8),), dynamic_shapes={})
+    assert [state.name for state in program.graph_module.meta["states"]] == ["past"]
