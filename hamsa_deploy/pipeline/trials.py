@@ -10,13 +10,20 @@ from torch import Tensor, nn
 
 from hamsa_deploy.scan import linear_recurrence, selective_scan, ssd
 from hamsa_deploy.scan.forms import Size
+from hamsa_deploy.spectral.costs import Work
+from hamsa_deploy.spectral.factorisations import Plan, framed_work
 
 
 class Signals(NamedTuple):
-    """So many signals of one length."""
+    """So many signals of one length; with a hop, so many frames of one signal, that many samples apart."""
 
     length: int
     columns: int
+    hop: int | None = None
+
+    def work(self, plan: Plan) -> Work:
+        """What the transform of one of them takes."""
+        return plan.work if self.hop is None else framed_work(plan, self.hop)
 
 
 Task: TypeAlias = Signals | Size
@@ -24,6 +31,9 @@ Task: TypeAlias = Signals | Size
 
 def trial_of(task: Task, batch: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A module, and inputs of so many at a time."""
+    if isinstance(task, Signals) and task.hop is not None:
+        samples = max((task.columns - 1) * task.hop, task.length)
+        return FramedRoundTrip(task.length, task.hop).eval(), (_normal(batch, samples),)
     if isinstance(task, Signals):
         return RoundTrip().eval(), (_normal(batch, task.length, task.columns),)
     if task.kind == "selective_scan":
@@ -51,6 +61,26 @@ class RoundTrip(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z = torch.fft.fft(x, dim=1, norm="ortho")
         return torch.fft.ifft(z * (z.real * z.real + z.imag * z.imag), dim=1, norm="ortho").real
+
+
+class FramedRoundTrip(nn.Module):
+    """stft, gate by the power, istft, of (batch, samples); without an inverse where the frames leave gaps.
+
+    Args:
+        n: samples of a frame.
+        hop: samples from one frame to the next.
+    """
+
+    def __init__(self, n: int, hop: int) -> None:
+        super().__init__()
+        self.n, self.hop = n, hop
+        self.window: Tensor
+        self.register_buffer("window", torch.hamming_window(n))  # nowhere zero: the inverse divides by its squares
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.stft(x, self.n, self.hop, window=self.window, pad_mode="constant", return_complex=True)
+        power = z.real * z.real + z.imag * z.imag
+        return power if self.hop > self.n else torch.istft(z * power, self.n, self.hop, window=self.window)
 
 
 class Selective(nn.Module):

@@ -24,6 +24,7 @@ from hamsa_deploy.scan import forms
 from hamsa_deploy.scan.forms import Form, Loop, Plans, Size, form_of, kind_of, size_of
 from hamsa_deploy.spectral.costs import Rates, nanoseconds
 from hamsa_deploy.spectral.factorisations import Plan, candidates
+from hamsa_deploy.spectral.framed import FRAMES
 from hamsa_runtime import Engine
 from hamsa_runtime.batches import Arrays
 from hamsa_runtime.manifest import Measurement, Scan, ScanMeasurement, Transform
@@ -105,10 +106,10 @@ def choose_plans(transforms: Transforms, scans: Iterable[Scan], rates: Rates, ti
         By length and by size; those of which only one plan is worth trying are not in it.
     """
     found: Chosen = {}
-    for default, columns in _defaults(transforms).items():
-        plans = _worth_measuring(default, rates, columns)
+    for default, tasks in _defaults(transforms).items():
+        plans = _worth_measuring(default, rates, tasks)
         if len(plans) > 1:
-            found[default.n] = _confirmed(plans, [Signals(default.n, each) for each in columns], timer)
+            found[default.n] = _confirmed(plans, tasks, timer)
     for size, form in {size_of(scan): form_of(scan.form, scan.factors) for scan in scans if scan.length}.items():
         ways = _forms_worth_measuring(form, size, rates)
         if len(ways) > 1:
@@ -151,21 +152,27 @@ def _plan_of(transform: Transform) -> Plan:
 
 def _has_plan(transform: Transform) -> bool:
     """Whether it is a whole transform; parts of one are products with one matrix."""
-    return transform.columns is not None and transform.kind == _plan_of(transform).kind
+    plan = _plan_of(transform)
+    whole = FRAMES if transform.hop is not None and plan.is_dense else plan.kind
+    return transform.columns is not None and transform.kind == whole
 
 
-def _defaults(transforms: Transforms) -> dict[Plan, list[int]]:
-    """The plan of each length, and the numbers of columns that it is used for, each once."""
-    found: dict[Plan, dict[int, None]] = {}
+def _defaults(transforms: Transforms) -> dict[Plan, list[Signals]]:
+    """For each length the plan that comes first, and what plans for it are used for, each once."""
+    plans: dict[int, Plan] = {}
+    found: dict[int, dict[Signals, None]] = {}
     for each in transforms:
         if each.columns is not None and _has_plan(each):
-            found.setdefault(_plan_of(each), {})[each.columns] = None
-    return {plan: list(columns) for plan, columns in found.items()}
+            plans.setdefault(each.length, _plan_of(each))
+            found.setdefault(each.length, {})[Signals(each.length, each.columns, each.hop)] = None
+    return {plan: list(found[n]) for n, plan in plans.items()}
 
 
-def _worth_measuring(default: Plan, rates: Rates, columns: Iterable[int]) -> list[Plan]:
+def _worth_measuring(default: Plan, rates: Rates, tasks: Iterable[Signals]) -> list[Plan]:
     """The default, and the others from the smallest estimate on."""
-    estimates = {plan: sum(nanoseconds(plan.work, rates, each) for each in columns) for plan in candidates(default.n)}
+    estimates = {
+        plan: sum(nanoseconds(task.work(plan), rates, task.columns) for task in tasks) for plan in candidates(default.n)
+    }
     limit = HOPELESS * min(estimates.values())
     others = [plan for plan in sorted(estimates, key=estimates.__getitem__) if plan != default]
     return [default, *(plan for plan in others[: MOST_CANDIDATES - 1] if estimates[plan] <= limit)]

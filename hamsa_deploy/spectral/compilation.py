@@ -19,7 +19,8 @@ import torch.fx.traceback as fx_traceback
 from torch import nn
 
 from hamsa_deploy.spectral.costs import Rates
-from hamsa_deploy.spectral.factorisations import Plan, plan_for
+from hamsa_deploy.spectral.factorisations import Plan, framed_plan_for, plan_for
+from hamsa_deploy.spectral.provenance import module_path
 from hamsa_runtime.manifest import Scan, Transform
 
 T = TypeVar("T")
@@ -72,10 +73,16 @@ class Compilation:
         self.scans: list[Scan] = []
         self.plans: dict[int, Plan] = {key: plan for key, plan in plans.items() if isinstance(key, int)}
         self.forms = {key: form for key, form in plans.items() if not isinstance(key, int)}
+        self._given = dict(self.plans)
         # Facts by id; the reference to the value keeps the id from being used again.
         self._nonnegative: dict[int, Any] = {}
         self._zero: dict[int, Any] = {}
         self._large: list[tuple[str, torch.Tensor]] = []
+
+    @property
+    def module_path(self) -> str:
+        """Of the module of the user's model whose node is at work."""
+        return module_path(self.node) if self.node is not None else ""
 
     def store(self, value: torch.Tensor, dtype: torch.dtype) -> Stored:
         """Make a constant a buffer of the real graph; equal ones are stored once for the whole model.
@@ -138,6 +145,20 @@ class Compilation:
         if n not in self.plans:
             self.plans[n] = Plan(n, (n,), native=True) if self.native else plan_for(n, self.rates, columns)
         return self.plans[n]
+
+    def framed_plan(self, n: int, hop: int, columns: int | None) -> Plan:
+        """The plan for frames of n samples, which are cut out unless it is dense. Their spectra are in natural order,
+        so that it may be another than that of other transforms of the length.
+
+        Args:
+            columns: how many frames there are; None where that varies.
+        """
+        if n in self._given:
+            return self._given[n]
+        if self.native:
+            dense = Plan(n, (n,))
+            return dense if plan_for(n).is_dense else Plan(n, (n,), native=True)
+        return framed_plan_for(n, hop, self.rates, columns)
 
 
 _current: ContextVar[Compilation] = ContextVar("compilation")

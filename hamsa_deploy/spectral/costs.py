@@ -1,7 +1,8 @@
 """What a way to compute something costs on a target: the model that chooses between ways.
 
     time = operators * operator + matrices * matrix + thin * matrix + trips * trip + stored * numbers stored
-         + columns * (plain * MACs + batched * MACs + depthwise * MACs + moved * numbers + pointwise * numbers)
+         + columns * (plain * MACs + batched * MACs + depthwise * MACs + convolved * MACs + transposed * MACs
+                      + moved * numbers + pointwise * numbers)
 
 Only the ratios of the rates matter.
 """
@@ -19,6 +20,8 @@ class Work:
         plain: multiply-accumulates in products with one constant matrix.
         batched: multiply-accumulates in products with one constant matrix for every entry of a batch axis.
         depthwise: multiply-accumulates in depthwise convolutions.
+        convolved: multiply-accumulates in convolutions of one signal with many kernels.
+        transposed: multiply-accumulates in transposed convolutions.
         moved: numbers written by products, convolutions, copies.
         pointwise: numbers written by pointwise operators, which engines fuse or not.
         stored: numbers in constants.
@@ -31,6 +34,8 @@ class Work:
     plain: float = 0.0
     batched: float = 0.0
     depthwise: float = 0.0
+    convolved: float = 0.0
+    transposed: float = 0.0
     moved: float = 0.0
     pointwise: float = 0.0
     stored: float = 0.0
@@ -42,13 +47,13 @@ class Work:
     @property
     def macs(self) -> float:
         """Multiply-accumulates of one column."""
-        return self.plain + self.batched + self.depthwise
+        return self.plain + self.batched + self.depthwise + self.convolved + self.transposed
 
     def __add__(self, other: Work) -> Work:
         return Work(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
-PER_COLUMN = ("plain", "batched", "depthwise", "moved", "pointwise")
+PER_COLUMN = ("plain", "batched", "depthwise", "convolved", "transposed", "moved", "pointwise")
 FIELDS = tuple(field.name for field in fields(Work))
 
 
@@ -77,8 +82,8 @@ class Rates(Work):
 
 # fmt: off
 CPU = Rates(  # ONNX Runtime's: what is chosen for where nobody names an engine
-    plain=0.00579, batched=0.00583, depthwise=0.102, moved=0.189, pointwise=0.649, stored=0.15, operators=862,
-    matrices=204, trips=2500, thin=1500,
+    plain=0.00579, batched=0.00583, depthwise=0.102, convolved=0.0233, transposed=0.025, moved=0.189, pointwise=0.649,
+    stored=0.15, operators=862, matrices=204, trips=2500, thin=1500,
 )
 # fmt: on
 

@@ -30,6 +30,7 @@ from hamsa_deploy.spectral.values import (
     Complex,
     Constant,
     Lazy,
+    Part,
     RealView,
     Rule,
     Value,
@@ -256,7 +257,10 @@ def _apply_to_view(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str
 
 
 def stacked(z: Complex) -> torch.Tensor:
-    """The complex value as one real tensor (..., 2)."""
+    """The complex value as one real tensor (..., 2); of both parts of one tensor, its axes in another order."""
+    re = z.re
+    if isinstance(re, Part) and re.is_first_of(z.im):
+        return re.pairs()
     return torch.stack([full(z.re), full(z.im)], dim=-1)
 
 

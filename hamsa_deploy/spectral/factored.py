@@ -11,7 +11,7 @@ import torch
 from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.padded import Padded
 from hamsa_deploy.spectral.products import as_columns, multiply, multiply_each
-from hamsa_deploy.spectral.values import Real, at_times, settled
+from hamsa_deploy.spectral.values import Real, at_times, gather, settled
 
 
 def dft(x: Real, axis: int, plan: Plan, one_sided: bool) -> tuple[Real, Real]:
@@ -40,8 +40,40 @@ def _leading_rows(x: Real, axis: int, plan: Plan) -> tuple[Real, int]:
     return settled(Padded(x.value, axis, rows * rest, x.index), Padded), rows
 
 
+def rows_of(x: Real, plan: Plan, frequencies: np.ndarray, in_turn: bool) -> Real:
+    """Orthonormal DFT at some frequencies of 0 .. n // 2: real and imaginary parts in one tensor.
+
+    The last step is one product for both parts, and one gather of rows puts them in order.
+
+    Args:
+        x: ordinary real tensor, (.., n, columns).
+        frequencies: in any order.
+        in_turn: whether each real part is followed by its imaginary part; or else all real ones come first.
+
+    Returns:
+        (.., 2 len(frequencies), columns).
+    """
+    batch, width = list(x.shape[:-2]), x.shape[-1]
+    both = np.concatenate(_last_matrices(plan, one_sided=True), axis=1)  # (P, 2 n_k, 2 n_k)
+    found = multiply_each(both, _before_the_last(x, plan, plan.factors[0]))
+    found = torch.reshape(found, (*batch, both.shape[0] * both.shape[1], width))
+    last = plan.factors[-1]
+    place = np.empty(plan.n // 2 + 1, dtype=np.int64)
+    stored = np.arange(len(plan.half_spectrum.half))
+    place[plan.half_spectrum.one_sided.half] = stored // last * 2 * last + stored % last
+    rows = np.stack([place[frequencies], place[frequencies] + last], axis=1 if in_turn else 0)
+    return gather(found, -2, rows.reshape(-1))
+
+
 def _steps(x: Real, plan: Plan, rows: int, one_sided: bool) -> tuple[Real, Real]:
     """From (.., rows * n / n1, columns), the samples that are not zero, to two (.., P, n_k, columns)."""
+    s = _before_the_last(x, plan, rows)
+    re, im = _last_matrices(plan, one_sided)
+    return multiply_each(re, s), multiply_each(im, s)
+
+
+def _before_the_last(x: Real, plan: Plan, rows: int) -> Real:
+    """(.., P, 2 n_k, columns): what the last step takes."""
     batch, width = list(x.shape[:-2]), x.shape[-1]
     n1, *others = plan.factors
     rest = plan.n // n1
@@ -53,8 +85,7 @@ def _steps(x: Real, plan: Plan, rows: int, one_sided: bool) -> tuple[Real, Real]
         if step < len(others):
             s = multiply_each(plan.middle_matrix(step), s)
         matrices *= factor
-    re, im = _last_matrices(plan, one_sided)
-    return multiply_each(re, s), multiply_each(im, s)
+    return s
 
 
 def idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, times: np.ndarray, one_sided: bool) -> Real:

@@ -12,15 +12,26 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import compilation, dft_operator, factored, rader
+from hamsa_deploy.spectral import compilation, dft_operator, factored, framed, rader
 from hamsa_deploy.spectral.costs import Work, nanoseconds
 from hamsa_deploy.spectral.factorisations import Plan, rows_of_dft
+from hamsa_deploy.spectral.frames import Frames
 from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
 from hamsa_deploy.spectral.padded import Padded, linearly
 from hamsa_deploy.spectral.products import multiply
-from hamsa_deploy.spectral.provenance import module_path
-from hamsa_deploy.spectral.values import Complex, Real, at_times, constant_from, functions, gather, is_zero, settled
+from hamsa_deploy.spectral.values import (
+    Complex,
+    Lazy,
+    Part,
+    Real,
+    at_times,
+    constant_from,
+    functions,
+    gather,
+    is_zero,
+    settled,
+)
 from hamsa_runtime.manifest import Transform
 
 
@@ -40,6 +51,8 @@ def real_dft(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
 
 
 def _dft_along(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
+    if isinstance(x, Frames) and x.axis == axis:
+        return _dft_of_frames(x, index)
     n, columns = x.shape[axis], columns_of(x, axis)
     samples = x.index if isinstance(x, Padded) else np.arange(n)
     plan = compilation.current().plan(n, columns)
@@ -55,6 +68,20 @@ def _dft_along(x: Real, axis: int, index: np.ndarray) -> tuple[Real, Real]:
         return _dense_dft(x, axis, rows_of_dft(n, index, samples))
     re, im = _dense_dft(x, axis, rows_of_dft(n, needed, samples))
     return _with_mirror_images(re, im, axis, n, needed, index)
+
+
+def _dft_of_frames(x: Frames, index: np.ndarray) -> tuple[Real, Real]:
+    """Of all frames together; whatever their axis, with the frames along the last one, which is that of the columns."""
+    needed = np.unique(np.minimum(index, x.n - index))
+    turned = x.axis == -1
+    both = framed.dft(x, needed, in_turn=turned)  # so that the complex values are one transposition away
+    if both is None:
+        re, im = _dft_along(x.cut(-2), -2, index)
+        if turned:
+            re, im = (torch.transpose(settled(part, Lazy), -1, -2) for part in (re, im))
+        return re, im
+    re, im = (Part(both, number, in_turn=turned, turned=turned) for number in (0, 1))
+    return (re, im) if np.array_equal(needed, index) else _with_mirror_images(re, im, x.axis, x.n, needed, index)
 
 
 def _with_mirror_images(
@@ -325,5 +352,4 @@ def _zeros(like: Real, axis: int, length: int) -> Real:
 
 def _note(n: int, factors: tuple[int, ...], kind: str, columns: int) -> None:
     state = compilation.current()
-    module = module_path(state.node) if state.node is not None else ""
-    state.transforms.append(Transform(module, n, factors, kind, columns))
+    state.transforms.append(Transform(state.module_path, n, factors, kind, columns))

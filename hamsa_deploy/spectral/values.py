@@ -5,6 +5,8 @@
     RealView(z)                  view_as_real(z), not stacked before somebody needs the stacked form
     Mirrored(plus, minus)        a real tensor along a frequency axis, on half of the frequencies (mirrored.py)
     Padded(value, index)         a real tensor that is zero elsewhere along an axis (padded.py)
+    Frames(signal, n, hop)       frames of a signal, not cut out yet (frames.py)
+    Part(both, number)           the real or the imaginary parts, of a product that has both
     LazyInverse(compute)         the result of an inverse transform, not computed yet (lazy_inverse.py)
     Spectrum, Filtered           a Complex: the transform of a value, times a constant; not computed yet (spectrum.py)
 
@@ -225,6 +227,79 @@ class Complex(Value):
 
 def _computed(part: Deferred) -> Real:
     return part() if callable(part) and not isinstance(part, (torch.Tensor, Value)) else part
+
+
+class Part(Lazy):
+    """The real or the imaginary parts of one product, (.., rows, columns), which has both.
+
+    Args:
+        both: an ordinary real tensor, (.., 2 rows, columns).
+        number: 0 for the real parts, 1 for the imaginary ones.
+        in_turn: whether the rows are a real one, its imaginary one, the next real one, ..; or all real ones first.
+        turned: whether the last two axes are exchanged: (.., columns, rows).
+    """
+
+    def __init__(self, both: Real, number: int, *, in_turn: bool, turned: bool) -> None:
+        self.both, self.number, self.in_turn, self.turned = both, number, in_turn, turned
+        self._value: Real = None
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return int(self.both.shape[-2]) // 2
+
+    @property
+    def shape(self) -> torch.Size:  # type: ignore[override]
+        columns = self.both.shape[-1]
+        last = (columns, self.rows) if self.turned else (self.rows, columns)
+        return torch.Size((*self.both.shape[:-2], *last))
+
+    @property
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
+        return cast(torch.dtype, self.both.dtype)
+
+    def materialise(self) -> Real:
+        """The rows, cut out once."""
+        if self._value is None:
+            if self.in_turn:
+                rows = torch.select(torch.unflatten(self.both, -2, (self.rows, 2)), -2, self.number)
+            else:
+                rows = torch.narrow(self.both, -2, self.number * self.rows, self.rows)
+            self._value = torch.transpose(rows, -1, -2) if self.turned else rows
+        return self._value
+
+    def exchanged(self) -> Part:
+        """With the last two axes exchanged."""
+        return Part(self.both, self.number, in_turn=self.in_turn, turned=not self.turned)
+
+    def pairs(self) -> Real:
+        """(.., rows, columns, 2) or, turned, (.., columns, rows, 2): with the other part beside it."""
+        last = self.both.ndim
+        if self.turned and self.in_turn:
+            return torch.unflatten(torch.transpose(self.both, -1, -2), -1, (self.rows, 2))
+        if self.turned:
+            pairs = torch.unflatten(torch.transpose(self.both, -1, -2), -1, (2, self.rows))
+            return torch.transpose(pairs, -1, -2)
+        if self.in_turn:
+            return torch.transpose(torch.unflatten(self.both, -2, (self.rows, 2)), -1, -2)
+        pairs = torch.unflatten(self.both, -2, (2, self.rows))
+        return torch.permute(pairs, [*range(last - 2), last - 1, last, last - 2])
+
+    def is_first_of(self, other: Any) -> bool:
+        """Whether this has the real parts and the other one the imaginary parts of the same, in one order."""
+        return (
+            isinstance(other, Part)
+            and self.both is other.both
+            and (self.number, other.number) == (0, 1)
+            and self.turned == other.turned
+        )
+
+
+def joined(re: Real, im: Real) -> Real:
+    """Both below each other along the last axis but one."""
+    if isinstance(re, Part) and re.is_first_of(im) and not re.turned and not re.in_turn:
+        return re.both
+    return torch.cat([re, im], -2)
 
 
 class RealView(Value):

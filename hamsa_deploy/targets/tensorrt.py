@@ -19,10 +19,12 @@ OLDEST_TENSORRT = (10, 3)  # reads ONNX opset 20, which the bundles are in
 APT_TENSORRT = "sudo apt install python3-libnvinfer"
 # Not fitted, since no GPU was at hand: reckoned for float16 on a small one, an Orin Nano, from 2.5 T MAC/s in products
 # (a quarter of its peak; a third of that where matrices are small), 68 GB/s of memory, and 8 us to start a kernel.
-# Pointwise operators are fused. `--tune` measures on the GPU that is there.
+# Pointwise operators are fused. A convolution of one channel with long kernels is reckoned at half a product's speed; a
+# transposed one has been seen a thousand times slower (github.com/NVIDIA/TensorRT-RTX-EP-ABI/issues/8). `--tune`
+# measures on the GPU that is there.
 SMALL_GPU = Rates(
-    plain=0.0004, batched=0.0012, depthwise=0.02, moved=0.03, pointwise=0.0, stored=0.03, operators=8000, matrices=0.0,
-    trips=20000, largest_tree=150,
+    plain=0.0004, batched=0.0012, depthwise=0.02, convolved=0.0008, transposed=0.4, moved=0.03, pointwise=0.0,
+    stored=0.03, operators=8000, matrices=0.0, trips=20000, largest_tree=150,
 )  # fmt: skip
 INT8 = Int8(("MatMul", "Gemm", "Conv"), around="float16")
 

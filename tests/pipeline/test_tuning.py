@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import hamsa_deploy
 from hamsa_deploy import to_real
 from hamsa_deploy.pipeline import files
-from hamsa_deploy.pipeline.trials import Signals, Task
+from hamsa_deploy.pipeline.trials import FramedRoundTrip, Signals, Task
 from hamsa_deploy.pipeline.tuning import Choice, Way, choose_plans, scans_with_measurements, with_measurements
 from hamsa_deploy.scan import linear_recurrence, selective_scan
 from hamsa_deploy.scan.forms import Chunks, Loop, Size, Tree, cheapest, form_of, size_of
@@ -53,7 +53,7 @@ def test_every_number_of_columns_is_measured_once_and_the_times_are_added() -> N
     timer = Stopwatch(1, 0.5)
     rows = [row(DENSE, 8), row(DENSE, 8, module="other"), row(DENSE, 24)]
     choice = choose_plans(rows, (), CPU, timer)[64]
-    assert [task for task, _ in timer.asked[:2]] == [(64, 8), (64, 24)]
+    assert [task for task, _ in timer.asked[:2]] == [Signals(64, 8), Signals(64, 24)]
     assert choice.measured[:2] == ((DENSE, 32.0), (choice.plan, 16.0))
     assert {plan for plan, _ in choice.measured} == set(timer.asked[0][1])
 
@@ -92,9 +92,26 @@ def test_the_default_is_measured_first_even_where_its_estimate_is_bad() -> None:
 def test_what_leaves_no_choice_is_not_measured() -> None:
     timer = Stopwatch(0, 1.0)
     partial = row(DENSE, kind="dense, 5 frequencies")
-    framed = Transform("", 16, (16,), "convolution of frames")
+    framed = Transform("", 16, (16,), "convolution of frames")  # of a signal whose length varies
     assert choose_plans([row(Plan(3, (3,))), partial, framed], (), CPU, timer) == {}
     assert timer.asked == []
+
+
+def test_frames_are_measured_as_frames() -> None:
+    timer = Stopwatch(1, 0.5)
+    framed, dense = Transform("", 100, (100,), "convolution of frames", 300, 25), Plan(100, (100,))
+    choice = choose_plans([framed, row(Plan(100, (10, 10))), framed], (), CPU, timer)[100]
+    assert [task for task, _ in timer.asked[:2]] == [Signals(100, 300, 25), Signals(100, 8)]
+    assert choice.default == dense
+    assert with_measurements([framed], {100: choice})[0].measured == choice.recorded(framed).measured
+
+
+@pytest.mark.parametrize(("hop", "plan"), [(4, DENSE), (4, TWO), (80, TWO)])
+def test_what_is_measured_of_frames_has_the_plan(hop: int, plan: Plan) -> None:
+    program = to_real(FramedRoundTrip(64, hop).eval(), (torch.zeros(1, 96),), dynamic_shapes={}, plans={64: plan})
+    found = program.graph_module.meta["transforms"]
+    assert {(each.factors, each.hop) for each in found} <= {(plan.factors, hop), (plan.factors, None)}
+    assert len(found) == (1 if hop > 64 else 2)
 
 
 def test_measurements_are_added_to_whole_transforms_of_their_length() -> None:

@@ -165,7 +165,7 @@ def test_a_bundle_may_say_what_ran_and_older_ones_do_not() -> None:
         ("plan.0.length", 0, "at least 1"),
         ("plan.0.columns", 0, "at least 1"),
         ("plan.0.measured", [{"factors": [96]}], "factors, milliseconds"),
-        ("plan.0.measure", [], "only module, length, factors, kind, columns, measured"),
+        ("plan.0.measure", [], "only module, length, factors, kind, columns, hop, measured"),
         (
             "scans",
             [{"module": "", "kind": "ssd", "length": 0, "state": [], "form": "loop", "factors": []}],

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hamsa_deploy import to_real
 from hamsa_deploy.spectral.compiler.capture import capture_model
-from hamsa_deploy.spectral.factorisations import plan_for
+from hamsa_deploy.spectral.factorisations import framed_plan_for, plan_for
 from hamsa_runtime.manifest import Transform
 
 from .programs import Program, as_real, check_exact, operators, relative_error
@@ -91,15 +91,22 @@ def test_stft_is_one_convolution_while_a_frame_is_dense() -> None:
     names = operators(program)
     assert names.count("conv1d") == 1
     assert "matmul" not in names
-    assert program.graph_module.meta["transforms"] == [Transform("", 16, (16,), "convolution of frames")]
+    assert program.graph_module.meta["transforms"] == [Transform("", 16, (16,), "convolution of frames", 13, 4)]
 
 
 def test_stft_is_the_transform_of_frames_where_it_has_two_factors() -> None:
-    assert not plan_for(FACTORED).is_dense
-    program = check_exact(Program(lambda x: torch.stft(x, FACTORED, return_complex=True)), signal(2, 700))
+    """Frames are slices of one tensor: whole blocks, no gather of samples."""
+    assert len(framed_plan_for(FACTORED, 128).factors) > 1
+    program = check_exact(
+        Program(lambda x: torch.stft(x, FACTORED, 128, return_complex=True, center=False)), signal(2, 1024)
+    )
     names = operators(program)
-    assert "unfold" in names
-    assert "conv1d" not in names
+    assert not {"unfold", "conv1d", "index"} & set(names)
+    assert names.count("narrow") == 4
+    assert names.count("cat") == 1
+    [transform] = program.graph_module.meta["transforms"]
+    assert (transform.length, transform.columns, transform.hop) == (FACTORED, 5, 128)
+    assert len(transform.factors) > 1
 
 
 def noise(frequencies: int, frames: int = 7) -> Tensor:

@@ -27,7 +27,7 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.compiler import composites, recurrences, rolling, side_by_side, written_out
+from hamsa_deploy.spectral.compiler import composites, framing, recurrences, rolling, side_by_side, written_out
 from hamsa_deploy.spectral.compiler.capture import (
     FIX_BATCH,
     Captured,
@@ -154,6 +154,7 @@ def _rewritten(
             real_shapes = shapes_with_states(real_shapes, model, len(inputs), len(states))
         inputs = (*inputs, *(state.initial for state in states))
         graph = composites.taken_apart(captured).module(check_guards=False)
+        framing.unfold_views(graph)
         recurrences.unroll(graph)
         rolling.simplify(graph)
         written_out.recognise(graph)

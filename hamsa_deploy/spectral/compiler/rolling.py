@@ -2,6 +2,7 @@
 
     for i, mode in enumerate(modes):  y[..., i] = f(z[..., mode], w[..., i])     ->     y[..., :n] = f(z[..., modes], w)
     torch.stack([f(z[..., i]) for i in range(n)], -1)                            ->     f(z[..., :n])
+    torch.stack([f(x[:, i * hop : i * hop + n]) for i in range(m)], 1)           ->     f(x.unfold(-1, n, hop))
 
 Every step of such a loop computes the same from one position of each tensor. A chain of writes into one tensor becomes
 one write; what is written, and what is stacked, is computed for all steps at once where it consists of operators that
@@ -20,6 +21,7 @@ import torch
 from torch.fx import GraphModule
 from torch.fx import Node as FxNode
 
+from hamsa_deploy.spectral.compiler.framing import frames_of_slices
 from hamsa_deploy.spectral.dispatch import operator_name
 from hamsa_deploy.spectral.indexing import takes_all
 
@@ -36,8 +38,16 @@ POINTWISE = {
     aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.neg.default, aten.abs.default,
     aten.exp.default, aten.tanh.default, aten.relu.default, aten.sigmoid.default, aten.gelu.default, aten._conj.default,
     aten.clone.default, aten.complex.default, aten.view_as_real.default, aten.view_as_complex.default,
+    aten.pow.Tensor_Scalar, aten.square.default, aten.sqrt.default, aten.log.default, aten.real.default,
+    aten.imag.default,
 }  # fmt: skip
-BATCHED = POINTWISE | {aten.einsum.default, aten.matmul.default, aten.select.int, aten.unsqueeze.default}
+TRANSFORMS = {
+    aten.fft_fft.default, aten.fft_rfft.default, aten.fft_hfft.default, aten.fft_ifft.default, aten.fft_irfft.default,
+}  # fmt: skip
+DEFAULTS = (None, -1, None)  # of a transform: length, axis, normalisation
+BATCHED = POINTWISE | TRANSFORMS | {
+    aten.einsum.default, aten.matmul.default, aten.select.int, aten.slice.Tensor, aten.unsqueeze.default,
+}  # fmt: skip
 
 
 def simplify(module: GraphModule) -> None:
@@ -64,6 +74,8 @@ def roll(module: GraphModule) -> None:
             _stack_at_once(module, node, node.args[0], _dim_of(node))
         elif node.target is aten.cat.default and all(_adds_axis(source, _dim_of(node)) for source in node.args[0]):
             _stack_at_once(module, node, [source.args[0] for source in node.args[0]], _dim_of(node))
+        elif node.target is aten.cat.default and all(_has_one(source, _dim_of(node)) for source in node.args[0]):
+            _stack_at_once(module, node, node.args[0], _dim_of(node), has_axis=True)
     module.graph.eliminate_dead_code()
     module.recompile()
 
@@ -150,12 +162,25 @@ def _adds_axis(source: Node, dim: int) -> bool:
     return source.target is aten.unsqueeze.default and source.args[1] % source.meta["val"].ndim == dim
 
 
-def _stack_at_once(module: GraphModule, node: Node, sources: Sequence[Node], dim: int) -> None:
+def _has_one(source: Node, dim: int) -> bool:
+    """Whether its length along an axis is 1."""
+    value = source.meta.get("val")
+    return isinstance(value, torch.Tensor) and isinstance(value.shape[dim], int) and value.shape[dim] == 1
+
+
+def _stack_at_once(
+    module: GraphModule, node: Node, sources: Sequence[Node], dim: int, *, has_axis: bool = False
+) -> None:
+    """In place of a stack; or of a concatenation, where the sources have an axis of length 1 at `dim` already."""
     if len(sources) < FEWEST:
         return
     with module.graph.inserting_before(node):
         steps = Steps(module, node)
         if (rolled := steps.rolled(sources)) is not None:
+            if has_axis:
+                value, axis, rank = rolled
+                own = dim + (dim >= axis)
+                rolled = steps.node(aten.select.int, value, own, 0), axis - (own < axis), rank - 1
             node.replace_all_uses_with(steps.with_axis_at(rolled, dim))
 
 
@@ -195,7 +220,31 @@ class Steps:
             return self._einsum(sources)
         if first.target is aten.unsqueeze.default:
             return self._unsqueezed(sources)
+        if first.target is aten.slice.Tensor:
+            return self._frames(sources)
+        if first.target in TRANSFORMS:
+            return self._transformed(sources)
         return self._in_front(sources)
+
+    def _frames(self, sources: Sequence[Node]) -> Rolled | None:
+        """x[..., i * hop : i * hop + n] for all i."""
+        found = frames_of_slices(sources)
+        if found is None:
+            return None
+        rank = found.signal.meta["val"].ndim
+        part = self.node(aten.slice.Tensor, found.signal, rank - 1, found.start, found.end)
+        return self.node(aten.unfold.default, part, rank - 1, found.n, found.hop), rank - 1, rank + 1
+
+    def _transformed(self, sources: Sequence[Node]) -> Rolled | None:
+        """FFTs along one axis, wherever the axis of the steps is."""
+        rolled = self.rolled([source.args[0] for source in sources])
+        if rolled is None or any((each.args[1:], each.kwargs) != (sources[0].args[1:], {}) for each in sources):
+            return None
+        value, axis, rank = rolled
+        given: list[Any] = [*sources[0].args[1:], *DEFAULTS[len(sources[0].args) - 1 :]]
+        n, dim, norm = given
+        dim %= rank - 1
+        return self.node(sources[0].target, value, n, dim + (dim >= axis), norm), axis, rank
 
     def _unsqueezed(self, sources: Sequence[Node]) -> Rolled | None:
         dim, rank = sources[0].args[1], sources[0].meta["val"].ndim
@@ -281,6 +330,9 @@ class Steps:
         ranks = [rank if axis is None else rank - 1 for _, axis, rank in operands]
         if sources[0].target is aten.matmul.default and min(ranks) < 2:
             return None
+        if sources[0].target in POINTWISE and (place := _common_place(operands)) is not None:
+            result = self.node(sources[0].target, *(value for value, _, _ in operands), **sources[0].kwargs)
+            return result, place, sources[0].meta["val"].ndim + 1
         args = []
         for (value, axis, rank), own in zip(operands, ranks, strict=True):
             if axis is not None:
@@ -289,3 +341,12 @@ class Steps:
                     value = self.node(aten.unsqueeze.default, value, 1)
             args.append(value)
         return self.node(sources[0].target, *args, **sources[0].kwargs), 0, sources[0].meta["val"].ndim + 1
+
+
+def _common_place(operands: Sequence[tuple[Any, int | None, int]]) -> int | None:
+    """The axis of the steps, where all that have it have it in one place, and nothing else reaches that far."""
+    places = {(axis, rank) for _, axis, rank in operands if axis is not None}
+    if len(places) != 1:
+        return None
+    [(axis, rank)] = places
+    return axis if all(own < rank - axis for _, each, own in operands if each is None) else None

@@ -19,10 +19,11 @@ import torch
 
 from hamsa_deploy.spectral.dispatch import entry_rule
 from hamsa_deploy.spectral.errors import UnsupportedTransformError
+from hamsa_deploy.spectral.frames import Frames
 from hamsa_deploy.spectral.inverse import inverse_part
 from hamsa_deploy.spectral.padded import padded
 from hamsa_deploy.spectral.spectrum import Spectrum
-from hamsa_deploy.spectral.values import Complex, Real, as_complex, is_complex, split
+from hamsa_deploy.spectral.values import Complex, Real, as_complex, functions, is_complex, split
 
 OPPOSITE = {"backward": "forward", None: "forward", "forward": "backward", "ortho": "ortho"}
 
@@ -32,7 +33,7 @@ def fft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) ->
     """DFT along one axis; computed when a part of it is needed."""
     axis, x = _prepare(x, n, dim)
     length = x.shape[axis]
-    return Spectrum(_real(x), axis, np.arange(length), _scale(length, norm, inverse=False))
+    return _spectrum(_real(x), axis, np.arange(length), _scale(length, norm, inverse=False))
 
 
 @entry_rule("fft_ifft")
@@ -49,7 +50,7 @@ def rfft(x: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -
     """DFT of a real signal at frequencies 0..n//2."""
     axis, x = _prepare(x, n, dim)
     length = x.shape[axis]
-    return Spectrum(_real(x), axis, np.arange(length // 2 + 1), _scale(length, norm, inverse=False))
+    return _spectrum(_real(x), axis, np.arange(length // 2 + 1), _scale(length, norm, inverse=False))
 
 
 @entry_rule("fft_irfft")
@@ -198,6 +199,14 @@ def _prepare(x: Any, n: int | None, dim: int) -> tuple[int, Any]:
         re, im = split(x)
         return axis, Complex(padded(re, axis, 0, n - length), padded(im, axis, 0, n - length))
     return axis, padded(x, axis, 0, n - length)
+
+
+def _spectrum(x: Any, axis: int, index: np.ndarray, scale: float) -> Spectrum:
+    """The DFT at some frequencies, times a number, which costs nothing in the window of frames."""
+    parts = [x.re, x.im] if type(x) is Complex else [x]
+    if scale != 1 and all(isinstance(part, Frames) and part.axis == axis for part in parts):
+        return Spectrum(functions.mul(x, scale), axis, index)
+    return Spectrum(x, axis, index, scale)
 
 
 def _check_length(n: Any) -> None:

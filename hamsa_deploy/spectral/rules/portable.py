@@ -1,7 +1,8 @@
 """Operators that not every engine has, in operators that all have: the same for real values and for complex ones.
 
 col2im          overlapping patches added up; TensorRT has no Col2Im. Along one axis: frames of n samples, hop
-                apart, are J = ceil(n / hop) signals of hop samples a frame: y = sum_j (signal j, j hop later).
+                apart, are J = ceil(n / hop) rows of blocks of hop samples: y = sum_j (row j, j blocks later). At
+                n = 1024, hop = 256 that takes 2 ms for 2 M numbers on ONNX Runtime and OpenVINO.
                 Along two: a transposed convolution with the kernel that puts value k of a patch to place k.
 pad, circular   slices of both ends, joined to the signal; OpenVINO has no Pad in mode wrap.
 clamp           with both bounds of one type; torch.onnx finds no operator for clamp(1e-12, 1).
@@ -16,11 +17,8 @@ import numpy as np
 import torch
 
 from hamsa_deploy.spectral.dispatch import apply, entry_rule
+from hamsa_deploy.spectral.factorisations import MOST_PIECES, pieces
 from hamsa_deploy.spectral.values import Complex, as_complex, constant_from, functions, is_complex
-
-# Each costs four operators. Frames of 1024 samples, 256 apart: 0.3 ms on ONNX Runtime and OpenVINO, as a transposed
-# convolution 5 and 18 ms, and as Col2Im 0.6 and 2.7 ms.
-MOST_PIECES = 32
 
 
 @entry_rule("col2im")
@@ -56,19 +54,20 @@ def col2im(
 def overlap_added(frames: Any, hop: int) -> Any:
     """Frames (batch, n, T), each `hop` samples after the one before, added up: (batch, n + hop (T - 1))."""
     n, count = frames.shape[1], frames.shape[2]
-    pieces = -(-n // hop)
-    if pieces > MOST_PIECES:
+    touched = pieces(n, hop)
+    if touched > MOST_PIECES:
         kernel = constant_from(np.eye(n)[:, None], frames.dtype)
         return functions.squeeze(functions.conv_transpose1d(frames, kernel, stride=hop), 1)
-    frames = functions.constant_pad_nd(frames, [0, 0, 0, pieces * hop - n])
     total = None
-    for j in range(pieces):
-        piece = functions.transpose(functions.narrow(frames, 1, j * hop, hop), 1, 2)
-        signal = functions.reshape(piece, (-1, hop * count))
-        moved = functions.constant_pad_nd(signal, [j * hop, (pieces - 1 - j) * hop])
+    for j in range(touched):
+        piece = functions.narrow(frames, 1, j * hop, min(hop, n - j * hop))
+        if n - j * hop < hop:
+            piece = functions.constant_pad_nd(piece, [0, 0, 0, hop - (n - j * hop)])
+        moved = functions.constant_pad_nd(piece, [j, touched - 1 - j]) if touched > 1 else piece
         total = moved if total is None else functions.add(total, moved)
-    beyond = pieces * hop - n
-    return apply(torch.ops.aten.slice.Tensor, (total, -1, 0, -beyond), {}) if beyond else total
+    signal = functions.reshape(functions.transpose(total, 1, 2), (-1, hop * (count + touched - 1)))
+    beyond = touched * hop - n
+    return apply(torch.ops.aten.slice.Tensor, (signal, -1, 0, -beyond), {}) if beyond else signal
 
 
 def _transposed_convolution(

@@ -3,15 +3,16 @@
     X[k, m] = sum_t w[t] x[m hop + t] exp(-2 pi i k t / n)
     y[t]    = sum_m w[t - m hop] irfft(X[:, m])[t - m hop]  /  sum_m w[t - m hop]^2
 
-Under a constant window and while the transform of a frame is dense, w[t] exp(-2 pi i k t / n) is the kernel of one
-convolution with stride hop, and the sum over frames its adjoint. Otherwise the frames are cut out, transformed by the
-rules of fourier.py, and added up.
+What cuts a signal into frames makes Frames of it, whatever it is called (stft, unfold, as_strided), and a constant
+window goes into them; framed.py has the forms of their transforms. The inverse is a transform of all columns, with the
+window in its matrix while that is dense, and the sum over frames; or both as one transposed convolution.
 
 Source: Griffin and Lim, Signal estimation from modified short-time Fourier transform (1984), for the division.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,10 @@ import torch
 
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import apply, entry_rule, full
-from hamsa_deploy.spectral.factorisations import plan_for
+from hamsa_deploy.spectral.factorisations import rows_of_dft, transposed_is_cheaper
+from hamsa_deploy.spectral.framed import FRAMES
+from hamsa_deploy.spectral.frames import Frames
 from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
-from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
-from hamsa_deploy.spectral.provenance import module_path
 from hamsa_deploy.spectral.rules.fourier import fft, ifft, irfft, rfft
 from hamsa_deploy.spectral.rules.portable import overlap_added
 from hamsa_deploy.spectral.values import (
@@ -35,6 +36,7 @@ from hamsa_deploy.spectral.values import (
     constant_from,
     functions,
     is_complex,
+    joined,
 )
 from hamsa_runtime.manifest import Transform
 
@@ -53,23 +55,29 @@ class Framing:
     hop: int
     window: Any
 
-    def is_convolution(self, x: Any) -> bool:
-        """Whether the window and the DFT become one kernel, for this signal or these spectra.
+    def frames(self, x: Any) -> Any:
+        """(.., n, frames) under the window, of a real or complex signal (.., L)."""
+        if is_complex(x):
+            z = as_complex(x)
+            re, im = (Frames(part, self.n, self.hop, axis=-2) for part in (z.re, z.im))
+            return functions.mul(Complex(re, im), self.column())
+        return functions.mul(Frames(x, self.n, self.hop, axis=-2), self.column())
 
-        With two factors a number of frames that varies leads to reshapes that torch.export cannot prove possible.
-        """
-        if not isinstance(self.window, Constant) or self.window.dtype != PART.get(x.dtype, x.dtype):
-            return False
-        return plan_for(self.n).is_dense or isinstance(x.shape[-1], torch.SymInt)
+    def has_constant_window(self, dtype: torch.dtype) -> bool:
+        """Whether the window and the transform become one matrix, for spectra of this dtype."""
+        return isinstance(self.window, Constant) and self.window.dtype == PART[dtype]
 
     def column(self) -> Any:
         """The window as (n, 1), for frames (batch, n, frames)."""
         return functions.unsqueeze(self.window, -1)
 
-    def kernel(self) -> Real:
-        """(2 h, 1, n): rows that give the real parts of frequencies 0..n//2, then those for the imaginary parts."""
-        rows = functions.transpose(functions.fft.rfft(functions.diag(self.window), norm="ortho"), 0, 1)
-        return functions.unsqueeze(functions.cat([functions.real(rows), functions.imag(rows)]), 1)
+    def adjoint(self) -> Real:
+        """(2 h, n): the samples that the real parts of frequencies 0..n//2 stand for, then those of the imaginary
+        ones. Of a real signal's frequencies all but 0 and n/2 stand for two."""
+        half = np.arange(self.n // 2 + 1)
+        weight = 2 * HalfSpectrum.hermitian(self.n, half).weight[half, None]
+        rows = np.concatenate([weight * part for part in rows_of_dft(self.n, half, np.arange(self.n))])
+        return functions.mul(constant_from(rows, self.window.dtype), self.window)
 
 
 def _framing(n: int, hop: int | None, width: int | None, window: Any, dtype: torch.dtype) -> Framing:
@@ -100,36 +108,30 @@ def stft(
     if align_to_window and win_length is not None:
         x = torch.constant_pad_nd(x, [(n_fft - win_length) // 2] * 2)
     two_sided = onesided is False or is_complex(x) or is_complex(window)
-    signal = torch.unsqueeze(x, 0) if x.ndim == 1 else x
-    z = _analysed(signal, framing, two_sided)
-    if not normalized:
-        z = functions.mul(z, float(n_fft) ** 0.5)
+    frames = framing.frames(torch.unsqueeze(x, 0) if x.ndim == 1 else x)
+    z = (fft if two_sided else rfft)(frames, dim=-2, norm="ortho" if normalized else None)
     z = functions.squeeze(z, 0) if x.ndim == 1 else z
     return functions.view_as_real(z) if return_complex is False else z
 
 
-def _analysed(x: Any, framing: Framing, two_sided: bool) -> Complex:
-    """The orthonormal spectra (batch, frequencies, frames) of all frames."""
-    if not framing.is_convolution(x):
-        transform = fft if two_sided else rfft
-        frames = functions.transpose(apply(torch.ops.aten.unfold.default, (x, -1, framing.n, framing.hop), {}), 1, 2)
-        return transform(functions.mul(frames, framing.column()), dim=-2, norm="ortho")
-    if not is_complex(x):
-        return _convolved(x, framing, two_sided)
-    z = as_complex(x)
-    a, b = _convolved(z.re, framing, True), _convolved(z.im, framing, True)
-    return Complex(a.re - b.im, a.im + b.re)
+@entry_rule("unfold")
+def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
+    """Frames along the last axis; along another, or of what is complex, they are cut by the operator itself."""
+    known = isinstance(size, int) and isinstance(step, int) and size > 0
+    if is_complex(x) or not known or dimension not in (-1, x.ndim - 1) or not x.dtype.is_floating_point:
+        return NotImplemented
+    return Frames(full(x), size, step)
 
 
-def _convolved(x: Real, framing: Framing, two_sided: bool) -> Complex:
-    _note(framing)
-    half = np.arange(framing.n // 2 + 1)
-    both = functions.conv1d(torch.unsqueeze(x, 1), framing.kernel(), stride=framing.hop)
-    re, im = (torch.narrow(both, 1, start, len(half)) for start in (0, len(half)))
-    if not two_sided:
-        return Complex(re, im)
-    half_spectrum = HalfSpectrum.hermitian(framing.n, half)
-    return Complex(Mirrored(re, None, EVEN, -2, half_spectrum), Mirrored(im, None, ODD, -2, half_spectrum))
+@entry_rule("im2col")
+def im2col(
+    x: Any, kernel_size: Sequence[int], dilation: Sequence[int], padding: Sequence[int], stride: Sequence[int]
+) -> Any:
+    """Patches of one row of one channel, (N, 1, 1, L), are frames (N, n, frames)."""
+    one_row = x.ndim == 4 and (x.shape[1], x.shape[2], kernel_size[0]) == (1, 1, 1) and padding[0] == 0
+    if is_complex(x) or not one_row or (dilation[1], padding[1]) != (1, 0) or not x.dtype.is_floating_point:
+        return NotImplemented
+    return Frames(torch.reshape(full(x), (x.shape[0], x.shape[3])), kernel_size[1], stride[1], axis=-2)
 
 
 @entry_rule("istft")
@@ -149,9 +151,9 @@ def istft(
     framing = _framing(n_fft, hop_length, win_length, window, z.dtype)
     spectra = torch.unsqueeze(z, 0) if z.ndim == 2 else z
     signal = _synthesised(spectra, framing, return_complex)
-    if not normalized:
-        signal = signal * float(n_fft) ** -0.5
     envelope = _envelope(framing, z.shape[-1])
+    if not normalized:
+        envelope = functions.mul(envelope, float(n_fft) ** 0.5)
     start = n_fft // 2 if center else 0
     if isinstance(length, torch.SymInt):
         signal = _picked(signal, envelope, start, length, n_fft)
@@ -181,15 +183,17 @@ def _synthesised(z: Any, framing: Framing, complex_signal: bool) -> Any:
     if complex_signal:
         return _added_up(ifft(z, dim=-2, norm="ortho"), framing)
     z = as_complex(torch.narrow(z, -2, 0, framing.n // 2 + 1))
-    if not framing.is_convolution(z):
+    state, frames = compilation.current(), z.shape[-1]
+    columns = frames if isinstance(frames, int) else None
+    plan = state.framed_plan(framing.n, framing.hop, columns)
+    if not plan.is_dense or not framing.has_constant_window(z.dtype):
         return _added_up(irfft(z, framing.n, dim=-2, norm="ortho"), framing)
-    _note(framing)
-    # Of a real signal's frequencies all but 0 and n/2 stand for two.
-    half = np.arange(framing.n // 2 + 1)
-    weight = 2 * HalfSpectrum.hermitian(framing.n, half).weight[half]
-    weights = constant_from(np.tile(weight, 2).reshape(-1, 1, 1), framing.window.dtype)
-    both = torch.cat([z.re, z.im], 1)
-    return torch.squeeze(torch.conv_transpose1d(both, framing.kernel() * weights, stride=framing.hop), 1)
+    state.transforms.append(Transform(state.module_path, framing.n, (framing.n,), FRAMES, columns, framing.hop))
+    both, matrix = joined(z.re, z.im), framing.adjoint()
+    if transposed_is_cheaper(framing.n, framing.hop, state.rates, columns):
+        kernel = functions.unsqueeze(matrix, 1)
+        return torch.squeeze(torch.conv_transpose1d(both, kernel, stride=framing.hop), 1)
+    return overlap_added(torch.matmul(functions.transpose(matrix, 0, 1), both), framing.hop)
 
 
 def _added_up(frames: Any, framing: Framing) -> Any:
@@ -206,9 +210,3 @@ def _envelope(framing: Framing, frames: int) -> Any:
     squares = functions.reshape(functions.square(framing.window), (1, 1, -1))
     ones = apply(torch.ops.aten.ones.default, ([1, 1, frames],), {"dtype": squares.dtype})
     return functions.squeeze(functions.conv_transpose1d(ones, squares, stride=framing.hop), 1)
-
-
-def _note(framing: Framing) -> None:
-    state = compilation.current()
-    module = module_path(state.node) if state.node is not None else ""
-    state.transforms.append(Transform(module, framing.n, (framing.n,), "convolution of frames"))

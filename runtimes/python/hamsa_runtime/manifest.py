@@ -222,8 +222,9 @@ class Transform:
     """One spectral transform of the plan: whose it is, its length, and the factors it was split into.
 
     The kind is "native" where the engine's own FFT computes it. `columns` is how many signals one image has.
-    `measured`, where the bundle was tuned, lists the forms that this one was chosen from; the cost model's choice comes
-    first. Older bundles have neither.
+    `hop`, of frames of a signal, is how many samples one begins after the other. `measured`, where the bundle was
+    tuned, lists the forms that this one was chosen from; the cost model's choice comes first. Older bundles have none
+    of them.
     """
 
     module: str
@@ -231,6 +232,7 @@ class Transform:
     factors: tuple[int, ...]
     kind: str
     columns: int | None = field(default=None, metadata=SINCE)
+    hop: int | None = field(default=None, metadata=SINCE)
     measured: tuple[Measurement, ...] = field(default=(), metadata=SINCE)
 
 
