@@ -25,6 +25,8 @@ from hamsa_runtime.manifest import Scan, Transform
 
 T = TypeVar("T")
 
+COMPUTED = "constant_"  # what the names of constants begin with that are no weights of the user's model
+
 LARGE = 2**20  # bytes from which on a part of a constant is cut from it: below, an operator costs more than its memory
 
 # The dispatch modes that torch.export traces with belong to a thread. What is computed on this other thread is
@@ -93,7 +95,7 @@ class Compilation:
 
         def contiguous() -> tuple[str, torch.Tensor]:
             copied = value.detach().to(dtype).clone(memory_format=torch.contiguous_format).resolve_conj().resolve_neg()
-            return f"constant_{_digest(copied)}", copied
+            return f"{COMPUTED}{_digest(copied)}", copied
 
         is_large = value.dtype == dtype and value.nbytes >= LARGE
         for name, whole in self._large if is_large else ():

@@ -14,6 +14,7 @@ from torch import nn
 from hamsa_deploy import export
 from hamsa_deploy.graph.constants import add_constant
 from hamsa_deploy.precision.int8.int8_sites import sites_of, why_no_site
+from tests.precision.graphs import real_graph
 
 
 def graph_of(kind: str, with_weights: bool = True) -> ir.Graph:
@@ -42,6 +43,25 @@ def test_kernels_that_an_engine_does_not_have_are_named_with_targets_that_do() -
 
 def test_a_model_without_weights_is_called_that() -> None:
     assert "no product of an activation with a matrix of weights" in why_no_site(graph_of("MatMul", False), "onnx")
+
+
+class Spectrogram(nn.Module):
+    """Frames, cut and transformed by one convolution, behind a layer of one channel, which is one, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv1d(1, 4, 3, padding=1), nn.Linear(9, 9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z: torch.Tensor = torch.fft.rfft(self.conv(x)[:, 0].unfold(-1, 16, 8) * torch.hann_window(16))
+        return torch.as_tensor(self.linear(z.abs()))
+
+
+@pytest.mark.parametrize(("target", "expected"), [("openvino", {"conv", "linear"}), ("onnx", {"linear"})])
+def test_the_convolution_that_transforms_frames_stays_as_it_is(tmp_path: Path, target: str, expected: set[str]) -> None:
+    graph = real_graph(Spectrogram(), torch.zeros(1, 1, 64), tmp_path, target).graph
+    assert [node.op_type for node in graph].count("Conv") == 2
+    assert {site.layer.split(" ")[0] for site in sites_of(graph, target)} == expected
 
 
 class TwoLayers(nn.Module):
