@@ -27,7 +27,7 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.compiler import composites, framing, recurrences, rolling, side_by_side, written_out
+from hamsa_deploy.spectral.compiler import composites, framing, fused, recurrences, rolling, side_by_side, written_out
 from hamsa_deploy.spectral.compiler.capture import (
     FIX_BATCH,
     Captured,
@@ -160,6 +160,7 @@ def _rewritten(
         written_out.recognise(graph)
         recurrences.recognise(graph)
         rolling.roll(graph)
+        fused.fuse(graph)
         side_by_side.join(graph)
         inputs = pytree.tree_map_only(torch.Tensor, viewed_as_real, inputs)
         real = _real_module(graph, rates, plans, native)
