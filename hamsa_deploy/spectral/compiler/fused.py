@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from torch._subclasses import FakeTensor
 from torch.fx import GraphModule
 from torch.fx import Node as FxNode
 
@@ -65,17 +66,30 @@ class Parts(NamedTuple):
 
 def fuse(module: GraphModule) -> None:
     """Replace what can be, in place."""
-    for node in list(module.graph.nodes):
-        if node.op == "call_function" and "val" not in node.meta:
-            node.meta["val"] = _value_of(node.target, *node.args, **node.kwargs)
-    for node in list(module.graph.nodes):
-        if node.target is RECURRENCE and not node.meta["val"].is_complex() and node.meta["val"].ndim in (3, 4):
+    found = [node for node in module.graph.nodes if node.target is RECURRENCE]
+    if found:
+        _complete(module)
+    for node in found:
+        if not node.meta["val"].is_complex() and node.meta["val"].ndim in (3, 4):
             read_out = _read_out(node)
             parts = None if read_out is None else _parts(node, read_out)
             if read_out is not None and parts is not None:
                 _replace(module, node, read_out, parts)
     module.graph.eliminate_dead_code()
     module.recompile()
+
+
+def _complete(module: GraphModule) -> None:
+    """Say of nodes that other passes made what they compute."""
+    values = [node.meta.get("val") for node in module.graph.nodes]
+    fake = next(value.fake_mode for value in values if isinstance(value, FakeTensor))
+    for node in module.graph.nodes:
+        if "val" in node.meta:
+            continue
+        if node.op == "get_attr":
+            node.meta["val"] = fake.from_tensor(getattr(module, node.target))
+        elif node.op == "call_function":
+            node.meta["val"] = _value_of(node.target, *node.args, **node.kwargs)
 
 
 def _value_of(target: Any, *args: Any, **kwargs: Any) -> Any:
