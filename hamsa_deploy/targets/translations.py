@@ -132,6 +132,26 @@ def neg_view(x: Any) -> Any:
     return op.Neg(x)
 
 
+def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+    """x / sqrt(mean(x^2) + eps), over the last axes; in float32 where x is narrower, as PyTorch computes it."""
+    is_narrow = x.dtype in UNITS
+    wide = op.Cast(x, to=FLOAT.dtype) if is_narrow else x
+    axes = op.Constant(value_ints=list(range(-len(normalized_shape), 0)))
+    unit = UNITS.get(x.dtype, 2.0**-52 if x.dtype == ir.DataType.DOUBLE else 2.0**-23)
+    epsilon = op.CastLike(unit if eps is None else eps, wide)
+    y = op.Div(wide, op.Sqrt(op.Add(op.ReduceMean(op.Mul(wide, wide), axes), epsilon)))
+    y = op.CastLike(y, x) if is_narrow else y
+    return y if weight is None else op.Mul(y, weight)
+
+
+UNITS = {ir.DataType.FLOAT16: 2.0**-10, ir.DataType.BFLOAT16: 2.0**-7}  # one unit in the last place of 1
+
+
+def to_dtype(x: Any, dtype: int, non_blocking: bool = False, copy: bool = False, memory_format: int = 0) -> Any:
+    """The same values in another type."""
+    return x if x.dtype == dtype else op.Cast(x, to=dtype)
+
+
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.atan2.default: atan2,
     torch.ops.aten.angle.default: angle,
@@ -139,5 +159,7 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.signbit.default: signbit,
     torch.ops.aten._neg_view.default: neg_view,
     torch.ops.aten.softplus.default: softplus,
+    torch.ops.aten.rms_norm.default: rms_norm,
+    torch.ops.aten.to.dtype: to_dtype,
     **onnx_loops.TRANSLATIONS,
 }

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from onnxscript.rewriter._matcher import SimplePatternMatcher
+from torch.export import ExportedProgram
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import hamsa_deploy
@@ -138,6 +139,30 @@ def test_the_exporters_translations_are_read_once_and_it_is_left_as_it_was(
     monkeypatch.setattr(inspect, "getsource", None)
     assert write() == first
     assert reads == ONNXRegistry.from_torchlib
+
+
+@pytest.mark.parametrize(
+    ("model", "times"), [(torch.nn.Hardswish(), 0), (torch.nn.RMSNorm(3), 0), (torch.nn.Softshrink(), 1)], ids=repr
+)
+def test_only_what_has_no_translation_of_its_own_is_traced_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: torch.nn.Module, times: int
+) -> None:
+    """And the program stays as it was."""
+    traced: list[None] = []
+    again = ExportedProgram.run_decompositions
+
+    def noted(self: ExportedProgram, table: Any = None) -> ExportedProgram:
+        traced.append(None)
+        return again(self, table)
+
+    program = to_real(model.eval(), (torch.randn(2, 3),))
+    before = str(program.graph)
+    monkeypatch.setattr(ExportedProgram, "run_decompositions", noted)
+    onnx_from_program(program, tmp_path / "model.onnx", inputs=["x"], outputs=["y"])
+    assert (len(traced), str(program.graph)) == (times, before)
+    x = torch.randn(2, 3)
+    found = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"x": x.numpy()})[0]
+    np.testing.assert_allclose(found, model(x).detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_patterns_of_several_nodes_are_tried_at_their_own_operator_only(

@@ -118,3 +118,56 @@ def test_softplus_is_exact_where_it_is_small(run: Run, tmp_path: Path) -> None:
     onnx_from_program(program, tmp_path / "m.onnx", inputs=["x"], outputs=list("abcd"))
     for found, expected in zip(run(tmp_path / "m.onnx", x.numpy()), Softplus()(x.double()), strict=True):
         torch.testing.assert_close(torch.from_numpy(found).double(), expected, rtol=1e-6, atol=1e-37, equal_nan=True)
+
+
+class Norms(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        weight = torch.arange(1.0, x.shape[-1] + 1)
+        half = x.to(torch.float16)
+        return (
+            F.rms_norm(x, x.shape[-1:]),
+            F.rms_norm(x, x.shape[-2:], eps=1e-3),
+            F.rms_norm(x, x.shape[-1:], weight, 1e-12),
+            F.rms_norm(half, x.shape[-1:]).to(torch.float32),
+        )
+
+
+@ENGINES
+def test_rms_norm_over_one_axis_or_two_and_in_half_precision(run: Run, tmp_path: Path) -> None:
+    x = torch.cat([torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 3, 8)])
+    x[1] *= 300  # its squares are beyond float16
+    program = to_real(Norms().eval(), (x,), dynamic_shapes={})
+    onnx_from_program(program, tmp_path / "model.onnx", inputs=["x"], outputs=list("abcd"))
+    *wide, half = zip(run(tmp_path / "model.onnx", x.numpy()), Norms()(x), strict=True)
+    for found, expected in wide:
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(half[0], half[1], rtol=2e-3)
+
+
+class NearlyNothing(nn.Module):
+    """What keeps a logarithm and a quotient finite, and a factor that is one to five digits."""
+
+    def __init__(self, epsilon: float) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        positive = torch.relu(x)
+        return (
+            torch.log(positive + self.epsilon),
+            positive / torch.sqrt(positive * positive + self.epsilon),
+            (positive - self.epsilon) * 1e8,
+            x * (1 + 4e-6) - x,
+        )
+
+
+@ENGINES
+@pytest.mark.parametrize("epsilon", [1e-6, 1e-8, 1e-10, 1e-20])
+def test_small_constants_are_not_taken_for_nothing(run: Run, epsilon: float, tmp_path: Path) -> None:
+    x = torch.tensor([[0.0, epsilon / 2, 3 * epsilon, -1, 1, 40]])
+    model = NearlyNothing(epsilon)
+    onnx_from_program(
+        to_real(model, (x,), dynamic_shapes={}), tmp_path / "model.onnx", inputs=["x"], outputs=list("abcd")
+    )
+    for found, expected in zip(run(tmp_path / "model.onnx", x.numpy()), model(x), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-6)
