@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 Run = Callable[[], object]
+Clock = Callable[[], float]
 Key = TypeVar("Key", bound=Hashable)
 
 # Quartiles of fewer say nothing.
@@ -59,6 +60,7 @@ def time_in_turn(
     fewest: int = FEWEST_ROUNDS,
     most: int = MOST_ROUNDS,
     meter: Meter | None = None,
+    clock: Clock | None = None,
 ) -> dict[Key, list[Turn]]:
     """Run all candidates in turn; returns the turns of each, round by round.
 
@@ -68,13 +70,15 @@ def time_in_turn(
         turn_seconds: how long a turn lasts at least, without its warm-up; 0 for one run.
         fewest, most: rounds, however long or short they are.
         meter: of the machine's energy.
+        clock: what times the runs, the wall's by default; `time.process_time`, for runs on one thread, does not count
+            what a neighbour takes.
     """
     turns: dict[Key, list[Turn]] = {key: [] for key in runs}
     last = {key: _seconds(run) for key, run in runs.items()}  # allocates memory, compiles what was left for the first
     end = time.perf_counter() + seconds
     for order in _orders(list(runs)):
         for key in order:
-            turns[key].append(_turn(runs[key], last[key], turn_seconds, meter))
+            turns[key].append(_turn(runs[key], last[key], turn_seconds, meter, clock))
             last[key] = turns[key][-1].median
         done = len(turns[order[0]])
         if done >= most or (done >= fewest and time.perf_counter() >= end):
@@ -89,18 +93,19 @@ def _orders(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
         yield keys[::-1]
 
 
-def _turn(run: Run, last: float, least: float, meter: Meter | None) -> Turn:
+def _turn(run: Run, last: float, least: float, meter: Meter | None, clock: Clock | None) -> Turn:
     if last < WARM_UP_BELOW_SECONDS:
         run()
     finish = None if meter is None else meter()
     start = time.perf_counter()
-    seconds = [_seconds(run)]
+    seconds = [_seconds(run, clock)]
     while time.perf_counter() - start < least:
-        seconds.append(_seconds(run))
+        seconds.append(_seconds(run, clock))
     return Turn(tuple(seconds), None if finish is None else finish(time.perf_counter() - start))
 
 
-def _seconds(run: Run) -> float:
-    start = time.perf_counter()
+def _seconds(run: Run, clock: Clock | None = None) -> float:
+    now = clock or time.perf_counter
+    start = now()
     run()
-    return time.perf_counter() - start
+    return now() - start

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -231,13 +231,18 @@ def framed_plan_for(n: int, hop: int, rates: Rates = CPU, columns: int | None = 
 
 
 def framed_work(plan: Plan, hop: int) -> Work:
-    """What the transform of one frame takes: one convolution, or cutting the frame out, the plan, and an order."""
+    """What the transform of one frame takes: one convolution, or cutting the frame out, the plan, and an order.
+
+    All multiplications are counted as those of the convolution, so that the two forms are compared by rates that were
+    fitted to both on one machine.
+    """
     results = 2 * (plan.n // 2 + 1)
     if plan.is_dense:
         macs = results * plan.n
         return Work(convolved=macs, moved=results, stored=macs, operators=2)
     saved = 0 if plan.is_rader else plan.half_spectrum.half.size // plan.factors[-1]  # one product for both parts
-    return cutting(plan.n, hop) + plan.work + Work(moved=results, operators=1, matrices=-saved)
+    steps = replace(plan.work, plain=0.0, batched=0.0, convolved=plan.work.macs)
+    return cutting(plan.n, hop) + steps + Work(moved=results, operators=1, matrices=-saved)
 
 
 # Frames of more blocks than this are gathered: each block is an operator of its own.
@@ -256,13 +261,13 @@ def cutting(n: int, hop: int) -> Work:
     touched = pieces(n, hop)
     if touched > MOST_PIECES:
         return Work(moved=(GATHERED + 1) * n, operators=3)
-    return Work(moved=hop + (3 if touched > 1 else 1) * n, operators=touched + 4)
+    return Work(moved=hop + (3 if touched > 1 else 1) * n, operators=touched / 2 + 4)  # a slice is the least operator
 
 
 def transposed_is_cheaper(n: int, hop: int, rates: Rates, columns: int | None) -> bool:
     """Whether the inverse of dense frames is one transposed convolution, and not a product and sums of its pieces."""
     results, touched = 2 * (n // 2 + 1), pieces(n, hop)
-    product = Work(plain=results * n, moved=(3 if touched > 1 else 1) * n, operators=3 * touched + 3)
+    product = Work(convolved=results * n, moved=(3 if touched > 1 else 1) * n, operators=3 * touched + 3)
     transposed = Work(transposed=results * n, moved=n, operators=2)
     wanted = USUAL_COLUMNS if columns is None else columns
     return touched > MOST_PIECES or nanoseconds(transposed, rates, wanted) < nanoseconds(product, rates, wanted)

@@ -11,6 +11,8 @@ Batch 1, one thread of an AMD Zen 4, ms, (n, hop) as convolution and as frames: 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -51,13 +53,16 @@ FRAMES = "convolution of frames"
 
 def plan_of(x: Frames) -> Plan:
     """The plan for the frames: dense stands for the convolution."""
-    return compilation.current().framed_plan(x.n, x.hop, columns_of(x))
+    columns, batch = columns_of(x), x.signal.shape[:-1][:1]
+    if columns is not None and all(isinstance(size, int) for size in batch):
+        columns *= math.prod(batch)
+    return compilation.current().framed_plan(x.n, x.hop, columns)
 
 
 def columns_of(x: Frames) -> int | None:
     """How many frames one signal of the batch has; None where that varies."""
     sizes = (*x.signal.shape[1:-1], x.count)
-    return int(np.prod(sizes)) if all(isinstance(size, int) for size in sizes) else None
+    return math.prod(sizes) if all(isinstance(size, int) for size in sizes) else None
 
 
 def _convolved(x: Frames, frequencies: np.ndarray, in_turn: bool) -> Real:

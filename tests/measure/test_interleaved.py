@@ -50,6 +50,13 @@ def test_a_turn_lasts_as_long_as_it_should_and_holds_every_run(monkeypatch: pyte
     assert [len(turn.seconds) for turn in turns["a"]] == [4] * FEWEST_ROUNDS
 
 
+def test_another_clock_times_the_runs_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    run = clock.run("a", 0.25)
+    turns = time_in_turn({"a": run}, seconds=0.0, turn_seconds=1.0, clock=lambda: clock.now / 10)
+    assert [turn.seconds for turn in turns["a"]] == [pytest.approx((0.025,) * 4)] * FEWEST_ROUNDS
+
+
 def test_rounds_stop_at_the_time_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     # A turn is a warm-up and one run: half a second each, a round of two candidates two seconds.

@@ -185,12 +185,14 @@ def _synthesised(z: Any, framing: Framing, complex_signal: bool) -> Any:
     z = as_complex(torch.narrow(z, -2, 0, framing.n // 2 + 1))
     state, frames = compilation.current(), z.shape[-1]
     columns = frames if isinstance(frames, int) else None
-    plan = state.framed_plan(framing.n, framing.hop, columns)
+    every = columns * z.shape[0] if columns and isinstance(z.shape[0], int) else columns
+    plan = state.framed_plan(framing.n, framing.hop, every)
     if not plan.is_dense or not framing.has_constant_window(z.dtype):
+        state.plans.setdefault(framing.n, plan)  # the forward transform of these frames has it, too
         return _added_up(irfft(z, framing.n, dim=-2, norm="ortho"), framing)
     state.transforms.append(Transform(state.module_path, framing.n, (framing.n,), FRAMES, columns, framing.hop))
     both, matrix = joined(z.re, z.im), framing.adjoint()
-    if transposed_is_cheaper(framing.n, framing.hop, state.rates, columns):
+    if transposed_is_cheaper(framing.n, framing.hop, state.rates, every):
         kernel = functions.unsqueeze(matrix, 1)
         return torch.squeeze(torch.conv_transpose1d(both, kernel, stride=framing.hop), 1)
     return overlap_added(torch.matmul(functions.transpose(matrix, 0, 1), both), framing.hop)
