@@ -14,6 +14,7 @@ from torch import nn
 from hamsa_deploy import export
 from hamsa_deploy.graph.constants import add_constant
 from hamsa_deploy.precision.int8.int8_sites import sites_of, why_no_site
+from hamsa_deploy.scan import ssd
 from tests.precision.graphs import real_graph
 
 
@@ -62,6 +63,25 @@ def test_the_convolution_that_transforms_frames_stays_as_it_is(tmp_path: Path, t
     graph = real_graph(Spectrogram(), torch.zeros(1, 1, 64), tmp_path, target).graph
     assert [node.op_type for node in graph].count("Conv") == 2
     assert {site.layer.split(" ")[0] for site in sites_of(graph, target)} == expected
+
+
+class Normed(nn.Module):
+    """State-space duality, whose sums are products with zeros and ones, and a norm over many numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.GroupNorm(1, 4), nn.Linear(128, 128)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        dt, B = x[:, :, 0, :4], x[:, :, :1, :8]
+        y = ssd(x[:, :, :4, :8], dt, -torch.ones(4), B, B, dt_softplus=True)[0]
+        return torch.as_tensor(self.linear(self.norm(x)) + y.sum())
+
+
+def test_what_has_to_stay_in_float32_is_no_product_for_int8(tmp_path: Path) -> None:
+    graph = real_graph(Normed(), torch.zeros(1, 4, 64, 128), tmp_path, "onnx").graph
+    assert len([node for node in graph if node.op_type == "MatMul"]) > 3
+    assert [site.layer.split(" ")[0] for site in sites_of(graph, "onnx")] == ["linear"]
 
 
 class TwoLayers(nn.Module):
