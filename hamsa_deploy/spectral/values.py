@@ -217,7 +217,12 @@ class Complex(Value):
     def magnitude(self) -> Real:
         """|z|; the square root is taken once per value, however often |z| is used."""
         if self._magnitude is None:
-            root: Real = torch.sqrt(self.re * self.re + self.im * self.im)
+            re, im = self.re, self.im
+            turned = isinstance(re, Part) and re.turned and re.is_first_of(im)
+            if turned:  # one transposition behind it, and not two before
+                re, im = re.exchanged(), im.exchanged()
+            root: Real = torch.sqrt(re * re + im * im)
+            root = torch.transpose(root, -1, -2) if turned else root
             compilation.current().mark_nonnegative(root)
         else:
             root = self._magnitude()

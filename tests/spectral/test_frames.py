@@ -93,6 +93,80 @@ def test_frames_that_are_no_one_convolution_are_right(function: Callable[[Tensor
     check_exact(Program(function), signal(2, SAMPLES))
 
 
+def test_magnitudes_are_computed_before_they_are_turned() -> None:
+    names = operators(check_exact(Program(lambda x: CUT["unfold"](x).abs()), signal(2, SAMPLES)))
+    assert names.count("transpose") == 1
+
+
+def spectra() -> Tensor:
+    return signal(2, 5, N // 2 + 1, 2)
+
+
+def added(frames: list[Tensor], hop: int, first: int = 0, behind: int = 0) -> Tensor:
+    y = torch.zeros(frames[0].shape[0], first + N + abs(hop) * (len(frames) - 1) + behind, dtype=torch.float64)
+    for i, frame in enumerate(frames):
+        y[:, first + i * hop : first + i * hop + N] += frame
+    return y
+
+
+def signals_of(z: Tensor) -> list[Tensor]:
+    return list(fft.irfft(torch.view_as_complex(z)).unbind(1))
+
+
+def normalised(z: Tensor) -> Tensor:
+    y, squares = torch.ones(2, 40, dtype=torch.float64), torch.zeros(40, dtype=torch.float64)
+    for i, frame in enumerate(signals_of(z)):
+        y[:, i * HOP : i * HOP + N] += frame * WINDOW
+        squares[i * HOP : i * HOP + N] += WINDOW**2
+    return y / squares.clamp(min=1e-2)
+
+
+ADDED: dict[str, Callable[[Tensor], Tensor]] = {
+    "in a loop": lambda z: added(signals_of(z), HOP),
+    "with gaps, from later on": lambda z: added(signals_of(z), N + 3, first=2, behind=5),
+    "overlapping in part": lambda z: added([frame * WINDOW for frame in signals_of(z)], 7),
+    "transforms in the loop": lambda z: added(
+        [fft.irfft(torch.view_as_complex(z)[:, i]) * WINDOW for i in range(5)], HOP
+    ),
+    "to a signal, and divided": normalised,
+}
+
+
+@pytest.mark.parametrize("function", ADDED.values(), ids=ADDED.keys())
+def test_frames_that_are_added_in_a_loop_are_added_at_once(function: Callable[[Tensor], Tensor]) -> None:
+    program = check_exact(Program(function), spectra())
+    names = operators(program)
+    assert names.count("slice_scatter") <= 1
+    assert names.count("matmul") == 1
+
+
+def read_between(z: Tensor) -> Tensor:
+    y, total = torch.zeros(2, 32, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    for i, frame in enumerate(signals_of(z)):
+        y[:, i * HOP : i * HOP + N] += frame
+        total = total + y.square().sum(1)
+    return y + total[:, None]
+
+
+LEFT: dict[str, Callable[[Tensor], Tensor]] = {
+    "read between": read_between,
+    "one frame for all signals": lambda z: added([signals_of(z)[0], *(each[:1] for each in signals_of(z))], HOP),
+    "backwards": lambda z: added(signals_of(z), -HOP, first=4 * HOP),
+}
+
+
+@pytest.mark.parametrize("function", LEFT.values(), ids=LEFT.keys())
+def test_other_additions_in_a_loop_are_right(function: Callable[[Tensor], Tensor]) -> None:
+    check_exact(Program(function), spectra())
+
+
+def test_an_inverse_of_very_many_pieces_is_one_transposed_convolution() -> None:
+    z = torch.complex(signal(2, 129, 50), signal(2, 129, 50))
+    names = operators(check_exact(Program(lambda z: torch.istft(z, 256, 4, window=torch.ones(256).double())), z))
+    assert names.count("conv_transpose1d") == 1
+    assert "matmul" not in names
+
+
 LONG, LONG_HOP = 240, 48
 PLANS = {"two factors": (15, 16), "three factors": (6, 5, 8), "dense": (240,)}
 

@@ -1,7 +1,10 @@
-"""Frames that a model cuts out by hand are the operator unfold: the forms of short-time transforms are for that.
+"""Frames that a model cuts out, or adds up, by hand: the operators unfold and fold, for the short-time forms.
 
-x[:, i * hop : i * hop + n] for all i                     in a loop, see rolling.py
-x.as_strided((batch, frames, n), (length, hop, 1))        of a signal that lies in memory row by row
+    x[:, i * hop : i * hop + n] for all i                     in a loop
+    y[:, i * hop : i * hop + n] += frames[i] for all i        in a loop
+    x.as_strided((batch, frames, n), (length, hop, 1))        of a signal that lies in memory row by row
+
+rolling.py puts the operators in place of loops.
 """
 
 from __future__ import annotations
@@ -37,6 +40,57 @@ def frames_of_slices(slices: Sequence[Node]) -> Regular | None:
     if cuts != [(start + i * hop, end + i * hop) for i in range(len(cuts))]:
         return None
     return Regular(signal, start, end + (len(cuts) - 1) * hop, end - start, hop)
+
+
+class Added(NamedTuple):
+    """Frames added to a signal (.., L), each as far from the one before, from its sample `start` up to `end`."""
+
+    signal: Node
+    frames: list[Node]
+    start: int
+    end: int
+    n: int
+    hop: int
+
+
+def added_frames(last: Node) -> Added | None:
+    """What a chain of additions to parts of one tensor is, of which this is the last; None where it is not that."""
+    if any(_addition(user, last) is not None for user in last.users):
+        return None
+    frames: list[Node] = []
+    cuts: list[tuple[int, int]] = []
+    base = last
+    while (found := _addition(base, base.args[0])) is not None and (base is last or len(base.users) == 2):
+        frame, bounds = found
+        frames.insert(0, frame)
+        cuts.insert(0, bounds)
+        base = base.args[0]
+        if base.op != "call_function" or not base.args:
+            break
+    if len(cuts) < 2 or cuts[1][0] <= cuts[0][0]:
+        return None
+    (start, end), hop = cuts[0], cuts[1][0] - cuts[0][0]
+    regular = cuts == [(start + i * hop, end + i * hop) for i in range(len(cuts))]
+    return Added(base, frames, start, cuts[-1][1], end - start, hop) if regular else None
+
+
+def _addition(write: Node, base: Node) -> tuple[Node, tuple[int, int]] | None:
+    """The frame that a write adds to a part of `base`, and where; None where it does anything else, or adds what is
+    broadcast."""
+    if write.target is not aten.slice_scatter.default or write.args[0] is not base or len(write.args) > 5:
+        return None
+    total, where = write.args[1], write.args[2:]
+    if getattr(total, "target", None) is not aten.add.Tensor or total.kwargs or len(total.users) > 1:
+        return None
+    for part, frame in (total.args[:2], total.args[1::-1]):
+        is_part = getattr(part, "target", None) is aten.slice.Tensor and part.args[0] is base
+        if is_part and part.args[1:] == where and len(part.users) == 1 and "val" in getattr(frame, "meta", {}):
+            bounds = _bounds(part)
+            same = (
+                frame.meta["val"].shape == part.meta["val"].shape and frame.meta["val"].dtype == part.meta["val"].dtype
+            )
+            return (frame, bounds) if bounds is not None and same else None
+    return None
 
 
 def _bounds(node: Node) -> tuple[int, int] | None:

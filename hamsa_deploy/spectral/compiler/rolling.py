@@ -3,6 +3,7 @@
     for i, mode in enumerate(modes):  y[..., i] = f(z[..., mode], w[..., i])     ->     y[..., :n] = f(z[..., modes], w)
     torch.stack([f(z[..., i]) for i in range(n)], -1)                            ->     f(z[..., :n])
     torch.stack([f(x[:, i * hop : i * hop + n]) for i in range(m)], 1)           ->     f(x.unfold(-1, n, hop))
+    for i, frame in enumerate(frames):  y[:, i * hop : i * hop + n] += f(frame)  ->     y += fold(f(frames))
 
 Every step of such a loop computes the same from one position of each tensor. A chain of writes into one tensor becomes
 one write; what is written, and what is stacked, is computed for all steps at once where it consists of operators that
@@ -21,7 +22,7 @@ import torch
 from torch.fx import GraphModule
 from torch.fx import Node as FxNode
 
-from hamsa_deploy.spectral.compiler.framing import frames_of_slices
+from hamsa_deploy.spectral.compiler.framing import Added, added_frames, frames_of_slices
 from hamsa_deploy.spectral.dispatch import operator_name
 from hamsa_deploy.spectral.indexing import takes_all
 
@@ -58,6 +59,8 @@ def simplify(module: GraphModule) -> None:
             node.replace_all_uses_with(node.args[1])  # y[..., i] = s, where y says shape and type only
         elif node.op == "call_function" and takes_all(operator_name(node.target), node.args):  # y[:, :, i]
             node.replace_all_uses_with(node.args[1] if node.target is aten.slice_scatter.default else node.args[0])
+        elif _writes_nothing(node):  # y[:, a:b] += s ends with it
+            node.replace_all_uses_with(node.args[0])
         elif _is_function(node):
             first = seen.setdefault(f"{node.target} {node.args} {node.kwargs}", node)
             if first is not node:
@@ -70,6 +73,8 @@ def roll(module: GraphModule) -> None:
     for node in list(module.graph.nodes):
         if node.target is aten.select_scatter.default and (chain := _chain_to(node)):
             _write_at_once(module, chain)
+        elif node.target is aten.slice_scatter.default and (added := added_frames(node)) is not None:
+            _add_at_once(module, node, added)
         elif node.target is aten.stack.default:
             _stack_at_once(module, node, node.args[0], _dim_of(node))
         elif node.target is aten.cat.default and all(_adds_axis(source, _dim_of(node)) for source in node.args[0]):
@@ -78,6 +83,13 @@ def roll(module: GraphModule) -> None:
             _stack_at_once(module, node, node.args[0], _dim_of(node), has_axis=True)
     module.graph.eliminate_dead_code()
     module.recompile()
+
+
+def _writes_nothing(node: Node) -> bool:
+    """Whether it writes a part of a tensor to where it stands."""
+    if node.target is not aten.slice_scatter.default or node.args[1].target is not aten.slice.Tensor:
+        return False
+    return bool(node.args[1].args == (node.args[0], *node.args[2:]))
 
 
 def _is_function(node: Node) -> bool:
@@ -137,6 +149,23 @@ def _write_at_once(module: GraphModule, chain: Sequence[Node]) -> None:
                     begin = order.index(run[0])
                     part = steps.node(aten.slice.Tensor, values, dim % rank, begin, begin + len(run))
                 result = steps.node(aten.slice_scatter.default, result, part, dim, run[0], run[-1] + 1)
+    last.replace_all_uses_with(result)
+
+
+def _add_at_once(module: GraphModule, last: Node, added: Added) -> None:
+    """Of frames (batch, n), by fold."""
+    rank = last.meta["val"].ndim
+    if len(added.frames) < FEWEST or rank != 2:
+        return
+    with module.graph.inserting_before(last):
+        steps = Steps(module, last)
+        frames = steps.stacked(added.frames, 2)
+        size = [1, added.end - added.start]
+        total = steps.node(aten.col2im.default, frames, size, [1, added.n], [1, 1], [0, 0], [1, added.hop])
+        total = steps.node(aten.select.int, steps.node(aten.select.int, total, 1, 0), 1, 0)
+        whole = steps.node(aten.slice.Tensor, added.signal, 1, added.start, added.end)
+        total = steps.node(aten.add.Tensor, whole, total)
+        result = steps.node(aten.slice_scatter.default, added.signal, total, 1, added.start, added.end)
     last.replace_all_uses_with(result)
 
 

@@ -21,7 +21,7 @@ import torch
 
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import apply, entry_rule, full
-from hamsa_deploy.spectral.factorisations import rows_of_dft, transposed_is_cheaper
+from hamsa_deploy.spectral.factorisations import MOST_PIECES, pieces, rows_of_dft, transposed_is_cheaper
 from hamsa_deploy.spectral.framed import FRAMES
 from hamsa_deploy.spectral.frames import Frames
 from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
@@ -187,7 +187,9 @@ def _synthesised(z: Any, framing: Framing, complex_signal: bool) -> Any:
     columns = frames if isinstance(frames, int) else None
     every = columns * z.shape[0] if columns and isinstance(z.shape[0], int) else columns
     plan = state.framed_plan(framing.n, framing.hop, every)
-    if not plan.is_dense or not framing.has_constant_window(z.dtype):
+    # To add up very many pieces takes a transposed convolution: with the transform as its kernel it takes no more.
+    is_dense = plan.is_dense or pieces(framing.n, framing.hop) > MOST_PIECES
+    if not is_dense or not framing.has_constant_window(z.dtype):
         state.plans.setdefault(framing.n, plan)  # the forward transform of these frames has it, too
         return _added_up(irfft(z, framing.n, dim=-2, norm="ortho"), framing)
     state.transforms.append(Transform(state.module_path, framing.n, (framing.n,), FRAMES, columns, framing.hop))
