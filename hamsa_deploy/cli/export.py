@@ -46,7 +46,7 @@ MODELS = (
 STAGES = {
     "load": "load PyTorch and the model",
     "real form": "rewrite torch.fft in real arithmetic",
-    "tune": "measure plans on this machine",
+    "tune": "measure plans and forms here",
     "onnx": "translate to ONNX",
     **{stage: words for precision in all_precisions() for stage, words in precision.stages.items()},
     **{target.stage: target.stage_words for target in all_targets() if target.stage},

@@ -198,20 +198,22 @@ def estimate(form: Form, size: Size, rates: Rates) -> float:
     return nanoseconds(form.work(size), rates, 1) + rest
 
 
-def cheapest(size: Size, rates: Rates, *, apart: bool = True) -> Form:
+def cheapest(size: Size, rates: Rates, *, apart: bool = True, transforms: bool = True) -> Form:
     """The form with the smallest estimate; of one step that is one step, without a loop.
 
     Args:
         size: of the scan.
         rates: of the engine.
         apart: whether products are among the forms of constant decays.
+        transforms: whether convolutions are, where an engine's own transforms are not asked for.
     """
     if size.kind == "ssd":
         return Chunks(min(DUAL[0], size.length))
     if size.length == 1:
         return Tree((1,))
     most = MANY if size.is_complex or size.decays else rates.largest_tree
-    forms = candidates(size, most, apart=apart)
+    found = candidates(size, most, apart=apart)
+    forms = (form for form in found if transforms or not isinstance(form, Convolution))
     return min(forms, key=lambda form: estimate(form, size, rates))
 
 

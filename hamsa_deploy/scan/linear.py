@@ -51,7 +51,7 @@ def chosen(
     compiling = compilation.current()
     if isinstance(length, int):
         size = Size(kind, length, state, is_complex, decays)
-        form: Form = compiling.forms.get(size) or cheapest(size, compiling.rates)
+        form: Form = compiling.forms.get(size) or cheapest(size, compiling.rates, transforms=not compiling.native)
     else:
         form = cheapest(Size(kind, VARYING, state), compiling.rates) if kind == "ssd" else Loop(1)
     if noted:

@@ -53,6 +53,13 @@ def test_forms_have_names_in_manifests() -> None:
     assert [form_of(kind_of(form), form.factors) for form in forms] == forms
 
 
+def test_where_the_engine_transforms_no_scan_is_a_convolution() -> None:
+    """Its own are less accurate, and were asked for where the model has transforms."""
+    size, rates = Size("linear_recurrence", 197, (64,), True, 64), target_of("onnx").rates
+    assert cheapest(size, rates) == Convolution()
+    assert isinstance(cheapest(size, rates, transforms=False), Tree)
+
+
 def test_decays_that_vary_have_no_products() -> None:
     varying = [candidates(VARYING), candidates(SELECTIVE)]
     assert not any(isinstance(form, Chunks | Convolution) for forms in varying for form in forms)
