@@ -88,8 +88,7 @@ class Calibrated:
         """What to say where no product is left in int8."""
         if not self.quantisation.sites:
             return why_no_site(self.quantisation.model.graph, self.quantisation.target)
-        count = len(self.quantisation.sites)
-        return f"all {count} layers cost more than --max-drop allows; use --fp32, or a larger one"
+        return "every product costs more than --max-drop allows; use --fp32, or a larger one"
 
 
 def calibrate(

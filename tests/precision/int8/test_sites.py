@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -13,9 +14,15 @@ from torch import nn
 
 from hamsa_deploy import export
 from hamsa_deploy.graph.constants import add_constant
+from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.precision.int8.int8_sites import sites_of, why_no_site
+from hamsa_deploy.precision.int8.quantisation import Quantisation
 from hamsa_deploy.scan import ssd
 from tests.precision.graphs import real_graph
+
+if TYPE_CHECKING:
+    from hamsa_deploy.inputs.calibration_set import CalibrationSet
+    from hamsa_deploy.precision.measurements import Measurements
 
 
 def graph_of(kind: str, with_weights: bool = True) -> ir.Graph:
@@ -111,3 +118,13 @@ def test_an_export_in_which_nothing_became_int8_says_so_and_not_that_it_is_slow(
     [said] = caplog.messages
     assert said.startswith("nothing is computed in int8: ONNX Runtime has int8 kernels for MatMul")
     assert "2 Gemm" in said
+
+
+def test_layers_that_all_cost_too_much_are_not_called_missing_kernels() -> None:
+    graph = graph_of("MatMul")
+    sites = sites_of(graph, "onnx")
+    found = Quantisation(ir.Model(graph, ir_version=10), "onnx", sites, {}, "min-max", {}, {})
+    chosen = Calibrated(found, cast("CalibrationSet", None), cast("Measurements", None))
+    assert (
+        chosen.why_nothing_is_int8() == "every product costs more than --max-drop allows; use --fp32, or a larger one"
+    )
