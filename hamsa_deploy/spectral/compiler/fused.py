@@ -40,12 +40,14 @@ class Factor(NamedTuple):
 
 
 class ReadOut(NamedTuple):
-    """sum over one axis of the states times a product: the node, its axes, which axis is summed, the factors."""
+    """sum over one axis of the states times a product: the node, its axes, which axis is summed, the factors; and nodes
+    that are the last state, each with its axes."""
 
     node: Node
     axes: Axes
     summed: int
     factors: list[Factor]
+    last: tuple[tuple[Node, Axes], ...] = ()
 
 
 class Parts(NamedTuple):
@@ -175,7 +177,8 @@ def _outer(equation: str, axes: Axes) -> list[Axes] | None:
 
 
 def _read_out(states: Node) -> ReadOut | None:
-    """The only thing that is computed from the states."""
+    """The only thing that is computed from the states, beside what is computed from the last one."""
+    last: list[tuple[Node, Axes]] = []
     waiting: list[tuple[Node, Axes]] = [(states, tuple(range(states.meta["val"].ndim)))]
     found: list[ReadOut] = []
     while waiting:
@@ -185,9 +188,18 @@ def _read_out(states: Node) -> ReadOut | None:
                 waiting.append((user, behind))
             elif (read_out := _contraction(user, node, axes)) is not None:
                 found.append(read_out)
+            elif _is_last(user, axes, states.meta["val"].shape[TIME]):
+                last.append((user, tuple(axis for axis in axes if axis != TIME)))
             else:
                 return None
-    return found[0] if len(found) == 1 else None
+    return found[0]._replace(last=tuple(last)) if len(found) == 1 else None
+
+
+def _is_last(user: Node, axes: Axes, length: Any) -> bool:
+    """Whether it is the state behind all steps."""
+    if user.target is not aten.select.int or not isinstance(length, int):
+        return False
+    return axes[user.args[1]] == TIME and user.args[2] in (-1, length - 1)
 
 
 def _behind(user: Node, axes: Axes) -> Axes | None:
@@ -314,7 +326,11 @@ def _exponent(node: Node, axes: Axes) -> list[Factor] | None:
 def _replace(module: GraphModule, states: Node, read_out: ReadOut, parts: Parts) -> None:
     batch, d, n = parts.axes
     sizes = dict(enumerate(states.meta["val"].shape))
-    with module.graph.inserting_before(read_out.node):
+    order = {node: number for number, node in enumerate(module.graph.nodes)}
+    place = min((read_out.node, *(node for node, _ in read_out.last)), key=order.__getitem__)
+    if any(isinstance(each.value, FxNode) and order[each.value] >= order[place] for each in read_out.factors):
+        return
+    with module.graph.inserting_before(place):
         steps = _Values(module, read_out.node, sizes)
         channels, groups = (batch, d, TIME), (batch, None, n, TIME)
         u, dt = (steps.product(each, channels) for each in (parts.u, parts.dt))
@@ -324,8 +340,11 @@ def _replace(module: GraphModule, states: Node, read_out: ReadOut, parts: Parts)
             first = steps.in_order(first, tuple(range(1, len(sizes))), (batch, d, n))
         scan = steps.made(SCAN, u, dt, A, B, C, None, None, None, False, first)
         y = steps.made(operator.getitem, scan, 0)
-        y = steps.in_order(y, channels, read_out.axes)
-    read_out.node.replace_all_uses_with(y)
+        results = [(read_out.node, steps.in_order(y, channels, read_out.axes))]
+        state = steps.made(operator.getitem, scan, 1)
+        results += [(node, steps.in_order(state, (batch, d, n), axes)) for node, axes in read_out.last]
+    for node, result in results:
+        node.replace_all_uses_with(result)
 
 
 class _Values(Steps):

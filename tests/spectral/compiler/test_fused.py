@@ -56,6 +56,22 @@ def of_a_state(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor
     return torch.einsum("lbdn,bnl->bdl", linear_recurrence(a, b, B[:, None, :, 0] * u[:, :, :1]), C)
 
 
+def with_the_last_state(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Which is read before the rest is, of another layout."""
+    a, b = torch.exp(torch.einsum("bdl,dn->bdln", dt, A)), torch.einsum("bdl,bnl,bdl->bdln", dt, B, u)
+    hs = walked(a, b, 2)
+    last = hs[-1].mean(2)
+    y = torch.stack([torch.einsum("bdn,bn->bd", h, C[..., t]) for t, h in enumerate(hs)], 2)
+    return torch.cat([y, last.unsqueeze(-1)], 2)
+
+
+def with_another_state(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """That in the middle is nothing that a scan gives."""
+    a, b = torch.exp(torch.einsum("bdl,dn->lbdn", dt, A)), torch.einsum("bdl,bnl,bdl->lbdn", dt, B, u)
+    h = linear_recurrence(a, b)
+    return torch.einsum("lbdn,bnl->bdl", h, C) + h[2].mean(2)[..., None]
+
+
 def with_an_A_of_the_input(u: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     a = torch.exp(-torch.einsum("bdl,bnl->lbdn", dt, B.abs()))
     return torch.einsum("lbdn,bnl->bdl", linear_recurrence(a, torch.einsum("bdl,bnl->lbdn", dt * u, B)), C)
@@ -107,14 +123,21 @@ def check(scan: Scan) -> list[str]:
     return [each.kind for each in program.graph_module.meta["scans"]]
 
 
-@pytest.mark.parametrize("scan", [of_mamba_ssm, of_one_group, of_mamba_py, by_sums, of_a_state])
+@pytest.mark.parametrize("scan", [of_mamba_ssm, of_one_group, of_mamba_py, by_sums, of_a_state, with_the_last_state])
 def test_a_reference_becomes_a_selective_scan(scan: Scan) -> None:
     assert check(scan) == ["selective_scan"]
 
 
 @pytest.mark.parametrize(
     "scan",
-    [with_an_A_of_the_input, without_steps_in_front, with_one_step, with_states_for_all, of_products_of_states],
+    [
+        with_an_A_of_the_input,
+        without_steps_in_front,
+        with_one_step,
+        with_states_for_all,
+        with_another_state,
+        of_products_of_states,
+    ],
 )
 def test_what_is_no_selective_scan_stays_a_recurrence(scan: Scan) -> None:
     assert check(scan) == ["linear_recurrence"]
