@@ -1,11 +1,12 @@
 """HAMSA-S on an NVIDIA GPU: torch.fft against the real form and DeiT-S, in PyTorch, and the TensorRT bundle.
 
-    python benchmarks/gpu.py [--batch 1 32] [--rounds 50] [--device cuda]
+    python benchmarks/gpu.py [--sizes 224 1248] [--batch 1 32] [--rounds 50] [--device cuda]
 
-Products run in float16 (autocast), with what float16 cannot hold in float32, as in an exported bundle; torch.fft itself
-runs in float32, because cuFFT has float16 for powers of two only. Candidates take turns, once as they are and once as a
-CUDA graph; medians of milliseconds, measured to the end of the GPU's work. The bundle is measured where tensorrt or
-tensorrt_rtx is installed, through hamsa_runtime.Engine: with copies from and to the CPU.
+Products run in float16 (autocast), with what float16 cannot hold in float32, as in an exported bundle; the model with
+torch.fft runs in float32, because cuFFT has float16 for powers of two only. Candidates take turns: as they are, as a
+CUDA graph, and fused by torch.compile in a CUDA graph. Medians of milliseconds, measured to the end of the GPU's work,
+and how many times as fast as DeiT-S in the same form. Batches beyond 1 are measured at the first size only. The bundle
+is measured where tensorrt or tensorrt_rtx is installed, through hamsa_runtime.Engine: with copies from and to the CPU.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from exports import hamsa_s
-from measure import images, interleaved, quietly, relative_error, say
+from measure import images, interleaved, median_ratio, quietly, relative_error, say
 from torch import Tensor, nn
 
 import hamsa_deploy
@@ -30,12 +31,15 @@ from hamsa_deploy.samples import sample_images
 from hamsa_runtime import Engine
 from hamsa_runtime.errors import HamsaError
 
-SIZE = 224
+HAMSA, DEIT = "HAMSA-S", "DeiT-S"
 Run = Callable[[], Tensor]
+Name = tuple[str, str]
+"""Model and form."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[224, 1248])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--device", default="cuda", help="cpu: only to try the script, without graphs")
@@ -44,37 +48,53 @@ def main() -> None:
         raise SystemExit("PyTorch finds no CUDA GPU here; --device cpu tries the script")
     if options.device == "cuda":
         print(torch.cuda.get_device_name(0))
-    for batch in options.batch:
-        _table(batch, options.rounds, options.device)
+    for size in options.sizes:
+        for batch in options.batch if size == options.sizes[0] else options.batch[:1]:
+            _table(size, batch, options.rounds, options.device)
 
 
-def _table(batch: int, rounds: int, device: str) -> None:
+def _table(size: int, batch: int, rounds: int, device: str) -> None:
     with torch.inference_mode():
-        runs = dict(_runs(batch, device))
-        expected = runs["HAMSA-S, torch.fft, float32"]().float().cpu().numpy()
+        runs = dict(_runs(size, batch, device))
+        expected = runs[HAMSA, "torch.fft, float32"]().float().cpu().numpy()
         times = interleaved({name: _finished(run, device) for name, run in runs.items()}, rounds)
-        print(f"\n{SIZE} pixels, batch {batch}, {rounds} rounds{'':>14}  median ms    error")
-        for name, milliseconds in times.items():
-            result = runs[name]().float().cpu().numpy()
-            error = f"{relative_error(result, expected):.1e}" if name.startswith("HAMSA-S") else ""
-            print(f"{name:<48}{statistics.median(milliseconds):>11.3f}{error:>9}")
+        print(f"\n{f'{size} pixels, batch {batch}, {rounds} rounds':<48}  median ms  DeiT-S / it    error")
+        for (model, form), milliseconds in times.items():
+            ratio = f"{median_ratio(times, (DEIT, form), (model, form)):.2f}" if (DEIT, form) in times else ""
+            error = (
+                "" if model == DEIT else f"{relative_error(runs[model, form]().float().cpu().numpy(), expected):.1e}"
+            )
+            print(f"{f'{model}, {form}':<48}{statistics.median(milliseconds):>11.3f}{ratio:>13}{error:>9}")
 
 
-def _runs(batch: int, device: str) -> Iterator[tuple[str, Run]]:
-    x = torch.from_numpy(images(SIZE, batch)).to(device)
-    model = hamsa_s(SIZE)
-    say(f"batch {batch}: real form")
+def _runs(size: int, batch: int, device: str) -> Iterator[tuple[Name, Run]]:
+    x = torch.from_numpy(images(size, batch)).to(device)
+    model = hamsa_s(size)
+    say(f"{size} pixels, batch {batch}: real form")
     with quietly():
         real = to_real(model, (x.cpu(),), dynamic_shapes={}, target="tensorrt").module()
-    model, real, deit = model.to(device), real.to(device), deit_s(SIZE).to(device)
-    yield "HAMSA-S, torch.fft, float32", lambda: _logits(model(x))
-    for name, module in (("HAMSA-S, torch.fft", model), ("HAMSA-S, real form", real), ("DeiT-S", deit)):
-        run = _in_float16(module, x, device)
-        yield f"{name}, float16", run
-        if device == "cuda":
-            yield f"{name}, float16, CUDA graph", _as_graph(run)
+    model, real, deit = model.to(device), real.to(device), deit_s(size).to(device)
+
+    def plain() -> Tensor:
+        return _logits(model(x))
+
+    yield (HAMSA, "torch.fft, float32"), plain
     if device == "cuda":
-        yield from _bundles(batch)
+        yield (HAMSA, "torch.fft, float32, CUDA graph"), _as_graph(plain)
+    for name, module in ((HAMSA, real), (DEIT, deit)):
+        run = _in_float16(module, x, device)
+        yield (name, "float16"), run
+        if device == "cuda":
+            yield (name, "float16, CUDA graph"), _as_graph(run)
+        say(f"{size} pixels, batch {batch}: compiling {name}")
+        fused = _in_float16(_fused(module), x, device)
+        yield (name, "float16, fused, CUDA graph"), _as_graph(fused) if device == "cuda" else fused
+    if device == "cuda":
+        yield from _bundles(size, batch)
+
+
+def _fused(module: nn.Module) -> nn.Module:
+    return torch.compile(module)  # type: ignore[return-value]  # a module for a module
 
 
 def _in_float16(module: nn.Module, x: Tensor, device: str) -> Run:
@@ -103,24 +123,24 @@ def _as_graph(run: Run) -> Run:
     return replay
 
 
-def _bundles(batch: int) -> Iterator[tuple[str, Run]]:
+def _bundles(size: int, batch: int) -> Iterator[tuple[Name, Run]]:
     """HAMSA-S as a bundle in float16, for each of the two TensorRTs that is here; engines stay open."""
-    pixels = np.random.default_rng(0).integers(0, 256, (batch, SIZE, SIZE, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
     for target in ("tensorrt", "tensorrt-rtx"):
         folder = Path(tempfile.mkdtemp(), target)
         try:
             say(f"batch {batch}: bundle for {target}")
-            _export(target, batch, folder)
+            _export(target, size, batch, folder)
             for graph in (False, True):
                 engine = Engine(folder, cuda_graph=graph)
-                yield f"bundle, {target}{', CUDA graph' if graph else ''}", _engine_run(engine, pixels)
+                yield (HAMSA, f"bundle, {target}{', CUDA graph' if graph else ''}"), _engine_run(engine, pixels)
         except HamsaError as error:
             say(f"no {target}: {error.found.splitlines()[0]}")
 
 
-def _export(target: str, batch: int, folder: Path) -> None:
+def _export(target: str, size: int, batch: int, folder: Path) -> None:
     hamsa_deploy.export(
-        hamsa_s(SIZE),
+        hamsa_s(size),
         to=target,
         precision="fp16",
         batch=batch,

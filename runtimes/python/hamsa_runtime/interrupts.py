@@ -2,7 +2,7 @@
 
 Their code cannot be unwound: where Python raises KeyboardInterrupt in a module that one of them imports, it becomes an
 ImportError ("initialization failed"), or is lost before another ("PyCapsule_Import could not import module"). Of 120
-interrupted imports of openvino 2026.4 five ended so. It would be taken for a package that is not installed.
+interrupted imports of openvino 2026.4 four ended so. It would be taken for a package that is not installed.
 """
 
 from __future__ import annotations
