@@ -1,6 +1,6 @@
 """Short-time transforms: eager PyTorch, a convolution written by hand, ONNX's STFT operator, and what is made here.
 
-    python benchmarks/short_time.py [--batch 16] [--threads 1] [--rounds 41] [--cases 128,8,1024 ...] [--inverse]
+    python benchmarks/short_time.py [--batch 16] [--threads 1] [--rounds 41] [--cases 128,8,1024 ...] [--inverse] [--plans]
 
 The sizes are those of https://github.com/microsoft/onnxruntime/issues/32403, (n_fft, hop, samples). "stft" is a model
 with torch.stft, "unfold" one with unfold, a window and torch.fft.rfft, which has the frames before the frequencies.
@@ -27,6 +27,10 @@ from torch import Tensor, nn
 
 from hamsa_deploy import to_real
 from hamsa_deploy.measure.interleaved import Clock, Run, time_in_turn
+from hamsa_deploy.scan.forms import Plans
+from hamsa_deploy.spectral.costs import nanoseconds
+from hamsa_deploy.spectral.factorisations import candidates, framed_plan_for, framed_work
+from hamsa_deploy.targets import target_of
 from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program
 
 CASES = ((128, 8, 1024), (100, 10, 1000), (1024, 256, 32000))
@@ -35,6 +39,7 @@ TURN_SECONDS = 0.02
 LARGEST_ERROR = 5e-6
 
 Case = tuple[int, int, int]
+NO_PLANS: Plans = {}
 
 
 def main() -> None:
@@ -44,11 +49,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=41)
     parser.add_argument("--cases", type=_case, nargs="+", default=CASES, help="n_fft,hop,samples")
     parser.add_argument("--inverse", action="store_true", help="istft, too, of spectra of the same sizes")
+    parser.add_argument("--plans", action="store_true", help="magnitudes by the plan that is chosen, and by others")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for case in options.cases:
         with tempfile.TemporaryDirectory() as folder:
             clock = time.process_time if options.threads == 1 else time.perf_counter
+            if options.plans:
+                for target in FLOAT32_RUNS:
+                    print(f"{target}, the plan that is chosen first")
+                    runs = _by_plan(case, target, options.batch, options.threads, Path(folder))
+                    _print_times(case, runs, options.rounds, clock)
+                continue
             _print_times(case, _forward(case, options.batch, options.threads, Path(folder)), options.rounds, clock)
             if options.inverse:
                 _print_times(case, _inverse(case, options.batch, options.threads, Path(folder)), options.rounds, clock)
@@ -83,6 +95,13 @@ class Stft(Framed):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stft(x, self.n, self.hop, window=self.window, center=False, return_complex=True)
+
+
+class Magnitudes(Framed):
+    """Of torch.stft."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stft(x, self.n, self.hop, window=self.window, center=False, return_complex=True).abs()
 
 
 class Unfolded(Framed):
@@ -131,6 +150,21 @@ def _inverse(case: Case, batch: int, threads: int, folder: Path) -> dict[str, Ru
     return runs
 
 
+def _by_plan(case: Case, target: str, batch: int, threads: int, folder: Path) -> dict[str, Run]:
+    """The chosen plan, the dense one, and of those with two and three factors the three best by estimate."""
+    n, hop, samples = case
+    x = np.random.default_rng(0).standard_normal((batch, samples), dtype=np.float32)
+    rates, columns = target_of(target).rates, batch * ((samples - n) // hop + 1)
+    ranked = sorted(candidates(n), key=lambda plan: nanoseconds(framed_work(plan, hop), rates, columns))
+    others = [plan for count in (1, 2, 3) for plan in [plan for plan in ranked if len(plan.factors) == count][:3]]
+    runs: dict[str, Run] = {}
+    for plan in dict.fromkeys([framed_plan_for(n, hop, rates, columns), *others]):
+        name = "x".join(map(str, plan.factors))
+        file = _ours(Magnitudes(n, hop), torch.from_numpy(x), target, folder / f"{target}-{name}.onnx", {n: plan})
+        runs[name] = FLOAT32_RUNS[target](file, x, threads)
+    return runs
+
+
 def _eager(model: nn.Module, x: Tensor) -> Callable[[], object]:
     model = type(model)(model.n, model.hop)
 
@@ -141,10 +175,10 @@ def _eager(model: nn.Module, x: Tensor) -> Callable[[], object]:
     return run
 
 
-def _ours(module: nn.Module, x: Tensor, target: str, path: Path) -> Path:
+def _ours(module: nn.Module, x: Tensor, target: str, path: Path, plans: Plans = NO_PLANS) -> Path:
     say(f"exporting {path.stem}")
     with quietly():
-        program = to_real(module.eval(), (x,), dynamic_shapes={}, target=target)
+        program = to_real(module.eval(), (x,), dynamic_shapes={}, target=target, plans=plans)
         onnx_from_program(program, path, inputs=["x"], outputs=["y"])
     return path
 

@@ -70,7 +70,9 @@ class Rates(Work):
     Fitted ones come from benchmarks/fit_costs.py on two cores of a Xeon with AMX, ONNX Runtime 1.31 and OpenVINO
     2026.4, November 2026. Estimates are off by 8 % and 6 % (medians, on the two engines); the plan that is chosen is
     2.0 % and 2.1 % slower than the fastest one measured (means of 41 lengths and widths; the median is 0, the worst
-    22 % and 13 %). Those of scans are from single scans of three sizes on an AMD Zen 4.
+    22 % and 13 %). Those of scans are from single scans of three sizes on an AMD Zen 4, and those of convolutions of
+    frames from one thread of it: of 12 lengths, hops and batches the plan that is chosen is 1.9 % and 1.5 % slower than
+    the fastest of eight (means; the worst 11 % and 13 %; benchmarks/short_time.py --plans).
 
     Args:
         largest_tree: operators that a scan without a loop may have: where a loop's trips are cheap, files stay small
