@@ -1,6 +1,6 @@
 """Short-time transforms: eager PyTorch, a convolution written by hand, ONNX's STFT operator, and what is made here.
 
-    python benchmarks/short_time.py [--batch 16] [--threads 1] [--rounds 41] [--cases 128,8,1024 ...] [--inverse] [--plans]
+    python benchmarks/short_time.py [--batch 16] [--threads 1] [--rounds 41] [--cases 128,8,1024] [--inverse] [--plans]
 
 The sizes are those of https://github.com/microsoft/onnxruntime/issues/32403, (n_fft, hop, samples). "stft" is a model
 with torch.stft, "unfold" one with unfold, a window and torch.fft.rfft, which has the frames before the frequencies.
