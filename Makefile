@@ -16,6 +16,10 @@ SECONDS ?= 60
 FUZZED ?= manifest bundle external ir recipe safetensors checkpoint onnx image wav cache npy npz
 FUZZED_CPP ?= manifest bundle external ir image npy wav onnx
 
+# Where `make bench` keeps its tables, and the page made of them; and what hamsa_s learns for it, in half an hour.
+RESULTS ?= docs/results
+WEIGHTS ?= out/hamsa_s_photographs.safetensors
+
 BIN := $(VENV)/bin
 # A stamp, so that the set-up is done once and again only when what it installs has changed.
 INSTALLED := $(VENV)/.installed
@@ -31,7 +35,7 @@ help:
 	@echo "make nightly  2,000 new random programs, compared with PyTorch; more for every rule; mutants of files, read by both languages"
 	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
 	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of thirteen targets"
-	@echo "make bench    the measurements, a quarter of an hour; each script in benchmarks/ has options for more"
+	@echo "make bench    the README's tables, an hour or two; RESULTS=docs/results is where they are kept, and a page of them"
 	@echo "make cpp      build the C++ runtime in build/cpp/dev; make test-cpp builds and runs its tests"
 	@echo "make test-aarch64 builds it for 64-bit ARM and runs it in an emulator"
 	@echo "make fuzz-cpp the same for what the C++ runtime reads, eight targets, with clang's libFuzzer (package clang)"
@@ -75,11 +79,35 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED)
-	$(BIN)/python benchmarks/hamsa_s.py --sizes 224 448 --batch 1
-	$(BIN)/python benchmarks/growth.py
-	$(BIN)/python benchmarks/profile_operators.py
-	$(BIN)/python benchmarks/plan_accuracy.py --step 13
+# All that needs neither a GPU (gpu) nor a network (install_size); one at a time, whatever -j says.
+MEASURE = $(BIN)/python benchmarks/$(1).py $(2) --json $(RESULTS)/$(1).json
+EXPORT = $(BIN)/hamsa-export --quiet --output
+NANO := out/bench/nano-openvino out/bench/nano-onnx
+LARGE := out/bench/s-openvino out/bench/s-onnx
+
+bench: $(INSTALLED) $(WEIGHTS)
+	$(EXPORT) out/bench/nano-openvino --to openvino
+	$(EXPORT) out/bench/nano-onnx --to onnx
+	$(EXPORT) out/bench/s-openvino --model hamsa_s --to openvino
+	$(EXPORT) out/bench/s-onnx --model hamsa_s --to onnx
+	$(call MEASURE,hamsa_s,--batch 1)
+	$(call MEASURE,growth)
+	$(call MEASURE,short_time,--inverse)
+	$(call MEASURE,scans)
+	$(call MEASURE,vim)
+	$(call MEASURE,native_dft)
+	$(call MEASURE,peers)
+	$(call MEASURE,profile_operators)
+	$(call MEASURE,plan_accuracy,--step 13)
+	$(call MEASURE,precision,--weights $(WEIGHTS))
+	$(call MEASURE,ablation,--weights $(WEIGHTS))
+	$(call MEASURE,tensorrt_builds,--weights hamsa_s=$(WEIGHTS))
+	$(call MEASURE,runtime,$(LARGE) --threads 1)
+	$(call MEASURE,soak,$(NANO))
+	$(BIN)/python benchmarks/results.py $(RESULTS)
+
+$(WEIGHTS): | $(INSTALLED)
+	$(BIN)/python benchmarks/train_on_photographs.py --output $@
 
 # CMake finds OpenVINO in the pip package of the virtual environment.
 CPP := cd runtimes/cpp && cmake

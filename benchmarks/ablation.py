@@ -2,9 +2,9 @@
 
     python benchmarks/ablation.py --weights out/hamsa_s_photographs.safetensors
 
-Prints a Markdown table. The signal-to-quantisation-noise ratio of the embedding, in dB, is that of precision.py: 64
-crops of photographs, calibrated on 64 others, against the same graph in float32. Every row is the same ONNX graph, as
-hamsa-export writes it for ONNX Runtime.
+The signal-to-quantisation-noise ratio of the embedding, in dB, is that of precision.py: 64 crops of photographs,
+calibrated on 64 others, against the same graph in float32. Every row is the same ONNX graph, as hamsa-export writes it
+for ONNX Runtime.
 
 - onnxruntime.quantization: quantize_static as it is, its pre-processing included, and with the settings that its
   documentation advises for transformers (symmetric int8, weights by channel).
@@ -14,7 +14,6 @@ hamsa-export writes it for ONNX Runtime.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import openvino
+import tables
 from measure import quietly, say
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -42,6 +42,10 @@ from hamsa_runtime.batches import Arrays
 from hamsa_runtime.vocabulary import AUTO, METHODS, PASSES
 
 OUTPUT = "embedding"
+
+Found = tuple[float | None, str]
+"""dB, and the method that was chosen, or why there are none."""
+Measure = Callable[[], Found]
 
 
 class Subject:
@@ -82,20 +86,25 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="from benchmarks/train_on_photographs.py")
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     with tempfile.TemporaryDirectory() as folder:
         subject = Subject(options.weights, Path(folder))
-        print("| int8 of hamsa_s | SQNR of the embedding, dB |\n|---|---:|")
-        for name, measure in rows(subject).items():
-            say(name)
-            print(f"| {name} | {measure()} |", flush=True)
+        columns = {"int8 of hamsa_s": "", "SQNR of the embedding, dB": ".1f", "": ""}
+        report.show("What each part of int8 is worth", columns, measured(rows(subject)))
 
 
-def rows(subject: Subject) -> dict[str, Callable[[], str]]:
+def measured(parts: Mapping[str, Measure]) -> Iterator[tables.Row]:
+    """One row after the other."""
+    for name, measure in parts.items():
+        say(name)
+        yield [name, *measure()]
+
+
+def rows(subject: Subject) -> dict[str, Measure]:
     """Name of each row, and what measures it."""
-    table: dict[str, Callable[[], str]] = {
+    table: dict[str, Measure] = {
         "onnxruntime.quantization, defaults": partial(onnxruntime_default, subject, {}),
         "onnxruntime.quantization, int8 by channel": partial(onnxruntime_default, subject, ADVISED),
         "NNCF, defaults": partial(nncf_default, subject, transforms=True),
@@ -112,11 +121,10 @@ def rows(subject: Subject) -> dict[str, Callable[[], str]]:
     return table
 
 
-def ours(subject: Subject, passes: Sequence[str], method: str) -> str:
+def ours(subject: Subject, passes: Sequence[str], method: str) -> Found:
     """With some of the passes."""
     ready = calibrate(ir.load(subject.file), subject.bundle.manifest, subject.calibration, method, passes)
-    found = f"{subject.decibels(ready.quantisation.onnx()):.1f}"
-    return found if method != AUTO else f"{found} ({ready.quantisation.method})"
+    return subject.decibels(ready.quantisation.onnx()), ready.quantisation.method if method == AUTO else ""
 
 
 ADVISED: dict[str, Any] = {
@@ -126,16 +134,16 @@ ADVISED: dict[str, Any] = {
 }
 
 
-def onnxruntime_default(subject: Subject, options: Mapping[str, Any]) -> str:
+def onnxruntime_default(subject: Subject, options: Mapping[str, Any]) -> Found:
     """quantize_static of onnxruntime.quantization."""
     prepared, output = subject.folder / "prepared.onnx", subject.folder / "quantised.onnx"
     with quietly():
         quant_pre_process(subject.file, prepared, skip_symbolic_shape=True)
         quantize_static(prepared, output, Reader(subject.feeds), **options)
-    return f"{subject.decibels(ir.load(output)):.1f}"
+    return subject.decibels(ir.load(output)), ""
 
 
-def nncf_default(subject: Subject, *, transforms: bool) -> str:
+def nncf_default(subject: Subject, *, transforms: bool) -> Found:
     """nncf.quantize on OpenVINO's model; what the CPU plugin says if it refuses the result."""
     with no_usage_reports():
         import nncf
@@ -153,9 +161,9 @@ def nncf_default(subject: Subject, *, transforms: bool) -> str:
         compiled = openvino.Core().compile_model(quantised, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         reason = next((line for line in str(error).splitlines() if "Check" in line), str(error).strip())
-        return f"does not compile: {reason[:60]}"
+        return None, f"does not compile: {reason[:60]}"
     found = np.concatenate([compiled(dict(feed))[OUTPUT] for feed in subject.judged])
-    return f"{sqnr(found, subject.expected):.1f}"
+    return sqnr(found, subject.expected), ""
 
 
 def _is_transform(node: Any) -> bool:

@@ -11,16 +11,15 @@ is measured where tensorrt or tensorrt_rtx is installed, through hamsa_runtime.E
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import tables
 import torch
 from exports import hamsa_s
-from measure import images, interleaved, median_ratio, quietly, relative_error, say
+from measure import images, interleaved, quietly, ratio, relative_error, say
 from torch import Tensor, nn
 
 import hamsa_deploy
@@ -35,36 +34,35 @@ HAMSA, DEIT = "HAMSA-S", "DeiT-S"
 Run = Callable[[], Tensor]
 Name = tuple[str, str]
 """Model and form."""
+COLUMNS = {"": "", "ms": ".3f", "DeiT-S / it": ".2f", "error": ".1e"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 1248])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--device", default="cuda", help="cpu: only to try the script, without graphs")
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("PyTorch finds no CUDA GPU here; --device cpu tries the script")
-    if options.device == "cuda":
-        print(torch.cuda.get_device_name(0))
+    name = torch.cuda.get_device_name(0) if options.device == "cuda" else options.device
     for size in options.sizes:
         for batch in options.batch if size == options.sizes[0] else options.batch[:1]:
-            _table(size, batch, options.rounds, options.device)
+            rows = _rows(size, batch, options.rounds, options.device)
+            report.show(f"{name}, {size} pixels, batch {batch}", COLUMNS, rows)
 
 
-def _table(size: int, batch: int, rounds: int, device: str) -> None:
+def _rows(size: int, batch: int, rounds: int, device: str) -> Iterator[tables.Row]:
     with torch.inference_mode():
         runs = dict(_runs(size, batch, device))
         expected = runs[HAMSA, "torch.fft, float32"]().float().cpu().numpy()
         times = interleaved({name: _finished(run, device) for name, run in runs.items()}, rounds)
-        print(f"\n{f'{size} pixels, batch {batch}, {rounds} rounds':<48}  median ms  DeiT-S / it    error")
         for (model, form), milliseconds in times.items():
-            ratio = f"{median_ratio(times, (DEIT, form), (model, form)):.2f}" if (DEIT, form) in times else ""
-            error = (
-                "" if model == DEIT else f"{relative_error(runs[model, form]().float().cpu().numpy(), expected):.1e}"
-            )
-            print(f"{f'{model}, {form}':<48}{statistics.median(milliseconds):>11.3f}{ratio:>13}{error:>9}")
+            speed = ratio(times, (DEIT, form), (model, form)) if (DEIT, form) in times else None
+            found = runs[model, form]().float().cpu().numpy()
+            error = None if model == DEIT else relative_error(found, expected)
+            yield [f"{model}, {form}", tables.spread(milliseconds), speed, error]
 
 
 def _runs(size: int, batch: int, device: str) -> Iterator[tuple[Name, Run]]:

@@ -9,44 +9,43 @@ turn, so that a ratio between two sizes is as good as one between two models. Th
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import tables
 from exports import real_form
-from measure import BF16, F32, Run, Times, images, interleaved, median_ratio, openvino_run, say
+from measure import BF16, F32, Run, Times, images, in_own_process, interleaved, openvino_run, ratio, say
 from peers import for_openvino
 
 HAMSA, DEIT = "HAMSA-S", "DeiT-S"
 # HAMSA's time may grow by this much more than its pixels.
 LARGEST_GROWTH = 1.25
+NOTE = f"growth: time over pixels, relative to the smallest size; HAMSA-S's goal is at most {LARGEST_GROWTH}"
 
 Name = tuple[str, str, int]
 """Model, precision, image size."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__, threads=2)
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 448, 896, 1248])
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--plot", type=Path, default=Path("out/growth.png"), help=".png or .svg")
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     with tempfile.TemporaryDirectory() as folder:
         runs = _all_runs(sorted(options.sizes), options.threads, Path(folder))
         say("timing")
         times = interleaved(runs, options.runs)
-    _print(times)
+    columns = {"OpenVINO, batch 1": "", "pixels": "d", "ms": ".1f", "growth": ".2f", "speed of DeiT-S": ".2f", "": ""}
+    report.show("Time against pixels", columns, _rows(times), NOTE)
     if importlib.util.find_spec("matplotlib") is None:
-        print('no plot: it needs matplotlib; pip install "hamsa-deploy[bench]"')
+        say('no plot: it needs matplotlib; pip install "hamsa-deploy[bench]"')
     elif times:
         _plot(times, options.plot)
-        print(f"plot: {options.plot}")
+        say(f"plot: {options.plot}")
 
 
 def _all_runs(sizes: Sequence[int], threads: int, folder: Path) -> dict[Name, Run]:
@@ -57,22 +56,13 @@ def _all_runs(sizes: Sequence[int], threads: int, folder: Path) -> dict[Name, Ru
             say(f"preparing {model}, {size} pixels")
             own_folder = folder / f"{model}-{size}"
             own_folder.mkdir()
-            file = _exported_in_own_process(export, (*arguments, own_folder), f"{model}, {size} pixels")
-            if file is not None:
-                for precision in (F32, BF16):
-                    runs[model, precision, size] = openvino_run(file, images(size, 1), precision, threads)
+            future = in_own_process(export, *arguments, own_folder)
+            if error := future.exception():
+                say(f"not exported, {type(error).__name__}: {error}")
+                continue
+            for precision in (F32, BF16):
+                runs[model, precision, size] = openvino_run(future.result(), images(size, 1), precision, threads)
     return runs
-
-
-def _exported_in_own_process(export: Callable[..., Path], arguments: tuple[object, ...], title: str) -> Path | None:
-    """The file; what its export needed of memory is free again afterwards."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        future = pool.submit(export, *arguments)
-        error = future.exception()
-    if error is None:
-        return future.result()
-    print(f"{title}: not exported, {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-    return None
 
 
 def _curves(times: Times[Name]) -> dict[tuple[str, str], list[int]]:
@@ -83,19 +73,19 @@ def _curves(times: Times[Name]) -> dict[tuple[str, str], list[int]]:
     return curves
 
 
-def _print(times: Times[Name]) -> None:
-    """`growth` is the time over that of the smallest size, over the same ratio of the pixels; `of DeiT-S` is speed."""
-    print(f"{'OpenVINO, batch 1':16} {'pixels':>8} {'median ms':>10} {'growth':>8} {'speed of DeiT-S':>16}")
+def _rows(times: Times[Name]) -> Iterator[tables.Row]:
     for (model, precision), sizes in _curves(times).items():
         for size in sizes:
-            name, first = (model, precision, size), (model, precision, sizes[0])
-            growth = median_ratio(times, name, first) * (sizes[0] / size) ** 2
-            too_fast = " MISSED" if model == HAMSA and growth > LARGEST_GROWTH else ""
-            peer = (DEIT, precision, size)
-            speed = f"{median_ratio(times, peer, name):15.2f}x" if model == HAMSA and peer in times else " " * 16
-            label = f"{model} {precision}"
-            print(f"{label:16} {size:>8} {statistics.median(times[name]):10.1f} {growth:8.2f} {speed}{too_fast}")
-    print(f"growth: time over pixels, relative to the smallest size; HAMSA-S's goal is at most {LARGEST_GROWTH}")
+            name, peer = (model, precision, size), (DEIT, precision, size)
+            growth = _growth(times, name, sizes[0])
+            speed = ratio(times, peer, name) if model == HAMSA and peer in times else None
+            verdict = "MISSED" if model == HAMSA and growth > LARGEST_GROWTH else ""
+            yield [f"{model}, {precision}", size, tables.spread(times[name]), growth, speed, verdict]
+
+
+def _growth(times: Times[Name], name: Name, smallest: int) -> float:
+    model, precision, size = name
+    return ratio(times, name, (model, precision, smallest))["median"] * (smallest / size) ** 2
 
 
 def _plot(times: Times[Name], path: Path) -> None:

@@ -9,18 +9,15 @@ operators: above, one run of theirs takes up to minutes. A ratio with a goal has
 
 from __future__ import annotations
 
-import argparse
 import gc
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import tables
 import torch
 from exports import bfloat16_form, dft_form, hamsa_s, real_form
 from measure import (
@@ -31,10 +28,11 @@ from measure import (
     Times,
     eager_run,
     images,
+    in_own_process,
     interleaved,
-    median_ratio,
     onnxruntime_run,
     openvino_run,
+    ratio,
     relative_error,
     say,
 )
@@ -99,32 +97,22 @@ class Measured:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__, threads=2)
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 448, 896, 1248])
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--runs", type=int, default=15, help="rounds; fewer where they would take minutes")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     for size in options.sizes:
         for batch in options.batch:
             if batch > 1 and size > SMALLEST:
                 continue
-            title = f"{size} pixels, batch {batch}, {options.threads} threads"
-            measured = _in_own_process(size, batch, options.runs, options.threads, title)
-            if measured is not None:
-                _print_times(measured, title)
-                _print_ratios(measured, size)
-
-
-def _in_own_process(size: int, batch: int, rounds: int, threads: int, title: str) -> Measured | None:
-    """`measure_one` in a fresh process: it begins with all memory free, and one that dies takes nothing else along."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        future = pool.submit(measure_one, size, batch, rounds, threads)
-        error = future.exception()
-    if error is None:
-        return future.result()
-    print(f"{title}: not measured, {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\n")
-    return None
+            title = f"{size} pixels, batch {batch}"
+            future = in_own_process(measure_one, size, batch, options.runs, options.threads)
+            if error := future.exception():
+                report.show(title, {}, [], f"not measured, {type(error).__name__}: {error}")
+            else:
+                _show_times(report, future.result(), title)
+                _show_goals(report, future.result().times, size)
 
 
 def measure_one(size: int, batch: int, rounds: int, threads: int) -> Measured:
@@ -175,34 +163,29 @@ def _candidates(
         yield (DFT, OV_F32), lambda: openvino_run(dft(), x, F32, threads)
 
 
-def _print_times(measured: Measured, title: str) -> None:
-    rounds = len(next(iter(measured.times.values())))
-    print(f"{title + f', {rounds} rounds':40} {'median ms':>10} {'of eager':>9} {'error':>9}")
-    for name, values in measured.times.items():
-        ratio = median_ratio(measured.times, name, (_reference(name[0]), EAGER))
-        label = f"{name[0]}, {name[1]}"
-        print(f"{label:40} {statistics.median(values):10.1f} {ratio:9.2f} {measured.errors[name]:9.1e}")
-    for name, error in measured.wrong.items():
-        print(f"{name[0] + ', ' + name[1]:40} computes something else: error {error:.1e}")
-    print()
+def _show_times(report: tables.Report, measured: Measured, title: str) -> None:
+    times = measured.times
+    rows: list[tables.Row] = [
+        [", ".join(name), tables.spread(times[name]), ratio(times, name, (_reference(name[0]), EAGER)), error]
+        for name, error in measured.errors.items()
+    ]
+    rows += [[", ".join(name), "something else", None, error] for name, error in measured.wrong.items()]
+    report.show(title, {"": "", "ms": ".1f", "of eager": ".2f", "error": ".1e"}, rows)
 
 
-def _print_ratios(measured: Measured, size: int) -> None:
-    goals = [goal for goal in GOALS if goal.size == size]
-    if not goals:
-        return
-    print(f"{'median of the ratios in each round':66} {'found':>7} {'goal':>13}")
-    for goal in goals:
-        numerator, denominator = goal.numerator, goal.denominator
-        label = f"{', '.join(numerator)} / {', '.join(denominator)}"
-        bound = f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}"
-        if numerator not in measured.times or denominator not in measured.times:
-            print(f"{label:66} {'-':>7} {bound:>13}  not measured")
-            continue
-        ratio = median_ratio(measured.times, numerator, denominator)
-        verdict = "reached" if goal.is_reached_by(ratio) else "MISSED"
-        print(f"{label:66} {ratio:7.2f} {bound:>13}  {verdict}")
-    print(flush=True)
+def _show_goals(report: tables.Report, times: Times[Name], size: int) -> None:
+    if goals := [goal for goal in GOALS if goal.size == size]:
+        columns = {"ratio": "", "found": ".2f", "goal": "", "": ""}
+        report.show(f"{size} pixels: goals", columns, [_goal_row(goal, times) for goal in goals])
+
+
+def _goal_row(goal: Goal, times: Times[Name]) -> tables.Row:
+    label = f"{', '.join(goal.numerator)} / {', '.join(goal.denominator)}"
+    bound = f"{'at least' if goal.at_least else 'at most'} {goal.bound:g}"
+    if not {goal.numerator, goal.denominator} <= times.keys():
+        return [label, None, bound, "not measured"]
+    found = ratio(times, goal.numerator, goal.denominator)
+    return [label, found, bound, "reached" if goal.is_reached_by(found["median"]) else "MISSED"]
 
 
 if __name__ == "__main__":

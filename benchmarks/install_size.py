@@ -8,13 +8,14 @@ distribution has installed, and fails if torch is among them. pip itself is not 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import tables
 
 DISTRIBUTION = Path(__file__).parents[1] / "runtimes" / "python"
 EXTRAS = ("none", "openvino", "onnxruntime")
@@ -33,18 +34,20 @@ print(json.dumps(sizes))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__)
     parser.add_argument("--extras", nargs="+", choices=EXTRAS, default=EXTRAS)
-    options = parser.parse_args()
-    print(f"{'install':28} {'MB':>7}  of which")
-    for extra in options.extras:
-        sizes = installed_sizes("" if extra == "none" else f"[{extra}]")
-        if found := FORBIDDEN & set(sizes):
-            sys.exit(f"{', '.join(found)} on a device, by the extra {extra!r}")
-        rows = sorted(sizes.items(), key=lambda item: -item[1])
-        parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in rows)
-        name = "hamsa-runtime" + ("" if extra == "none" else f"[{extra}]")
-        print(f"{name:28} {sum(sizes.values()) / 1e6:7.1f}  {parts}", flush=True)
+    options, report = tables.begin(parser)
+    report.show("A device install", {"install": "", "MB": ".1f", "of which": ""}, map(_row, options.extras))
+
+
+def _row(extra: str) -> tables.Row:
+    extras = "" if extra == "none" else f"[{extra}]"
+    sizes = installed_sizes(extras)
+    if found := FORBIDDEN & set(sizes):
+        sys.exit(f"{', '.join(found)} on a device, by the extra {extra!r}")
+    largest = sorted(sizes.items(), key=lambda item: -item[1])
+    parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in largest)
+    return [f"hamsa-runtime{extras}", sum(sizes.values()) / 1e6, parts]
 
 
 def installed_sizes(extras: str) -> dict[str, int]:

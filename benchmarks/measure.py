@@ -6,15 +6,17 @@ the median of their ratios in each round, so that what drifts between rounds can
 
 from __future__ import annotations
 
-import statistics
 import sys
 from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
 import torch
+from tables import Spread, spread
 
 from hamsa_deploy.bench.peers.quiet import quietly as quietly  # the other benchmarks take it from here
 from hamsa_deploy.measure.interleaved import time_in_turn
@@ -28,6 +30,7 @@ with no_usage_reports():
 Run = Callable[[], np.ndarray]
 Key = TypeVar("Key", bound=Hashable)
 Times = dict[Key, list[float]]
+T = TypeVar("T")
 
 # Rounds stop here, though not before the third, so that candidates of many seconds can be measured at all.
 BUDGET_SECONDS = 180.0
@@ -120,10 +123,15 @@ def interleaved(runs: Mapping[Key, Run], rounds: int, budget_seconds: float = BU
     return {key: [1e3 * turn.median for turn in each] for key, each in turns.items()}
 
 
-def median_ratio(times: Mapping[Key, list[float]], numerator: Key, denominator: Key) -> float:
-    """The median over the rounds of one candidate's time over another's."""
-    pairs = zip(times[numerator], times[denominator], strict=True)
-    return statistics.median(a / b for a, b in pairs)
+def ratio(times: Mapping[Key, list[float]], numerator: Key, denominator: Key) -> Spread:
+    """One candidate's time over another's, in each round."""
+    return spread(a / b for a, b in zip(times[numerator], times[denominator], strict=True))
+
+
+def in_own_process(function: Callable[..., T], *arguments: object) -> Future[T]:
+    """What became of a call: it began with all memory free, and if it died it took nothing else along."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments)
 
 
 def say(text: str) -> None:

@@ -8,15 +8,14 @@ One-sided on ONNX Runtime; OpenVINO 2026.4 reads one-sided transforms wrongly, s
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
+import tables
 import torch
-from measure import FLOAT32_RUNS, Run, interleaved, relative_error, say
+from measure import FLOAT32_RUNS, Run, interleaved, ratio, relative_error, say
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
@@ -29,19 +28,25 @@ LENGTHS = (49, 64, 196, 256, 784, 1024, 3136, 4096, 16384, 65536)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="of the engines")
+    parser = tables.parser(__doc__, threads=2)
     parser.add_argument("--rounds", type=int, default=9, help="runs of each")
     parser.add_argument("--columns", type=int, default=32, help="how many signals")
-    options = parser.parse_args()
-    print(f"{'target':10}{'length':>8}  {'plan':16}{'plan, ms':>10}{'native, ms':>12}{'ratio':>8}{'native error':>14}")
+    options, report = tables.begin(parser)
+    columns = {
+        "length": "d",
+        "plan": "",
+        "ms": ".2f",
+        "native, ms": ".2f",
+        "native / plan": ".1f",
+        "native error": ".0e",
+    }
     for target in FLOAT32_RUNS:
-        for n in LENGTHS:
-            say(f"length {n} on {target}")
-            _print_row(target, n, options.columns, options.threads, options.rounds)
+        rows = [_row(target, n, options.columns, options.threads, options.rounds) for n in LENGTHS]
+        report.show(f"{target_of(target).title}, {options.columns} signals", columns, rows)
 
 
-def _print_row(target: str, n: int, columns: int, threads: int, rounds: int) -> None:
+def _row(target: str, n: int, columns: int, threads: int, rounds: int) -> tables.Row:
+    say(f"length {n} on {target}")
     x = np.random.default_rng(0).standard_normal((1, columns, n), dtype=np.float32)
     one_sided = target == "onnx"
     with tempfile.TemporaryDirectory() as folder:
@@ -50,12 +55,18 @@ def _print_row(target: str, n: int, columns: int, threads: int, rounds: int) -> 
         onnx_from_program(program, ours, inputs=["x"], outputs=["y"])
         onnx.save(native_model(n, columns, one_sided), native)
         runs = {"plan": _run(target, ours, x, threads), "native": _run(target, native, x[..., None], threads)}
-        times = {name: statistics.median(each) for name, each in interleaved(runs, rounds).items()}
+        times = interleaved(runs, rounds)
         spectrum = np.fft.rfft(x.astype(np.float64)) if one_sided else np.fft.fft(x.astype(np.float64))
         error = relative_error(runs["native"](), np.stack([spectrum.real, spectrum.imag], axis=-1))
     form = " x ".join(map(str, plan_for(n, target_of(target).rates, columns).factors))
-    plan, dft = times["plan"], times["native"]
-    print(f"{target:10}{n:8}  {form:16}{plan:10.2f}{dft:12.2f}{dft / plan:7.1f}x{error:14.0e}", flush=True)
+    return [
+        n,
+        form,
+        tables.spread(times["plan"]),
+        tables.spread(times["native"]),
+        ratio(times, "native", "plan"),
+        error,
+    ]
 
 
 class Transform(nn.Module):

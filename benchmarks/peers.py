@@ -19,23 +19,23 @@ OpenVINO        every form ends as one operator per attention, a Subgraph with b
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import tables
 import torch
 from measure import (
     BF16,
     F32,
     Run,
+    Times,
     eager_run,
     images,
     interleaved,
-    median_ratio,
     onnxruntime_run,
     openvino_run,
+    ratio,
     relative_error,
     say,
 )
@@ -80,16 +80,17 @@ def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__, threads=2)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         runs = _all_forms(options.size, options.batch, options.threads, Path(folder))
-        _print(runs, interleaved(runs, options.runs), f"DeiT-S, {options.size} pixels, batch {options.batch}")
+        title = f"DeiT-S, {options.size} pixels, batch {options.batch}"
+        columns = {"": "", "ms": ".1f", "of first": ".2f", "error": ".1e"}
+        report.show(title, columns, _rows(runs, interleaved(runs, options.runs)))
 
 
 # The first form of each engine is the one that hamsa_s.py and growth.py take.
@@ -124,13 +125,16 @@ def _all_forms(size: int, batch: int, threads: int, folder: Path) -> dict[tuple[
     return runs
 
 
-def _print(runs: dict[tuple[str, str], Run], times: dict[tuple[str, str], list[float]], title: str) -> None:
+def _rows(runs: dict[tuple[str, str], Run], times: Times[tuple[str, str]]) -> Iterator[tables.Row]:
     expected = runs["PyTorch eager", "scaled_dot_product_attention"]()
-    print(f"{title:48} {'median ms':>10} {'of first':>9} {'error':>9}")
-    for (engine, form), values in times.items():
-        first = next(key for key in times if key[0] == engine)
-        ratio, error = median_ratio(times, (engine, form), first), relative_error(runs[engine, form](), expected)
-        print(f"{engine + ', ' + form:48} {statistics.median(values):10.1f} {ratio:9.2f} {error:9.1e}")
+    for name, values in times.items():
+        first = next(key for key in times if key[0] == name[0])
+        yield [
+            ", ".join(name),
+            tables.spread(values),
+            ratio(times, name, first),
+            relative_error(runs[name](), expected),
+        ]
 
 
 if __name__ == "__main__":

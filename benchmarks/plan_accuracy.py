@@ -10,12 +10,12 @@ all numbers of a transform.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import tables
 import torch
 from measure import say
 from torch import nn
@@ -29,6 +29,9 @@ from hamsa_deploy.targets import target_of
 
 SIGNALS = 8
 WORST = 8
+COLUMNS = {
+    "plan": "", "lengths": "d", "forward: median": ".1e", "largest": ".1e", "inverse: median": ".1e", "largest ": ".1e",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,20 @@ class Accuracy:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__)
     parser.add_argument("--max", type=int, default=4096, help="the largest length")
     parser.add_argument("--step", type=int, default=1, help="every how many lengths; 1 takes some 15 minutes")
     parser.add_argument("--target", default="onnx", help="the engine that the products are shaped for")
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     lengths = range(options.max, 0, -options.step)  # the largest always takes part
-    _print(list(_accuracies(lengths, options.target)))
+    results = list(_accuracies(lengths, options.target))
+    rows = [_row("all", results)]
+    for kind in sorted({result.kind for result in results}):
+        rows.append(_row(kind, [result for result in results if result.kind == kind]))
+    report.show("Relative errors of all plans", COLUMNS, rows)
+    worst = sorted(results, key=lambda result: -max(result.forward, result.inverse))[:WORST]
+    columns = {"plan": "", "length": "d", "forward": ".1e", "inverse": ".1e"}
+    report.show("The largest", columns, [[each.kind, each.n, each.forward, each.inverse] for each in worst])
 
 
 def _accuracies(lengths: Sequence[int], target: str) -> Iterator[Accuracy]:
@@ -88,23 +98,9 @@ def _error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-def _print(results: list[Accuracy]) -> None:
-    print(f"{'plan':24} {'lengths':>8} {'forward: median':>16} {'largest':>9} {'inverse: median':>16} {'largest':>9}")
-    _print_row("all", results)
-    for kind in sorted({result.kind for result in results}):
-        _print_row(kind, [result for result in results if result.kind == kind])
-    print(f"\n{'largest errors':24} {'length':>8} {'forward':>16} {'inverse':>26}")
-    worst = sorted(results, key=lambda result: -max(result.forward, result.inverse))
-    for result in worst[:WORST]:
-        print(f"{result.kind:24} {result.n:8} {result.forward:16.1e} {result.inverse:26.1e}")
-
-
-def _print_row(label: str, results: list[Accuracy]) -> None:
+def _row(label: str, results: Sequence[Accuracy]) -> tables.Row:
     forward, inverse = [r.forward for r in results], [r.inverse for r in results]
-    print(
-        f"{label:24} {len(results):8} {statistics.median(forward):16.1e} {max(forward):9.1e}"
-        f" {statistics.median(inverse):16.1e} {max(inverse):9.1e}"
-    )
+    return [label, len(results), statistics.median(forward), max(forward), statistics.median(inverse), max(inverse)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What reduced precision costs and gains: the README's tables for the precisions, as Markdown.
+"""What reduced precision costs and gains: the README's tables for the precisions.
 
     python benchmarks/precision.py --only nano
     python benchmarks/precision.py --only s speed --weights out/hamsa_s_photographs.safetensors
@@ -19,10 +19,8 @@ Digits and photographs come with scikit-learn (the extra `train`).
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -30,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tables
 import torch
 from crops import Pixels, crops
-from measure import Run, interleaved, median_ratio, quietly, say
+from measure import Run, interleaved, quietly, ratio, say
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -60,6 +59,9 @@ Form = tuple[str, str]
 """Target and precision."""
 Arrays = dict[str, np.ndarray]
 
+COSINE = {"cosine, least": ".6f", "mean": ".6f"}
+SIZE = {"MB": ".2f", "of fp32": ".2f"}
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -72,27 +74,26 @@ class Subject:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__, threads=2)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="sections (default: all)")
     parser.add_argument("--weights", type=Path, help="of hamsa_s, from benchmarks/train_on_photographs.py")
     parser.add_argument("--runs", type=int, default=15, help="rounds of the speed section")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     if "s" in options.only and options.weights is None:
         parser.error("section s needs --weights: benchmarks/train_on_photographs.py writes them")
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         if "nano" in options.only:
             nano = nano_on_digits()
-            print_digits(nano, bundles_of(nano, Path(folder)), options.threads)
+            show_digits(report, nano, bundles_of(nano, Path(folder)), options.threads)
         if "s" in options.only or "speed" in options.only:
             hamsa_s = hamsa_s_on_crops(options.weights)
             bundles = bundles_of(hamsa_s, Path(folder))
             if "s" in options.only:
-                print_crops(hamsa_s, bundles, options.threads)
+                show_crops(report, hamsa_s, bundles, options.threads)
             if "speed" in options.only:
                 for batch in BATCHES:
-                    print_speed(hamsa_s.images[:batch], bundles, options.threads, options.runs)
+                    show_speed(report, hamsa_s.images[:batch], bundles, options.threads, options.runs)
 
 
 def nano_on_digits() -> Subject:
@@ -143,37 +144,41 @@ def _exported(subject: Subject, form: Form, output: Path) -> Bundle:
         )
 
 
-def print_digits(subject: Subject, bundles: Mapping[Form, Bundle], threads: int) -> None:
+def show_digits(report: tables.Report, subject: Subject, bundles: Mapping[Form, Bundle], threads: int) -> None:
     """Accuracy of a classifier of digits in every form."""
     _, labels = digits()
     expected = _reference_outputs(subject, bundles)
 
-    def cells(form: Form) -> list[str]:
+    def cells(form: Form) -> tables.Row:
         found = _outputs(bundles[form], subject.images, threads)
         top1 = float((found["logits"].argmax(axis=1) == labels).mean())
         agreement = float(same_top1(found["logits"], expected["logits"]).mean())
-        return [f"{top1:.2%}", f"{agreement:.2%}", *_cosine_cells(found, expected), *_size_cells(bundles, form)]
+        return [top1, agreement, *_cosine_cells(found, expected), *_size_cells(bundles, form)]
 
     top1 = float((expected["logits"].argmax(axis=1) == labels).mean())
     title = f"{subject.name}, {len(labels)} held-out digits; PyTorch in float32: {top1:.2%}"
-    columns = ["top-1", "agreement", "cosine, least", "mean", "MB", "of fp32"]
-    _print_table(title, columns, bundles, cells)
+    report.show(title, {"": "", "top-1": ".2%", "agreement": ".2%", **COSINE, **SIZE}, _rows(bundles, cells))
 
 
-def print_crops(subject: Subject, bundles: Mapping[Form, Bundle], threads: int) -> None:
+def show_crops(report: tables.Report, subject: Subject, bundles: Mapping[Form, Bundle], threads: int) -> None:
     """Noise of the embedding in every form."""
     expected = _reference_outputs(subject, bundles)
 
-    def cells(form: Form) -> list[str]:
+    def cells(form: Form) -> tables.Row:
         found = _outputs(bundles[form], subject.images, threads)
-        ratio = sqnr(found["embedding"], expected["embedding"])
-        return [f"{ratio:.1f}", *_cosine_cells(found, expected), *_size_cells(bundles, form)]
+        return [
+            sqnr(found["embedding"], expected["embedding"]),
+            *_cosine_cells(found, expected),
+            *_size_cells(bundles, form),
+        ]
 
     title = f"{subject.name}, {len(subject.images)} crops of photographs"
-    _print_table(title, ["SQNR, dB", "cosine, least", "mean", "MB", "of fp32"], bundles, cells)
+    report.show(title, {"": "", "SQNR, dB": ".1f", **COSINE, **SIZE}, _rows(bundles, cells))
 
 
-def print_speed(images: Pixels, bundles: Mapping[Form, Bundle], threads: int, rounds: int) -> None:
+def show_speed(
+    report: tables.Report, images: Pixels, bundles: Mapping[Form, Bundle], threads: int, rounds: int
+) -> None:
     """Milliseconds of every form for one batch, and the ratios to the same engine's float32 and bfloat16."""
     with ExitStack() as stack:
         engines = {form: stack.enter_context(Engine(bundles[form].folder, threads=threads)) for form in bundles}
@@ -181,13 +186,12 @@ def print_speed(images: Pixels, bundles: Mapping[Form, Bundle], threads: int, ro
         say(f"batch {len(images)}: timing")
         times = interleaved(runs, rounds)
 
-    def cells(form: Form) -> list[str]:
+    def cells(form: Form) -> tables.Row:
         bases = [(form[0], precision) for precision in ("fp32", "bf16")]
-        ratios = [f"{median_ratio(times, form, base):.2f}" if base in times else "" for base in bases]
-        return [f"{statistics.median(times[form]):.1f}", *ratios]
+        return [tables.spread(times[form]), *(ratio(times, form, base) if base in times else None for base in bases)]
 
-    title = f"hamsa_s, batch {len(images)}, {threads} threads, {len(next(iter(times.values())))} rounds"
-    _print_table(title, ["median ms", "of fp32", "of bf16"], bundles, cells)
+    columns = {"": "", "ms": ".1f", "of fp32": ".2f", "of bf16": ".2f"}
+    report.show(f"hamsa_s, batch {len(images)}", columns, _rows(bundles, cells))
 
 
 def sqnr(found: np.ndarray, expected: np.ndarray) -> float:
@@ -217,28 +221,24 @@ def _joined(parts: Sequence[Arrays]) -> Arrays:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _cosine_cells(found: Arrays, expected: Arrays) -> list[str]:
+def _cosine_cells(found: Arrays, expected: Arrays) -> tables.Row:
     of_images = cosines(found["embedding"], expected["embedding"])
-    return [f"{of_images.min():.6f}", f"{of_images.mean():.6f}"]
+    return [float(of_images.min()), float(of_images.mean())]
 
 
-def _size_cells(bundles: Mapping[Form, Bundle], form: Form) -> list[str]:
+def _size_cells(bundles: Mapping[Form, Bundle], form: Form) -> tables.Row:
     """Megabytes, and the ratio to the same engine's float32."""
     size = _bytes(bundles[form])
-    return [f"{size / 1e6:.2f}", f"{size / _bytes(bundles[form[0], 'fp32']):.2f}"]
+    return [size / 1e6, size / _bytes(bundles[form[0], "fp32"])]
 
 
 def _bytes(bundle: Bundle) -> int:
     return sum(entry.bytes for entry in bundle.manifest.files.values())
 
 
-def _print_table(
-    title: str, columns: Sequence[str], forms: Mapping[Form, Bundle], cells: Callable[[Form], list[str]]
-) -> None:
-    print(f"{title}:\n\n| | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
+def _rows(forms: Iterable[Form], cells: Callable[[Form], tables.Row]) -> Iterator[tables.Row]:
     for form in forms:
-        print(f"| {target_of(form[0]).title} {form[1]} | {' | '.join(cells(form))} |", flush=True)
-    print()
+        yield [f"{target_of(form[0]).title} {form[1]}", *cells(form)]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/profile_operators.py [--size 224] [--batch 1] [--runs 10] [--threads 2]
 
-Two tables for each engine: by kind of operator and kernel; and by place in the model, which is the module path, with *
+Two tables for each engine: by kind of operator and kernel; and by place in the model, which is the module path, with #
 for the numbers of stages and blocks, and the operator of the user's model that a node was made from ("linear 2" is the
 second linear in that module). Engines fuse nodes: an operator counts for the node whose name it has kept. What an
 engine adds by itself (reorders between layouts and precisions, normalisation kernels) has no place. Times are means
@@ -11,17 +11,17 @@ over the runs; profiling itself costs some.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import tables
 import torch
 from exports import onnx_file, real_program
 from measure import BF16, F32, images, onnxruntime_session, openvino_compiled, quietly, say
@@ -32,7 +32,10 @@ from hamsa_deploy.targets.onnx_file import OPSET
 
 # Rows below this share of the time are added up in one.
 SMALLEST_SHARE = 0.005
-LABEL = 70
+TIMES = {"ms": ".2f", "share": ".1%"}
+
+Group = tuple[str, str]
+"""What rows of a table are about: kind of operator and kernel, or module and operator."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,11 @@ class Executed:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__, threads=2)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     x = images(options.size, options.batch)
     shape = f"{options.size} pixels, batch {options.batch}"
     for target in ("openvino", "onnx"):
@@ -68,11 +70,12 @@ def main() -> None:
             file = onnx_file(program, Path(folder))
             places = _places(program, file)
             if target == "onnx":
-                _print(_onnxruntime(file, x, options.threads, options.runs), places, f"ONNX Runtime, {shape}")
+                executed = _onnxruntime(file, x, options.threads, options.runs)
+                _show(report, executed, places, f"ONNX Runtime, {shape}")
                 continue
             for precision in (F32, BF16):
                 executed = _openvino(file, x, precision, options.threads, options.runs)
-                _print(executed, places, f"OpenVINO {precision}, {shape}")
+                _show(report, executed, places, f"OpenVINO {precision}, {shape}")
 
 
 def _openvino(file: Path, x: np.ndarray, precision: str, threads: int, runs: int) -> list[Executed]:
@@ -113,7 +116,7 @@ def _onnxruntime(file: Path, x: np.ndarray, threads: int, runs: int) -> list[Exe
     return executed
 
 
-def _places(program: ExportedProgram, file: Path) -> dict[str, str]:
+def _places(program: ExportedProgram, file: Path) -> dict[str, Group]:
     """Name of each node of an ONNX file, and of each value -> where in the user's model it comes from."""
     places = _places_in(program)
     for node in reversed(list(ir.load(file).graph)):
@@ -126,7 +129,7 @@ def _places(program: ExportedProgram, file: Path) -> dict[str, str]:
     return places
 
 
-def _places_in(program: ExportedProgram) -> dict[str, str]:
+def _places_in(program: ExportedProgram) -> dict[str, Group]:
     """Name of each value that the exporter will write -> module path and operator of the user's model."""
     with quietly():
         # Names are given after the exporter's own decompositions: only its result has the program that they belong to.
@@ -144,8 +147,8 @@ def _places_in(program: ExportedProgram) -> dict[str, str]:
         if name not in same:
             same.append(name)
         number = same.index(name) + 1
-        pattern = re.sub(r"(?<=\.)\d+", "*", module) or "(model)"
-        places[node.name] = f"{pattern:36} {operator}" + (f" {number}" if number > 1 else "")
+        pattern = re.sub(r"(?<=\.)\d+", "#", module) or "(model)"
+        places[node.name] = pattern, operator + (f" {number}" if number > 1 else "")
     return places
 
 
@@ -159,29 +162,26 @@ def _origin(node: torch.fx.Node) -> tuple[str, str]:
     return name, target.split(".")[1] if target.startswith("aten.") else target
 
 
-def _print(executed: Sequence[Executed], places: Mapping[str, str], title: str) -> None:
-    def place(row: Executed) -> str:
-        known = (places[name] for name in row.names if name in places)
-        return next(known, f"{'(added by the engine)':36} {row.operator}")
+def _show(report: tables.Report, executed: Sequence[Executed], places: Mapping[str, Group], title: str) -> None:
+    def place(row: Executed) -> Group:
+        return next((places[name] for name in row.names if name in places), ("(added by the engine)", row.operator))
 
-    print(f"{title}: {sum(row.ms for row in executed):.1f} ms in operators")
-    _print_table(executed, "by operator", lambda row: f"{row.operator:36} {row.kernel}")
-    _print_table(executed, "by place", place)
+    rows = _rows(executed, lambda row: (row.operator, row.kernel))
+    report.show(f"{title}, by operator", {"operator": "", "kernel": "", **TIMES}, rows)
+    report.show(f"{title}, by place", {"module": "", "operator": "", **TIMES}, _rows(executed, place))
 
 
-def _print_table(executed: Sequence[Executed], heading: str, group: Callable[[Executed], str]) -> None:
-    totals: dict[str, float] = defaultdict(float)
+def _rows(executed: Sequence[Executed], group: Callable[[Executed], Group]) -> Iterator[tables.Row]:
+    totals: dict[Group, float] = defaultdict(float)
     for row in executed:
         totals[group(row)] += row.ms
     everything = sum(totals.values())
-    print(f"{heading:{LABEL}} {'ms':>8} {'share':>6}")
-    rest = 0.0
-    for label, ms in sorted(totals.items(), key=lambda item: -item[1]):
-        if ms < SMALLEST_SHARE * everything:
-            rest += ms
-        else:
-            print(f"{label[:LABEL]:{LABEL}} {ms:8.2f} {ms / everything:6.1%}")
-    print(f"{'everything else':{LABEL}} {rest:8.2f} {rest / everything:6.1%}\n", flush=True)
+    large = {key: ms for key, ms in totals.items() if ms >= SMALLEST_SHARE * everything}
+    for key, ms in sorted(large.items(), key=lambda item: -item[1]):
+        yield [*key, ms, ms / everything]
+    rest = everything - sum(large.values())
+    yield ["everything else", "", rest, rest / everything]
+    yield ["all operators", "", everything, 1.0]
 
 
 if __name__ == "__main__":

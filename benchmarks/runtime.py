@@ -10,12 +10,11 @@ For each bundle of a CPU engine:
 - cold start, each in a process of its own, in turn: Python alone, `import hamsa_runtime`, the engine directly to its
   first result, the wrapper to its first result (its hashing of the files included).
 
-The line "C++" of the steady state is for `runtimes/cpp`, which measures itself against the same direct call.
+`runtimes/cpp` measures itself against the same direct call.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import statistics
 import subprocess
@@ -26,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import interleaved, median_ratio, say
+import tables
+from measure import Times, interleaved, ratio, say
 from PIL import Image
 
 from hamsa_runtime import Engine
@@ -66,23 +66,22 @@ session.run(None, {session.get_inputs()[0].name: pixels})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__, threads=2)
     parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--images", type=Path, default=PHOTOS, help="folder of JPEGs")
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     photos = sorted(options.images.glob("*.jpg"))
     for folder in options.bundles:
         with Engine(folder, threads=options.threads) as engine:
             engine.warm_up()
             say(f"{folder}: {engine.describe()}")
-            _steady_state(engine, photos[0], options.rounds)
-            _streaming(engine, photos, max(options.rounds // 6, 3))
-        _cold_start(folder, options.threads)
+            _steady_state(report, engine, photos[0], options.rounds)
+            _streaming(report, engine, photos, max(options.rounds // 6, 3))
+        _cold_start(report, folder, options.threads)
 
 
-def _steady_state(engine: Engine, photo: Path, rounds: int) -> None:
+def _steady_state(report: tables.Report, engine: Engine, photo: Path, rounds: int) -> None:
     height, width = engine.manifest.preprocessing.size if engine.manifest.preprocessing else (0, 0)
     image = Image.open(photo).convert("RGB")
     pixels = np.asarray(image.resize((width, height)))
@@ -96,16 +95,16 @@ def _steady_state(engine: Engine, photo: Path, rounds: int) -> None:
     cpu: dict[str, list[float]] = {name: [] for name in runs}
     timed = {name: functools.partial(_with_cpu_time, run, cpu[name]) for name, run in runs.items()}
     times = interleaved(timed, rounds)  # type: ignore[arg-type]  # what is returned does not matter
-    title = f"{engine.folder.name}, batch 1, {rounds} rounds"
-    print(f"{title:52} {'median ms':>10} {'of direct':>10} {'in CPU time':>12}")
-    for name, values in times.items():
-        ratio = median_ratio(times, name, DIRECT)
-        processor = statistics.median(cpu[name]) / statistics.median(cpu[DIRECT])
-        verdict = ""
-        if "uint8" in name:
-            verdict = "  under 8 %" if ratio < 1 + LARGEST_OVERHEAD else "  MISSED: 8 % at most"
-        print(f"{name:52} {statistics.median(values):10.2f} {ratio:10.3f} {processor:12.3f}{verdict}")
-    print(f"{'C++':52} {'-':>10} {'-':>10}  see runtimes/cpp\n", flush=True)
+    columns = {"": "", "ms": ".2f", "of direct": ".3f", "in CPU time": ".3f", "overhead": ""}
+    report.show(f"{engine.folder.name}, batch 1", columns, [_beside_direct(name, times, cpu) for name in times])
+
+
+def _beside_direct(name: str, times: Times[str], cpu: Times[str]) -> tables.Row:
+    of_direct = ratio(times, name, DIRECT)
+    processor = statistics.median(cpu[name]) / statistics.median(cpu[DIRECT])
+    verdict = "reached" if of_direct["median"] < 1 + LARGEST_OVERHEAD else "MISSED"
+    goal = f"at most {LARGEST_OVERHEAD:.0%}: {verdict}" if "uint8" in name else None
+    return [name, tables.spread(times[name]), of_direct, processor, goal]
 
 
 def _with_cpu_time(run: Callable[[], object], milliseconds: list[float]) -> None:
@@ -125,21 +124,22 @@ def _direct(engine: Engine, prepared: dict[str, np.ndarray]) -> Callable[[], obj
         return lambda: request.infer(prepared)
 
 
-def _streaming(engine: Engine, photos: list[Path], rounds: int) -> None:
+def _streaming(report: tables.Report, engine: Engine, photos: list[Path], rounds: int) -> None:
     files = photos * 2
     runs = {
         "one after the other": lambda: [engine(file) for file in files],
         "stream": lambda: list(engine.stream(files)),
     }
     times = interleaved(runs, rounds)  # type: ignore[arg-type]
-    print(f"{f'{len(files)} JPEGs, {rounds} rounds':52} {'ms/image':>10} {'of serial':>10}")
-    for name, values in times.items():
-        ratio = median_ratio(times, name, "one after the other")
-        print(f"{name:52} {statistics.median(values) / len(files):10.2f} {ratio:10.3f}")
-    print(flush=True)
+    rows: list[tables.Row] = [
+        [name, tables.spread(each / len(files) for each in values), ratio(times, name, "one after the other")]
+        for name, values in times.items()
+    ]
+    columns = {"": "", "ms per image": ".2f", "of serial": ".3f"}
+    report.show(f"{engine.folder.name}, {len(files)} JPEGs", columns, rows)
 
 
-def _cold_start(folder: Path, threads: int) -> None:
+def _cold_start(report: tables.Report, folder: Path, threads: int) -> None:
     with Engine(folder, threads=threads) as engine:
         bare = {"openvino": OPENVINO, "onnx": ONNXRUNTIME}[engine.manifest.target]
         shape = [1 if isinstance(size, str) else size for size in engine.manifest.inputs[0].shape]
@@ -155,10 +155,8 @@ def _cold_start(folder: Path, threads: int) -> None:
         seconds = _processes(scripts, [str(folder), str(threads), str(pixels)])
     finally:
         pixels.unlink()
-    print(f"{f'cold start, a process each, {COLD_ROUNDS} rounds':52} {'median ms':>10}")
-    for name, values in seconds.items():
-        print(f"{name:52} {1e3 * statistics.median(values):10.0f}")
-    print(flush=True)
+    rows: list[tables.Row] = [[name, tables.spread(values)] for name, values in seconds.items()]
+    report.show(f"{folder.name}, cold start, a process each", {"": "", "s": ".3f"}, rows)
 
 
 def _processes(scripts: Mapping[str, str], arguments: list[str]) -> dict[str, list[float]]:

@@ -9,23 +9,21 @@ output, the worst of four kinds of steps: as initialised, e^-50 of decay at each
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import openvino
+import tables
 import torch
 import torch.nn.functional as F
-from measure import F32, Run, Times, interleaved, median_ratio, onnxruntime_session, quietly, say
+from measure import F32, Run, Times, interleaved, onnxruntime_session, quietly, ratio, say
 from torch import Tensor, nn
 
 from hamsa_deploy import to_real
-from hamsa_deploy.measure.processor import processor_name
 from hamsa_deploy.scan import selective_scan, ssd
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 
@@ -117,6 +115,8 @@ def inputs_of(size: Size, kind: str) -> tuple[Tensor, ...]:
 
 Feed = Mapping[str, np.ndarray]
 Engine = Callable[[Feed], np.ndarray]
+Notes = dict[str, tuple[int, float | None]]
+"""Nodes of each file, and its error."""
 
 
 def feed_of(inputs: Sequence[Tensor]) -> Feed:
@@ -171,8 +171,8 @@ def worst_error(model: nn.Module, size: Size, run: Engine) -> float:
     return max(errors)
 
 
-def measured(name: str, threads: int, rounds: int, folder: Path, *, unrolled: bool) -> None:
-    """Time one case on both engines, and print its table."""
+def measured(name: str, threads: int, rounds: int, folder: Path, *, unrolled: bool) -> tuple[Times[str], Notes]:
+    """Time one case on both engines."""
     size = CASES[name]
     model = (Duality(size) if size.is_duality else Selective(size)).eval()
     inputs = inputs_of(size, "realistic")
@@ -183,14 +183,14 @@ def measured(name: str, threads: int, rounds: int, folder: Path, *, unrolled: bo
             return model(*inputs).numpy()
 
     runs: dict[str, Run] = {EAGER: eager}
-    notes: dict[str, str] = {}
+    notes: Notes = {}
     for target in ("onnx", "openvino"):
         say(f"{name}: {target}")
         path = folder / f"{target}.onnx"
         nodes = written(model, inputs, target, path)
         run = runner(target, path, threads)
         runs[target] = partial(run, feed)
-        notes[target] = f"{nodes} nodes, error {worst_error(model, size, run):.1e}"
+        notes[target] = nodes, worst_error(model, size, run)
         if size.is_duality:
             continue
         x = -torch.rand(size.length, size.groups * size.width * size.states)
@@ -201,34 +201,35 @@ def measured(name: str, threads: int, rounds: int, folder: Path, *, unrolled: bo
             nodes = standard(Unrolled(size).eval(), inputs, path)
             every = runner(target, path, threads)
             runs[f"{target} {UNROLLED}"] = partial(every, feed)
-            notes[f"{target} {UNROLLED}"] = f"{nodes} nodes"
-    _print(name, size, interleaved(runs, rounds), notes)
+            notes[f"{target} {UNROLLED}"] = nodes, None
+    return interleaved(runs, rounds), notes
 
 
-def _print(name: str, size: Size, times: Times[str], notes: Mapping[str, str]) -> None:
-    print(f"{name}: {size.groups} x {size.width} channels, N = {size.states}, {size.length} steps")
+RATIOS = {"eager / it": ".2f", "of its exponentials": ".2f", "of ours": ".1f"}
+COLUMNS = {"": "", "ms": ".2f", **RATIOS, "nodes": "d", "error": ".1e"}
+
+
+def rows(times: Times[str], notes: Notes) -> Iterator[tables.Row]:
     for key, each in times.items():
-        engine = key.split()[0]
-        against = f"{median_ratio(times, EAGER, key):6.2f} x eager" if key != EAGER else ""
-        if key in notes and f"{key} {EXPONENTIALS}" in times:
-            against += f", {median_ratio(times, key, f'{key} {EXPONENTIALS}'):5.2f} of its exponentials"
-        if key.endswith(UNROLLED):
-            against += f", {median_ratio(times, key, engine):5.1f} of ours"
-        print(f"  {key:24}{statistics.median(each):9.2f} ms  {against}  {notes.get(key, '')}")
+        alone = f"{key} {EXPONENTIALS}"
+        of_alone = ratio(times, key, alone) if alone in times else None
+        of_ours = ratio(times, key, key.split()[0]) if key.endswith(UNROLLED) else None
+        yield [key, tables.spread(each), ratio(times, EAGER, key), of_alone, of_ours, *notes.get(key, (None, None))]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__, threads=1)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15, help="runs of each")
     parser.add_argument("--unrolled", action="store_true", help="the standard exporter's loops, too: a minute each")
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     torch.set_num_threads(options.threads)
-    print(f"{processor_name()}, {options.threads} thread{'s' * (options.threads > 1)}, float32, batch 1")
     for name in options.cases:
         with tempfile.TemporaryDirectory() as folder:
-            measured(name, options.threads, options.rounds, Path(folder), unrolled=options.unrolled)
+            found = measured(name, options.threads, options.rounds, Path(folder), unrolled=options.unrolled)
+        size = CASES[name]
+        title = f"{name}: {size.groups} x {size.width} channels, N = {size.states}, {size.length} steps"
+        report.show(title, COLUMNS, rows(*found))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ allocators first. It is the median of the last tenth of the samples over the med
 
 from __future__ import annotations
 
-import argparse
 import functools
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import tables
 
 from hamsa_runtime import Engine
 from hamsa_runtime.batches import zeros
@@ -25,17 +26,21 @@ SAMPLES = 200
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__)
     parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
     parser.add_argument("--inferences", type=int, default=10_000)
     parser.add_argument("--loads", type=int, default=200)
-    options = parser.parse_args()
-    print(f"{'':44} {'times':>7} {'seconds':>8} {'MB before':>10} {'MB after':>9} {'growth':>7}")
+    options, report = tables.begin(parser)
+    columns = {"": "", "times": "d", "seconds": ".0f", "MB before": ".1f", "MB after": ".1f", "growth": ".1%", " ": ""}
     for folder in options.bundles:
-        with Engine(folder) as engine:
-            images = zeros(engine.manifest, 1)[engine.manifest.inputs[0].name]
-            _row(f"{folder.name}: inferences", options.inferences, functools.partial(engine, images))
-        _row(f"{folder.name}: loads and unloads", options.loads, functools.partial(_load_and_run, folder))
+        report.show(folder.name, columns, _rows(folder, options.inferences, options.loads))
+
+
+def _rows(folder: Path, inferences: int, loads: int) -> Iterator[tables.Row]:
+    with Engine(folder) as engine:
+        images = zeros(engine.manifest, 1)[engine.manifest.inputs[0].name]
+        yield _row("inferences", inferences, functools.partial(engine, images))
+    yield _row("loads and unloads", loads, functools.partial(_load_and_run, folder))
 
 
 def _load_and_run(folder: Path) -> None:
@@ -43,12 +48,12 @@ def _load_and_run(folder: Path) -> None:
         engine.warm_up(runs=1)
 
 
-def _row(name: str, times: int, work: Callable[[], object]) -> None:
+def _row(name: str, times: int, work: Callable[[], object]) -> tables.Row:
     start = time.perf_counter()
     before, after = memory_growth(work, times)
     seconds, growth = time.perf_counter() - start, after / before - 1
-    verdict = "" if growth < LARGEST_GROWTH else "  MISSED: 10 % at most"
-    print(f"{name:44} {times:7} {seconds:8.0f} {before:10.1f} {after:9.1f} {growth:7.1%}{verdict}", flush=True)
+    verdict = "" if growth < LARGEST_GROWTH else f"MISSED: {LARGEST_GROWTH:.0%} at most"
+    return [name, times, seconds, before, after, growth, verdict]
 
 
 def memory_growth(work: Callable[[], object], times: int, warm_ups: int = WARM_UPS) -> tuple[float, float]:

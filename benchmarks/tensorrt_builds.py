@@ -8,13 +8,13 @@ by ONNX Runtime. Built-in models have random weights but for hamsa_nano and what
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
+import tables
 
 import hamsa_deploy
 from hamsa_deploy.models import model_entry
@@ -29,37 +29,42 @@ MODELS = ("hamsa_nano", "hamsa_tiny", "hamsa_s", "hamsa_b", "vminet_ti")
 PRECISIONS = ("fp32", "fp16", "int8")
 BATCHES: tuple[int | None, ...] = (None, 1)
 UNWANTED = ("DFT", "STFT", "Loop", "Scan", "If")
-HEAD = ("model", "precision", "batch", "parse s", "build s", "ONNX MB", "plan MB", "nodes", "layers", "cosine", "top-1")
+COLUMNS = {
+    "precision": "", "batch": "", "parse, s": ".1f", "build, s": ".1f", "ONNX, MB": ".1f", "plan, MB": ".1f",
+    "nodes": "", "layers": "", "cosine": ".6f", "same top-1": ".1%",
+}  # fmt: skip
+Operators = dict[str, Counter[str]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
     parser.add_argument("--weights", nargs="*", default=[], metavar="MODEL=FILE")
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     weights = dict(each.split("=", 1) for each in options.weights)
-    operators: dict[str, Counter[str]] = {}
-    print(f"tensorrt_rtx {load('tensorrt-rtx').__version__}\n")
-    print("| " + " | ".join(HEAD) + " |\n|---|---|---|" + "---:|" * (len(HEAD) - 3))
+    operators: Operators = {}
     for name in options.models:
-        for precision in options.precisions:
-            for batch in BATCHES:
-                print(_row(name, precision, batch, weights.get(name), operators), flush=True)
-    print("\nOperators of the ONNX files, all batches and precisions, domain ai.onnx:")
-    for name, counts in operators.items():
-        print(f"  {name}: {', '.join(sorted(counts))}")
+        rows = _rows(name, options.precisions, weights.get(name), operators)
+        report.show(f"{name}, built by TensorRT-RTX", COLUMNS, rows)
+    found = [[name, ", ".join(sorted(counts))] for name, counts in operators.items()]
+    report.show("Operators of all ONNX files, domain ai.onnx", {"model": "", "operators": ""}, found)
 
 
-def _row(name: str, precision: str, batch: int | None, weights: str | None, operators: dict[str, Counter[str]]) -> str:
+def _rows(name: str, precisions: Sequence[str], weights: str | None, operators: Operators) -> Iterator[tables.Row]:
+    for precision in precisions:
+        for batch in BATCHES:
+            yield [precision, _batch(batch), *_cells(name, precision, batch, weights, operators)]
+
+
+def _cells(name: str, precision: str, batch: int | None, weights: str | None, operators: Operators) -> tables.Row:
     with tempfile.TemporaryDirectory() as folder:
         try:
             bundle = _exported(name, precision, batch, weights, Path(folder, "bundle"))
         except HamsaError as error:
-            return f"| {name} | {precision} | {_batch(batch)} | {error.found} |"
+            return [*[None] * 5, error.found, None, None]
         operators.setdefault(name, Counter()).update(_operators(bundle))
-        cells = _figures(bundle)
-    return "| " + " | ".join((name, precision, _batch(batch), *cells)) + " |"
+        return _figures(bundle)
 
 
 def _exported(name: str, precision: str, batch: int | None, weights: str | None, folder: Path) -> Bundle:
@@ -76,24 +81,23 @@ def _exported(name: str, precision: str, batch: int | None, weights: str | None,
     )
 
 
-def _figures(bundle: Bundle) -> tuple[str, ...]:
+def _figures(bundle: Bundle) -> tables.Row:
     """Of a build that takes nothing from the cache."""
     manifest = bundle.manifest
     onnx_file = bundle.folder / "model.onnx"
     built = plan_from_onnx(load(manifest.target), onnx_file, options_from_manifest(manifest.options))
     assert manifest.parity is not None
     metrics = manifest.parity.metrics
-    top1 = metrics.get("logits", {}).get("top1")
-    return (
-        f"{built.parse_seconds:.1f}",
-        f"{built.seconds - built.parse_seconds:.1f}",
-        f"{onnx_file.stat().st_size / 1e6:.1f}",
-        f"{len(built.plan) / 1e6:.1f}",
+    return [
+        built.parse_seconds,
+        built.seconds - built.parse_seconds,
+        onnx_file.stat().st_size / 1e6,
+        len(built.plan) / 1e6,
         _counts(built.asked),
-        "-" if built.achieved is None else _counts(built.achieved.layers),
-        f"{min(each['cosine'] for each in metrics.values()):.6f}",
-        "-" if top1 is None else f"{top1:.1%}",
-    )
+        None if built.achieved is None else _counts(built.achieved.layers),
+        min(each["cosine"] for each in metrics.values()),
+        metrics.get("logits", {}).get("top1"),
+    ]
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -9,17 +9,13 @@ before.
 
 from __future__ import annotations
 
-import argparse
 import resource
-import statistics
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
+import tables
 import torch
 from measure import (
     F32,
@@ -29,9 +25,10 @@ from measure import (
     Times,
     eager_run,
     images,
+    in_own_process,
     interleaved,
-    median_ratio,
     quietly,
+    ratio,
     relative_error,
     say,
 )
@@ -39,7 +36,6 @@ from peers import for_onnxruntime, for_openvino
 
 from hamsa_deploy import to_real
 from hamsa_deploy.bench.peers.deit import deit_s
-from hamsa_deploy.measure.processor import processor_name
 from hamsa_deploy.models.vim import Vim
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 
@@ -51,7 +47,6 @@ LARGEST_EAGER = 448  # above, the eager loop over thousands of steps would take 
 
 Name = tuple[str, str]
 """Model and engine."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,11 +69,6 @@ def vim_file(size: int, target: str, folder: Path) -> Path:
         program = to_real(vim_s(size), (torch.from_numpy(images(size, 1)),), dynamic_shapes={}, target=target)
         onnx_from_program(program, path, inputs=["images"], outputs=["logits", "embedding"])
     return path
-
-
-def in_own_process(function: Callable[..., T], *arguments: object) -> T:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def write_files(size: int, folder: Path) -> dict[Name, Path]:
@@ -118,37 +108,30 @@ def measure(files: dict[Name, Path], size: int, rounds: int, threads: int) -> tu
 
 def measured(size: int, rounds: int, threads: int) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
-        files = in_own_process(write_files, size, Path(folder))
+        files = in_own_process(write_files, size, Path(folder)).result()
         memory = {
-            (model, ENGINES[target]): in_own_process(peak, path, target, size, threads)
+            (model, ENGINES[target]): in_own_process(peak, path, target, size, threads).result()
             for (model, target), path in files.items()
         }
-        times, errors = in_own_process(measure, files, size, rounds, threads)
+        times, errors = in_own_process(measure, files, size, rounds, threads).result()
     return Measured(times, memory, errors)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__, threads=1)
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 448, 896, 1248])
     parser.add_argument("--rounds", type=int, default=9, help="fewer where they would take minutes")
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    print(f"{processor_name()}, {options.threads} thread(s), batch 1\n")
+    options, report = tables.begin(parser)
+    columns = {"": "", "ms": ".1f", "of DeiT-S": ".2f", "peak MiB": ".0f", "error": ".1e"}
     for size in options.sizes:
         found = measured(size, options.rounds, options.threads)
-        rounds = len(next(iter(found.times.values())))
-        print(
-            f"{f'{size} pixels, {rounds} rounds':24} {'median ms':>10} {'of DeiT-S':>10} {'peak MiB':>9} {'error':>8}"
-        )
-        for (model, engine), values in found.times.items():
-            ratio = median_ratio(found.times, (model, engine), (DEIT, engine))
-            rest = [
-                f"{table[model, engine]:{form}}"
-                for table, form in ((found.memory, "9.0f"), (found.errors, "8.1e"))
-                if (model, engine) in table
-            ]
-            print(f"{f'{model}, {engine}':24} {statistics.median(values):10.1f} {ratio:10.2f} {' '.join(rest)}")
-        print(flush=True)
+        report.show(f"{size} pixels, batch 1", columns, rows(found))
+
+
+def rows(found: Measured) -> Iterator[tables.Row]:
+    for name, values in found.times.items():
+        of_deit = ratio(found.times, name, (DEIT, name[1]))
+        yield [", ".join(name), tables.spread(values), of_deit, found.memory.get(name), found.errors.get(name)]
 
 
 if __name__ == "__main__":
