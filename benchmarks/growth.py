@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, default=Path("out/growth.png"), help=".png or .svg")
     options, report = tables.begin(parser)
     with tempfile.TemporaryDirectory() as folder:
-        runs = _all_runs(sorted(options.sizes), options.threads, Path(folder))
+        runs = _all_runs(report, sorted(options.sizes), options.threads, Path(folder))
         say("timing")
         times = interleaved(runs, options.runs)
     columns = {"OpenVINO, batch 1": "", "pixels": "d", "ms": ".1f", "growth": ".2f", "speed of DeiT-S": ".2f", "": ""}
@@ -48,7 +48,7 @@ def main() -> None:
         say(f"plot: {options.plot}")
 
 
-def _all_runs(sizes: Sequence[int], threads: int, folder: Path) -> dict[Name, Run]:
+def _all_runs(report: tables.Report, sizes: Sequence[int], threads: int, folder: Path) -> dict[Name, Run]:
     """Both models at both precisions and all sizes; what cannot be exported is said and left out."""
     runs: dict[Name, Run] = {}
     for size in sizes:
@@ -58,7 +58,7 @@ def _all_runs(sizes: Sequence[int], threads: int, folder: Path) -> dict[Name, Ru
             own_folder.mkdir()
             future = in_own_process(export, *arguments, own_folder)
             if error := future.exception():
-                say(f"not exported, {type(error).__name__}: {error}")
+                report.show(f"{model}, {size} pixels", {}, [], f"not exported, {type(error).__name__}: {error}")
                 continue
             for precision in (F32, BF16):
                 runs[model, precision, size] = openvino_run(future.result(), images(size, 1), precision, threads)

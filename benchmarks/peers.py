@@ -129,12 +129,8 @@ def _rows(runs: dict[tuple[str, str], Run], times: Times[tuple[str, str]]) -> It
     expected = runs["PyTorch eager", "scaled_dot_product_attention"]()
     for name, values in times.items():
         first = next(key for key in times if key[0] == name[0])
-        yield [
-            ", ".join(name),
-            tables.spread(values),
-            ratio(times, name, first),
-            relative_error(runs[name](), expected),
-        ]
+        error = relative_error(runs[name](), expected)
+        yield [", ".join(name), tables.spread(values), ratio(times, name, first), error]
 
 
 if __name__ == "__main__":

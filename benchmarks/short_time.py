@@ -4,24 +4,24 @@
 
 The sizes are those of https://github.com/microsoft/onnxruntime/issues/32403, (n_fft, hop, samples). "stft" is a model
 with torch.stft, "unfold" one with unfold, a window and torch.fft.rfft, which has the frames before the frequencies.
-Both give complex spectra, which a file has as (.., 2), and so does the convolution. Milliseconds are medians of
-interleaved turns, on one thread of processor time, which leaves out what a busy machine adds; in brackets, times of
-eager PyTorch's. OpenVINO does not run the STFT operator with a signal of real numbers.
+Both give complex spectra, which a file has as (.., 2), and so does the convolution. Candidates take turns; on one
+thread it is processor time that counts, which leaves out what a busy machine adds. OpenVINO does not run the STFT
+operator with a signal of real numbers.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
+import tables
 import torch
-from measure import FLOAT32_RUNS, quietly, relative_error, say
+from measure import FLOAT32_RUNS, quietly, ratio, relative_error, say
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -43,27 +43,32 @@ NO_PLANS: Plans = {}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tables.parser(__doc__, threads=1)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=41)
     parser.add_argument("--cases", type=_case, nargs="+", default=CASES, help="n_fft,hop,samples")
     parser.add_argument("--inverse", action="store_true", help="istft, too, of spectra of the same sizes")
     parser.add_argument("--plans", action="store_true", help="magnitudes by the plan that is chosen, and by others")
-    options = parser.parse_args()
+    options, report = tables.begin(parser)
     torch.set_num_threads(options.threads)
+    clock = time.process_time if options.threads == 1 else time.perf_counter
     for case in options.cases:
+        sizes = f"n_fft {case[0]}, hop {case[1]}, {case[2]} samples, batch {options.batch}"
         with tempfile.TemporaryDirectory() as folder:
-            clock = time.process_time if options.threads == 1 else time.perf_counter
-            if options.plans:
-                for target in FLOAT32_RUNS:
-                    print(f"{target}, the plan that is chosen first")
-                    runs = _by_plan(case, target, options.batch, options.threads, Path(folder))
-                    _print_times(case, runs, options.rounds, clock)
-                continue
-            _print_times(case, _forward(case, options.batch, options.threads, Path(folder)), options.rounds, clock)
-            if options.inverse:
-                _print_times(case, _inverse(case, options.batch, options.threads, Path(folder)), options.rounds, clock)
+            for title, runs in _tables(case, options, Path(folder)):
+                columns = {"": "", "ms": ".3f", "of the first": ".2f"}
+                report.show(f"{title}: {sizes}", columns, _rows(runs, options.rounds, clock))
+
+
+def _tables(case: Case, options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dict[str, Run]]]:
+    """Titles and candidates."""
+    if options.plans:
+        for target in FLOAT32_RUNS:
+            yield f"{target}, the chosen plan first", _by_plan(case, target, options.batch, options.threads, folder)
+        return
+    yield "Forward", _forward(case, options.batch, options.threads, folder)
+    if options.inverse:
+        yield "Inverse", _inverse(case, options.batch, options.threads, folder)
 
 
 def _case(text: str) -> Case:
@@ -71,13 +76,11 @@ def _case(text: str) -> Case:
     return n, hop, samples
 
 
-def _print_times(case: Case, runs: dict[str, Run], rounds: int, clock: Clock) -> None:
+def _rows(runs: dict[str, Run], rounds: int, clock: Clock) -> Iterator[tables.Row]:
     turns = time_in_turn(runs, 0.0, turn_seconds=TURN_SECONDS, fewest=rounds, clock=clock)
-    times = {name: statistics.median(1e3 * turn.median for turn in each) for name, each in turns.items()}
-    eager = times[next(iter(times))]
-    print(f"n_fft {case[0]}, hop {case[1]}, {case[2]} samples")
+    times = {name: [1e3 * turn.median for turn in each] for name, each in turns.items()}
     for name, milliseconds in times.items():
-        print(f"  {name:32} {milliseconds:9.3f} ms  ({milliseconds / eager:6.2f})", flush=True)
+        yield [name, tables.spread(milliseconds), ratio(times, name, next(iter(times)))]
 
 
 class Framed(nn.Module):
