@@ -81,15 +81,11 @@ lint: $(INSTALLED)
 
 # All that needs neither a GPU (gpu) nor a network (install_size); one at a time, whatever -j says.
 MEASURE = $(BIN)/python benchmarks/$(1).py $(2) --json $(RESULTS)/$(1).json
-EXPORT = $(BIN)/hamsa-export --quiet --output
-NANO := out/bench/nano-openvino out/bench/nano-onnx
-LARGE := out/bench/s-openvino out/bench/s-onnx
 
 bench: $(INSTALLED) $(WEIGHTS)
-	$(EXPORT) out/bench/nano-openvino --to openvino
-	$(EXPORT) out/bench/nano-onnx --to onnx
-	$(EXPORT) out/bench/s-openvino --model hamsa_s --to openvino
-	$(EXPORT) out/bench/s-onnx --model hamsa_s --to onnx
+	for model in nano s; do for target in openvino onnx; do \
+	  $(BIN)/hamsa-export --quiet --model hamsa_$$model --to $$target --output out/bench/$$model-$$target || exit 1; \
+	done; done
 	$(call MEASURE,hamsa_s,--batch 1)
 	$(call MEASURE,growth)
 	$(call MEASURE,short_time,--inverse)
@@ -102,8 +98,8 @@ bench: $(INSTALLED) $(WEIGHTS)
 	$(call MEASURE,precision,--weights $(WEIGHTS))
 	$(call MEASURE,ablation,--weights $(WEIGHTS))
 	$(call MEASURE,tensorrt_builds,--weights hamsa_s=$(WEIGHTS))
-	$(call MEASURE,runtime,$(LARGE) --threads 1)
-	$(call MEASURE,soak,$(NANO))
+	$(call MEASURE,runtime,out/bench/s-openvino out/bench/s-onnx --threads 1)
+	$(call MEASURE,soak,out/bench/nano-openvino out/bench/nano-onnx)
 	$(BIN)/python benchmarks/results.py $(RESULTS)
 
 $(WEIGHTS): | $(INSTALLED)
