@@ -25,8 +25,8 @@ from typing import TypedDict
 from hamsa_deploy.measure.processor import processor_name
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "nncf", "tensorrt_rtx")
-# More are noise, and make the files long.
-DIGITS = 4
+# Others are noise, and make the files long.
+DIGITS = 6
 
 
 class Spread(TypedDict):

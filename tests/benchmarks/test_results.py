@@ -81,7 +81,7 @@ sys.path[0] = "benchmarks"
 import tables
 options, report = tables.begin(tables.parser("", threads=2))
 times = [4.0, 1.0, 2.0, 3.0, 5.0]
-rows = [["a|b", tables.spread(times), 0.5], ["alone", tables.spread([1.23456]), None]]
+rows = [["a|b", tables.spread(times), 0.5], ["alone", tables.spread([1.234567]), None]]
 report.show("Two rows", {"": "", "ms": ".1f", "share": ".0%"}, iter(rows), note="a note")
 report.show("Nothing", {}, [], note="not measured")
 """
@@ -122,6 +122,6 @@ def test_what_is_kept(record: tuple[str, Any]) -> None:
     first, second = kept["tables"]
     assert first["rows"] == [
         ["a|b", {"median": 3.0, "quartiles": [2.0, 4.0], "rounds": 5}, 0.5],
-        ["alone", {"median": 1.235, "quartiles": [1.235, 1.235], "rounds": 1}, None],
+        ["alone", {"median": 1.23457, "quartiles": [1.23457, 1.23457], "rounds": 1}, None],
     ]
     assert second["note"] == "not measured"
