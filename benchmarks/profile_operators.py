@@ -3,10 +3,9 @@
     python benchmarks/profile_operators.py [--size 224] [--batch 1] [--runs 10] [--threads 2]
 
 Two tables for each engine: by kind of operator and kernel; and by place in the model, which is the module path, with #
-for the numbers of stages and blocks, and the operator of the user's model that a node was made from ("linear 2" is the
-second linear in that module). Engines fuse nodes: an operator counts for the node whose name it has kept. What an
-engine adds by itself (reorders between layouts and precisions, normalisation kernels) has no place. Times are means
-over the runs; profiling itself costs some.
+for the numbers of stages and blocks. Engines fuse nodes: an operator counts for the node whose name it has kept. What
+an engine adds by itself (reorders between layouts and precisions) has no place. Times are means over the runs;
+profiling itself costs some.
 """
 
 from __future__ import annotations
@@ -15,20 +14,15 @@ import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 import tables
-import torch
 from exports import onnx_file, real_program
-from measure import BF16, F32, images, onnxruntime_session, openvino_compiled, quietly, say
-from torch.export import ExportedProgram
-
-from hamsa_deploy.spectral.provenance import module_path
-from hamsa_deploy.targets.onnx_file import OPSET
+from measure import BF16, F32, images, onnxruntime_session, openvino_compiled, say
 
 # Rows below this share of the time are added up in one.
 SMALLEST_SHARE = 0.005
@@ -68,14 +62,14 @@ def main() -> None:
         program = real_program(options.size, options.batch, target)
         with tempfile.TemporaryDirectory() as folder:
             file = onnx_file(program, Path(folder))
-            places = _places(program, file)
+            modules = _modules(file)
             if target == "onnx":
                 executed = _onnxruntime(file, x, options.threads, options.runs)
-                _show(report, executed, places, f"ONNX Runtime, {shape}")
+                _show(report, executed, modules, f"ONNX Runtime, {shape}")
                 continue
             for precision in (F32, BF16):
                 executed = _openvino(file, x, precision, options.threads, options.runs)
-                _show(report, executed, places, f"OpenVINO {precision}, {shape}")
+                _show(report, executed, modules, f"OpenVINO {precision}, {shape}")
 
 
 def _openvino(file: Path, x: np.ndarray, precision: str, threads: int, runs: int) -> list[Executed]:
@@ -116,55 +110,16 @@ def _onnxruntime(file: Path, x: np.ndarray, threads: int, runs: int) -> list[Exe
     return executed
 
 
-def _places(program: ExportedProgram, file: Path) -> dict[str, Group]:
-    """Name of each node of an ONNX file, and of each value -> where in the user's model it comes from."""
-    places = _places_in(program)
-    for node in reversed(list(ir.load(file).graph)):
-        names = [value.name for value in node.outputs if value.name]
-        # Where one operator becomes several nodes, the last has its name; those before feed into it.
-        readers = [usage.node.name for value in node.outputs for usage in value.uses()]
-        known = [places[name] for name in (*names, *readers) if name in places]
-        if known:
-            places.update(dict.fromkeys([*names, node.name or ""], known[0]))
-    return places
+def _modules(file: Path) -> set[str]:
+    """Paths of the modules, which the names of the nodes begin with."""
+    return {node.name.partition("/")[0] for node in ir.load(file).graph if node.name and "/" in node.name}
 
 
-def _places_in(program: ExportedProgram) -> dict[str, Group]:
-    """Name of each value that the exporter will write -> module path and operator of the user's model."""
-    with quietly():
-        # Names are given after the exporter's own decompositions: only its result has the program that they belong to.
-        exported = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False)
-    assert exported is not None
-    assert exported.exported_program is not None
-    places = {}
-    in_module: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for node in exported.exported_program.graph.nodes:
-        if node.op != "call_function":
-            continue
-        name, operator = _origin(node)
-        module = module_path(node)
-        same = in_module[module, operator]
-        if name not in same:
-            same.append(name)
-        number = same.index(name) + 1
-        pattern = re.sub(r"(?<=\.)\d+", "#", module) or "(model)"
-        places[node.name] = pattern, operator + (f" {number}" if number > 1 else "")
-    return places
-
-
-def _origin(node: torch.fx.Node) -> tuple[str, str]:
-    """Name and operator of the node of the captured model that a node was made from, however many steps ago."""
-    name, target = node.name, str(node.target)
-    sources = node.meta.get("from_node")
-    while sources:
-        name, target = sources[-1].name, str(sources[-1].target)
-        sources = sources[-1].from_node
-    return name, target.split(".")[1] if target.startswith("aten.") else target
-
-
-def _show(report: tables.Report, executed: Sequence[Executed], places: Mapping[str, Group], title: str) -> None:
+def _show(report: tables.Report, executed: Sequence[Executed], modules: Set[str], title: str) -> None:
     def place(row: Executed) -> Group:
-        return next((places[name] for name in row.names if name in places), ("(added by the engine)", row.operator))
+        paths = (name.partition("/")[0] for name in row.names)
+        module = next((path for path in paths if path in modules), "(added by the engine)")
+        return re.sub(r"(?<=\.)\d+", "#", module) or "(model)", row.operator
 
     rows = _rows(executed, lambda row: (row.operator, row.kernel))
     report.show(f"{title}, by operator", {"operator": "", "kernel": "", **TIMES}, rows)
