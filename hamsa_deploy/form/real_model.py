@@ -43,6 +43,7 @@ class RealModel:
         audio: of a model of clips.
         stand_ins: for compiled functions that the model calls.
         scans: as the transforms.
+        program: what `write` writes, of tensors only; None where that was an ONNX file from the start.
     """
 
     reference: str
@@ -56,6 +57,7 @@ class RealModel:
     audio: Audio | None = None
     stand_ins: tuple[str, ...] = ()
     scans: tuple[Scan, ...] = ()
+    program: ExportedProgram | None = None
 
     @property
     def batch(self) -> int | None:
@@ -99,6 +101,7 @@ def real_model_of_program(
     all_inputs, all_outputs = _inputs(program, names[0], sizes), _outputs(program, names[1], sizes)
     shapes = [spec.shape for spec in all_inputs] + [spec.shape for spec in all_outputs]
     are_complex = dict(zip(chosen[0], complex_inputs, strict=False))
+    program = _of_tensors(program)
     return RealModel(
         reference=f"{type(model).__module__}:{type(model).__qualname__}",
         parameters=sum(p.numel() for p in model.parameters()),
@@ -107,13 +110,12 @@ def real_model_of_program(
         ),
         outputs=_not_cut(all_outputs[: len(chosen[1])]) if kept else all_outputs,
         transforms=each_once(program.graph_module.meta["transforms"]),
-        write=lambda path: onnx_from_program(
-            _of_tensors(program), path, inputs=names[0], outputs=names[1], shapes=shapes
-        ),
+        write=lambda path: onnx_from_program(program, path, inputs=names[0], outputs=names[1], shapes=shapes),
         axes=() if free is None else sizes.axes({name: max(free.sizes(name)) for name in free.dims}),
         states=tuple(_states(kept, all_inputs[len(chosen[0]) :], all_outputs[len(chosen[1]) :])),
         stand_ins=program.graph_module.meta["stand_ins"],
         scans=tuple(dict.fromkeys(program.graph_module.meta["scans"])),
+        program=program,
     )
 
 

@@ -59,7 +59,9 @@ def write_files(
     if not writes_after_typing(target, request.precision):
         return written
     with progress(target.stage):
-        order = Order(request.precision, builder_of(request, form.batch), request.require_plan)
+        order = Order(
+            request.precision, builder_of(request, form.batch), request.require_plan, form.program, form.inputs
+        )
         return replace(written, engine=target.write(folder, order))
 
 

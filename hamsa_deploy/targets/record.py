@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Literal
 
 from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.targets.here import HERE, Answer, Machine, Package
-from hamsa_runtime.manifest import EngineBuild
+from hamsa_runtime.manifest import EngineBuild, InputSpec
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.vocabulary import ENGINES, EngineName
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch.export import ExportedProgram
 
 Feeds = Iterable[Mapping[str, "np.ndarray"]]
 # An engine's own quantiser: from the float32 ONNX file in a folder to what the engine loads, in place of it. It is
@@ -57,11 +58,16 @@ class Order:
         precision: of the bundle.
         builder: for an engine with a builder.
         require_plan: whether it is an error that the builder cannot be had here.
+        program: what the ONNX file was made from, for an engine that reads no ONNX: in real arithmetic, with tensors as
+            its only outputs; None where there is none, of an ONNX file from elsewhere.
+        inputs: of the program, without those for what the model keeps between calls.
     """
 
     precision: str
     builder: BuildOptions = field(default_factory=BuildOptions)
     require_plan: bool = False
+    program: ExportedProgram | None = None
+    inputs: tuple[InputSpec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Target:
         timed_beside_float32: whether an export in a lower precision ends with both being timed on this machine.
         packages: its engine first, then what else is for this target only, and how they are installed.
         needs: modules of these without which nothing is exported for it; ONNX Runtime is there always.
+        runs_without_torch: whether the runtime's backend for Python does; each other one has arrays of its own.
     """
 
     name: str
@@ -105,6 +112,7 @@ class Target:
     timed_beside_float32: bool = True
     packages: tuple[Package, ...] = ()
     needs: tuple[str, ...] = ()
+    runs_without_torch: bool = True
 
     @property
     def engine(self) -> EngineName:
@@ -123,7 +131,8 @@ class Target:
         return self.stand_in if self.needs_gpu and not has_gpu() else None
 
     def write(self, folder: Path, order: Order) -> EngineBuild | None:
-        """From the typed ONNX file in a folder to what the engine loads: beside that file, or in place of it.
+        """From the typed ONNX file in a folder to what the engine loads: beside that file, or in place of it. An engine
+        that reads no ONNX is given the program of the order.
 
         Returns:
             For an engine with a builder, what the manifest says of its work.
