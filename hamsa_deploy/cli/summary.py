@@ -343,7 +343,8 @@ def _verdict(manifest: Manifest) -> Text:
 
 
 def _next_steps(manifest: Manifest, folder: Path) -> Text:
-    extra = target_of(manifest.target).engine.extra
+    target = target_of(manifest.target)
+    torch = " and no PyTorch" if target.runs_without_torch else ""
     method = ".classify('photo.jpg')" if manifest.preprocessing else "(arrays)"
     if manifest.preprocessing and not any(spec.name == LOGITS for spec in manifest.outputs):
         method = "('photo.jpg')"
@@ -351,6 +352,6 @@ def _next_steps(manifest: Manifest, folder: Path) -> Text:
         method = ".stream(['clip.wav'])" if manifest.states else "('clip.wav')"
     return Text.assemble(
         ("Next    ", "bold"),
-        f"copy the folder to the device; there, with hamsa-runtime[{extra}] and no PyTorch, in Python:\n        ",
+        f"copy the folder to the device; there, with hamsa-runtime[{target.engine.extra}]{torch}, in Python:\n        ",
         (f"import hamsa_runtime; hamsa_runtime.Engine({str(folder)!r}){method}", "green"),
     )

@@ -227,3 +227,12 @@ TEST_CASE("a precision that this device does not have, or a model that is not in
     const hamsa::Error error = load_error("\"precision\": \"fp32\"", "\"precision\": \"fp16\"");
     CHECK(has(error.found(), "fp16") != has(error.found(), "OpenVINO would run in"));
 }
+
+TEST_CASE("a target that no engine of this library runs is said to be one, whichever engine is asked for") {
+    const std::optional<std::string> any;
+    for (const auto& name : {any, std::optional<std::string>("openvino")}) {
+        CHECK_THROWS_WITH_AS(hamsa::backend_for("executorch", name),
+                             doctest::Contains("no engine of this library runs bundles for 'executorch'"),
+                             hamsa::MissingError);
+    }
+}

@@ -38,6 +38,7 @@ MOST_SECONDS = 86400
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 ONNX_FILE, PLAN_FILE = "model.onnx", "model.plan"
 IR_FILES = ("model.xml", "model.bin")
+PTE_FILE = "model.pte"
 STATE_FILE = "state_{}.bin"  # what the N-th thing that a model keeps between calls starts as
 
 
@@ -71,6 +72,7 @@ _LISTED = {
     "tensorrt-rtx": _own("tensorrt-rtx", "TensorRT-RTX", "tensorrt"),
     "onnxruntime": _own("onnxruntime", "ONNX Runtime")._replace(runs=("onnx", "tensorrt", "tensorrt-rtx")),
     "openvino": _own("openvino", "OpenVINO")._replace(runs=("openvino", "onnx")),
+    "executorch": _own("executorch", "ExecuTorch"),
 }
 
 

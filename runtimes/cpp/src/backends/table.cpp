@@ -65,6 +65,10 @@ const Row& row_for(const std::string& target, const std::optional<std::string>& 
             able.emplace_back(row.name);
         }
     }
+    if (able.empty()) {
+        throw MissingError("no engine of this library runs bundles for " + repr(target), "a bundle for another target",
+                           "", "run it with the Python runtime, or export with --to openvino or --to onnx");
+    }
     const std::vector<std::string> names = names_of(rows());
     if (name && std::find(names.begin(), names.end(), *name) == names.end()) {
         throw InputError("unknown backend " + repr(*name), "one of " + joined(names), "", nearest(*name, names));

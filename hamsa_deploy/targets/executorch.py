@@ -1,0 +1,110 @@
+"""The target executorch: a program of ExecuTorch, model.pte, in place of the ONNX file.
+
+XNNPACK is given all that it takes, ExecuTorch's portable kernels do the rest. Memory is planned at export, for the
+largest size that there may be: batches that vary go up to LARGEST_BATCH, and larger ones are cut by the runtime.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hamsa_deploy.spectral.costs import CPU
+from hamsa_deploy.targets.here import Package
+from hamsa_deploy.targets.record import Order, Target
+from hamsa_runtime.errors import BuildError, InputError, MissingError
+from hamsa_runtime.manifest import BATCH, InputSpec
+from hamsa_runtime.vocabulary import ONNX_FILE, PTE_FILE
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+LARGEST_BATCH = 8  # as that of TensorRT's profile
+# Not fitted: ONNX Runtime's. Loops are operators of ours, for which ExecuTorch has no kernels: they must never be the
+# cheapest, and scans are trees of any size.
+RATES = replace(CPU, trips=1e12, largest_tree=1e12)
+INSTALL = "pip install 'hamsa-deploy[executorch]'"
+ONLY_FLOAT32 = "XNNPACK is given float32 programs only so far"
+
+
+@dataclass(frozen=True)
+class ExecuTorch(Target):
+    """See `Target`."""
+
+    def write(self, folder: Path, order: Order) -> None:
+        """Lower the program; the ONNX file, which no engine of this target reads, goes."""
+        if order.program is None:
+            raise InputError(
+                "an ONNX file for executorch",
+                expected="a PyTorch model",
+                cause="ExecuTorch lowers programs of torch.export, and reads no ONNX",
+                fix="--model with what the file was made of; or --to onnx or --to openvino; leave --peer dft away",
+            )
+        _check_sizes(order.inputs)
+        _limit_batch(order.program, order.inputs)
+        (folder / PTE_FILE).write_bytes(_lowered(order.program))
+        for path in folder.glob(f"{ONNX_FILE}*"):
+            path.unlink()
+
+
+def _check_sizes(inputs: tuple[InputSpec, ...]) -> None:
+    names = [size for spec in inputs for size in spec.shape if isinstance(size, str) and size != BATCH]
+    if names:
+        raise InputError(
+            f"the free axis {names[0]!r} for executorch",
+            expected="sizes that are fixed beside the batch",
+            cause="memory is planned at export, for the largest size",
+            fix="--to onnx or --to openvino; or a bundle for each size",
+        )
+
+
+def _limit_batch(program: ExportedProgram, inputs: tuple[InputSpec, ...]) -> None:
+    """In the symbols' own environment: planned for what the program's ranges say is only what that knows."""
+    import torch
+
+    values = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+    given = [values[name] for name in program.graph_signature.user_inputs if isinstance(name, str)]
+    tensors = [each for each in given if isinstance(each, torch.Tensor)]
+    for value, spec in zip(tensors, inputs, strict=False):
+        for size, name in zip(value.shape, spec.shape, strict=True):
+            if name == BATCH and isinstance(size, torch.SymInt):
+                symbols = size.node.shape_env
+                symbols.constrain_symbol_range(size.node.expr, compiler_min=1, compiler_max=LARGEST_BATCH)
+
+
+def _lowered(program: ExportedProgram) -> bytes:
+    """The file's content."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+            from executorch.exir import to_edge_transform_and_lower
+    except ImportError as error:
+        raise MissingError(f"the package executorch cannot be imported: {error}", fix=INSTALL) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+            return bytes(lowered.to_executorch().buffer)
+    except Exception as error:
+        raise BuildError(
+            f"ExecuTorch cannot lower this model: {error}",
+            cause="an operator or type that this version does not lower, or has no kernel for",
+            fix="export with --to onnx, or try another ExecuTorch version",
+        ) from error
+
+
+TARGET = ExecuTorch(
+    "executorch",
+    precisions=("fp32",),
+    rates=RATES,
+    lacks={"fp16": ONLY_FLOAT32, "bf16": ONLY_FLOAT32, "int8": ONLY_FLOAT32},
+    no_native_fft="ExecuTorch 1.5 has no kernel for the FFT of complex numbers",
+    stage="executorch",
+    stage_words="lower to ExecuTorch",
+    packages=(Package("executorch", "the target executorch", INSTALL),),
+    needs=("executorch",),
+    runs_without_torch=False,
+)
