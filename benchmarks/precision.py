@@ -147,10 +147,10 @@ def _exported(subject: Subject, form: Form, output: Path) -> Bundle:
 def show_digits(report: tables.Report, subject: Subject, bundles: Mapping[Form, Bundle], threads: int) -> None:
     """Accuracy of a classifier of digits in every form."""
     _, labels = digits()
-    expected = _reference_outputs(subject, bundles)
+    expected = reference_outputs(subject, bundles)
 
     def cells(form: Form) -> tables.Row:
-        found = _outputs(bundles[form], subject.images, threads)
+        found = outputs_of(bundles[form], subject.images, threads)
         top1 = float((found["logits"].argmax(axis=1) == labels).mean())
         agreement = float(same_top1(found["logits"], expected["logits"]).mean())
         return [top1, agreement, *_cosine_cells(found, expected), *_size_cells(bundles, form)]
@@ -162,10 +162,10 @@ def show_digits(report: tables.Report, subject: Subject, bundles: Mapping[Form, 
 
 def show_crops(report: tables.Report, subject: Subject, bundles: Mapping[Form, Bundle], threads: int) -> None:
     """Noise of the embedding in every form."""
-    expected = _reference_outputs(subject, bundles)
+    expected = reference_outputs(subject, bundles)
 
     def cells(form: Form) -> tables.Row:
-        found = _outputs(bundles[form], subject.images, threads)
+        found = outputs_of(bundles[form], subject.images, threads)
         return [
             sqnr(found["embedding"], expected["embedding"]),
             *_cosine_cells(found, expected),
@@ -200,13 +200,13 @@ def sqnr(found: np.ndarray, expected: np.ndarray) -> float:
     return float(10 * np.log10((e**2).sum() / ((e - e_q) ** 2).sum()))
 
 
-def _outputs(bundle: Bundle, images: Pixels, threads: int) -> Arrays:
+def outputs_of(bundle: Bundle, images: Pixels, threads: int) -> Arrays:
     with Engine(bundle.folder, threads=threads) as engine:
         return _joined([engine(chunk) for chunk in _chunks(images)])
 
 
 @torch.inference_mode()
-def _reference_outputs(subject: Subject, bundles: Mapping[Form, Bundle]) -> Arrays:
+def reference_outputs(subject: Subject, bundles: Mapping[Form, Bundle]) -> Arrays:
     """Of PyTorch in float32, on the pixels that every bundle gets."""
     manifest = next(iter(bundles.values())).manifest
     parts = [subject.model(*reference_inputs(chunk, manifest)) for chunk in _chunks(subject.images)]
