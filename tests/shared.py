@@ -125,4 +125,5 @@ def _keep_form(folder: Path, to: str) -> None:
     request = Request(load_model("hamsa_nano"), to=to, preprocessing=model_entry("hamsa_nano").preprocessing)
     form = real_model_of_request(request)
     form.write(folder / "model.onnx")
-    (folder / "form.pickle").write_bytes(pickle.dumps(replace(form, write=None)))  # type: ignore[arg-type]  # no closure
+    kept = replace(form, write=None, program=None)  # type: ignore[arg-type]  # no closure; a traced module is not loaded
+    (folder / "form.pickle").write_bytes(pickle.dumps(kept))
