@@ -55,21 +55,24 @@ RESOLVED_OF_1 = 64  # within 0 and 1: an error of one unit of 1 is then a correl
 CLIP = 8.0  # of x and y: a value that is off by more is no worse
 
 
-def parts(expected: np.ndarray) -> list[np.ndarray]:
-    """Which of the n values are judged together, each (n,) of truth values: all, or those within 0 and 1 and the rest.
+def parts(expected: np.ndarray) -> list[np.ndarray | slice]:
+    """Which of the n values are judged together: all, or those within 0 and 1 and the rest, (n,) of truth values each.
 
     Args:
         expected: b, (N, ...); of more than two axes that are longer than 1 (features of images), all are one part.
     """
     axes = [axis for axis in range(1, expected.ndim) if expected.shape[axis] > 1]
+    everything: list[np.ndarray | slice] = [slice(None)]  # a view, where truth values would copy the output
+    if len(axes) != 2:
+        return everything
     is_bounded = _is_bounded(expected)
-    for axis in axes if len(axes) == 2 else ():
+    for axis in axes:
         bounded = np.asarray(is_bounded.all(axis=tuple(other for other in range(expected.ndim) if other != axis)))
         if bounded.any() and not bounded.all() and expected.size >= FEW * len(bounded):
             shape = [-1 if other == axis else 1 for other in range(1, expected.ndim)]
             of_all = np.broadcast_to(bounded.reshape(shape), expected.shape[1:]).ravel()
             return [of_all, ~of_all]
-    return [np.ones(expected[0].size, bool)]
+    return everything
 
 
 def _is_bounded(b: np.ndarray) -> np.ndarray:
