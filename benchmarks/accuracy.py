@@ -24,7 +24,7 @@ from shapes import CALIBRATION_SEED, HELD_OUT_SEED, WEIGHTS, shapes
 
 from hamsa_deploy import load_model
 from hamsa_deploy.graph.sessions import Evaluator
-from hamsa_deploy.parity.significance import PairedAccuracy
+from hamsa_deploy.parity.significance import paired_accuracy
 from hamsa_deploy.pipeline.int8 import calibrate
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Bundle
@@ -34,21 +34,15 @@ CALIBRATION = 256
 CHUNK = 250
 
 
-def paired(found: np.ndarray, expected: np.ndarray, classes: np.ndarray) -> PairedAccuracy:
-    """Of logits (N, K) and the true classes (N,)."""
-    right, was_right = (each.argmax(axis=1) == classes for each in (found, expected))
-    pairs = (right & was_right, ~right & was_right, right & ~was_right, ~right & ~was_right)
-    return PairedAccuracy(*(int(each.sum()) for each in pairs))
-
-
 COLUMNS = {"": "", "top-1": ".2%", "change, points": "+.2f", "95 % interval": "", "other class": "d"}
 
 
 def row(name: str, found: np.ndarray, expected: np.ndarray, classes: np.ndarray) -> tables.Row:
-    accuracy = paired(found, expected, classes)
+    """Of logits (N, K) and the true classes (N,)."""
+    one, other = found.argmax(axis=1), expected.argmax(axis=1)
+    accuracy = paired_accuracy(one == classes, other == classes)
     low, high = (100 * each for each in accuracy.interval())
-    others = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
-    return [name, accuracy.accuracy, 100 * accuracy.change, f"{low:+.2f} to {high:+.2f}", others]
+    return [name, accuracy.accuracy, 100 * accuracy.change, f"{low:+.2f} to {high:+.2f}", int((one != other).sum())]
 
 
 def with_passes(bundle: Bundle, subject: Subject, method: str, passes: Sequence[str]) -> np.ndarray:

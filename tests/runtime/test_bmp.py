@@ -14,14 +14,7 @@ from hamsa_runtime.images import load_image
 
 from ..odd_bmp_webp import BITS, bmp, odd_bmps
 from ..odd_images import changed, noise
-
-
-def is_taken(data: bytes) -> bool:
-    try:
-        load_image(data)
-    except InputError:
-        return False
-    return True
+from .test_image_files import is_taken
 
 
 def by_definition(data: bytes) -> np.ndarray:
