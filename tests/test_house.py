@@ -24,9 +24,8 @@ ROOTS = {"hamsa_deploy": ROOT / "hamsa_deploy", "hamsa_runtime": ROOT / "runtime
 FLOORS = """
 hamsa_runtime.errors hamsa_runtime.vocabulary hamsa_runtime.interrupts
 hamsa_runtime.accepted
-hamsa_runtime.dft
 hamsa_runtime.schema hamsa_runtime.records hamsa_runtime.json_document hamsa_runtime.manifest
-hamsa_runtime.cache_files hamsa_runtime.folders hamsa_runtime.file_checks hamsa_runtime.whole_files
+hamsa_runtime.cache_files hamsa_runtime.folders hamsa_runtime.whole_files
 hamsa_runtime.outputs hamsa_runtime.port_names hamsa_runtime.batches hamsa_runtime.states hamsa_runtime.streaming
 hamsa_runtime.orientation hamsa_runtime.image_files hamsa_runtime.bmp hamsa_runtime.webp
 hamsa_runtime.images hamsa_runtime.wav hamsa_runtime.clips hamsa_runtime.preprocess
@@ -35,7 +34,6 @@ hamsa_runtime.tensorrt
 hamsa_runtime.backends
 hamsa_runtime.profiling hamsa_runtime.engine
 hamsa_runtime.trial
-hamsa_runtime.fix
 hamsa_runtime.cli
 hamsa_deploy.spectral
 hamsa_deploy.spectral.rules

@@ -192,8 +192,8 @@ def _exported(request: Request, output: Path, stages: Stages) -> Manifest:
 def _show_plan(manifest: Manifest, options: Any, output: Path, terminal: Terminal) -> None:
     from hamsa_deploy.pipeline.run import stages_of
 
-    search = options.max_drop is not None
-    stages = stages_of(manifest.target, manifest.precision, tune=options.tune, search=search)
+    search, choice = options.max_drop is not None, options.only_where_it_pays
+    stages = stages_of(manifest.target, manifest.precision, tune=options.tune, search=search, choice=choice)
     if terminal.as_json:
         rows = [{"name": name, "seconds": None} for name in stages]
         document = {name: value for name, value in dataclasses.asdict(manifest).items() if name != "files"}

@@ -23,6 +23,7 @@ from hamsa_runtime.manifest import (
     Execution,
     FileEntry,
     InputSpec,
+    Int8Choice,
     Manifest,
     Model,
     OutputSpec,
@@ -80,6 +81,7 @@ def show_result(console: Console, manifest: Manifest, seconds: Mapping[str, floa
         model_facts(manifest),
         *_island_facts(manifest.islands),
         *([_calibration_facts(manifest.calibration)] if manifest.calibration else []),
+        *([_choice_tables(manifest.int8_choice)] if manifest.int8_choice else []),
         *([_plan_facts(manifest.engine)] if manifest.engine else []),
         _side_by_side(_stage_table(seconds), _file_table(manifest.files)),
         *([_parity_table(manifest.parity, manifest.model)] if manifest.parity else []),
@@ -208,6 +210,21 @@ def _calibration_facts(calibration: Calibration) -> Table:
     for label, text in rows:
         facts.add_row(Text(label, "cyan"), Text(text))
     return facts
+
+
+def _choice_tables(choice: Int8Choice) -> RenderableType:
+    """Which products int8 makes faster, in milliseconds of the whole model, and what the bundle could have been."""
+    products = table("products of one size", "layers", "in int8", "in float", "pays")
+    for each in choice.layers:
+        times = (f"{time:.3g}" for time in (each.int8_milliseconds, each.float_milliseconds))
+        products.add_row(Text(each.product), str(len(each.layers)), *times, "yes" if each.pays else "no: slower")
+    forms = table("the bundle could be", "layers in int8", "ms", "of fp32", "")
+    for form in choice.forms:
+        row = (form.precision, str(form.int8_layers), f"{form.milliseconds:.3g}", f"{form.ratio:.2f}")
+        forms.add_row(*row, "it is" if form.chosen else "")
+    batch = "" if choice.batch == 1 else f", a batch of {choice.batch}"
+    title = f"Where int8 pays on {choice.device}{batch}: milliseconds of the whole model, the others in int8\n"
+    return Group(Text(title, "bold"), products, Text(), forms)
 
 
 def _island_facts(islands: Mapping[str, str]) -> Iterator[Table]:

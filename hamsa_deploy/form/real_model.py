@@ -22,6 +22,7 @@ from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import BATCH, DTYPES, Audio, Axis, InputSpec, OutputSpec, Scan, State, Transform
+from hamsa_runtime.vocabulary import STATE_FILE
 
 LOG = logging.getLogger("hamsa_deploy")
 
@@ -66,6 +67,12 @@ class RealModel:
         if not first or any(BATCH in spec.shape for spec in self.inputs):
             return None
         return first[0] if isinstance(first[0], int) else None
+
+    def write_states(self, folder: Path) -> None:
+        """What the model keeps starts as this; zeros need no file."""
+        for i, (state, value) in enumerate(self.states):
+            if state.stored:
+                (folder / STATE_FILE.format(i)).write_bytes(value.astype(value.dtype.newbyteorder("<")).tobytes())
 
 
 def real_model_of_program(

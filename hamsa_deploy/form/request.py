@@ -225,6 +225,19 @@ class ExportOptions:
             after="calibration",
         ),
     )
+    only_where_it_pays: bool = option(
+        False,
+        "for int8, time the products of each size on this machine, which takes minutes, and leave in floating point "
+        "those that int8 makes slower; where the whole is then not faster than float32, or than another precision that "
+        "the processor has kernels for, the bundle is of that precision. The manifest's `int8_choice` lists what was "
+        "timed.",
+        Flag(
+            CALIBRATION,
+            "for int8, time it on this machine (minutes): products that int8 makes slower stay in floating point, and "
+            "where another precision is as fast, the bundle is of that one",
+            after="max_drop",
+        ),
+    )
     classes: Sequence[int] | None = option(None, "the true class of each of `data`.")
     builder: BuildOptions | None = option(None, "options for TensorRT's builder, here and on the device.")
     require_plan: bool = option(

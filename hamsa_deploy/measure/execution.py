@@ -119,11 +119,10 @@ def measure_execution(
     """
     with Engine(folder) as engine, Engine(float32_bundle) as float32:
         found = count_executed(engine.operators(), int8_layers)
-        arrays = _as_an_engine_takes_them(inputs, engine.manifest)
-        times = measure_speed(lambda: engine(arrays), lambda: float32(arrays))
+        times = measure_speed(inference(engine, inputs), inference(float32, inputs))
     return Execution(
         device=processor_name(),
-        batch=_batch(inputs, engine.manifest),
+        batch=batch_of(inputs, engine.manifest),
         products=found.products,
         others=found.others,
         conversions=found.conversions,
@@ -180,7 +179,14 @@ def _products_elsewhere(execution: Execution, precision: Precision) -> list[str]
     return [f"{counts} do not run in {precision.name}, although it was asked for: {in_words(others)}"]
 
 
-def _batch(inputs: Mapping[str, np.ndarray], manifest: Manifest) -> int:
+def inference(engine: Engine, inputs: Mapping[str, np.ndarray]) -> Run:
+    """One inference, of graph inputs by name."""
+    arrays = _as_an_engine_takes_them(inputs, engine.manifest)
+    return lambda: engine(arrays)
+
+
+def batch_of(inputs: Mapping[str, np.ndarray], manifest: Manifest) -> int:
+    """How many images such inputs are."""
     spec = manifest.inputs[0]
     return len(inputs[spec.name]) if spec.shape else 1
 

@@ -157,9 +157,30 @@ def _check_calibration(request: Request) -> None:
             expected="--max-drop only for int8, some of whose layers can stay in floating point",
             fix="leave --max-drop away: parity has limits for every precision",
         )
+    if request.only_where_it_pays:
+        _check_choice(request)
     for name in request.passes:
         if name not in PASSES:
             raise unknown_name("pass", name, PASSES)
+
+
+def _check_choice(request: Request) -> None:
+    """--only-where-it-pays times whole models, many of them, with this machine's engine."""
+    if not precision_of(request.precision).is_quantised:
+        raise InputError(
+            f"--only-where-it-pays for precision {request.precision}",
+            expected="it only for int8, some of whose layers can stay in floating point",
+            fix="leave it away, or --int8 --only-where-it-pays",
+        )
+    target = target_of(request.to)
+    if not target.timed_beside_float32:
+        able = [each.name for each in all_targets() if each.int8 is not None and each.timed_beside_float32]
+        raise InputError(
+            f"--only-where-it-pays for {request.to}",
+            expected=f"it only for {' and '.join(able)}, whose bundles are timed on this machine's processor",
+            cause=f"{target.title} would build a plan for each choice, minutes each, on the GPU that it is for",
+            fix="--int8 alone, and hamsa-bench on the device, with a bundle in fp16 beside it",
+        )
 
 
 def _check_fft(request: Request, target: Target) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -19,9 +17,10 @@ from hamsa_deploy.form.request import Request, builder_of
 from hamsa_deploy.graph.sessions import with_states
 from hamsa_deploy.inputs.calibration_set import calibration_set
 from hamsa_deploy.inputs.feeds import feeds_of
-from hamsa_deploy.pipeline.int8 import RANGE_IMAGES, Calibrated, calibrate, feeds_of_inputs
+from hamsa_deploy.pipeline.int8 import RANGE_IMAGES, calibrate, feeds_of_inputs
+from hamsa_deploy.pipeline.int8_files import Int8Files
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
-from hamsa_deploy.pipeline.max_drop import choose_layers_to_keep
+from hamsa_deploy.pipeline.progress import Progress, no_progress
 from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.pipeline.tuning import choose_plans, engine_timer, scans_with_measurements, with_measurements
 from hamsa_deploy.precision.observers import RANGES, Ranges, float32_values
@@ -30,15 +29,7 @@ from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.targets import onnx_file, target_of
 from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime.batches import Arrays
-from hamsa_runtime.bundle import Bundle
-from hamsa_runtime.vocabulary import ONNX_FILE, STATE_FILE
-
-Progress = Callable[[str], AbstractContextManager[Any]]
-
-
-def no_progress(stage: str) -> AbstractContextManager[None]:
-    """Says nothing."""
-    return nullcontext()
+from hamsa_runtime.vocabulary import ONNX_FILE
 
 
 def write_files(
@@ -47,7 +38,7 @@ def write_files(
     """Everything a bundle holds but its manifest; the float32 ONNX file also goes to `float32_bundle`."""
     with progress("onnx"):
         onnx_model = form.write(folder / ONNX_FILE)
-        write_states(form, folder)
+        form.write_states(folder)
         target = target_of(request.to)
         if target.operators is not None:
             # A native transform is the operator DFT, which has versions of its own: see _check_fft.
@@ -55,7 +46,7 @@ def write_files(
             onnx_file.check_operators(onnx_model, target.operators | native, target.title, target.later_operators)
         if float32_bundle:
             shutil.copytree(folder, float32_bundle, dirs_exist_ok=True)
-    written = _write_typed(request, form, onnx_model, folder, progress)
+    written = _write_typed(request, form, onnx_model, folder, progress, float32_bundle)
     if not writes_after_typing(target, request.precision):
         return written
     with progress(target.stage):
@@ -65,24 +56,19 @@ def write_files(
         return replace(written, engine=target.write(folder, order))
 
 
-def write_states(form: RealModel, folder: Path) -> None:
-    """What the model keeps starts as this; zeros need no file."""
-    for i, (state, value) in enumerate(form.states):
-        if state.stored:
-            (folder / STATE_FILE.format(i)).write_bytes(value.astype(value.dtype.newbyteorder("<")).tobytes())
-
-
 def writes_after_typing(target: Target, precision: str) -> bool:
     """Whether a stage of its own makes of the typed ONNX file what the engine loads: a quantiser has done so."""
     has_quantiser = target.int8 is not None and target.int8.quantiser is not None
     return bool(target.stage) and not (has_quantiser and precision_of(precision).is_quantised)
 
 
-def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
+def _write_typed(
+    request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress, float32: Path | None
+) -> ExportFacts:
     """The float32 ONNX file in the precision asked for."""
     precision = precision_of(request.precision)
     if precision.is_quantised:
-        return _write_int8(request, form, model, folder, progress)
+        return _write_int8(request, form, model, folder, progress, float32)
 
     def ranges() -> Ranges:
         return RANGES.watch(model, float32_values(model), with_states(model, _range_feeds(request, form), form.states))
@@ -95,32 +81,19 @@ def _write_typed(request: Request, form: RealModel, model: ir.Model, folder: Pat
     return ExportFacts(islands)
 
 
-def _write_int8(request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress) -> ExportFacts:
+def _write_int8(
+    request: Request, form: RealModel, model: ir.Model, folder: Path, progress: Progress, float32: Path | None
+) -> ExportFacts:
     with progress("calibrate"):
         ready = calibrate(
             model, manifest_of(request, form), request.calibration, request.calibration_method, request.passes,
             form.states,
         )  # fmt: skip
-    kept: list[str] = []
-    if request.max_drop is not None:
-        with progress("search"):
-            kept = _choose_layers_to_keep(request, form, ready, request.max_drop)
-    with progress("int8"):
-        islands = ready.write(request.to, folder, kept)
-    layers = {site.node: site.layer for site in ready.quantisation.without(kept)}
-    return ExportFacts(islands, calibration=ready.recorded(kept), calibrated=ready, int8_layers=layers)
-
-
-def _choose_layers_to_keep(request: Request, form: RealModel, ready: Calibrated, max_drop: float) -> list[str]:
-    """Nodes that have to stay in floating point for the accuracy to hold."""
-    data, manifest = parity_data(request, form), manifest_of(request, form)
-
-    def build(folder: Path, kept: Sequence[str]) -> Bundle:
-        ready.write(request.to, folder, kept)
-        write_states(form, folder)
-        return Stage(folder, folder).write_manifest(manifest)
-
-    return choose_layers_to_keep(ready, manifest, build, request.model, data, request.classes, max_drop)
+    files = Int8Files(request, form, ready, progress)
+    if not request.only_where_it_pays:
+        return files.write(folder)
+    assert float32 is not None  # whatever can be timed has one: see checks.py
+    return files.write_fastest(folder, float32)
 
 
 def _range_feeds(request: Request, form: RealModel) -> Iterable[Arrays]:

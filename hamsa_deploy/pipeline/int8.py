@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,22 @@ class Calibrated:
     inputs: CalibrationSet
     measurements: Measurements
 
-    def write(self, target: str, folder: Path, kept: Sequence[str] = ()) -> Mapping[str, str]:
-        """Write the files of a target; the nodes in `kept` stay in floating point.
+    def only(self, layers: Collection[str]) -> Calibrated:
+        """The same where no other layers, as reports call them, may be in int8."""
+        found = self.quantisation
+        return replace(self, quantisation=replace(found, sites=[each for each in found.sites if each.layer in layers]))
+
+    def write(
+        self, target: str, folder: Path, kept: Sequence[str] = (), corrected_on: int = CORRECTION_FEEDS
+    ) -> Mapping[str, str]:
+        """Write the files of a target.
+
+        Args:
+            target: its name.
+            folder: for the files.
+            kept: nodes that stay in floating point.
+            corrected_on: how many calibration inputs biases are corrected on, where an engine's quantiser does that:
+                one will do for a file that is only timed.
 
         Returns:
             Where floating point is float16, the islands that stay in float32.
@@ -54,7 +68,7 @@ class Calibrated:
         path = folder / ONNX_FILE
         how = int8_of(target)
         if how.quantiser is not None:
-            self._quantise_by_engine(how.quantiser, path, kept)
+            self._quantise_by_engine(how.quantiser, path, kept, corrected_on)
             return {}
         if how.around == "float16":
             float32 = self.quantisation.model
@@ -65,10 +79,10 @@ class Calibrated:
         onnx_file.save(self.quantisation.onnx(kept), path)
         return {}
 
-    def _quantise_by_engine(self, quantiser: Quantiser, path: Path, kept: Sequence[str]) -> None:
+    def _quantise_by_engine(self, quantiser: Quantiser, path: Path, kept: Sequence[str], corrected_on: int) -> None:
         onnx_file.save(self.quantisation.compact(), path)
         nodes = {site.node for site in self.quantisation.without(kept)}
-        quantiser(path.parent, nodes, self.quantisation.thresholds, self.measurements.feeds[:CORRECTION_FEEDS])
+        quantiser(path.parent, nodes, self.quantisation.thresholds, self.measurements.feeds[:corrected_on])
 
     def recorded(self, kept: Sequence[str]) -> Calibration:
         """What the bundle's manifest says about it, where the nodes in `kept` stay in floating point."""

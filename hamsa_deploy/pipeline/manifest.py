@@ -15,7 +15,7 @@ from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.targets import all_targets, target_of
 from hamsa_runtime.errors import unknown_name
-from hamsa_runtime.manifest import Calibration, EngineBuild, Manifest, Model, Preprocessing, WeightsFile
+from hamsa_runtime.manifest import Calibration, EngineBuild, Int8Choice, Manifest, Model, Preprocessing, WeightsFile
 from hamsa_runtime.vocabulary import SCHEMA_VERSION
 
 Layout = Literal["NHWC", "NCHW"] | None
@@ -33,6 +33,8 @@ class ExportFacts:
         engine: TensorRT's plan, or why there is none.
         calibrated: int8's calibration itself, for the advice where parity fails.
         int8_layers: node of the ONNX graph -> what reports call it, for the products asked for in int8.
+        choice: where int8 was asked for only where it pays: what was timed.
+        precision: of the files, where another one than asked for was as fast.
     """
 
     islands: Mapping[str, str] = field(default_factory=dict)
@@ -40,10 +42,19 @@ class ExportFacts:
     engine: EngineBuild | None = None
     calibrated: Calibrated | None = None
     int8_layers: Mapping[str, str] = field(default_factory=dict)
+    choice: Int8Choice | None = None
+    precision: str | None = None
 
     def added_to(self, manifest: Manifest) -> Manifest:
         """A manifest that tells them."""
-        return replace(manifest, islands=self.islands, calibration=self.calibration, engine=self.engine)
+        return replace(
+            manifest,
+            precision=self.precision or manifest.precision,
+            islands=self.islands,
+            calibration=self.calibration,
+            engine=self.engine,
+            int8_choice=self.choice,
+        )
 
 
 def manifest_of(request: Request, real: RealModel) -> Manifest:

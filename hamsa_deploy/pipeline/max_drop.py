@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from hamsa_deploy.graph.sessions import decibels
-from hamsa_deploy.onnx_import import OnnxFile
-from hamsa_deploy.parity.comparison import run_bundle, run_model
+from hamsa_deploy.parity.comparison import run_bundle
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.precision.int8.quantisation import Quantisation, rank_layers
 from hamsa_runtime.batches import Arrays
@@ -75,9 +73,7 @@ def choose_layers_to_keep(
     ready: Calibrated,
     manifest: Manifest,
     build: Build,
-    model: nn.Module | OnnxFile,
-    data: Any,
-    classes: Sequence[int] | None,
+    accuracy: Accuracy,
     max_drop: float,
 ) -> list[str]:
     """The nodes that stay in floating point, so that the accuracy holds: the costliest, as few as possible.
@@ -86,8 +82,7 @@ def choose_layers_to_keep(
         ready: the calibrated model.
         manifest: of the bundle.
         build: writes a bundle to a folder, with some nodes kept.
-        model: the original.
-        data, classes: see `Accuracy`.
+        accuracy: measures it.
         max_drop: the largest loss allowed, in percentage points.
 
     Raises:
@@ -95,10 +90,10 @@ def choose_layers_to_keep(
     """
     costs = rank_layers(ready.quantisation, ready.measurements)
     nodes = list(costs)
-    accuracy = Accuracy(data, run_model(model, data, manifest)[1], classes)
     known = ready.measurements.numbers(
         ready.quantisation.model,
         "drops",
+        sites=nodes,
         target=manifest.target,
         thresholds=dict(ready.quantisation.thresholds),
         accuracy=accuracy.sha256,

@@ -31,10 +31,11 @@ from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
 from hamsa_deploy.parity.comparison import separated_outputs
 from hamsa_deploy.pipeline.checks import check_clips, check_labels, check_request
-from hamsa_deploy.pipeline.files import Progress, no_progress, tuned_form, write_files, writes_after_typing
+from hamsa_deploy.pipeline.files import tuned_form, write_files, writes_after_typing
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.max_drop import described
+from hamsa_deploy.pipeline.progress import Progress, no_progress
 from hamsa_deploy.pipeline.staging import Stage, staged_bundle
 from hamsa_deploy.pipeline.trial import try_file
 from hamsa_deploy.precision.int8.quantisation import rank_layers
@@ -114,14 +115,16 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
                 parity_data(request, form),
             )
             _require(report, written.calibrated)
-        if float32_bundle:
+        if float32_bundle and manifest.precision != FLOAT32:
             with progress("speed"):
                 execution = _execution(request, form, written, stage, float32_bundle)
                 manifest = replace(manifest, execution=execution)
         with progress("pack"):
             stage.write_manifest(replace(manifest, parity=report.recorded))
             bundle = stage.publish()
-    if written.calibrated is not None and not written.int8_layers:
+    if written.precision is not None:
+        LOG.warning("int8 does not pay on this machine: the bundle is in %s", written.precision)
+    elif written.calibrated is not None and not written.int8_layers:
         LOG.warning("nothing is computed in int8: %s", written.calibrated.why_nothing_is_int8())
     elif bundle.manifest.execution:
         for sentence in warnings_of(bundle.manifest.execution, to, precision):
@@ -159,10 +162,11 @@ def _execution(
     return measure_execution(stage.folder, float32_bundle, inputs, written.int8_layers)
 
 
-def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = False) -> list[str]:
+def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = False, choice: bool = False) -> list[str]:
     """The stages that `export` goes through: what it calls `progress` with, in order."""
     tuning = ["tune"] if tune else []
-    typing = [stage for stage in precision_of(precision).stages if search or stage != "search"]
+    optional = {"search": search, "pays": choice, "choose": choice}
+    typing = [stage for stage in precision_of(precision).stages if optional.get(stage, True)]
     target = target_of(to)
     writing = [target.stage] if writes_after_typing(target, precision) else []
     comparison = ["speed"] if precision != FLOAT32 and target.timed_beside_float32 else []

@@ -17,8 +17,9 @@ from hamsa_deploy.form.from_request import EXAMPLE_BATCH, random_arrays, real_mo
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession, load_onnx
-from hamsa_deploy.pipeline.files import no_progress, write_files
+from hamsa_deploy.pipeline.files import write_files
 from hamsa_deploy.pipeline.manifest import manifest_of
+from hamsa_deploy.pipeline.progress import no_progress
 from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.targets import target_of
 from hamsa_runtime.engine import Engine

@@ -117,7 +117,13 @@ def _manifest_parts(manifest: Mapping[str, Any]) -> list[Markup]:
         ]
     kept = (manifest.get("calibration") or {}).get("kept_layers")
     rows.append(("kept in floating point", ", ".join(kept) if kept else None))
+    slower = [layer for each in (manifest.get("int8_choice") or {}).get("layers", ()) for layer in _slower(each)]
+    rows.append(("slower in int8", ", ".join(slower) if slower else None))
     return [facts(rows), *_islands(manifest.get("islands") or {})]
+
+
+def _slower(timed: Mapping[str, Any]) -> Sequence[str]:
+    return () if timed["pays"] else timed["layers"]
 
 
 def _islands(islands: Mapping[str, str]) -> list[Markup]:

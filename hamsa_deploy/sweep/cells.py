@@ -51,8 +51,14 @@ def requests_for(base: Request, cells: Sequence[Cell]) -> dict[Cell, Request]:
     Options that not every precision or target takes, such as a calibration, go to the cells that do.
 
     Raises:
-        InputError: there is no such cell for one of them.
+        InputError: there is no such cell for one of them; or an option that chooses a precision by itself.
     """
+    if base.only_where_it_pays:
+        raise InputError(
+            "--only-where-it-pays in a sweep",
+            expected="the precisions of the sweep, each as it is: a sweep times them beside each other anyway",
+            fix="leave it away; then --int8 --only-where-it-pays for the target that is the best",
+        )
     requests = {cell: _request_for(base, cell) for cell in cells}
     for field, (option, expected) in SELECTIVE.items():
         given = getattr(base, field)

@@ -49,6 +49,9 @@ def test_a_dry_run_lists_the_stages_of_int8(
     assert main([*model, "--int8", "--max-drop", "0.5", "--dry-run", "--json"]) == 0
     stages = [row["name"] for row in json.loads(capsys.readouterr().out)["stages"]]
     assert stages == ["real form", "onnx", "calibrate", "search", "int8", "parity", "speed", "pack"]
+    assert main([*model, "--int8", "--only-where-it-pays", "--dry-run", "--json"]) == 0
+    stages = [row["name"] for row in json.loads(capsys.readouterr().out)["stages"]]
+    assert stages == ["real form", "onnx", "calibrate", "pays", "int8", "choose", "parity", "speed", "pack"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,7 @@ def test_a_dry_run_lists_the_stages_of_int8(
         (["--int8", "--max-drop", "half"], "'half' is not a number of percentage points"),
         (["--int8", "--without", "smoth"], "did you mean 'smooth'?"),
         (["--fp16", "--max-drop", "1"], "only for int8"),
+        (["--fp16", "--only-where-it-pays"], "only for int8"),
     ],
 )
 def test_options_of_int8_are_checked(

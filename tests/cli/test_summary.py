@@ -191,6 +191,32 @@ def test_int8_says_what_it_was_calibrated_on_and_which_layers_it_left() -> None:
     assert "24 activations scaled by channel" in text
 
 
+def test_int8_where_it_pays_says_what_was_timed() -> None:
+    product = {"layers": ["a (n_1)", "b (n_2)"], "int8_milliseconds": 9.512, "float_milliseconds": 9.914}
+    slower = {**product, "layers": ["c (n_3)"], "float_milliseconds": 9.187}
+    form = {"int8_layers": 0, "milliseconds": 12.0, "ratio": 1.0, "chosen": False}
+    choice = {
+        "device": "a processor",
+        "batch": 8,
+        "layers": [
+            {"product": "MatMul [8,4] x [4,4]", "pays": True, **product},
+            {"product": "MatMul [8,4] x [4,2]", "pays": False, **slower},
+        ],
+        "forms": [
+            {"precision": "fp32", **form},
+            {"precision": "int8", **form, "int8_layers": 2, "milliseconds": 9.2, "ratio": 0.767, "chosen": True},
+        ],
+    }
+    text = shown(show_result, {}, Path("out"), int8_choice=choice)
+    assert "Where int8 pays on a processor, a batch of 8: milliseconds" in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "MatMul [8,4] x [4,4] 2 9.51 9.91 yes" in lines
+    assert "MatMul [8,4] x [4,2] 1 9.51 9.19 no: slower" in lines
+    assert "fp32 0 12 1.00" in lines
+    assert "int8 2 9.2 0.77 it is" in lines
+    assert "Where int8 pays" not in shown(show_result, {}, Path("out"))
+
+
 def test_stage_times_add_up() -> None:
     assert "3.5 s" in shown(show_result, {"load": 1.5, "onnx": 2.0}, Path("out"))
 

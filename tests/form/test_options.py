@@ -17,7 +17,7 @@ from hamsa_deploy.cli.recipe import keys_of
 from hamsa_deploy.cli.request import request_from_options
 from hamsa_deploy.form.options import Flag, default_of, documented, flags_of, option, taking
 from hamsa_deploy.form.request import BUILDER_FLAGS, ExportOptions, Request
-from hamsa_deploy.pipeline.files import no_progress
+from hamsa_deploy.pipeline.progress import no_progress
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.tensorrt.options import BuildOptions

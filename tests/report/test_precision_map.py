@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 
 from hamsa_deploy.report.document import document_of
 from hamsa_deploy.report.page import html_from_document
-from hamsa_deploy.report.precision_html import alike, split_path, type_text
+from hamsa_deploy.report.precision_html import alike, precision_part, split_path, type_text
 from hamsa_deploy.report.precision_map import layers_of_engine, layers_of_file
 from hamsa_runtime.backends import Operator
 
@@ -97,3 +97,13 @@ def test_blocks_that_are_alike_stand_in_one_row() -> None:
     one, other = ([{"name": "a", "products": {kind: 1}, "others": {}}] for kind in ("i8", "f32"))
     groups = alike({"b.0": one, "b.1": one, "b.2": other, "b.3": one})
     assert [blocks for blocks, _ in groups] == [["b.0", "b.1"], ["b.2"], ["b.3"]]
+
+
+def test_layers_that_int8_makes_slower_are_named() -> None:
+    layers = [{"pays": True, "layers": ["body.0 (a)"]}, {"pays": False, "layers": ["body.1 (b)", "head (c)"]}]
+    bundle = facts()
+    bundle["manifest"]["int8_choice"] = {"layers": layers}
+    text = str(precision_part(document_of(bundle, {})))
+    assert "body.1 (b), head (c)" in text
+    assert "body.0 (a)" not in text
+    assert "slower in int8" not in str(precision_part(document_of(facts(), {})))

@@ -10,8 +10,10 @@ PRECISION = Precision(
     "int8",
     stages={
         "calibrate": "measure ranges for int8",
+        "pays": "find the products that int8 makes faster here",
         "search": "find the layers that int8 cannot hold",
         "int8": "write int8",
+        "choose": "time it against the other precisions",
     },
     is_measured=True,
     is_quantised=True,

@@ -40,12 +40,12 @@ from hamsa_deploy.spectral.compiler.capture import (
 from hamsa_deploy.spectral.compiler.carried import shapes_with_states
 from hamsa_deploy.spectral.compiler.conditions import one_that_matters
 from hamsa_deploy.spectral.compiler.first_run import ModelError, StateError
+from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
-from hamsa_deploy.spectral.errors import UnsupportedOperatorError
+from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split, viewed_as_real
-from hamsa_runtime.dft.costs import Rates
-from hamsa_runtime.errors import InputError, UnsupportedTransformError
+from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Scan, Transform
 
 LOG = logging.getLogger("hamsa_deploy")

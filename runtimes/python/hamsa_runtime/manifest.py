@@ -38,6 +38,7 @@ __all__ = [
     "Execution",
     "FileEntry",
     "InputSpec",
+    "Int8Choice",
     "Manifest",
     "Measurement",
     "Model",
@@ -47,6 +48,8 @@ __all__ = [
     "Scan",
     "ScanMeasurement",
     "State",
+    "TimedForm",
+    "TimedLayers",
     "Transform",
     "WeightsFile",
     "manifest_from_json",
@@ -291,7 +294,8 @@ class Calibration:
     """How an int8 bundle was calibrated.
 
     `signal_to_noise_db` has a score for each method that was tried; `passes` what each rewriting did, in its own
-    words; `kept_layers` are those that stay in floating point, beside `int8_layers` that do not.
+    words; `kept_layers` are those that stay in floating point because int8 costs too much accuracy there, beside
+    `int8_layers` that do not.
     """
 
     inputs: CalibrationInputs
@@ -300,6 +304,46 @@ class Calibration:
     passes: Mapping[str, str]
     int8_layers: int
     kept_layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TimedForm:
+    """A bundle of the model that was timed beside others: its precision, how many of its layers are in int8, how long
+    an inference took (the first quartile of many in turn), the ratio to float32's, and whether it is this bundle."""
+
+    precision: str
+    int8_layers: int
+    milliseconds: float
+    ratio: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class TimedLayers:
+    """Layers whose products are of one kind and size, and whether int8 `pays` there.
+
+    An inference of the whole model took `int8_milliseconds` with all layers in int8, and `float_milliseconds` with
+    these in floating point.
+    """
+
+    product: str
+    layers: tuple[str, ...]
+    pays: bool
+    int8_milliseconds: float
+    float_milliseconds: float
+
+
+@dataclass(frozen=True)
+class Int8Choice:
+    """Where int8 was asked for only where it pays: what was timed where the bundle was made, with `batch` images.
+
+    `forms` are what the bundle could have been, float32 first, and `layers` all that could have been in int8.
+    """
+
+    device: str
+    batch: int
+    forms: tuple[TimedForm, ...]
+    layers: tuple[TimedLayers, ...]
 
 
 @dataclass(frozen=True)
@@ -380,6 +424,7 @@ class Manifest:
     are what the model keeps between calls; `inputs` and `outputs`, which an application sees, do not hold theirs.
     `audio` is of models that take clips, and `preprocessing` of those that take images. `stand_ins` are compiled
     functions that the model calls and that were not installed where the bundle was made, `selective_scan_cuda.fwd`.
+    `int8_choice` is of bundles for which int8 was asked for only where it pays, whatever precision they are in then.
     """
 
     schema: int
@@ -405,6 +450,7 @@ class Manifest:
     audio: Audio | None = field(default=None, metadata=SINCE)
     stand_ins: tuple[str, ...] = field(default=(), metadata=SINCE)
     scans: tuple[Scan, ...] = field(default=(), metadata=SINCE)
+    int8_choice: Int8Choice | None = field(default=None, metadata=SINCE)
 
     @property
     def graph_inputs(self) -> tuple[InputSpec, ...]:
