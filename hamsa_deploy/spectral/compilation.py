@@ -1,7 +1,8 @@
 """What one compilation keeps while it interprets the user's graph: constants, facts, the node at work.
 
-Two runs use it, one after the other. The *dry run* goes over fake tensors to find out which constants the real graph
-needs; the second is traced by torch.export, with those constants as buffers.
+A run that records the real graph makes each constant a placeholder of it when that is first used. Where torch.export
+has to trace the graph, two runs use it, one after the other: the *dry run* goes over fake tensors to find out which
+constants the real graph needs; the second is traced, with those constants as buffers.
 """
 
 from __future__ import annotations
@@ -64,12 +65,20 @@ class Compilation:
         plans: the plan of each transform length, as far as it has been chosen.
         native: whether all other lengths are left to the engine's own transform.
         node: the node of the user's graph at work.
+        placeholder: what stands for a constant of that name in the graph that is recorded; by default the constant.
         transforms, scans: those emitted, as the manifest lists them.
         forms: of sizes of scans, that are not left to the cost model (scan.forms).
     """
 
-    def __init__(self, module: nn.Module, rates: Rates, plans: Mapping[Any, Any], native: bool = False) -> None:
-        self.module, self.rates, self.native = module, rates, native
+    def __init__(
+        self,
+        module: nn.Module,
+        rates: Rates,
+        plans: Mapping[Any, Any],
+        native: bool = False,
+        placeholder: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, value: value,
+    ) -> None:
+        self.module, self.rates, self.native, self.placeholder = module, rates, native, placeholder
         self.node: torch.fx.Node | None = None
         self.transforms: list[Transform] = []
         self.scans: list[Scan] = []
@@ -110,7 +119,7 @@ class Compilation:
 
     def stored(self, place: Stored) -> torch.Tensor:
         """A constant of the real graph, for the node at work."""
-        value: torch.Tensor = getattr(self.module, place.name)
+        value = self.placeholder(place.name, getattr(self.module, place.name))
         for axis, start, length in place.cuts:
             value = torch.narrow(value, axis, start, length)
         return value
@@ -128,7 +137,7 @@ class Compilation:
                 owner.register_parameter(leaf, value)
             else:
                 owner.register_buffer(leaf, value)
-        return getattr(owner, leaf)
+        return self.placeholder(name, getattr(owner, leaf))
 
     def mark_nonnegative(self, value: Any) -> None:
         self._nonnegative[id(value)] = value

@@ -1,9 +1,6 @@
 """From a module with complex tensors to an ExportedProgram without any.
 
-    nn.Module --torch.export--> ATen graph --interpret with rules--> real-valued graph --torch.export--> ExportedProgram
-
-There is no graph surgery. The captured graph is interpreted with the values of values.py; what ordinary operators that
-executes is what torch.export records the second time.
+nn.Module --torch.export--> ATen graph --passes--> ATen graph --interpret with rules--> real-valued ExportedProgram
 """
 
 from __future__ import annotations
@@ -17,22 +14,17 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch.fx.traceback as fx_traceback
 from torch import nn
-from torch._dispatch.python import enable_python_dispatcher
-from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.export import Dim, ExportedProgram
 from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.scan.forms import Plans
-from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler import composites, framing, fused, recurrences, rolling, side_by_side, written_out
 from hamsa_deploy.spectral.compiler.capture import (
     FIX_BATCH,
     Captured,
     FixedSizeError,
-    capture,
     capture_model,
     check_functional,
     quiet,
@@ -40,13 +32,11 @@ from hamsa_deploy.spectral.compiler.capture import (
 from hamsa_deploy.spectral.compiler.carried import shapes_with_states
 from hamsa_deploy.spectral.compiler.conditions import one_that_matters
 from hamsa_deploy.spectral.compiler.first_run import ModelError, StateError
+from hamsa_deploy.spectral.compiler.real_program import Asked, known_of_sizes, recorded, traced_anew
 from hamsa_deploy.spectral.costs import Rates
-from hamsa_deploy.spectral.dispatch import apply, full, stacked
-from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
-from hamsa_deploy.spectral.provenance import function_called, place_of
-from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split, viewed_as_real
+from hamsa_deploy.spectral.errors import UnsupportedTransformError
+from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import Scan, Transform
 
 LOG = logging.getLogger("hamsa_deploy")
 
@@ -70,7 +60,7 @@ def rewrite(
     """
     _check_model(model)
     inputs = _each_its_own(as_inputs(example_inputs))
-    real_form = functools.partial(_rewritten, model, rates=rates, plans=plans, native=native)
+    real_form = functools.partial(_rewritten, model, asked=Asked(rates, plans, native))
     if dynamic_shapes is not None:
         nested = takes_any_number(model) and len(dynamic_shapes) == 1
         return real_form(inputs, dynamic_shapes, dynamic_shapes[0] if nested else dynamic_shapes)
@@ -139,9 +129,7 @@ def _rewritten(
     shapes: Any,
     real_shapes: Any,
     *,
-    rates: Rates,
-    plans: Plans,
-    native: bool,
+    asked: Asked,
 ) -> ExportedProgram:
     """The real form, where `shapes` say what varies: of the model's inputs, and of those of its real form."""
     if isinstance(model, ExportedProgram):
@@ -149,6 +137,7 @@ def _rewritten(
     examples = inputs
     found = Captured(model) if isinstance(model, ExportedProgram) else capture_model(model, inputs, shapes)
     captured, states, stand_ins = found
+    known = known_of_sizes(captured)
     with quiet():
         if isinstance(model, nn.Module):
             real_shapes = shapes_with_states(real_shapes, model, len(inputs), len(states))
@@ -163,12 +152,10 @@ def _rewritten(
         fused.fuse(graph)
         side_by_side.join(graph)
         inputs = pytree.tree_map_only(torch.Tensor, viewed_as_real, inputs)
-        real = _real_module(graph, rates, plans, native)
-        transforms, scans = _collect_constants(real, graph)
-        program = capture(real, inputs, real_shapes, name=f"the real form of {type(model).__name__}")
+        recording = recorded(captured, graph, inputs, asked, known) if isinstance(model, nn.Module) else None
+        name = f"the real form of {type(model).__name__}"
+        program = recording or traced_anew(graph, inputs, real_shapes, asked, name)
         _simplify(program)
-    program.graph_module.meta["transforms"] = transforms
-    program.graph_module.meta["scans"] = scans
     program.graph_module.meta["complex_outputs"] = _are_complex(captured)
     program.graph_module.meta["limits"] = _limits(captured)
     program.graph_module.meta["states"] = tuple(states)
@@ -249,45 +236,6 @@ def takes_any_number(model: nn.Module | ExportedProgram) -> bool:
     return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
 
 
-def _real_module(graph: torch.fx.GraphModule, rates: Rates, plans: Plans, native: bool) -> nn.Module:
-    """A module that interprets `graph` with the compiler's values; it has the user's signature."""
-
-    class Interpreted(nn.Module):
-        transforms: list[Transform]
-        scans: list[Scan]
-
-        def forward(self, *args: Any) -> Any:
-            state = compilation.Compilation(self, rates, plans, native)
-            with compilation.tracing(state), fx_traceback.preserve_node_meta():
-                result = RealInterpreter(graph).run(*pytree.tree_leaves(args))
-            self.transforms, self.scans = state.transforms, state.scans
-            return result
-
-    original = graph.forward
-    signature = inspect.signature(original)
-    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(name, positional) for name in signature.parameters]
-    Interpreted.forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter("self", positional), *parameters]
-    )
-    return Interpreted().eval()
-
-
-def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> tuple[list[Transform], list[Scan]]:
-    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured. Returns the
-    transforms and the scans.
-
-    Their shapes are dynamic where the captured ones are; with others, what depends on a shape would seem constant.
-    """
-    captured = [node.meta.get("val") for node in graph.graph.nodes if node.op == "placeholder"]
-    shape_env = next((x.fake_mode.shape_env for x in captured if isinstance(x, FakeTensor)), None)
-    fake = FakeTensorMode(allow_non_fake_inputs=True, shape_env=shape_env)
-    # The dispatcher that torch.export uses, too: without it an FFT of a transposed tensor of dynamic shape fails.
-    with enable_python_dispatcher(), fake, torch.no_grad():
-        real(*[_like_real(x) if isinstance(x, torch.Tensor) else x for x in captured])
-    return real.transforms, real.scans  # type: ignore[return-value]
-
-
 def _are_complex(program: ExportedProgram) -> list[bool]:
     """Of each output that is a tensor."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
@@ -308,57 +256,3 @@ def _limits(program: ExportedProgram) -> dict[tuple[str, int], Any]:
     found = {place: getattr(size, "node", None) for place, size in sizes.items()}
     limits = program.range_constraints
     return {place: limits[node.expr] for place, node in found.items() if node is not None and node.expr in limits}
-
-
-def _like_real(x: torch.Tensor) -> torch.Tensor:
-    """An uninitialised tensor that stands for `x`, in the real form of a complex one."""
-    if x.is_complex():
-        return torch.empty((*x.shape, 2), dtype=x.dtype.to_real())
-    return torch.empty(x.shape, dtype=x.dtype)
-
-
-class RealInterpreter(torch.fx.Interpreter):
-    """Runs a captured graph with the compiler's values in place of complex tensors."""
-
-    def run_node(self, n: torch.fx.Node) -> Any:
-        compilation.current().node = n
-        try:
-            return super().run_node(n)
-        except UnsupportedOperatorError as error:
-            raise error.at(place_of(n), function_called(n)) from None
-        except UnsupportedTransformError as error:
-            raise error.at(place_of(n)) from None
-
-    def run(self, *args: Any, **kwargs: Any) -> Any:
-        self._given = {id(each) for each in args}
-        return super().run(*args, **kwargs)
-
-    def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
-        value = super().placeholder(target, args, kwargs)
-        node = compilation.current().node
-        assert node is not None
-        if getattr(node.meta.get("val"), "is_complex", bool)():
-            return Complex(value[..., 0], value[..., 1])
-        return value
-
-    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
-        value = super().get_attr(target, args, kwargs)
-        return Constant(value, value.dtype, name=target) if isinstance(value, torch.Tensor) else value
-
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        if isinstance(target, torch._ops.OpOverload):
-            return apply(target, args, kwargs)
-        return super().call_function(target, args, kwargs)  # getitem, arithmetic on sizes
-
-    def output(self, target: Any, args: Any, kwargs: Any) -> Any:
-        outputs = pytree.tree_map_only(Value, _ordinary, super().output(target, args, kwargs))
-        # An input that is returned as it is is an output of its own: no file has one value under two names.
-        return pytree.tree_map_only(torch.Tensor, lambda x: x.clone() if id(x) in self._given else x, outputs)
-
-
-def _ordinary(value: Value) -> torch.Tensor:
-    if isinstance(value, RealView):
-        return stacked(value.z)
-    if is_complex(value):
-        return stacked(Complex(*split(value)))
-    return full(value)
