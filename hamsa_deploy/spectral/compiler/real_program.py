@@ -129,9 +129,12 @@ class _Recorder:
         with self.mode, torch.no_grad(), no_libraries[0], no_libraries[1]:
             args = [like_real(x) if isinstance(x, torch.Tensor) else x for x in values]
             traced: torch.fx.GraphModule = proxy_tensor.make_fx(run, pre_dispatch=True)(*args)
-        for node in reversed(traced.graph.nodes):  # questions of rules, such as torch.promote_types
-            if not node.users and "val" not in node.meta and node.op == "call_function" and not node.is_impure():
-                traced.graph.erase_node(node)
+        for node in reversed(traced.graph.nodes):
+            if node.op == "call_function" and not node.users and "val" not in node.meta:
+                if isinstance(node.target, torch._ops.OpOverload):
+                    node.meta["val"] = None  # a check
+                elif not node.is_impure():
+                    traced.graph.erase_node(node)  # a question of a rule's, such as torch.promote_types
         return traced
 
     def _name_inputs(self, names: Sequence[str]) -> None:

@@ -78,6 +78,7 @@ ONCE: dict[str, tuple[nn.Module, tuple[Tensor, ...], dict[str, Any]]] = {
     "a batch that varies": (Block(), (noise(2, 16, 6),), {}),
     "fixed shapes": (Block(), (noise(2, 16, 6),), {"dynamic_shapes": {}}),
     "frames of a signal of any length": (Program(there_and_back), (noise(2, 64),), {"dynamic_shapes": (FREE,)}),
+    "pixels": (Program(lambda x: fft.rfft(x.float() / 255).abs()), (torch.full((2, 12), 7, dtype=torch.uint8),), {}),
     "complex inputs": (Program(lambda x: fft.ifft(x).real), (torch.complex(noise(2, 12), noise(2, 12)),), {}),
     "state": (Delay().eval(), (noise(1, 12),), {"dynamic_shapes": {}}),
 }
