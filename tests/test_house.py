@@ -23,13 +23,15 @@ ROOTS = {"hamsa_deploy": ROOT / "hamsa_deploy", "hamsa_runtime": ROOT / "runtime
 # The rooms from the ground up, a floor to a line: a room imports from its own floor and from those below it.
 FLOORS = """
 hamsa_runtime.errors hamsa_runtime.vocabulary hamsa_runtime.interrupts
+hamsa_runtime.devices
 hamsa_runtime.accepted
 hamsa_runtime.schema hamsa_runtime.records hamsa_runtime.json_document hamsa_runtime.manifest
 hamsa_runtime.cache_files hamsa_runtime.folders hamsa_runtime.whole_files
 hamsa_runtime.outputs hamsa_runtime.port_names hamsa_runtime.batches hamsa_runtime.states hamsa_runtime.streaming
 hamsa_runtime.orientation hamsa_runtime.image_files hamsa_runtime.bmp hamsa_runtime.webp
 hamsa_runtime.images hamsa_runtime.wav hamsa_runtime.clips hamsa_runtime.preprocess
-hamsa_runtime.signature hamsa_runtime.named_files hamsa_runtime.onnx_steps hamsa_runtime.bundle hamsa_runtime.signing
+hamsa_runtime.signature hamsa_runtime.named_files hamsa_runtime.onnx_sizes hamsa_runtime.onnx_steps
+hamsa_runtime.bundle hamsa_runtime.signing
 hamsa_runtime.tensorrt
 hamsa_runtime.backends
 hamsa_runtime.profiling hamsa_runtime.engine

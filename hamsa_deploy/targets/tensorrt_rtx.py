@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hamsa_deploy.targets.here import HERE, ON_THE_DEVICE, Answer, Machine, Package
 from hamsa_deploy.targets.tensorrt import TensorRt
 
-# Of TensorRT-RTX 1.x, by its support matrix; GPUs of servers are not among them.
-CAPABILITIES = ("7.5", "8.6", "8.9", "12.0", "12.1")
+# Of TensorRT-RTX 1.x, by its support matrix and what 1.7 has run on; Hopper (9.0) is not among them.
+CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from onnx import TensorProto, helper
 
 from hamsa_runtime import Engine
 from hamsa_runtime.backends import BACKENDS, Operator
+from hamsa_runtime.backends.providers import Provider
 from hamsa_runtime.backends.quiet import no_usage_reports
+from hamsa_runtime.devices import Name
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 
 from .tiny_bundles import MakeBundle, image_model, manifest_for, onnx_model, reference, save_model, write_files
@@ -175,25 +177,114 @@ def test_what_a_float16_model_keeps_in_float32_stays_there(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("target", "device", "fix"),
+    ("target", "device", "cause", "fix"),
     [
-        ("openvino", "CPU.7", "CPU"),
-        ("openvino", "cpu", "CPU"),
-        ("openvino", "NPU", "CPU"),
-        ("openvino", "AUTO", ""),
-        ("openvino", "HETERO:CPU", ""),
-        ("onnx", "cpu", "CPU"),
-        ("onnx", "TPU", "CPU"),
-        ("onnx", "Azure", ""),
+        ("openvino", "CPU.7", "calls none so", "CPU"),
+        ("openvino", "CPUU", "calls none so", "CPU"),
+        ("openvino", "NPU", "no Intel NPU, or no driver", ""),
+        ("openvino", "HETERO:GPU.1,CPU", "no Intel GPU, or no driver", ""),
+        ("openvino", "MULTI:CPU", "calls none so", ""),
+        ("onnx", "TPU", "", "CPU"),
+        ("onnx", "Azure", "", ""),
+        ("onnx", "cuda:1", "", "pip install onnxruntime-gpu"),
+        ("onnx", "HETERO:TENSORRT,CPU", "", "pip install onnxruntime-gpu"),
+        ("onnx", "XNNPACK", "", ""),
     ],
 )
-def test_an_unknown_device_names_the_available_ones(
-    make_bundle: MakeBundle, target: str, device: str, fix: str
+def test_a_device_that_is_not_here_is_an_error_that_says_how_to_get_it(
+    make_bundle: MakeBundle, target: str, device: str, cause: str, fix: str
 ) -> None:
-    with pytest.raises(MissingError, match=device) as caught:
+    with pytest.raises(MissingError, match="has no device") as caught:
         Engine(make_bundle(target), device=device)
-    assert "CPU" in caught.value.expected
+    assert cause in caught.value.cause
     assert fix in caught.value.fix
+
+
+@pytest.mark.parametrize("device", ["CPU.1", "CUDA.X", "WEBGPU.0", "OPENVINO.TPU", "AUTO", "AUTO:CUDA,CPU"])
+def test_parts_that_a_provider_does_not_have_are_bad_usage(make_bundle: MakeBundle, device: str) -> None:
+    with pytest.raises(InputError, match=f"device is '{device}'") as caught:
+        Engine(make_bundle("onnx"), device=device)
+    assert device.partition(".")[0] in caught.value.expected or "HETERO: and several of them" in caught.value.expected
+
+
+@pytest.mark.parametrize("device", ["AUTO", "auto:cpu", "HETERO:CPU"])
+def test_what_chooses_or_splits_computes_what_the_device_does_and_says_which_it_was(
+    make_bundle: MakeBundle, pixels: np.ndarray, device: str
+) -> None:
+    folder = make_bundle("openvino")
+    with Engine(folder) as engine, Engine(folder, device=device, threads=1) as other:
+        for name, array in engine(pixels).items():
+            np.testing.assert_allclose(other(pixels)[name], array, rtol=1e-5, atol=1e-5)
+        facts, layers = other.describe(), engine.describe()["layers"]
+    is_split = device == "HETERO:CPU"
+    assert facts["device"] == ("HETERO:CPU" if is_split else "CPU, chosen by AUTO:CPU")
+    assert facts["layers"] == layers  # float32, handed on: left alone it would be bfloat16 where the CPU has that
+    assert ("nodes" in facts) == is_split
+    assert facts.get("nodes", "16 CPU").endswith(" CPU")
+
+
+def test_threads_for_a_device_that_has_none_are_an_error(make_bundle: MakeBundle) -> None:
+    from hamsa_runtime.backends.openvino import _threads
+
+    with pytest.raises(InputError, match="threads is 2") as caught:
+        _threads(2, (Name("GPU", "1"), Name("NPU")))
+    assert "GPU.1, NPU does the work" in caught.value.expected
+    assert _threads(2, (Name("GPU"), Name("CPU"))) == {"INFERENCE_NUM_THREADS": 2}
+
+
+class TestNodesElsewhere:
+    """A provider that takes no node: ONNX Runtime's package has one, Azure's, for calls of a service."""
+
+    @pytest.fixture(autouse=True)
+    def azure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from hamsa_runtime.backends import onnxruntime as backend
+
+        if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
+            pytest.skip("this build of onnxruntime has no AzureExecutionProvider")
+        monkeypatch.setitem(backend.PROVIDERS, "AZURE", Provider("AzureExecutionProvider", "onnxruntime"))
+        monkeypatch.setitem(backend.KINDS, "AzureExecutionProvider", "AZURE")
+
+    def test_they_are_named(self, make_bundle: MakeBundle) -> None:
+        with pytest.raises(MissingError) as caught:
+            Engine(make_bundle("onnx"), device="azure")
+        error = caught.value
+        assert error.found.startswith("9 of 9 nodes would run on CPU, not on AZURE: Cast")
+        assert error.found.endswith("and 5 more")
+        assert error.fix == "HETERO:AZURE,CPU as the device, which lets them"
+
+    def test_unless_they_may_be(self, make_bundle: MakeBundle, pixels: np.ndarray) -> None:
+        folder = make_bundle("onnx")
+        with Engine(folder) as engine, Engine(folder, device="HETERO:AZURE,CPU") as other:
+            facts = other.describe()
+            np.testing.assert_array_equal(other(pixels)["logits"], engine(pixels)["logits"])
+            assert len(other.profile(runs=1).operators) == len(engine.profile(runs=1).operators)
+        assert (facts["device"], facts["nodes"]) == ("HETERO:AZURE,CPU", "9 CPU")
+
+    def test_an_onnxruntime_that_does_not_tell_is_not_trusted(
+        self, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
+        with pytest.raises(MissingError, match="does not tell which node runs on HETERO:AZURE,CPU"):
+            Engine(make_bundle("onnx"), device="HETERO:AZURE,CPU")
+
+    def test_a_provider_that_does_not_start_is_an_error_even_where_others_may_run(
+        self, make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda session: ["CPUExecutionProvider"])
+        with pytest.raises(MissingError, match="no device 'AZURE' here: the provider does not start"):
+            Engine(make_bundle("onnx"), device="HETERO:AZURE,CPU")
+
+
+def test_float32_where_a_provider_cannot_be_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hamsa_runtime.backends import providers
+
+    monkeypatch.setattr(providers, "problem_of", lambda kind: ("", ""))
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    options = onnxruntime.SessionOptions()
+    with pytest.raises(MissingError, match="TENSORRT would not compute in float32") as caught:
+        providers.add_provider(options, Name("TENSORRT"), "fp32")
+    assert "TF32" in caught.value.cause
+    assert caught.value.fix == "start with NVIDIA_TF32_OVERRIDE=0"
 
 
 def test_onnxruntime_has_no_bfloat16(make_bundle: MakeBundle) -> None:

@@ -56,7 +56,11 @@ class Engine:
             bundle in use should be replaced as a folder, which is how hamsa-export does it.
         backend: "onnxruntime", "openvino", "tensorrt" or "tensorrt-rtx"; by default the one that the bundle was made
             for.
-        device: as the backend names it, such as "CPU", "GPU" or "GPU.1"; by default "GPU" with TensorRT, else "CPU".
+        device: what it runs on, or an error (the grammar: `devices`). With OpenVINO "CPU", "GPU.1", "NPU", "AUTO" or
+            "AUTO:GPU,CPU" for one that it chooses, "HETERO:GPU,CPU" for a model that it may split; with ONNX Runtime
+            "CPU", "CUDA.1", "TENSORRT", "COREML", "WEBGPU"... of `backends.providers`, or "HETERO:CUDA,CPU"; with
+            TensorRT "GPU.1". By default "GPU" with TensorRT, else "CPU". `describe` says what became of it. Parity was
+            measured on one device; `hamsa-parity --device` measures it on another.
         threads: CPU threads for one inference; by default the backend's choice.
         cuda_graph: launch each inference as one CUDA graph, which saves the time of launching its kernels one by one
             (TensorRT only). Each batch size that is used takes memory for activations of its own.

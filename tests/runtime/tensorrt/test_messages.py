@@ -50,12 +50,27 @@ NODE = "stages.0.blocks.1.hss.sass/node_matmul_3"
         ("Cannot compile operation 'a/b' for Turing (SM75): FP32 GEMM is not supported.", BuildError, "7.5", "--fp16"),
         ("cudnn_impl.cpp:89: CHECK(dtype == myelinTypeFloat) failed.", BuildError, "int8 convolutions", "newer"),
         ("Unable to load library: libnvinfer_lean.so.1", MissingError, "lean runtime", "tensorrt_lean"),
+        (
+            "The engine cannot run on this GPU, which has compute capability 9.0. TensorRT-RTX does not support this "
+            "compute capability, so the engine cannot be rebuilt for it.",
+            MissingError,
+            "no kernels for this GPU",
+            "--to tensorrt for this GPU",
+        ),
+        (
+            "The engine cannot run on this GPU, which has compute capability 8.9. Rebuild the engine for compute "
+            "capability 8.9",
+            BuildError,
+            "another TensorRT or GPU",
+            "hamsa-build",
+        ),
         ("something new", BuildError, "does not take", "another version"),
         ("", BuildError, "does not take", "another version"),
     ],
 )
 def test_a_message_becomes_a_cause_and_a_way_out(text: str, kind: type[HamsaError], cause: str, fix: str) -> None:
-    error = build_error("tensorrt 10.3.0 could not build a plan", [text] if text else [], [])
+    what = "tensorrt 10.3.0 could not load the plan on Simulated (compute capability 8.8)"  # which is no message of it
+    error = build_error(what, [text] if text else [], [])
     assert type(error) is kind
     assert cause in error.cause
     assert fix in error.fix

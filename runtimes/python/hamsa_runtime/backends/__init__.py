@@ -42,7 +42,7 @@ class Settings:
     """How a model is to be run.
 
     Attributes:
-        device: as the backend names it; None for the backend's first choice.
+        device: see `hamsa_runtime.devices`; None for the backend's first choice.
         threads: CPU threads for one inference; None for the backend's choice.
         cuda_graph: launch an inference as one CUDA graph.
         throughput: prefer many inferences at once over the speed of one.

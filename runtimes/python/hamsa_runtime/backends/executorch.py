@@ -16,6 +16,7 @@ import torch
 from executorch.runtime import Runtime
 
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
+from hamsa_runtime.devices import only_name
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.port_names import check_input
@@ -41,7 +42,7 @@ class Runner:
                 expected="None: ExecuTorch has one pool of threads for the whole process",
                 fix="leave it away; taskset limits the process",
             )
-        if settings.device not in (None, "CPU"):
+        if str(only_name(settings.device or "CPU", "ExecuTorch")) != "CPU":
             raise MissingError(f"ExecuTorch has no device {settings.device!r} here", expected="CPU")
         self._manifest = manifest
         self._inputs = [spec.name for spec in manifest.graph_inputs]

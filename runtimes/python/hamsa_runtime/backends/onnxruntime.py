@@ -1,10 +1,15 @@
-"""ONNX Runtime: any CPU, and NVIDIA GPUs with onnxruntime-gpu. Runs ONNX bundles (model.onnx)."""
+"""ONNX Runtime: any CPU, and what its execution providers run on. Runs ONNX bundles (model.onnx).
+
+A node that the provider asked for has no kernel for goes to the CPU without a word; so does the whole model where the
+provider does not start. So ONNX Runtime is asked which node it gave to whom, and what was not asked for is an error.
+The sizes of shapes, which GPUs leave to the CPU on purpose, are not counted.
+"""
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +17,21 @@ import numpy as np
 import onnxruntime
 
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
+from hamsa_runtime.backends.providers import PROVIDERS, add_provider, not_here, provider_of
 from hamsa_runtime.batches import graph_zeros
-from hamsa_runtime.errors import BuildError, MissingError, nearest
+from hamsa_runtime.devices import HETERO, Device, Name, device_from
+from hamsa_runtime.errors import BuildError, HamsaError, InputError, MissingError
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.onnx_sizes import nodes_of_sizes
 from hamsa_runtime.port_names import check_input, check_names
 from hamsa_runtime.vocabulary import ONNX_FILE, PRECISIONS
 from hamsa_runtime.whole_files import scratch_folder
 
-PROVIDERS = {"CPU": "CPUExecutionProvider", "CUDA": "CUDAExecutionProvider"}
-# The CUDA provider computes float32 products in TF32 by default, with 10 bits of significand, which is not what a
-# float32 bundle was compared as. Not tried on a GPU yet.
-OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+CPU = Device("", (Name("CPU"),))
+KINDS = {provider.name: kind for kind, provider in PROVIDERS.items()}
+# What it has to be asked beforehand to tell which node it gave to whom, which it does from 1.24 on.
+RECORD = "session.record_ep_graph_assignment_info"
+MOST_NODES = 4
 ERRORS_ONLY = 3
 
 # The names that ONNX Runtime's profiler has for types -> those of `Operator`.
@@ -54,8 +63,8 @@ class Runner:
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
         no_cuda_graph("onnxruntime", settings)
         no_throughput("onnxruntime", settings)
-        device, threads = settings.device or "CPU", settings.threads
-        self._providers, self._threads = [_provider(device)], threads
+        self._device, self._threads = device_from(settings.device or "CPU"), settings.threads
+        _check_device(self._device)
         if manifest.precision in WITHOUT:
             raise MissingError(
                 f"ONNX Runtime cannot run {manifest.precision}",
@@ -69,15 +78,11 @@ class Runner:
                 fix="another version of onnxruntime, or a bundle exported without --fft native",
             )
         self._manifest = manifest
-        self._device = device
         self._inputs = [spec.name for spec in manifest.graph_inputs]
         self._outputs = [spec.name for spec in manifest.graph_outputs]
         self._path = folder / ONNX_FILE
-        self._session = self._loaded(_options(threads))
-        # On a failure to start a GPU provider the session falls back to the CPU with a log line only.
-        if self._session.get_providers()[:1] != self._providers:
-            found = self._session.get_providers()[0]
-            raise MissingError(f"ONNX Runtime would run on {found}", expected=self._providers[0])
+        self._session = self._loaded(_options(self._threads))
+        self._nodes = {} if self._device == CPU else self._checked_nodes()
         check_names("inputs", self._inputs, [{port.name} for port in self._session.get_inputs()])
         check_names("outputs", self._outputs, [{port.name} for port in self._session.get_outputs()])
         ports = {port.name: port for port in self._session.get_inputs()}
@@ -91,13 +96,16 @@ class Runner:
         return dict(zip(self._outputs, self._results(self._session, inputs), strict=True))
 
     def describe(self) -> dict[str, str]:
-        """What runs. The CPU provider stores float16 but computes most of its operators in float32: see `operators`."""
-        return {
+        """What runs, and beside the CPU how many nodes where. The CPU provider stores float16 but computes most of its
+        operators in float32: see `operators`."""
+        facts = {
             "backend": "onnxruntime",
             "version": onnxruntime.__version__,
-            "device": self._device,
+            "device": str(self._device),
             "precision": "f32" if self._manifest.precision == "fp32" else "as typed in the file",
         }
+        nodes = ", ".join(f"{count} {kind}" for kind, count in self._nodes.items())
+        return facts | ({"nodes": nodes} if nodes else {})
 
     def operators(self) -> list[Operator]:
         """What ran, as the profiler of a second session saw it in one run on zeros: no other interface tells."""
@@ -133,10 +141,51 @@ class Runner:
 
     def _loaded(self, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
         try:
-            providers = [(name, OPTIONS.get(name, {})) for name in self._providers]
-            return onnxruntime.InferenceSession(self._path, options, providers=providers)
+            if self._device == CPU:
+                return onnxruntime.InferenceSession(self._path, options, providers=[PROVIDERS["CPU"].name])
+            options.add_session_config_entry(RECORD, "1")
+            for name in self._device.names:
+                if name.kind != "CPU":  # which is there always, as the last one
+                    add_provider(options, name, self._manifest.precision)
+            # Python's class, not only the engine, begins again on the CPU where a provider fails, and prints that.
+            return onnxruntime.InferenceSession(self._path, options, enable_fallback=False)
+        except HamsaError:
+            raise
         except Exception as error:
-            raise BuildError(f"{self._path}: ONNX Runtime cannot load this model\n{error}") from error
+            where = "" if self._device == CPU else f" on {self._device}"
+            raise BuildError(f"{self._path}: ONNX Runtime cannot load this model{where}\n{error}") from error
+
+    def _checked_nodes(self) -> dict[str, int]:
+        """How many nodes each of the devices has been given; fails if another one has."""
+        if not hasattr(self._session, "get_provider_graph_assignment_info"):
+            raise MissingError(
+                f"onnxruntime {onnxruntime.__version__} does not tell which node runs on {self._device}",
+                expected="version 1.24 or later, which does: it puts the CPU in the place of a device without a word",
+                fix="pip install --upgrade onnxruntime",
+            )
+        asked = {name.kind: name for name in self._device.names}
+        for kind in asked.keys() - {KINDS.get(each) for each in self._session.get_providers()}:
+            raise not_here(asked[kind], "the provider does not start; its log says why")
+        graphs = self._session.get_provider_graph_assignment_info()
+        found = [(KINDS.get(graph.ep_name, graph.ep_name), node) for graph in graphs for node in graph.get_nodes()]
+        others = [node for kind, node in found if kind not in asked]
+        if others:
+            sizes = nodes_of_sizes(self._path.read_bytes())
+            others = [node for node in others if node.name not in sizes]
+        if others:
+            raise self._elsewhere(others, len(found), sorted({kind for kind, _ in found} - asked.keys()))
+        return dict(Counter(kind for kind, _ in found))
+
+    def _elsewhere(self, others: list[Any], count: int, kinds: list[str]) -> MissingError:
+        shown = ", ".join(f"{node.op_type} {node.name}".rstrip() for node in others[:MOST_NODES])
+        more = f" and {len(others) - MOST_NODES} more" if len(others) > MOST_NODES else ""
+        names = ",".join(map(str, (*self._device.names, *kinds)))
+        return MissingError(
+            f"{len(others)} of {count} nodes would run on {', '.join(kinds)}, not on {self._device}: {shown}{more}",
+            expected=f"every node on {self._device}",
+            cause="the provider has no kernels for them",
+            fix=f"{HETERO}:{names} as the device, which lets them",
+        )
 
     def _results(self, session: onnxruntime.InferenceSession, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         try:
@@ -158,16 +207,16 @@ def _operator(event: dict[str, Any]) -> Operator:
     return Operator(event["args"]["op_name"], TYPES.get(precision, precision), (event["name"].removesuffix(KERNEL),))
 
 
-def _provider(device: str) -> str:
-    present = onnxruntime.get_available_providers()
-    devices = [name for name, provider in PROVIDERS.items() if provider in present]
-    if device not in devices:
-        raise MissingError(
-            f"ONNX Runtime has no device {device!r} here",
-            expected="one of " + ", ".join(devices),
-            fix=nearest(device, devices),
+def _check_device(device: Device) -> None:
+    if device.choice not in ("", HETERO):
+        raise InputError(
+            f"device is {str(device)!r}",
+            expected="one of " + ", ".join(PROVIDERS) + f", or {HETERO}: and several of them",
+            cause="ONNX Runtime does not choose a device for a whole model",
+            fix="Engine(folder, backend='openvino') does",
         )
-    return PROVIDERS[device]
+    for name in device.names:
+        provider_of(name)
 
 
 def _options(threads: int | None) -> onnxruntime.SessionOptions:

@@ -1,4 +1,4 @@
-"""OpenVINO: Intel CPUs and GPUs, ARM CPUs. Runs IR (model.xml, model.bin) and ONNX bundles.
+"""OpenVINO: Intel CPUs, GPUs and NPUs, ARM CPUs. Runs IR (model.xml, model.bin) and ONNX bundles.
 
 The precision is always set and read back. Left alone, the CPU plugin runs a float32 model in bfloat16 on any
 processor that has AMX or AVX512-BF16 (OpenVINO 2026.4: 1e-2 instead of 1e-6 relative error in one product).
@@ -23,6 +23,7 @@ from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph
 from hamsa_runtime.backends.openvino_bounds import check_bounds
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.batches import batch_axes, sized
+from hamsa_runtime.devices import AUTO, HETERO, Device, Name, device_from
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, MissingError, nearest
 from hamsa_runtime.manifest import BATCH, Manifest
 from hamsa_runtime.port_names import check_input, check_names
@@ -40,6 +41,11 @@ PRECISIONS = {
     "bf16": ("bf16", "bf16", "BF16"),
     "int8": ("f32", "f32", "INT8"),
 }
+# An NPU computes in float16 whatever the model says, and is asked for that in place of what stands above.
+GPU, NPU, NPU_HINT = "GPU", "NPU", "f16"
+NO_NODES = ("Parameter", "Result", "Constant")
+# What float32 must not become.
+LOWER = {"f16", "bf16"}
 FILES = {"openvino": IR_FILES[0], "onnx": ONNX_FILE}
 ANY_SIZE = -1
 
@@ -47,8 +53,6 @@ ANY_SIZE = -1
 class Runner:
     """One compiled model; see `Backend`. For throughput it has as many infer requests as the plugin recommends, each on
     some of the threads; otherwise one, on all of them."""
-
-    batch_limits = None
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
         no_cuda_graph("openvino", settings)
@@ -60,17 +64,20 @@ class Runner:
                 fix="Engine(folder, backend='onnxruntime'), or a bundle exported without --fft native",
             )
         core = openvino.Core()
-        device, threads = settings.device or "CPU", settings.threads
-        self._device = device
+        self._asked = device_from(settings.device or "CPU")
+        names = _names_here(core, self._asked)
         outputs = [spec.name for spec in manifest.graph_outputs]
-        _check_device(core, device)
-        self._hint, self._precision = _hint_and_precision(core, device, manifest.precision)
+        self._names, self._hint, self._precision = _names_and_precision(core, self._asked, names, manifest.precision)
+        self._device = device = str(Device(self._asked.choice, self._names))
+        # A plug-in for NPUs compiles models of known shapes only.
+        self.batch_limits = (1, 1) if any(name.kind == NPU for name in self._names) else None
         options: dict[str, object] = {
             "PERFORMANCE_HINT": "THROUGHPUT" if settings.throughput else "LATENCY",
             "INFERENCE_PRECISION_HINT": self._hint,
         }
-        if threads is not None and device == "CPU":
-            options["INFERENCE_NUM_THREADS"] = threads
+        if self._asked.choice == AUTO:
+            options["ENABLE_STARTUP_FALLBACK"] = False
+        options |= _threads(settings.threads, self._names)
         path = folder / FILES[manifest.target]
         self._manifest, self._options = manifest, options
         try:
@@ -81,6 +88,7 @@ class Runner:
             single = self._with_batch_of_one()
             _check_bounds(single, manifest, path)
             self._compiled = core.compile_model(single, device, options)
+            self._nodes = _nodes_by_device(core, single, device) if self._asked.choice == HETERO else Counter()
             count = "OPTIMAL_NUMBER_OF_INFER_REQUESTS"
             self.parallel = self._compiled.get_property(count) if settings.throughput else 1
             self._requests = {True: _Requests(self._compiled, self.parallel)}
@@ -101,18 +109,27 @@ class Runner:
             raise BuildError(f"OpenVINO failed to run the model\n{error}") from error
 
     def describe(self) -> dict[str, str]:
-        """What runs; `layers` counts the precisions that the layers were really given."""
-        return {
+        """What runs; `layers` counts the precisions that the layers were really given, `nodes` of a split model those
+        of each device. With AUTO, `device` says which one it is."""
+        facts = {
             "backend": "openvino",
             "version": openvino.__version__,
             "device": self._device,
             "precision": self._precision,
-            "layers": ", ".join(f"{count} {name}" for name, count in self._layers().most_common()),
         }
+        if self._asked.choice == AUTO:
+            facts["device"] = f"{', '.join(self._running_on())}, chosen by {self._device}"
+        if self._nodes:
+            facts["nodes"] = ", ".join(f"{count} {name}" for name, count in self._nodes.most_common())
+        layers = ", ".join(f"{count} {name}" for name, count in self._layers().most_common())
+        return facts | ({"layers": layers} if layers else {})
 
     def operators(self) -> list[Operator]:
         """The plugin's runtime model, without inputs, outputs and constants."""
-        return list(_operators(self._compiled).values())
+        try:
+            return list(_operators(self._compiled).values())
+        except RuntimeError as error:
+            raise MissingError(f"OpenVINO's plugin for {self._device} does not tell what it runs\n{error}") from error
 
     def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
         """The plugin's own counters, in a second compiled model that has them."""
@@ -158,16 +175,28 @@ class Runner:
         return model
 
     def _layers(self) -> Counter[str]:
-        """How many layers run in which precision."""
-        return Counter(operator.precision for operator in self.operators())
+        """How many layers run in which precision; nothing where the plugin does not tell."""
+        try:
+            return Counter(operator.precision for operator in self.operators())
+        except MissingError:
+            return Counter()
+
+    def _running_on(self) -> list[str]:
+        """The devices that the plugin has taken."""
+        return list(self._compiled.get_property("EXECUTION_DEVICES"))
 
     def _check_granted(self) -> None:
         """Fails if the plugin settled for another precision or device than the one asked for."""
-        hint = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        devices = list(self._compiled.get_property("EXECUTION_DEVICES"))
-        follows = hint == self._hint and (hint != "dynamic" or self._precision in self._layers())
-        if not follows or [name.split(".")[0] for name in devices] != [self._device.split(".")[0]]:
-            found = ", ".join(self._layers()) if hint == "dynamic" else hint
+        devices, layers = self._running_on(), self._layers()
+        if self._asked.choice:  # which does not know what it has handed on
+            hint = "dynamic"
+            follows = self._precision in layers if self._precision in LOWER else not LOWER.intersection(layers)
+        else:
+            hint = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+            follows = hint == self._hint and (hint != "dynamic" or self._precision in layers)
+        asked = {name.kind for name in self._names}
+        if not follows or not {each.split(".")[0] for each in devices} <= asked:
+            found = ", ".join(layers) if hint == "dynamic" else hint
             raise MissingError(
                 f"OpenVINO would run in {found} on {', '.join(devices)}",
                 expected=f"{self._precision} on {self._device}",
@@ -236,26 +265,58 @@ def _operator(row: openvino.RTMap) -> Operator:
     return Operator(kind, precision, tuple(names.split(",")))
 
 
-def _check_device(core: openvino.Core, device: str) -> None:
-    """Only devices that are here: no AUTO, MULTI or HETERO, which choose another one silently."""
+def _names_here(core: openvino.Core, asked: Device) -> tuple[Name, ...]:
+    """The names that are asked for, which have to be here; with AUTO alone, all that are."""
     available = core.available_devices
-    if device not in available and device not in {name.split(".")[0] for name in available}:
-        raise MissingError(
-            f"OpenVINO has no device {device!r} here",
-            expected="one of " + ", ".join(available),
-            cause="another name, or the device's driver is not installed",
-            fix=nearest(device, available),
-        )
+    for name in asked.names:
+        if str(name) not in available and str(name) not in {each.split(".")[0] for each in available}:
+            is_known = name.kind in (GPU, NPU)
+            raise MissingError(
+                f"OpenVINO has no device {str(name)!r} here",
+                expected="one of " + ", ".join(available),
+                cause=f"no Intel {name.kind}, or no driver for it" if is_known else "OpenVINO calls none so",
+                fix="" if is_known else nearest(str(name), [*available, GPU, NPU]),
+            )
+    return asked.names or tuple(device_from(each).names[0] for each in available)
 
 
-def _hint_and_precision(core: openvino.Core, device: str, wanted: str) -> tuple[str, str]:
+def _nodes_by_device(core: openvino.Core, model: openvino.Model, device: str) -> Counter[str]:
+    """How many nodes of a split model each device is given, without inputs, outputs and constants."""
+    kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
+    split: dict[str, str] = core.query_model(model, device)
+    return Counter(split[name] for name, kind in kinds.items() if name in split and kind not in NO_NODES)
+
+
+def _names_and_precision(
+    core: openvino.Core, asked: Device, names: tuple[Name, ...], wanted: str
+) -> tuple[tuple[Name, ...], str, str]:
+    """Those of the devices that can run the precision, where one of all is enough; the hint, and what layers run in."""
     hint, precision, capability = PRECISIONS[wanted]
-    capabilities = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
-    if capability not in capabilities:
-        name = core.get_property(device, "FULL_DEVICE_NAME")
-        raise MissingError(
-            f"{device} ({name}) cannot run {wanted}",
-            expected=f"a device with {capability}; this one has {', '.join(capabilities)}",
-            fix="export with --fp32",
+    able = tuple(each for each in names if capability in core.get_property(str(each), "OPTIMIZATION_CAPABILITIES"))
+    unable = [each for each in names if each not in able]
+    if unable and (asked.names or not able):
+        raise _cannot_run(core, unable[0], wanted)
+    return able, NPU_HINT if {each.kind for each in able} == {NPU} else hint, precision
+
+
+def _cannot_run(core: openvino.Core, name: Name, wanted: str) -> MissingError:
+    capabilities = core.get_property(str(name), "OPTIMIZATION_CAPABILITIES")
+    others = [each for each, (_, _, capability) in PRECISIONS.items() if capability in capabilities]
+    return MissingError(
+        f"{name} ({core.get_property(str(name), 'FULL_DEVICE_NAME')}) cannot run {wanted}",
+        expected=f"a device with {PRECISIONS[wanted][2]}; this one has {', '.join(capabilities)}",
+        fix="export with " + " or ".join(f"--{each}" for each in others) if others else "",
+    )
+
+
+def _threads(threads: int | None, names: tuple[Name, ...]) -> dict[str, object]:
+    """The option for them."""
+    if threads is None:
+        return {}
+    if not any(name.kind == "CPU" for name in names):
+        raise InputError(
+            f"threads is {threads}",
+            expected=f"None: {', '.join(map(str, names))} does the work",
+            fix="leave it away",
         )
-    return hint, precision
+    return {"INFERENCE_NUM_THREADS": threads}

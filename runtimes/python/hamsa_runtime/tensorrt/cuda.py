@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hamsa_runtime.devices import only_name
 from hamsa_runtime.errors import BuildError, HamsaError, MissingError, nearest
 from hamsa_runtime.interrupts import interruptible
 
@@ -152,16 +153,17 @@ def index_of(device: str) -> int:
     """0 for "GPU", 1 for "GPU.1".
 
     Raises:
+        InputError: it is no name of one device.
         MissingError: the name is not one of a GPU.
     """
-    kind, dot, number = device.partition(".")
-    if kind != "GPU" or (dot and not number.isdecimal()):
+    name = only_name(device, "TensorRT")
+    if name.kind != "GPU" or (name.which and not name.which.isdecimal()):
         raise MissingError(
             f"TensorRT has no device {device!r}",
             expected="GPU, or GPU.1 for the second one",
             fix=nearest(device, ["GPU", "GPU.1"]) or "Engine(folder, backend='onnxruntime') runs the bundle on the CPU",
         )
-    return int(number or 0)
+    return int(name.which or 0)
 
 
 @contextlib.contextmanager

@@ -100,6 +100,12 @@ ADVICE = (
         "TensorRT 10.3 or newer, which reads opset 20",
     ),
     Advice(
+        r"does not support this compute capability|current SM version is not supported|Unsupported sm version",
+        "this TensorRT has no kernels for this GPU, whoever builds the plan; TensorRT-RTX is for GPUs of PCs",
+        "export with --to tensorrt for this GPU; or another GPU",
+        MissingError,
+    ),
+    Advice(
         r"serialization version|[Vv]ersion tag does not match|different version|platform tag|compute capability",
         "a plan that another TensorRT or GPU has built",
         "hamsa-build BUNDLE on this device",
@@ -116,7 +122,7 @@ def build_error(what: str, lines: Sequence[str], nodes: Collection[str]) -> Hams
         lines: what it said.
         nodes: of the ONNX file, where it failed.
     """
-    text = "\n".join([what, *lines])
+    text = "\n".join(lines)  # not `what`, which names the GPU with its compute capability, whatever the failure is
     advice = next((each for each in ADVICE if re.search(each.pattern, text)), ANYTHING_ELSE)
     where = f" at {', '.join(map(_described, nodes))}" if nodes else ""
     said = "\n".join(line.strip() for line in lines[-MOST_LINES:]) or "nothing: its log is empty"

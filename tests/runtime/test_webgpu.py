@@ -1,0 +1,63 @@
+"""ONNX Runtime's WebGPU provider, for real: a plug-in with kernels of its own, on Chromium's Vulkan for processors."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from hamsa_runtime import Engine
+from hamsa_runtime.errors import MissingError
+
+from .tiny_bundles import MakeBundle, manifest_for, onnx_model, save_model, write_files
+
+pytest.importorskip("onnxruntime_ep_webgpu", reason="the package onnxruntime-ep-webgpu is not installed")
+CHROMIUM = Path("/usr/lib/chromium")
+VULKAN, ADAPTER = CHROMIUM / "libvulkan.so.1", CHROMIUM / "vk_swiftshader_icd.json"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def adapter() -> Iterator[None]:
+    if not (VULKAN.is_file() and ADAPTER.is_file()):
+        pytest.skip("no software adapter here: chromium brings one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VK_ICD_FILENAMES", str(ADAPTER))
+        patch.setenv("ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER", "1")
+        ctypes.CDLL(str(VULKAN), ctypes.RTLD_GLOBAL)
+        yield
+
+
+def test_it_computes_the_same_with_every_node_on_it(make_bundle: MakeBundle, pixels: np.ndarray) -> None:
+    folder = make_bundle("onnx")
+    with Engine(folder) as engine, Engine(folder, device="webgpu") as other:
+        expected, facts = engine(pixels), other.describe()
+        for name, array in other(pixels).items():
+            np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-5)  # float32, sums of 96 positions
+    assert facts["device"] == "WEBGPU"
+    assert facts["nodes"].endswith(" WEBGPU")
+    assert "," not in facts["nodes"]
+
+
+def test_a_node_that_it_has_no_kernel_for_is_named_and_may_run_elsewhere_if_that_is_asked_for(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["squares"], "head/mul"),
+        helper.make_node("Det", ["squares"], ["y"], "head/det"),
+    ]
+    ports = [("x", TensorProto.FLOAT, ["batch", 2, 2])], [("y", TensorProto.FLOAT, ["batch"])]
+    save_model(onnx_model(nodes, *ports, {}), tmp_path / "b", "onnx")
+    manifest = manifest_for(target="onnx", preprocessing=None, labels=None) | {
+        "inputs": [{"name": "x", "dtype": "float32", "shape": ["batch", 2, 2], "layout": None}],
+        "outputs": [{"name": "y", "dtype": "float32", "shape": ["batch"]}],
+    }
+    folder = write_files(tmp_path / "b", manifest)
+    with pytest.raises(MissingError) as caught:
+        Engine(folder, device="WEBGPU")
+    assert caught.value.found == "1 of 2 nodes would run on CPU, not on WEBGPU: Det head/det"
+    with Engine(folder, device="HETERO:WEBGPU,CPU") as engine:
+        x = np.array([[[1, 2], [3, 4]]], np.float32)
+        np.testing.assert_allclose(engine(x)["y"], [16 - 36], rtol=1e-6)
+        assert engine.describe()["nodes"] == "1 WEBGPU, 1 CPU"
