@@ -57,6 +57,7 @@ def check_parity(
     thresholds: Thresholds | None = None,
     threads: int | None = None,
     classes: Sequence[int] | None = None,
+    device: str | None = None,
 ) -> ParityReport:
     """Compare a bundle with the model that it was exported from.
 
@@ -70,10 +71,12 @@ def check_parity(
             `wider_thresholds` that ONNX Runtime's DFT makes necessary.
         threads: for the engine.
         classes: the true class of each of `data`: then the accuracy of both is compared, too.
+        device: that the bundle runs on, see `Engine`. By default its engine's CPU, or, for TensorRT, the GPU.
 
     Raises:
         ParityError: an output is NaN, empty or of another shape. (A mere difference is in the report.)
         InputError: the data do not fit the model.
+        MissingError: the device is not here, or would not run all of the bundle.
     """
     bundle = opened(bundle)
     manifest = bundle.manifest
@@ -83,7 +86,7 @@ def check_parity(
     if thresholds is None and narrowest != manifest.precision:
         note = f"the limits are those of {narrowest}: the model itself computes in {precision_of(narrowest).words}"
     name, expected_calls = _run_model(model, data, manifest, _as_it_is)
-    with _engine(bundle, threads) as engine:
+    with engine_for(bundle, threads, device) as engine:
         found_calls, ran_on = _run_engine(engine, data), engine.describe()
         _check_sizes(found_calls, expected_calls, name)
         expected, found = (_joined(each, data, manifest) for each in (expected_calls, found_calls))
@@ -98,14 +101,15 @@ def check_parity(
                 calls=is_calls(data, manifest),
             )
             if failures:
-                return _described(dataclasses.replace(report, failures=failures, note=note), bundle, data, ran_on)
+                report = dataclasses.replace(report, failures=failures, note=note)
+                return _described(report, bundle, data, ran_on, device)
     report = dataclasses.replace(report, note=note)
     on_onnxruntime = ran_on["backend"] == "onnxruntime"
     wider = wider_thresholds(manifest) if on_onnxruntime and thresholds is None and not report.passed else None
     if wider is not None:
         limits, note = wider
         report = dataclasses.replace(_compared(found, expected, limits, name, classes, data, manifest), note=note)
-    return _described(_with_cause(report, model, data, manifest, expected), bundle, data, ran_on)
+    return _described(_with_cause(report, model, data, manifest, expected), bundle, data, ran_on, device)
 
 
 def _with_cause(
@@ -136,12 +140,13 @@ def check_against(
     thresholds: Thresholds | None = None,
     threads: int | None = None,
     classes: Sequence[int] | None = None,
+    device: str | None = None,
 ) -> ParityReport:
     """Compare a bundle with another one, whose outputs are the reference; each prepares the images its own way.
 
     Args:
-        bundle, data, threads, classes: as for `check_parity`.
-        other: the folder of the reference.
+        bundle, data, threads, classes, device: as for `check_parity`.
+        other: the folder of the reference, which runs on its default device.
         thresholds: by default those of the lower precision of both.
 
     Raises:
@@ -151,13 +156,13 @@ def check_against(
     manifest, before = bundle.manifest, other.manifest
     name = f"{before.name} for {before.target}, {before.precision}"
     data, classes = _in_one_inference(data, manifest, classes)
-    with _engine(bundle, threads) as engine, _engine(other, threads) as reference:
+    with engine_for(bundle, threads, device) as engine, engine_for(other, threads) as reference:
         calls, ran_on, others = _run_engine(engine, data), engine.describe(), _run_engine(reference, data)
     _check_sizes(calls, others, name)
     found, expected = (_joined(each, data, manifest) for each in (calls, others))
     limits = thresholds or usual_thresholds(manifest, before)
     report = _compared(found, expected, limits, name, classes, data, manifest)
-    described = _described(report, bundle, data, ran_on)
+    described = _described(report, bundle, data, ran_on, device)
     return described if thresholds else dataclasses.replace(described, precision=_lowest(manifest, before))
 
 
@@ -175,15 +180,25 @@ def _lowest(*manifests: Manifest) -> str:
     return max((each.precision for each in manifests), key=list(THRESHOLDS).index)
 
 
-def _described(report: ParityReport, bundle: Bundle, data: Any, ran_on: Mapping[str, str]) -> ParityReport:
+def _described(
+    report: ParityReport, bundle: Bundle, data: Any, ran_on: Mapping[str, str], device: str | None
+) -> ParityReport:
+    notes = [report.note, _compared_elsewhere(bundle.manifest, ran_on["device"])]
     return dataclasses.replace(
         report,
-        engine=stand_in(bundle.manifest),
+        note="; ".join(filter(None, notes)),
+        engine=stand_in(bundle.manifest, device),
         precision=bundle.manifest.precision,
         image_names=_image_names(data),
         ran_on=ran_on,
         bundle=bundle.folder,
     )
+
+
+def _compared_elsewhere(manifest: Manifest, device: str) -> str:
+    """That the verdict in the manifest is one of another device."""
+    before = device if manifest.parity is None else manifest.parity.device or device
+    return "" if before == device else f"the export compared it on {before}, which says nothing of {device}"
 
 
 def _image_names(data: Any) -> list[str]:
@@ -239,14 +254,15 @@ def narrowest_precision(model: nn.Module | OnnxFile, manifest: Manifest) -> str:
     return max((manifest.precision, *own), key=list(THRESHOLDS).index)
 
 
-def run_bundle(bundle: Bundle, data: Any) -> Arrays:
-    """What a bundle computes for all of the data, by output name."""
-    with _engine(bundle, None) as engine:
+def run_bundle(bundle: Bundle, data: Any, device: str | None = None) -> Arrays:
+    """What a bundle computes for all of the data, by output name; on its engine's default device, or another one."""
+    with engine_for(bundle, None, device) as engine:
         return _run(engine, data)
 
 
-def _engine(bundle: Bundle, threads: int | None) -> Engine:
-    return Engine(bundle.folder, threads=threads, backend=stand_in(bundle.manifest))
+def engine_for(bundle: Bundle, threads: int | None = None, device: str | None = None) -> Engine:
+    """What runs a bundle here: its own engine, or its stand-in where nobody asks for a device."""
+    return Engine(bundle.folder, threads=threads, device=device, backend=stand_in(bundle.manifest, device))
 
 
 def _run(engine: Engine, data: Any) -> Arrays:
@@ -293,9 +309,10 @@ def _compared(
     return compare(found, expected, thresholds, reference, classes)
 
 
-def stand_in(manifest: Manifest) -> str | None:
-    """The engine that runs a bundle whose own engine cannot run here; None for its own."""
-    return target_of(manifest.target).backend_here()
+def stand_in(manifest: Manifest, device: str | None = None) -> str | None:
+    """The engine that runs a bundle whose own engine cannot run here; None for its own, which alone knows a device that
+    was asked for."""
+    return target_of(manifest.target).backend_here() if device is None else None
 
 
 def compare(

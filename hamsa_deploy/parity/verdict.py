@@ -32,7 +32,8 @@ class ParityReport:
         thresholds: what the verdict was taken by.
         failures: one sentence for each metric outside its threshold.
         engine: what ran the bundle, if that was not its own engine.
-        note: why the thresholds are not those of the precision; empty if they are.
+        note: why the thresholds are not those of the precision, and that the export compared it on another device;
+            empty if neither is so.
         ill_conditioned: of a failure whose cause is the model itself, how far it moves by itself; else empty.
         agreements: output name -> what was found for each image. Not part of the manifest.
         image_names: of the images in the same order, where they have any.
@@ -75,6 +76,7 @@ class ParityReport:
             passed=self.passed,
             engine=self.engine,
             note=self.note,
+            device=self.ran_on.get("device", ""),
         )
 
     def to_json(self) -> str:

@@ -14,11 +14,10 @@ from typing import Any
 import onnx_ir as ir
 
 from hamsa_deploy.measure.execution import CONVERSIONS, ONE_NAME, PRODUCTS
-from hamsa_deploy.parity.comparison import stand_in
+from hamsa_deploy.parity.comparison import engine_for
 from hamsa_deploy.parity.layers.matching import module_of
-from hamsa_runtime import Engine
 from hamsa_runtime.backends import Operator, module_of_node
-from hamsa_runtime.manifest import read_manifest
+from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.vocabulary import ONNX_FILE
 
 FILE_TYPES = {
@@ -29,13 +28,13 @@ BY_FILE, BY_ENGINE = "as the file asks for it", "as the engine ran it on this ma
 Layers = dict[str, dict[str, Counter[str]]]
 
 
-def precision_maps(bundle: Path) -> list[dict[str, Any]]:
+def precision_maps(bundle: Path, device: str | None = None) -> list[dict[str, Any]]:
     """One map for what the file asks for, if that is ONNX, and one for the engine.
 
     None for the latter, if its operators do not say which module they are of: an older bundle, or somebody's ONNX file.
     """
     asked = layers_of_file(ir.load(bundle / ONNX_FILE).graph) if (bundle / ONNX_FILE).is_file() else {}
-    with Engine(bundle, backend=stand_in(read_manifest(bundle / "manifest.json"))) as engine:
+    with engine_for(open_bundle(bundle), device=device) as engine:
         run = layers_of_engine(engine.operators(), asked)
     maps = {title: layers for title, layers in ((BY_FILE, asked), (BY_ENGINE, run)) if set(layers) - {""}}
     return [

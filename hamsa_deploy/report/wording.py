@@ -40,12 +40,13 @@ def allowed_text(limit: float, is_upper: bool) -> str:
 
 
 def engine_text(report: ParityReport, target: str) -> str:
-    """The engine and what it really computes in: "OpenVINO 2026.4.1 on CPU; layers: 153 f32, 55 i8"."""
+    """The engine and what it really computes on and in: "OpenVINO 2026.4.1 on CPU; layers: 153 f32, 55 i8"."""
     facts, own = report.ran_on, target_of(target).title
-    layers = f"; layers: {facts['layers']}" if "layers" in facts else ""
+    counts = "".join(f"; {what}: {facts[what]}" for what in ("nodes", "layers") if what in facts)
+    chosen = f", chosen by {facts['chosen_by']}" if "chosen_by" in facts else ""
     instead = f", from the ONNX file: no GPU here for {own}" if report.engine else ""
     version = facts["version"].split("-")[0]  # OpenVINO's goes on with its commit
-    return f"{ENGINES[facts['backend']].title} {version} on {facts['device']}{layers}{instead}"
+    return f"{ENGINES[facts['backend']].title} {version} on {facts['device']}{chosen}{counts}{instead}"
 
 
 def agreement_sentence(precision: str) -> str:

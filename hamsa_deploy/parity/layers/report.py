@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hamsa_deploy.inputs.feeds import streams_of
-from hamsa_deploy.parity.comparison import reference_inputs, stand_in
+from hamsa_deploy.parity.comparison import engine_for, reference_inputs
 from hamsa_deploy.parity.layers.comparison import Comparison, Sample, samples_of
 from hamsa_deploy.parity.layers.distance import relative_error
 from hamsa_deploy.parity.layers.divergence import Localisation
@@ -23,7 +23,6 @@ from hamsa_deploy.parity.layers.rows import Divergence, LayerReport, LayerRow
 from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_deploy.spectral.compiler.state import copy_of, state_of
 from hamsa_deploy.spectral.values import viewed_as_real
-from hamsa_runtime import Engine
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest
@@ -38,7 +37,9 @@ ENGINE = "engine: "
 """In front of an output's name: the row of what the engine computes."""
 
 
-def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = IMAGES) -> LayerReport:
+def layer_report(
+    bundle: str | Path, model: nn.Module, data: Any, images: int = IMAGES, *, device: str | None = None
+) -> LayerReport:
     """Compare a bundle with its model layer by layer.
 
     Args:
@@ -48,6 +49,7 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
         images: how many of them are used, from the first on; of a model that keeps something between calls, the
             ninth call of the first clip, or its last: in those before there may be nothing yet, such as frames that
             are not full.
+        device: that the bundle's engine runs on, for the outputs; the layers between are run on a CPU.
 
     Returns:
         The rows, and the first layer outside its band, if there is one.
@@ -70,7 +72,7 @@ def layer_report(bundle: str | Path, model: nn.Module, data: Any, images: int = 
     comparison = Comparison(graph, values, manifest, samples)
     _check_outputs(samples[0], comparison)
     rows = comparison.rows()
-    engine_rows = _engine_rows(opened.folder, manifest, comparison, samples, before)
+    engine_rows = _engine_rows(opened, device, comparison, samples, before)
     return LayerReport(
         reference=f"{type(model).__name__} in {str(dtype).removeprefix('torch.')}",
         precision=manifest.precision,
@@ -148,10 +150,10 @@ def _divergence(
 
 
 def _engine_rows(
-    folder: Path, manifest: Manifest, comparison: Comparison, samples: list[Sample], before: Sequence[Any]
+    bundle: Bundle, device: str | None, comparison: Comparison, samples: list[Sample], before: Sequence[Any]
 ) -> list[LayerRow]:
     """The engine's outputs, after the calls before, beside the graph's, and beside the reference's."""
-    with Engine(folder, backend=stand_in(manifest)) as engine:
+    with engine_for(bundle, device=device) as engine:
         for call in before:
             engine(call)
         found = [engine(sample.images) for sample in samples]
@@ -159,7 +161,7 @@ def _engine_rows(
     known = {match.value for match in comparison.matching.matches}
     return [
         _engine_row(output.name, name, [outputs[output.name] for outputs in found], comparison)
-        for output in manifest.outputs
+        for output in bundle.manifest.outputs
         if output.name in known
     ]
 

@@ -351,7 +351,8 @@ class Parity:
     """The comparison with the PyTorch model that was made when the bundle was written.
 
     `engine` is what ran the bundle, where that was not its own engine: ONNX Runtime for TensorRT without a GPU.
-    `note` says why the thresholds are not those of the precision. Older bundles have none.
+    `note` says why the thresholds are not those of the precision, `device` what ran the bundle, as its engine calls it.
+    Older bundles have neither.
     """
 
     reference: str
@@ -361,6 +362,7 @@ class Parity:
     passed: bool
     engine: str | None = None
     note: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True)

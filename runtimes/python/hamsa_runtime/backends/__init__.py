@@ -94,6 +94,11 @@ class Backend(Protocol):
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None: ...
 
+    @staticmethod
+    def check_device(device: str) -> None:
+        """Fails where this machine has no such device, before there is a model to be run on it."""
+        ...
+
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
         ...

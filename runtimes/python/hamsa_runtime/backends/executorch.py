@@ -22,7 +22,7 @@ from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.port_names import check_input
 from hamsa_runtime.vocabulary import PTE_FILE
 
-METHOD = "forward"
+METHOD, CPU = "forward", "CPU"
 # ExecuTorch's numbers for types, which are PyTorch's -> the names of manifests, and those of `Operator`.
 DTYPES = {0: "uint8", 1: "int8", 3: "int32", 4: "int64", 5: "float16", 6: "float32", 7: "float64", 11: "bool"}
 TYPES = {0: "u8", 1: "i8", 3: "i32", 4: "i64", 5: "f16", 6: "f32", 7: "f64", 11: "bool"}
@@ -42,8 +42,7 @@ class Runner:
                 expected="None: ExecuTorch has one pool of threads for the whole process",
                 fix="leave it away; taskset limits the process",
             )
-        if str(only_name(settings.device or "CPU", "ExecuTorch")) != "CPU":
-            raise MissingError(f"ExecuTorch has no device {settings.device!r} here", expected="CPU")
+        self.check_device(settings.device or CPU)
         self._manifest = manifest
         self._inputs = [spec.name for spec in manifest.graph_inputs]
         self._outputs = [spec.name for spec in manifest.graph_outputs]
@@ -55,6 +54,12 @@ class Runner:
         except Exception as error:
             raise BuildError(f"{path}: ExecuTorch cannot load this model\n{error}") from error
         self.batch_limits = self._checked()
+
+    @staticmethod
+    def check_device(device: str) -> None:
+        """Fails for all but the CPU."""
+        if str(only_name(device, "ExecuTorch")) != CPU:
+            raise MissingError(f"ExecuTorch has no device {device!r} here", expected=CPU)
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
@@ -71,7 +76,7 @@ class Runner:
         return {
             "backend": "executorch",
             "version": version("executorch"),
-            "device": "CPU",
+            "device": CPU,
             "precision": "f32",
             "operators": ", ".join(f"{count} {name}" for name, count in kinds.most_common()),
         }

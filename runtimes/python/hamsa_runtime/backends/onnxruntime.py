@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
-from hamsa_runtime.backends.providers import PROVIDERS, add_provider, not_here, provider_of
+from hamsa_runtime.backends.providers import PROVIDERS, add_provider, check_here, not_here, provider_of
 from hamsa_runtime.batches import graph_zeros
 from hamsa_runtime.devices import HETERO, Device, Name, device_from
 from hamsa_runtime.errors import BuildError, HamsaError, InputError, MissingError
@@ -90,6 +90,14 @@ class Runner:
             port = ports[spec.name]
             shape = [size if isinstance(size, int) else None for size in port.shape]
             check_input(spec, DTYPES.get(port.type, port.type), shape)
+
+    @staticmethod
+    def check_device(device: str) -> None:
+        """Fails where a provider is not here, or its plug-in finds nothing to run on."""
+        asked = device_from(device)
+        _check_device(asked)
+        for name in asked.names:
+            check_here(name)
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""

@@ -99,6 +99,11 @@ class Runner:
         self._outputs = outputs
         self._compiling, self._closed = threading.Lock(), False
 
+    @staticmethod
+    def check_device(device: str) -> None:
+        """Fails where OpenVINO finds it not."""
+        _names_here(openvino.Core(), device_from(device))
+
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
         try:
@@ -110,7 +115,7 @@ class Runner:
 
     def describe(self) -> dict[str, str]:
         """What runs; `layers` counts the precisions that the layers were really given, `nodes` of a split model those
-        of each device. With AUTO, `device` says which one it is."""
+        of each device. With AUTO, `device` says which one it chose."""
         facts = {
             "backend": "openvino",
             "version": openvino.__version__,
@@ -118,7 +123,7 @@ class Runner:
             "precision": self._precision,
         }
         if self._asked.choice == AUTO:
-            facts["device"] = f"{', '.join(self._running_on())}, chosen by {self._device}"
+            facts |= {"device": ", ".join(self._running_on()), "chosen_by": self._device}
         if self._nodes:
             facts["nodes"] = ", ".join(f"{count} {name}" for name, count in self._nodes.most_common())
         layers = ", ".join(f"{count} {name}" for name, count in self._layers().most_common())

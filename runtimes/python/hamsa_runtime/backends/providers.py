@@ -165,9 +165,7 @@ def add_provider(options: onnxruntime.SessionOptions, name: Name, precision: str
         InputError: see `provider_of`.
     """
     provider = provider_of(name)
-    problem, fix = problem_of(name.kind)
-    if problem:
-        raise not_here(name, problem, fix)
+    check_here(name)
     _check_environment(name, provider, precision)
     chosen = {**provider.options, **({provider.which: name.which} if name.which else {})}
     if provider.plugin:
@@ -178,6 +176,13 @@ def add_provider(options: onnxruntime.SessionOptions, name: Name, precision: str
         options.add_provider(provider.name, chosen)
     except Exception as error:
         raise not_here(name, f"the provider does not start\n{error}") from error
+
+
+def check_here(name: Name) -> None:
+    """Raise the error for a device that this process cannot use."""
+    problem, fix = problem_of(name.kind)
+    if problem:
+        raise not_here(name, problem, fix)
 
 
 def not_here(name: Name, problem: str, fix: str = "") -> MissingError:

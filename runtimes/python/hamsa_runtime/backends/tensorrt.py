@@ -53,6 +53,11 @@ class Runner:
         )
         self.batch_limits = self._execution.batch_limits
 
+    @staticmethod
+    def check_device(device: str) -> None:
+        """Fails where there is no such GPU."""
+        gpu_at(index_of(device))
+
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
         return self._execution.infer(inputs)
