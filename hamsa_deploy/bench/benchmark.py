@@ -131,14 +131,14 @@ def _opened(
 
 def _loads(candidates: Sequence[Candidate], batch: int, threads: int | None, seconds: float) -> dict[str, Load]:
     """Medians of a few processes each, in turn."""
-    folders = {each.name: each.bundle(batch) for each in candidates if each.bundle is not None}
-    found: dict[str, list[Load]] = {name: [] for name in folders}
+    bundles = {each.name: (each.bundle(batch), each.device) for each in candidates if each.bundle is not None}
+    found: dict[str, list[Load]] = {name: [] for name in bundles}
     end = time.perf_counter() + seconds
     for done in range(MOST_LOADS):
         if done and time.perf_counter() >= end:
             break
-        for name, folder in folders.items():
-            found[name].append(load_in_own_process(folder, batch, threads))
+        for name, (folder, device) in bundles.items():
+            found[name].append(load_in_own_process(folder, batch, threads, device))
     return {name: typical(each) for name, each in found.items()}
 
 

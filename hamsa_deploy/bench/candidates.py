@@ -11,11 +11,15 @@ from pathlib import Path
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.measure.interleaved import Run
 from hamsa_deploy.targets import all_targets, target_of
-from hamsa_runtime.backends import Settings, backend_for
+from hamsa_runtime.backends import Settings, backend_for, check_device
 from hamsa_runtime.bundle import Bundle, open_bundle
+from hamsa_runtime.devices import device_from
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.states import CarriedStates
 from hamsa_runtime.tensorrt.gpu import has_gpu
+
+# ONNX Runtime's names of NVIDIA's GPUs.
+NVIDIA = frozenset({"CUDA", "TENSORRT", "NVTENSORRTRTX"})
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Candidate:
         opened: batch and threads (None: the engine's choice) -> a context with one inference of that batch.
         bundle: the bundle's folder for a batch; None for what is no bundle: then nothing is known of its loading,
             memory and size.
+        device: of its engine; None for the engine's default.
+        processor: whose energy counts: "CPU", "GPU" for NVIDIA's, or a device that nothing meters.
     """
 
     name: str
@@ -36,29 +42,37 @@ class Candidate:
     precision: str
     opened: Callable[[int, int | None], AbstractContextManager[Run]]
     bundle: Callable[[int], Path] | None = None
-
-    @property
-    def processor(self) -> str:
-        """Whose energy counts: "CPU" or "GPU"."""
-        return "GPU" if self.engine in {each.title for each in all_targets() if each.needs_gpu} else "CPU"
+    device: str | None = None
+    processor: str = "CPU"
 
 
-def candidates_of(folders: Sequence[Path]) -> list[Candidate]:
+def candidates_of(folders: Sequence[Path], devices: Sequence[str] = ()) -> list[Candidate]:
     """One for each bundle, checked against its hashes; named after its folder, as far as that tells them apart.
+
+    Args:
+        folders: of the bundles.
+        devices: that each of them runs on, see `Engine`; with several, one candidate for each. None: the default.
 
     Raises:
         InputError: a folder is no bundle, or damaged.
-        MissingError: a bundle's own engine cannot run here.
+        MissingError: a bundle's own engine, or a device, is not here.
     """
     bundles = [open_bundle(folder) for folder in folders]
+    asked: list[str | None] = [*devices] or [None]
     for bundle in bundles:
         bundle.verify()
-        check_engine(bundle)
-    return [_candidate(bundle, name) for bundle, name in zip(bundles, _names(folders), strict=True)]
+        for device in asked:
+            check_engine(bundle, device)
+    return [
+        _candidate(bundle, f"{name} on {device}" if len(asked) > 1 else name, device)
+        for bundle, name in zip(bundles, _names(folders), strict=True)
+        for device in asked
+    ]
 
 
-def check_engine(bundle: Bundle) -> None:
-    """Fail early where a bundle's engine is not here. No other engine takes its place: its times would mislead."""
+def check_engine(bundle: Bundle, device: str | None = None) -> None:
+    """Fail early where a bundle's engine is not here, or not its device. No other takes its place: its times would
+    mislead."""
     target = target_of(bundle.manifest.target)
     if target.needs_gpu and not has_gpu():
         here = [each.name for each in all_targets() if not each.needs_gpu]
@@ -68,15 +82,26 @@ def check_engine(bundle: Bundle) -> None:
             fix=f"measure it on the device, or a bundle for {' or '.join(here)} here",
         )
     backend_for(target.name, None)
+    check_device(target.name, device)
+
+
+def processor_of(target: str, device: str | None) -> str:
+    """Whose energy counts where a bundle for a target runs on a device; see `Candidate`."""
+    if target_of(target).needs_gpu:
+        return "GPU"
+    kinds = {name.kind for name in device_from(device or "CPU").names}
+    if kinds == {"CPU"}:
+        return "CPU"
+    return "GPU" if kinds and kinds <= NVIDIA else engine_on(target_of(target).title, device)
 
 
 @contextlib.contextmanager
-def opened_bundle(folder: Path, batch: int, threads: int | None) -> Iterator[Run]:
+def opened_bundle(folder: Path, batch: int, threads: int | None, device: str | None = None) -> Iterator[Run]:
     """One inference of a bundle by its engine, without preprocessing and without the checks of `Engine`."""
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     inputs = {**graph_inputs(manifest, batch), **CarriedStates(folder, manifest.states).values}
-    settings = Settings(threads=None if target_of(manifest.target).needs_gpu else threads)
+    settings = Settings(device, threads=None if target_of(manifest.target).needs_gpu else threads)
     runner = backend_for(manifest.target, None)(folder, manifest, settings)
     try:
         _check_limits(folder, runner.batch_limits, batch)
@@ -89,20 +114,27 @@ def _check_limits(folder: Path, limits: tuple[int, int] | None, batch: int) -> N
     if limits is not None and not limits[0] <= batch <= limits[1]:
         raise InputError(
             f"{folder}: a batch of {batch}",
-            expected=f"{limits[0]} to {limits[1]}, the batch profile of the plan",
-            fix="another --batch, or export with --batch-profile",
+            expected=f"{limits[0]} to {limits[1]}, which its engine takes at once here: the batch profile of a plan",
+            fix="another --batch, or for TensorRT an export with --batch-profile",
         )
 
 
-def _candidate(bundle: Bundle, name: str) -> Candidate:
+def _candidate(bundle: Bundle, name: str, device: str | None) -> Candidate:
     manifest = bundle.manifest
     return Candidate(
         name,
-        target_of(manifest.target).title,
+        engine_on(target_of(manifest.target).title, device),
         manifest.precision,
-        lambda batch, threads: opened_bundle(bundle.folder, batch, threads),
+        lambda batch, threads: opened_bundle(bundle.folder, batch, threads, device),
         lambda batch: bundle.folder,
+        device,
+        processor_of(manifest.target, device),
     )
+
+
+def engine_on(title: str, device: str | None) -> str:
+    """What runs it, for people: "OpenVINO on GPU.1"."""
+    return title if device is None else f"{title} on {device}"
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -55,6 +55,7 @@ def source_or_reason(processors: AbstractSet[str], system: Path = SYSTEM) -> tup
             reasons.append(str(reason))
         else:
             return source, source.name
+    reasons = reasons or [f"no meter is known that sees {' and '.join(sorted(processors))}"]
     return None, "left out: " + "; ".join(reasons)
 
 

@@ -37,13 +37,13 @@ class Load:
     memory: int
 
 
-def load_in_own_process(folder: Path, batch: int, threads: int | None) -> Load:
+def load_in_own_process(folder: Path, batch: int, threads: int | None, device: str | None = None) -> Load:
     """Load a bundle once.
 
     Raises:
         BuildError: the process failed, with the last line that it said.
     """
-    command = [sys.executable, "-m", __name__, str(folder), str(batch), str(threads or 0)]
+    command = [sys.executable, "-m", __name__, str(folder), str(batch), str(threads or 0), device or ""]
     done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603  # our own module
     if done.returncode != 0:
         last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
@@ -63,7 +63,7 @@ def typical(loads: Sequence[Load]) -> Load:
     )
 
 
-def load_here(folder: Path, batch: int, threads: int | None) -> Load:
+def load_here(folder: Path, batch: int, threads: int | None, device: str | None = None) -> Load:
     """Load a bundle in this process."""
     from hamsa_deploy.bench.inputs import graph_inputs
     from hamsa_deploy.targets import target_of
@@ -78,7 +78,7 @@ def load_here(folder: Path, batch: int, threads: int | None) -> Load:
         CLEAR.write_text(RESET_PEAK)
     before = kibibytes("VmRSS", STATUS.read_text())
     start = time.perf_counter()
-    with Engine(folder, threads=None if target_of(manifest.target).needs_gpu else threads) as engine:
+    with Engine(folder, device=device, threads=None if target_of(manifest.target).needs_gpu else threads) as engine:
         ready = time.perf_counter() - start
         engine(images)
         first = time.perf_counter() - start
@@ -103,8 +103,8 @@ def kibibytes(key: str, status: str) -> int:
 
 def main() -> None:
     """The process of its own: prints a `Load` as JSON."""
-    folder, batch, threads = sys.argv[1:]
-    sys.stdout.write(json.dumps(asdict(load_here(Path(folder), int(batch), int(threads) or None))))
+    folder, batch, threads, device = sys.argv[1:]
+    sys.stdout.write(json.dumps(asdict(load_here(Path(folder), int(batch), int(threads) or None, device or None))))
 
 
 if __name__ == "__main__":

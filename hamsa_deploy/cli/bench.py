@@ -61,6 +61,7 @@ def _parser() -> Parser:
     add("--seconds", type=seconds, default=SECONDS, metavar="S",
         help="how long the rounds may take for each batch and number of threads, at least five rounds; and again how "
              f"long the loading (default: {SECONDS:g})")
+    parser.add_device("they are measured on; may be repeated, and each bundle then runs on each", is_list=True)
     parser.add_timeout()
     files = parser.add_argument_group("files")
     files.add_argument("--csv", type=Path, metavar="FILE", help="write one line for each bundle, batch and threads")
@@ -105,7 +106,7 @@ def _bench(options: Any, terminal: Terminal, command: Sequence[str]) -> int:
         if path is not None:
             check_writable(path, option)
     reports = planned(options.report, options.bundles[0], command, terminal)
-    candidates = candidates_of(options.bundles)
+    candidates = candidates_of(options.bundles, options.device)
     for bundle in options.bundles:
         try_bundle(bundle, seconds=options.timeout)
     with scratch_folder() as folder:
@@ -125,7 +126,7 @@ def _peers(options: Any, folder: Path) -> list[Candidate]:
     if options.model is not None:
         import_from_here()
     manifest = open_bundle(options.bundles[0]).manifest
-    return peers_of(list(dict.fromkeys(options.peer)), manifest, folder, options.model)
+    return peers_of(list(dict.fromkeys(options.peer)), manifest, folder, options.model, *options.device[:1])
 
 
 def _tables(candidates: Sequence[Candidate], source: Source | None, options: Any, terminal: Terminal) -> list[Table]:

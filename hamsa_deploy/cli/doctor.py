@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -51,13 +52,12 @@ def show_machine(console: Console, machine: Machine) -> None:
     facts.add_row(Text("python", "cyan"), machine.python)
     facts.add_row(Text("processor", "cyan"), Text(machine.processor))
     facts.add_row(Text("instructions", "cyan"), " ".join(machine.instructions) or "unknown on this system")
-    for engine in dict.fromkeys(device.engine for device in machine.devices):
-        names = [_device_text(device) for device in machine.devices if device.engine == engine]
-        facts.add_row(Text(f"{engine}", "cyan"), Text(", ".join(names)))
     _add_nvidia(facts, machine)
     console.print(facts)
     console.print()
     _show_packages(console, machine)
+    console.print()
+    _show_devices(console, machine.devices)
     console.print()
     _show_answers(console, machine)
     if machine.missing:
@@ -80,9 +80,20 @@ def _add_nvidia(facts: Table, machine: Machine) -> None:
         facts.add_row(Text("fits", "cyan"), "Python, TensorRT and CUDA are those of this JetPack")
 
 
-def _device_text(device: Device) -> str:
-    types = f" with {' '.join(device.capabilities)}" if device.capabilities else ""
-    return device.name + (f" ({device.description}){types}" if device.description else "")
+def _show_devices(console: Console, devices: Iterable[Device]) -> None:
+    """A row for each that is here, and one for those that are missing for the same reason."""
+    rows = table("--device", "engine", "here", justify="left")
+    for (engine, text), same in itertools.groupby(devices, lambda each: (each.engine, _device_text(each))):
+        names = ", ".join(device.name for device in same)
+        rows.add_row(names, engine, text)
+    console.print(rows)
+
+
+def _device_text(device: Device) -> Text:
+    if device.missing:
+        return Text(f"no: {device.missing}", "yellow")
+    types = f", with {' '.join(device.capabilities)}" if device.capabilities else ""
+    return Text.assemble(("yes", "green"), f": {device.description}{types}")
 
 
 def _show_packages(console: Console, machine: Machine) -> None:

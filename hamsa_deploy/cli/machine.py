@@ -44,12 +44,20 @@ class Found:
 
 @dataclass(frozen=True)
 class Device:
-    """A device of an engine, and the number types that it computes in, where the engine tells."""
+    """A device of an engine, by the name that --device takes.
+
+    Attributes:
+        engine, name: as an option calls them.
+        description: what it is, or ONNX Runtime's name of the provider.
+        capabilities: the number types that it computes in, where the engine tells.
+        missing: why it cannot be used here, or what installs it; empty if it can.
+    """
 
     engine: str
     name: str
     description: str
     capabilities: tuple[str, ...] = ()
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,9 @@ class Machine:
 def this_machine() -> Machine:
     """Look at everything; imports every package, because one that is installed may still be broken."""
     packages = {package.module: found_package(package.module, package.distribution) for package in PACKAGES}
-    devices = (*_openvino_devices(packages), *_onnxruntime_devices(packages))
     jetson, cuda = this_jetson(), this_cuda()
     gpus = this_gpus(jetson)
+    devices = (*_openvino_devices(packages), *_onnxruntime_devices(packages), *_tensorrt_devices(gpus))
     return Machine(
         system=platform.platform(),
         python=platform.python_version(),
@@ -181,7 +189,10 @@ def _openvino_devices(packages: Mapping[str, Found]) -> list[Device]:
     with no_usage_reports():
         import openvino
 
+    from hamsa_runtime.backends.openvino import ACCELERATORS, absent
+
     core = openvino.Core()
+    missing = [kind for kind in ACCELERATORS if not any(each.split(".")[0] == kind for each in core.available_devices)]
     return [
         Device(
             "openvino",
@@ -190,15 +201,27 @@ def _openvino_devices(packages: Mapping[str, Found]) -> list[Device]:
             tuple(core.get_property(name, "OPTIMIZATION_CAPABILITIES")),
         )
         for name in core.available_devices
-    ]
+    ] + [Device("openvino", kind, "", missing=absent(kind)) for kind in missing]
 
 
 def _onnxruntime_devices(packages: Mapping[str, Found]) -> list[Device]:
     if packages["onnxruntime"].version is None:
         return []
-    import onnxruntime
+    from hamsa_runtime.backends.providers import PROVIDERS, problem_of
 
-    return [Device("onnxruntime", name, "") for name in onnxruntime.get_available_providers()]
+    found = []
+    for kind, provider in PROVIDERS.items():
+        problem, install = problem_of(kind)
+        missing = install or (problem if provider.is_installable else f"{provider.package}") if problem else ""
+        found.append(Device("onnxruntime", kind, provider.name, missing=missing))
+    return found
+
+
+def _tensorrt_devices(gpus: tuple[Gpu, ...]) -> list[Device]:
+    return [
+        Device("tensorrt", f"GPU.{index}", f"{gpu.name}, compute capability {gpu.compute_capability}")
+        for index, gpu in enumerate(gpus)
+    ]
 
 
 def instructions_from(cpuinfo: str) -> tuple[str, ...]:

@@ -79,6 +79,7 @@ def _parser() -> Parser:
         help="also compare layer by layer, on the first images, and fail at the first that leaves the band of its "
              "precision")
     add("--plot", type=svg_file, metavar="FILE.svg", help="with --layers, the error along depth as a drawing")
+    parser.add_device("the bundle is compared on")
     add_report(parser, ".html", ".md", ".xml")
     parser.add_timeout()
     parser.add_common()

@@ -21,6 +21,7 @@ from hamsa_deploy.parity.comparison import usual_thresholds
 from hamsa_deploy.parity.metrics import Thresholds
 from hamsa_deploy.parity.original import declared_faults, order_faults, original_of
 from hamsa_deploy.samples import sample_classes, sample_images
+from hamsa_runtime.backends import check_device
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import is_folder
@@ -50,6 +51,7 @@ class ParityRequest:
         labels: the names of the classes, or None.
         thresholds: None for the usual ones.
         faults: what the manifest says wrongly, whatever the outputs are.
+        device: that the bundle runs on; None for its engine's default.
     """
 
     bundle: Path
@@ -62,6 +64,7 @@ class ParityRequest:
     labels: Sequence[str] | None
     thresholds: Thresholds | None
     faults: Sequence[str]
+    device: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """What a report starts with."""
@@ -82,6 +85,7 @@ def request_from_options(options: Any) -> ParityRequest:
         InputError: any of it does not exist, cannot be read, or does not fit together.
     """
     manifest = open_bundle(options.bundle).manifest
+    check_device(manifest.target, options.device)
     other = None if options.against is None else open_bundle(options.against).manifest
     for bundle in (options.bundle, *([options.against] if other else [])):
         try_bundle(bundle, seconds=options.timeout)
@@ -99,12 +103,17 @@ def request_from_options(options: Any) -> ParityRequest:
         labels=labels,
         thresholds=_thresholds(options, manifest, other),
         faults=_faults(manifest, other),
+        device=options.device,
     )
 
 
 def compare_request(request: ParityRequest) -> ParityReport:
     """The comparison, with the faults of the manifest among the failures."""
-    given: dict[str, Any] = {"thresholds": request.thresholds, "classes": request.classes}
+    given: dict[str, Any] = {
+        "thresholds": request.thresholds,
+        "classes": request.classes,
+        "device": request.device,
+    }
     if isinstance(request.reference, Path):
         report = check_against(request.bundle, request.reference, request.data, **given)
     else:
@@ -120,7 +129,7 @@ def compare_layers(request: ParityRequest) -> LayerReport:
         raise InputError(
             f"--layers against {request.reference_text}", expected="a bundle of a PyTorch model, whose layers are known"
         )
-    return layer_report(request.bundle, request.reference, request.data)
+    return layer_report(request.bundle, request.reference, request.data, device=request.device)
 
 
 def _reference(options: Any, manifest: Manifest) -> nn.Module | OnnxFile | Path:

@@ -69,7 +69,7 @@ def write_result(reports: Reports, request: ParityRequest, report: ParityReport,
         limits_given=request.thresholds is not None,
         layers=layers,
     )
-    maps = precision_maps(request.bundle)
+    maps = precision_maps(request.bundle, request.device)
     run_by = engine_text(report, request.manifest.target)
     reports.write(PARITY, {**section, **_origin(request), "run_by": run_by, "precision_maps": maps})
 

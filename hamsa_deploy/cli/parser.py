@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 from hamsa_deploy import __version__
 from hamsa_deploy.form.options import Flag
-from hamsa_deploy.form.values import timeout
+from hamsa_deploy.form.request import DEVICE_HELP
+from hamsa_deploy.form.values import device, timeout
 from hamsa_runtime.errors import InputError, nearest
 from hamsa_runtime.vocabulary import TRIAL_SECONDS
 
@@ -39,6 +40,13 @@ class Parser(argparse.ArgumentParser):
             metavar="SECONDS",
             help=f"{text}; 0 for bundles that you trust, which are not tried (default: {TRIAL_SECONDS})",
         )
+
+    def add_device(self, runs: str, *, is_list: bool = False) -> None:
+        """For what runs bundles; `runs` says what for."""
+        action = "append" if is_list else "store"
+        default: list[str] | None = [] if is_list else None
+        text = DEVICE_HELP.format(runs=runs)
+        self.add_argument("--device", type=device, action=action, default=default, metavar="DEVICE", help=text)
 
     def options_from(self, argv: Sequence[str] | None) -> argparse.Namespace:
         """The options of a command line.

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from hamsa_deploy.services import SERVICES, configure, next_version
 from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.errors import InputError
 
 # What starts the server; {folder} is the repository.
 COMMANDS = {
@@ -33,6 +34,12 @@ def take_service(options: Any) -> str | None:
     """The server that --to names, if it does; --to then becomes the target that it runs."""
     if options.to not in SERVICES:
         return None
+    if options.device is not None:
+        raise InputError(
+            f"--device with --to {options.to}",
+            expected="the CPU, which the server is told to use",
+            fix="--device with an export for the engine; where the server runs a model stands in its own configuration",
+        )
     service: str = options.to
     options.to = SERVICES[service].target
     return service

@@ -307,7 +307,8 @@ def _parity_table(parity: Parity, model: Model) -> RenderableType:
     rows.add_section()
     limit = f"at most {limits['max_relative_error']:.0e}"
     rows.add_row("allowed", limit, f"at least {limits['cosine']}", f"{limits['top1']:.0%}", style="dim")
-    by = f", its ONNX file run by {ENGINES[parity.engine].title}: no GPU here runs the plan" if parity.engine else ""
+    where = "" if parity.device in ("", "CPU") else f", on {parity.device}"
+    by = f", its ONNX file run by {ENGINES[parity.engine].title}: no GPU here runs the plan" if parity.engine else where
     note = [Text(f"\n{parity.note}", "yellow")] if parity.note else []
     return Group(Text(f"Compared with {original} on {parity.images} inputs{by}\n", "bold"), rows, *note)
 

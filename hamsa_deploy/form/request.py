@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.form.options import Flag, documented, named, option
-from hamsa_deploy.form.values import batch_profile, batch_size, level, names, one_of, points, positive, timeout
+from hamsa_deploy.form.values import batch_profile, batch_size, device, level, names, one_of, points, positive, timeout
 from hamsa_deploy.targets import all_targets
 from hamsa_runtime.tensorrt.options import HARDWARE_COMPATIBILITY, BuildOptions
 from hamsa_runtime.vocabulary import AUTO, DYNAMIC, FFTS, METHODS, PASSES, PRECISIONS, TARGETS, TRIAL_SECONDS
@@ -29,6 +29,12 @@ DEFAULT_TARGET = "openvino"  # of the command; `export` has none
 MODEL, TARGET, CALIBRATION, COMPARISON = "model", "target", "calibration", "comparison with the original"
 BUILDER = "TensorRT's builder, here and on the device"
 
+# Of --device, which all commands have that run a bundle.
+DEVICE_HELP = (
+    "what of this machine {runs}, as its engine calls it: CPU, GPU.1, NPU, AUTO or HETERO:GPU,CPU (OpenVINO), CUDA, "
+    "TENSORRT, COREML, WEBGPU... (ONNX Runtime), GPU.1 (TensorRT); hamsa-doctor lists them (default: the CPU, for "
+    "TensorRT the GPU)"
+)
 # Of --data, which hamsa-parity has, too.
 DATA_HELP = (
     "a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for {labels_for}, "
@@ -148,6 +154,17 @@ class ExportOptions:
             DATA_HELP.format(labels_for="--max-drop", default="built-in samples, or random arrays"),
             "PATH",
             Path,
+        ),
+    )
+    device: str | None = option(
+        None,
+        "what of this machine the bundle is compared and timed on, see `Engine`; the bundle is the same for all. By "
+        "default its engine's CPU, or, for TensorRT, the GPU.",
+        Flag(
+            COMPARISON,
+            DEVICE_HELP.format(runs="the bundle is compared and timed on"),
+            "DEVICE",
+            device,
         ),
     )
     timeout: float = option(

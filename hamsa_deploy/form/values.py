@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hamsa_runtime.errors import nearest
+from hamsa_runtime.devices import device_from
+from hamsa_runtime.errors import InputError, nearest
 from hamsa_runtime.tensorrt.options import LEVELS
 from hamsa_runtime.vocabulary import DTYPES, DYNAMIC, MOST_SECONDS
 
@@ -30,6 +31,14 @@ def one_of(kind: str, valid: Sequence[str]) -> Callable[[str], str]:
         )
 
     return checked
+
+
+def device(text: str) -> str:
+    """A device's name as engines print it: 'cuda:1' -> 'CUDA.1'. Whether there is one, its engine says."""
+    try:
+        return str(device_from(text))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no device, such as {error.expected}") from error
 
 
 def list_of(valid: Mapping[str, Sequence[str]]) -> Callable[[str], tuple[str, list[str]]]:

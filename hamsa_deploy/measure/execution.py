@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hamsa_deploy.measure.interleaved import Run, time_in_turn
-from hamsa_deploy.measure.processor import processor_name
+from hamsa_deploy.measure.processor import timed_on
 from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.precision.records.record import Precision
 from hamsa_deploy.targets import target_of
@@ -104,24 +104,29 @@ def measure_speed(run: Run, float32: Run) -> Speed:
 
 
 def measure_execution(
-    folder: Path, float32_bundle: Path, inputs: Mapping[str, np.ndarray], int8_layers: Mapping[str, str]
+    folder: Path,
+    float32_bundle: Path,
+    inputs: Mapping[str, np.ndarray],
+    int8_layers: Mapping[str, str],
+    device: str | None = None,
 ) -> Execution:
-    """Run a bundle and the float32 bundle of the same model on this machine's CPU.
+    """Run a bundle and the float32 bundle of the same model on this machine.
 
     Args:
         folder: the bundle, with a manifest.
         float32_bundle: the float32 bundle of the same model and target.
         inputs: graph inputs by name, for one inference.
         int8_layers: see `count_executed`.
+        device: of its engine; None for the CPU.
 
     Returns:
         What the manifest says of it.
     """
-    with Engine(folder) as engine, Engine(float32_bundle) as float32:
+    with Engine(folder, device=device) as engine, Engine(float32_bundle, device=device) as float32:
         found = count_executed(engine.operators(), int8_layers)
         times = measure_speed(inference(engine, inputs), inference(float32, inputs))
     return Execution(
-        device=processor_name(),
+        device=timed_on(device),
         batch=batch_of(inputs, engine.manifest),
         products=found.products,
         others=found.others,

@@ -13,6 +13,11 @@ def processor_name() -> str:
     return processor_from(cpuinfo())
 
 
+def timed_on(device: str | None) -> str:
+    """The processor, and a device of this machine that was asked for: "GPU.1 of AMD EPYC, 2 logical cores"."""
+    return processor_name() if device is None else f"{device} of {processor_name()}"
+
+
 def cpuinfo() -> str:
     """What the system says of each logical core; nothing where it has no such file."""
     return CPUINFO.read_text() if CPUINFO.is_file() else ""

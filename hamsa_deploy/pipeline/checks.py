@@ -20,7 +20,7 @@ from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.spectral.compiler.rewriting import as_inputs
 from hamsa_deploy.targets import all_targets, target_of
 from hamsa_deploy.targets.record import Target
-from hamsa_runtime.backends import backend_for
+from hamsa_runtime.backends import backend_for, check_device
 from hamsa_runtime.errors import InputError, MissingError, printable, unknown_name
 from hamsa_runtime.manifest import BATCH
 from hamsa_runtime.outputs import LOGITS, named_or_only
@@ -57,7 +57,9 @@ def check_request(request: Request) -> None:
             f"no GPU to measure plans on for {request.to}", fix="leave --tune away: the cost model then chooses"
         )
     # Parity runs the bundle: without its engine, fail now. What another one stands in for is left to the device.
-    backend_for(request.to, target.stand_in)
+    if request.device is None:
+        backend_for(request.to, target.stand_in)
+    check_device(request.to, request.device)
 
 
 def _check_axes(request: Request, target: Target) -> None:

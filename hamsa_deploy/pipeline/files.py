@@ -114,7 +114,7 @@ def tuned_form(request: Request, form: RealModel) -> RealModel:
         written = write_files(trial, real, folder, no_progress)
         Stage(folder, folder).write_manifest(written.added_to(manifest_of(trial, real)))
 
-    timer = engine_timer(build, form.batch or 1)
+    timer = engine_timer(build, form.batch or 1, request.device)
     chosen = choose_plans(form.transforms, form.scans, target_of(request.to).rates, timer)
     if any(choice.plan != choice.default for choice in chosen.values()):
         form = real_model_of_request(request, {key: choice.plan for key, choice in chosen.items()})

@@ -13,7 +13,7 @@ from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.measure.execution import batch_of
-from hamsa_deploy.measure.processor import processor_name
+from hamsa_deploy.measure.processor import timed_on
 from hamsa_deploy.parity.comparison import run_model
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
@@ -101,7 +101,7 @@ class Int8Files:
                 }
                 for kept in filter(None, candidates):
                     self._write_timed_only(folders[kept], kept)
-                return time_bundles(folders, self._inputs)
+                return time_bundles(folders, self._inputs, self.request.device)
 
         found = self.ready.quantisation
         return time_groups(groups_of(found.model.graph, found.sites), timer)
@@ -150,10 +150,10 @@ class Int8Files:
         if some < most:
             folders[int8, most] = everywhere
             allowed += [(int8, most)] if self.request.max_drop is None else []
-        times = time_bundles(folders, self._inputs)
+        times = time_bundles(folders, self._inputs, self.request.device)
         chosen = fastest(times, allowed)
         forms = recorded(times, list(folders), chosen)
-        choice = Int8Choice(processor_name(), batch_of(self._inputs, self._manifest), forms, tuple(layers))
+        choice = Int8Choice(timed_on(self.request.device), batch_of(self._inputs, self._manifest), forms, tuple(layers))
         if chosen[0] != int8:
             shutil.rmtree(folder)
             shutil.copytree(folders[chosen], folder)
@@ -194,7 +194,8 @@ class Int8Files:
     @cached_property
     def _accuracy(self) -> Accuracy:
         data = parity_data(self.request, self.form)
-        return Accuracy(data, run_model(self.request.model, data, self._manifest)[1], self.request.classes)
+        expected = run_model(self.request.model, data, self._manifest)[1]
+        return Accuracy(data, expected, self.request.classes, self.request.device)
 
     @cached_property
     def _inputs(self) -> Arrays:

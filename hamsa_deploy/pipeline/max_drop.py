@@ -35,9 +35,12 @@ class Accuracy:
         data: images, or arrays, as `check_parity` takes them.
         expected: what the float32 model computes for them, by output name.
         classes: the true class of each input, or None.
+        device: that bundles run on; None for their engine's default.
     """
 
-    def __init__(self, data: Any, expected: Arrays, classes: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, data: Any, expected: Arrays, classes: Sequence[int] | None = None, device: str | None = None
+    ) -> None:
         name = named_or_only(LOGITS, expected) or next(iter(expected))  # of several, people mean the first
         if classes_in(expected[name].shape) is None:
             raise InputError(
@@ -45,7 +48,7 @@ class Accuracy:
                 expected="logits (inputs, classes), to measure accuracy by",
                 fix="leave --max-drop away: parity compares outputs of any shape",
             )
-        self._data, self._output = data, name
+        self._data, self._output, self._device = data, name, device
         self._predicted = expected[name].argmax(axis=1)
         self._classes = None if classes is None else np.asarray(classes)
         if self._classes is not None and len(self._classes) != len(self._predicted):
@@ -55,14 +58,15 @@ class Accuracy:
 
     @property
     def sha256(self) -> str:
-        """Of the model's predictions and the true classes: what a drop depends on, beside the bundle."""
+        """Of the model's predictions, the true classes and the device: what a drop depends on, beside the bundle."""
         digest = hashlib.sha256(self._predicted.tobytes())
+        digest.update((self._device or "").encode())
         digest.update(b"" if self._classes is None else self._classes.tobytes())
         return digest.hexdigest()
 
     def drop(self, bundle: Bundle) -> float:
         """The loss of a bundle, in points; negative if it is better than float32."""
-        found = run_bundle(bundle, self._data)[self._output].argmax(axis=1)
+        found = run_bundle(bundle, self._data, self._device)[self._output].argmax(axis=1)
         if self._classes is None:
             return 100 * float((found != self._predicted).mean())
         right, right_before = found == self._classes, self._predicted == self._classes

@@ -113,6 +113,7 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
                 stage.write_manifest(manifest),
                 called(request.model, request.example_inputs),
                 parity_data(request, form),
+                device=request.device,
             )
             _require(report, written.calibrated)
         if float32_bundle and manifest.precision != FLOAT32:
@@ -159,7 +160,7 @@ def _execution(
         manifest_of(replace(request, precision=FLOAT32), form)
     )
     inputs = next(feeds_of(parity_data(request, form), float32.manifest))
-    return measure_execution(stage.folder, float32_bundle, inputs, written.int8_layers)
+    return measure_execution(stage.folder, float32_bundle, inputs, written.int8_layers, request.device)
 
 
 def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = False, choice: bool = False) -> list[str]:

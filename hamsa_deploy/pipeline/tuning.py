@@ -198,12 +198,13 @@ def _is_nearly(form: Form, other: Form) -> bool:
     return form == other or (kind_of(form) == kind_of(other) == "tree")
 
 
-def engine_timer(build: Build, batch: int) -> Timer:
+def engine_timer(build: Build, batch: int, device: str | None = None) -> Timer:
     """A timer that exports and runs.
 
     Args:
         build: makes bundles for the target and the precision wanted.
         batch: of every run.
+        device: of the engine; None for its default.
     """
 
     def milliseconds(task: Task, ways: Sequence[Way]) -> list[float]:
@@ -214,7 +215,7 @@ def engine_timer(build: Build, batch: int) -> Timer:
                 bundle = folder / str(number)
                 bundle.mkdir()
                 build(module, inputs, {task.length if isinstance(task, Signals) else task: way}, bundle)
-                runs.append(_run(stack.enter_context(Engine(bundle)), [each.numpy() for each in inputs]))
+                runs.append(_run(stack.enter_context(Engine(bundle, device=device)), [each.numpy() for each in inputs]))
             return _milliseconds(runs)
 
     return milliseconds

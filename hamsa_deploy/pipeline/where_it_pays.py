@@ -148,10 +148,10 @@ def recorded(times: Times[Form], order: Sequence[Form], chosen: Form) -> tuple[T
     )
 
 
-def time_bundles(folders: Mapping[Key, Path], inputs: Arrays) -> dict[Key, list[float]]:
-    """Milliseconds of one inference of each bundle, in turn: the shortest of each turn."""
+def time_bundles(folders: Mapping[Key, Path], inputs: Arrays, device: str | None = None) -> dict[Key, list[float]]:
+    """Milliseconds of one inference of each bundle on a device, in turn: the shortest of each turn."""
     with ExitStack() as stack:
-        engines = {key: stack.enter_context(Engine(folder)) for key, folder in folders.items()}
+        engines = {key: stack.enter_context(Engine(folder, device=device)) for key, folder in folders.items()}
         runs = {key: inference(engine, inputs) for key, engine in engines.items()}
         turns = time_in_turn(runs, BUDGET_SECONDS, turn_seconds=TURN_SECONDS, fewest=FEWEST_ROUNDS, most=MOST_ROUNDS)
     return {key: [1e3 * turn.shortest for turn in each] for key, each in turns.items()}

@@ -98,7 +98,7 @@ def run_sweep(
         outcomes = (*sweep.outcomes[:index], outcome, *sweep.outcomes[index + 1 :])
         sweep = dataclasses.replace(sweep, outcomes=outcomes, made=made, notes=tuple(notes))
         write_record(folder, sweep)
-    outcomes, table = time_bundles(sweep.outcomes, folder, base.fixed_batch or 1, progress)
+    outcomes, table = time_bundles(sweep.outcomes, folder, base.fixed_batch or 1, progress, base.device)
     sweep = dataclasses.replace(sweep, outcomes=outcomes, table=table, notes=tuple(notes))
     write_files(folder, {PLOT: sweep_drawing(sweep).as_file()})
     write_record(folder, sweep)
@@ -106,7 +106,7 @@ def run_sweep(
 
 
 def time_bundles(
-    outcomes: Sequence[Outcome], folder: Path, batch: int, progress: Progress
+    outcomes: Sequence[Outcome], folder: Path, batch: int, progress: Progress, device: str | None = None
 ) -> tuple[tuple[Outcome, ...], Table | None]:
     """Time all bundles in turn in one run, so that ratios are fair: an outcome has its row, or why it has none.
 
@@ -115,10 +115,12 @@ def time_bundles(
         folder: that holds the bundles.
         batch: images of one inference.
         progress: see `benchmark`.
+        device: that they run on; None for the default of their engines.
     """
-    reasons = {each.bundle: _obstacle(folder / each.bundle, batch) for each in outcomes if each.is_there}
+    devices = [] if device is None else [device]
+    reasons = {each.bundle: _obstacle(folder / each.bundle, batch, devices) for each in outcomes if each.is_there}
     able = [folder / name for name, reason in reasons.items() if not reason]
-    table = benchmark(candidates_of(able), batch, None, SECONDS, progress=progress) if able else None
+    table = benchmark(candidates_of(able, devices), batch, None, SECONDS, progress=progress) if able else None
     rows = {} if table is None else {row.name: row for row in table.rows}
     return tuple(
         dataclasses.replace(each, row=rows.get(each.bundle), not_timed=reasons.get(each.bundle, ""))
@@ -174,10 +176,10 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _obstacle(bundle: Path, batch: int) -> str:
+def _obstacle(bundle: Path, batch: int, devices: Sequence[str]) -> str:
     """Why it cannot run here, such as a missing GPU; empty if it can. One that cannot must not stop the others."""
     try:
-        (candidate,) = candidates_of([bundle])
+        (candidate,) = candidates_of([bundle], devices)
         _run_once(candidate, batch)
     except HamsaError as error:
         return error.found.removeprefix(f"{bundle}: ")

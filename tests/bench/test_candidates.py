@@ -27,6 +27,33 @@ def test_names_tell_bundles_apart(tiny_bundle: MakeBundle) -> None:
     assert [each.name for each in candidates_of([one, one])] == [f"{one} (1)", f"{one} (2)"]
 
 
+def test_several_devices_make_a_candidate_each_and_say_what_they_run_on(tiny_bundle: MakeBundle) -> None:
+    folder = tiny_bundle("tiny", "openvino")
+    first, second = candidates_of([folder], ["CPU", "HETERO:CPU"])
+    assert [first.name, second.name] == ["tiny on CPU", "tiny on HETERO:CPU"]
+    assert (second.engine, second.device, second.processor) == ("OpenVINO on HETERO:CPU", "HETERO:CPU", "CPU")
+    with second.opened(2, None) as run:
+        assert run()["logits"].shape[0] == 2  # type: ignore[index]
+    (only,) = candidates_of([folder], ["AUTO"])
+    assert (only.name, only.processor) == ("tiny", "OpenVINO on AUTO")
+    with pytest.raises(MissingError, match="no device 'NPU' here"):
+        candidates_of([folder], ["CPU", "NPU"])
+
+
+@pytest.mark.parametrize(
+    ("target", "device", "processor"),
+    [
+        ("onnx", None, "CPU"),
+        ("onnx", "HETERO:CUDA.1,TENSORRT", "GPU"),
+        ("onnx", "HETERO:CUDA,CPU", "ONNX Runtime on HETERO:CUDA,CPU"),
+        ("openvino", "GPU", "OpenVINO on GPU"),  # which is no NVIDIA's
+        ("tensorrt", "GPU.1", "GPU"),
+    ],
+)
+def test_energy_is_that_of_what_a_meter_sees(target: str, device: str | None, processor: str) -> None:
+    assert module.processor_of(target, device) == processor
+
+
 def test_a_run_computes_a_whole_batch(tiny_bundle: MakeBundle) -> None:
     (candidate,) = candidates_of([tiny_bundle("tiny")])
     with candidate.opened(3, 1) as run:

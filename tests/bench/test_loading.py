@@ -27,7 +27,7 @@ def test_each_figure_is_the_median_of_the_processes() -> None:
 
 
 def test_a_bundle_is_loaded_and_run_in_a_process_of_its_own(tiny_bundle: MakeBundle) -> None:
-    load = load_in_own_process(tiny_bundle("tiny"), batch=2, threads=1)
+    load = load_in_own_process(tiny_bundle("tiny"), batch=2, threads=1, device="HETERO:CPU")
     assert 0 < load.ready < load.first_result
     # A session of ONNX Runtime takes more than 100 kB; a tiny model far less than the 100 MB that Python with the
     # package takes, which must not be in it.

@@ -33,7 +33,11 @@ def test_a_machine_with_everything_needed_exits_0_and_shows_the_table(
     assert report["missing"] == []
     assert report["packages"]["torch"]["version"]
     assert report["answers"]["onnx"]["fp32"] == {"yes": True, "why": "", "engine": "here"}
-    assert {device["engine"] for device in report["devices"]} == {"openvino", "onnxruntime"}
+    here = [(each["engine"], each["name"]) for each in report["devices"] if not each["missing"]]
+    assert {("openvino", "CPU"), ("onnxruntime", "CPU")} <= set(here)
+    devices = {each["name"]: each for each in report["devices"] if each["engine"] == "onnxruntime"}
+    assert devices["COREML"]["missing"] == "onnxruntime on macOS"
+    assert devices["CUDA"]["missing"] in ("", "pip install onnxruntime-gpu")
     assert main([]) == 0
     text = capsys.readouterr().out
     for expected in ("torch", "--to openvino", "--fp32", "CPUExecutionProvider"):

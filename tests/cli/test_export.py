@@ -123,7 +123,7 @@ def test_tune_reaches_the_bundle(
     def timer(task: Task, ways: Sequence[Way]) -> list[float]:
         return [1.0 + len(way.factors) for way in ways]
 
-    monkeypatch.setattr(files, "engine_timer", lambda build, batch: timer)
+    monkeypatch.setattr(files, "engine_timer", lambda build, batch, device: timer)
     arguments = ["--model", user_model("Spectrum"), "--input", "1x64x3", "--to", "onnx", "-o", "b"]
     assert main([*arguments, "--tune", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

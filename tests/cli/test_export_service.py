@@ -55,6 +55,7 @@ def test_the_model_servers_default_repository(workplace: Path, user_model: UserM
         (("--to", "tritton"), "did you mean 'triton'?"),
         (("--to", "openvino-model-server", "--bf16", "-o", "bundle"), "not a model repository"),
         (("--to", "triton", "--bf16"), "bf16"),
+        (("--to", "triton", "--device", "GPU"), "--device with --to triton"),
     ],
 )
 def test_bad_usage_writes_nothing(

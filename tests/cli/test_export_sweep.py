@@ -55,7 +55,7 @@ def record(folder: Path) -> dict[str, Any]:
 def test_the_matrix_is_built_compared_timed_and_kept(
     workplace: Path, model: list[str], built: list[str], capsys: Captured
 ) -> None:
-    arguments = [*model, "--sweep", "precisions=fp32,bf16,fp16", "targets=onnx", "--json"]
+    arguments = [*model, "--sweep", "precisions=fp32,bf16,fp16", "targets=onnx", "--device", "HETERO:CPU", "--json"]
     assert main(arguments) == 2  # no bf16 for onnx
     out, err = capsys.readouterr()
     folder = workplace / "out" / "Spectrum-sweep"
@@ -69,10 +69,12 @@ def test_the_matrix_is_built_compared_timed_and_kept(
     assert {path.name for path in folder.iterdir()} == names | {"sweep.json", "pareto.svg"}
     (bench,) = report["benchmark"]["tables"]
     assert {row["name"] for row in bench["rows"]} == names
+    assert {row["engine"] for row in bench["rows"]} == {"ONNX Runtime on HETERO:CPU"}
     for cell in report["cells"][::2]:
         parity = open_bundle(folder / cell["bundle"]).manifest.parity
         assert parity is not None
         assert cell["parity"]["metrics"] == parity.metrics
+        assert parity.device == "HETERO:CPU"
         assert cell["agreement_db"] == parity.metrics["output"]["signal_to_noise_db"]
         assert cell["latency_ms"] > 0
     assert any(cell["pareto"] for cell in report["cells"])

@@ -117,6 +117,23 @@ def test_a_bundle_against_another_one(bundle: Path, exported: Export, capsys: Ca
     assert itself["metrics"]["logits"]["signal_to_noise_db"] == 313
 
 
+def test_another_device_than_the_export_s_is_said_and_one_that_is_not_here_exits_with_4(
+    nano: Nano, tmp_path: Path, capsys: Captured
+) -> None:
+    images, labels = digits()
+    bundle, data = nano("openvino").folder, save_digits(tmp_path / "few.npz", images[:12], labels[:12])
+    same = answer(capsys, bundle, "--data", data, "--timeout", "0", "--device", "auto")
+    assert (same["ran_on"]["device"], same["ran_on"]["chosen_by"], same["note"]) == ("CPU", "AUTO:CPU", "")
+    assert main([str(bundle), "--data", str(data), "--timeout", "0", "--device", "hetero:cpu"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "on HETERO:CPU; nodes: " in text
+    assert "the export compared it on CPU, which says nothing of HETERO:CPU" in text
+    assert main([str(bundle), "--device", "npu"]) == 4
+    assert "OpenVINO has no device 'NPU' here" in capsys.readouterr().err
+    assert main([str(bundle), "--device", "gpu."]) == 2
+    assert "HETERO:GPU,CPU" in capsys.readouterr().err
+
+
 def test_a_folder_for_each_class_tells_the_accuracy(bundle: Path, tmp_path: Path, capsys: Captured) -> None:
     images, labels = digits()
     names = dict(zip("0123456789", "zero one two three four five six seven eight nine".split(), strict=True))

@@ -39,6 +39,7 @@ example_inputs: Sequence[Any] | None = None
 * sample_rate: int | None = None
 * labels: Sequence[str] | None = None
 * data: Any = None
+* device: str | None = None
 * timeout: float = 45
 * provenance: Mapping[str, Any] | None = None
 * tune: bool = False

@@ -21,7 +21,7 @@ CLASSES = [0, 1, 2, 0]  # the last one is wrong in float32
 def int8(monkeypatch: pytest.MonkeyPatch) -> None:
     """Differs from float32 on two inputs: one that was right, and one that was wrong and is right now."""
     found = {"logits": np.eye(4)[[0, 1, 3, 0]]}
-    monkeypatch.setattr(max_drop, "run_bundle", lambda folder, data: found)
+    monkeypatch.setattr(max_drop, "run_bundle", lambda folder, data, device: found)
 
 
 @pytest.mark.usefixtures("int8")

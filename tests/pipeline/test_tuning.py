@@ -140,7 +140,7 @@ def exported(folder: Path, **options: Any) -> Bundle:
 
 def test_the_bundle_is_built_with_the_plan_that_was_fastest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def made(name: str, share: float) -> Bundle:
-        monkeypatch.setattr(files, "engine_timer", lambda build, batch: Stopwatch(1, share))
+        monkeypatch.setattr(files, "engine_timer", lambda build, batch, device: Stopwatch(1, share))
         return exported(tmp_path / name, tune=True)
 
     tuned, again, kept, default = made("a", 0.5), made("b", 0.5), made("c", 0.97), exported(tmp_path / "d")

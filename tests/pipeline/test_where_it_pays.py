@@ -189,7 +189,7 @@ def quantised_in(folder: Path) -> list[str]:
 def timed_by(monkeypatch: pytest.MonkeyPatch, added: Mapping[str, float]) -> None:
     """Bundles take 10 ms, and what each module in int8 adds to that."""
 
-    def time_bundles(folders: Mapping[Any, Path], inputs: Any) -> dict[Any, list[float]]:
+    def time_bundles(folders: Mapping[Any, Path], inputs: Any, device: str | None) -> dict[Any, list[float]]:
         assert inputs["x"].shape == (1, 5, 8)
         return {key: [10.0 + sum(added[name] for name in quantised_in(each))] for key, each in folders.items()}
 

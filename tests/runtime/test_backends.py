@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from hamsa_runtime import Engine
 from hamsa_runtime.backends import BACKENDS, Operator
-from hamsa_runtime.backends.providers import Provider
+from hamsa_runtime.backends.providers import PROVIDERS, Provider
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.devices import Name
 from hamsa_runtime.errors import BuildError, InputError, MissingError
@@ -181,8 +181,8 @@ def test_what_a_float16_model_keeps_in_float32_stays_there(tmp_path: Path) -> No
     [
         ("openvino", "CPU.7", "calls none so", "CPU"),
         ("openvino", "CPUU", "calls none so", "CPU"),
-        ("openvino", "NPU", "no Intel NPU, or no driver", ""),
-        ("openvino", "HETERO:GPU.1,CPU", "no Intel GPU, or no driver", ""),
+        ("openvino", "NPU", "finds no NPU, or no driver", ""),
+        ("openvino", "HETERO:GPU.1,CPU", "finds no GPU, or no driver", ""),
         ("openvino", "MULTI:CPU", "calls none so", ""),
         ("onnx", "TPU", "", "CPU"),
         ("onnx", "Azure", "", ""),
@@ -225,12 +225,12 @@ def test_what_chooses_or_splits_computes_what_the_device_does_and_says_which_it_
 
 
 def test_threads_for_a_device_that_has_none_are_an_error(make_bundle: MakeBundle) -> None:
-    from hamsa_runtime.backends.openvino import _threads
+    from hamsa_runtime.backends.openvino import threads_option
 
     with pytest.raises(InputError, match="threads is 2") as caught:
-        _threads(2, (Name("GPU", "1"), Name("NPU")))
+        threads_option(2, (Name("GPU", "1"), Name("NPU")))
     assert "GPU.1, NPU does the work" in caught.value.expected
-    assert _threads(2, (Name("GPU"), Name("CPU"))) == {"INFERENCE_NUM_THREADS": 2}
+    assert threads_option(2, (Name("GPU"), Name("CPU"))) == {"INFERENCE_NUM_THREADS": 2}
 
 
 class TestNodesElsewhere:
@@ -242,7 +242,7 @@ class TestNodesElsewhere:
 
         if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
             pytest.skip("this build of onnxruntime has no AzureExecutionProvider")
-        monkeypatch.setitem(backend.PROVIDERS, "AZURE", Provider("AzureExecutionProvider", "onnxruntime"))
+        monkeypatch.setitem(PROVIDERS, "AZURE", Provider("AzureExecutionProvider", "onnxruntime"))
         monkeypatch.setitem(backend.KINDS, "AzureExecutionProvider", "AZURE")
 
     def test_they_are_named(self, make_bundle: MakeBundle) -> None:

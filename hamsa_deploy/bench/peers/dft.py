@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.bench.candidates import Candidate, opened_bundle
+from hamsa_deploy.bench.candidates import Candidate, engine_on, opened_bundle, processor_of
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.from_pixels import FromPixels, Original
@@ -37,7 +37,7 @@ from hamsa_runtime.vocabulary import ONNX_FILE
 DFT_OPSET = 18
 
 
-def dft_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
+def dft_peer(first: Manifest, folder: Path, original: Original, device: str | None = None) -> Candidate:
     """Exported for each batch when it is needed; see `peers_of`."""
     engine = target_of(first.target)
     if engine.needs_gpu:
@@ -51,10 +51,12 @@ def dft_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
     written = functools.cache(lambda batch: _written(model, first, batch, folder / str(batch)))
     return Candidate(
         "peer dft",
-        engine.title,
+        engine_on(engine.title, device),
         "fp32",
-        lambda batch, threads: _opened(model, first, written(batch), batch, threads),
+        lambda batch, threads: _opened(model, first, written(batch), batch, threads, device),
         written,
+        device,
+        processor_of(first.target, device),
     )
 
 
@@ -94,8 +96,10 @@ def _written(model: FromPixels, first: Manifest, batch: int, folder: Path) -> Pa
 
 
 @contextlib.contextmanager
-def _opened(model: FromPixels, first: Manifest, folder: Path, batch: int, threads: int | None) -> Iterator[Run]:
-    with opened_bundle(folder, batch, threads) as run:
+def _opened(
+    model: FromPixels, first: Manifest, folder: Path, batch: int, threads: int | None, device: str | None
+) -> Iterator[Run]:
+    with opened_bundle(folder, batch, threads, device) as run:
         _check_same(model, first, batch, run())
         yield run
 

@@ -16,8 +16,8 @@ from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_runtime.manifest import Manifest
 
 
-def eager_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
-    """On the CPU, in float32; see `peers_of`."""
+def eager_peer(first: Manifest, folder: Path, original: Original, device: str | None = None) -> Candidate:
+    """On the CPU whatever the device, in float32; see `peers_of`."""
     model = original()
     return Candidate(
         "peer eager", "PyTorch", "fp32", lambda batch, threads: opened_module(model, first, batch, threads)

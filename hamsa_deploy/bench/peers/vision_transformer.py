@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.bench.candidates import Candidate, opened_bundle
+from hamsa_deploy.bench.candidates import Candidate, engine_on, opened_bundle, processor_of
 from hamsa_deploy.bench.inputs import graph_inputs
 from hamsa_deploy.bench.peers.bundles import write_manifest
 from hamsa_deploy.bench.peers.deit import HEADS, PATCH, Attend, deit_s, fused
@@ -42,17 +42,19 @@ class _Logits(nn.Module):
         return self.model(images)[0]
 
 
-def deit_peer(first: Manifest, folder: Path, original: Original) -> Candidate:
+def deit_peer(first: Manifest, folder: Path, original: Original, device: str | None = None) -> Candidate:
     """Exported for each batch when it is needed; see `peers_of`."""
     size = _size(first)
     precision = _precision(first)
     written = functools.cache(lambda batch: _written(first, size, precision, batch, folder / str(batch)))
     return Candidate(
         "peer deit_s",
-        target_of(first.target).title,
+        engine_on(target_of(first.target).title, device),
         precision,
-        lambda batch, threads: opened_bundle(written(batch), batch, threads),
+        lambda batch, threads: opened_bundle(written(batch), batch, threads, device),
         written,
+        device,
+        processor_of(first.target, device),
     )
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "Settings",
     "Timed",
     "backend_for",
+    "check_device",
     "module_of_node",
     "no_cuda_graph",
     "no_throughput",
@@ -147,6 +148,17 @@ def backend_for(target: str, name: str | None) -> type[Backend]:
     if name not in able:
         raise InputError(f"backend {name!r} does not run bundles for {target!r}", expected="one of " + ", ".join(able))
     return _imported(name, BACKENDS[name])
+
+
+def check_device(target: str, device: str | None) -> None:
+    """Fail early where a device that was asked for is not here, for the engine that a bundle is made for.
+
+    Raises:
+        InputError: it is no name of a device.
+        MissingError: the engine, or the device, is not here.
+    """
+    if device is not None:
+        backend_for(target, None).check_device(device)
 
 
 def module_of_node(name: str) -> str | None:

@@ -42,7 +42,8 @@ PRECISIONS = {
     "int8": ("f32", "f32", "INT8"),
 }
 # An NPU computes in float16 whatever the model says, and is asked for that in place of what stands above.
-GPU, NPU, NPU_HINT = "GPU", "NPU", "f16"
+NPU, NPU_HINT = "NPU", "f16"
+ACCELERATORS = ("GPU", NPU)
 NO_NODES = ("Parameter", "Result", "Constant")
 # What float32 must not become.
 LOWER = {"f16", "bf16"}
@@ -77,7 +78,7 @@ class Runner:
         }
         if self._asked.choice == AUTO:
             options["ENABLE_STARTUP_FALLBACK"] = False
-        options |= _threads(settings.threads, self._names)
+        options |= threads_option(settings.threads, self._names)
         path = folder / FILES[manifest.target]
         self._manifest, self._options = manifest, options
         try:
@@ -270,17 +271,22 @@ def _operator(row: openvino.RTMap) -> Operator:
     return Operator(kind, precision, tuple(names.split(",")))
 
 
+def absent(kind: str) -> str:
+    """Why there is no device of a kind that OpenVINO knows."""
+    return f"OpenVINO finds no {kind}, or no driver for it"
+
+
 def _names_here(core: openvino.Core, asked: Device) -> tuple[Name, ...]:
     """The names that are asked for, which have to be here; with AUTO alone, all that are."""
     available = core.available_devices
     for name in asked.names:
         if str(name) not in available and str(name) not in {each.split(".")[0] for each in available}:
-            is_known = name.kind in (GPU, NPU)
+            is_known = name.kind in ACCELERATORS
             raise MissingError(
                 f"OpenVINO has no device {str(name)!r} here",
                 expected="one of " + ", ".join(available),
-                cause=f"no Intel {name.kind}, or no driver for it" if is_known else "OpenVINO calls none so",
-                fix="" if is_known else nearest(str(name), [*available, GPU, NPU]),
+                cause=absent(name.kind) if is_known else "OpenVINO calls none so",
+                fix="" if is_known else nearest(str(name), [*available, *ACCELERATORS]),
             )
     return asked.names or tuple(device_from(each).names[0] for each in available)
 
@@ -314,7 +320,7 @@ def _cannot_run(core: openvino.Core, name: Name, wanted: str) -> MissingError:
     )
 
 
-def _threads(threads: int | None, names: tuple[Name, ...]) -> dict[str, object]:
+def threads_option(threads: int | None, names: tuple[Name, ...]) -> dict[str, object]:
     """The option for them."""
     if threads is None:
         return {}

@@ -60,7 +60,7 @@ class Provider:
 NO_TF32 = {"NVIDIA_TF32_OVERRIDE": "0"}
 TF32 = "TensorRT computes products of float32 in TF32, of 10 bits of significand, and the provider has no option for it"
 
-PROVIDERS: Mapping[str, Provider] = {
+PROVIDERS: dict[str, Provider] = {
     "CPU": Provider("CPUExecutionProvider", "onnxruntime", "computes in the types of the file"),
     "CUDA": Provider(
         "CUDAExecutionProvider",
