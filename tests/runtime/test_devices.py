@@ -30,7 +30,7 @@ def test_case_does_not_count_and_a_colon_is_a_dot(text: str, choice: str, names:
 @pytest.mark.parametrize(
     "text",
     ["", " ", "0", "gpu:", "GPU.", "GPU.1.2", "a b", "CPU,GPU", "HETERO", "HETERO:", "AUTO:", "HETERO:CPU,",
-     "HETERO:CPU,cpu", "AUTO:HETERO", "HETERO:AUTO:GPU", "GPU.1\n", "\u0130CPU"],
+     "HETERO:CPU,cpu", "AUTO:HETERO", "HETERO:AUTO:GPU", "GPU.1\n", "\u0130CPU", "open\u017ff"],
 )  # fmt: skip
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(InputError) as caught:

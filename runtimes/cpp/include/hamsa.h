@@ -35,7 +35,7 @@ typedef enum hamsa_dtype {
     HAMSA_FLOAT64
 } hamsa_dtype;
 
-/* How to load a bundle. NULL and 0 stand for the default. */
+/* How to load a bundle, see hamsa::Options. NULL and 0 stand for the default. */
 typedef struct hamsa_options {
     const char* backend;
     const char* device;

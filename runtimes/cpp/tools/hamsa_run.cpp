@@ -13,12 +13,14 @@
 namespace {
 
 constexpr const char* usage =
-    "usage: hamsa-run [--top N] [--threads N] [--timeout SECONDS] [--public-key FILE] [--save FOLDER] BUNDLE IMAGE...\n"
+    "usage: hamsa-run [--top N] [--device NAME] [--threads N] [--timeout SECONDS] [--public-key FILE] [--save FOLDER]\n"
+    "                 BUNDLE IMAGE...\n"
     "\n"
     "Prints the most probable labels of each image, with their probabilities. An image is a JPEG or PNG file, for a "
     "model\n"
     "of clips a WAV or FLAC file, or an array saved by numpy (.npy). With --save, the outputs are written to\n"
-    "FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, and nothing is printed. With --public-key, a bundle that is not "
+    "FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, and nothing is printed. --device is CPU, GPU.1, NPU, AUTO or\n"
+    "HETERO:GPU,CPU with OpenVINO, GPU.1 with TensorRT. With --public-key, a bundle that is not "
     "signed\n"
     "with that key (PEM) is refused. Without it, loading the bundle and each image may take SECONDS (45), and the process "
     "2 GiB\n"
@@ -49,6 +51,8 @@ int whole_number(const std::string& option, const std::string& text) {
 void set(Arguments& arguments, const std::string& option, const std::string& value) {
     if (option == "--top") {
         arguments.top = whole_number(option, value);
+    } else if (option == "--device") {
+        arguments.options.device = value;
     } else if (option == "--threads") {
         arguments.options.threads = whole_number(option, value);
     } else if (option == "--timeout") {
@@ -61,7 +65,7 @@ void set(Arguments& arguments, const std::string& option, const std::string& val
     } else if (option == "--save") {
         arguments.save = value;
     } else {
-        throw hamsa::InputError("unknown option " + option, "--top, --threads, --timeout, --public-key or --save");
+        throw hamsa::InputError("unknown option " + option, "--top, --device, --threads, --timeout, --public-key or --save");
     }
 }
 

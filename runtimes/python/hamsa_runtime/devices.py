@@ -57,11 +57,12 @@ def device_from(text: str) -> Device:
     Raises:
         InputError: it is none.
     """
-    choice, colon, rest = text.upper().partition(":")
+    upper = text.upper() if text.isascii() else ""
+    choice, colon, rest = upper.partition(":")
     if choice == AUTO and not colon:
         return Device(AUTO, ())
     is_choice = choice in (AUTO, HETERO)
-    names = [_NAME.fullmatch(each) for each in (rest.split(",") if is_choice else [text.upper()])]
+    names = [_NAME.fullmatch(each) for each in (rest.split(",") if is_choice else [upper])]
     found = tuple(Name(each[1], each[2] or "") for each in names if each is not None)
     if len(found) < len(names) or len(set(found)) < len(found) or {name.kind for name in found} & {AUTO, HETERO}:
         raise InputError(f"device is {text!r}", expected=GRAMMAR)

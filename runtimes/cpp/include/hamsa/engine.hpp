@@ -20,7 +20,10 @@ namespace hamsa {
 struct Options {
     // "openvino"; by default the one that the bundle was made for.
     std::optional<std::string> backend;
-    // As the backend names it, such as "GPU.1"; by default "CPU".
+    // What it runs on, or an error; case does not count, and "cuda:0" is CUDA.0. With OpenVINO "CPU", "GPU.1", "NPU",
+    // "AUTO" or "AUTO:GPU,CPU" for one that it chooses, "HETERO:GPU,CPU" for a model that it may split; with TensorRT
+    // "GPU.1". By default "CPU", with TensorRT "GPU". `describe` says what became of it. Parity was measured on one
+    // device; `hamsa-parity --device` measures it on another.
     std::optional<std::string> device;
     // CPU threads for one inference; by default the backend's choice.
     std::optional<int> threads;

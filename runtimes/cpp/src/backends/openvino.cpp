@@ -1,15 +1,19 @@
-// OpenVINO: Intel CPUs and GPUs, ARM CPUs. Runs IR (model.xml, model.bin) and ONNX bundles.
+// OpenVINO: Intel CPUs, GPUs and NPUs, ARM CPUs. Runs IR (model.xml, model.bin) and ONNX bundles.
 //
 // The precision is always set and read back. Left alone, the CPU plugin runs a float32 model in bfloat16 on any
 // processor that has AMX or AVX512-BF16. A float16 model says itself what is float16 and what has to stay float32:
-// "dynamic" makes the plugin follow it. See the Python runtime's backends/openvino.py for the measurements.
+// "dynamic" makes the plugin follow it. AUTO and HETERO hand on what is asked for, and do not say so: it is read from the
+// layers. See the Python runtime's backends/openvino.py for the measurements.
 #include <algorithm>
+#include <iterator>
 #include <openvino/openvino.hpp>
+#include <openvino/runtime/auto/properties.hpp>
 #include <utility>
 
 #include "arrays.hpp"
 #include "backends/backend.hpp"
 #include "backends/openvino_bounds.hpp"
+#include "devices.hpp"
 #include "named_files.hpp"
 #include "names.hpp"
 
@@ -24,16 +28,17 @@ struct Precision {
     const char* capability;
 };
 
+const Precision precisions[] = {
+    {"fp32", ov::element::f32, "f32", "FP32"},
+    {"fp16", ov::element::dynamic, "f16", "FP16"},
+    {"bf16", ov::element::bf16, "bf16", "BF16"},
+    {"int8", ov::element::f32, "f32", "INT8"},
+};
+
 const Precision& precision_of(const std::string& bundle) {
-    static const Precision table[] = {
-        {"fp32", ov::element::f32, "f32", "FP32"},
-        {"fp16", ov::element::dynamic, "f16", "FP16"},
-        {"bf16", ov::element::bf16, "bf16", "BF16"},
-        {"int8", ov::element::f32, "f32", "INT8"},
-    };
-    const auto* row =
-        std::find_if(std::begin(table), std::end(table), [&](const auto& r) { return r.bundle == bundle; });
-    if (row == std::end(table)) {
+    const auto* row = std::find_if(std::begin(precisions), std::end(precisions),
+                                   [&](const auto& r) { return r.bundle == bundle; });
+    if (row == std::end(precisions)) {
         throw MissingError("OpenVINO cannot run " + bundle, "one of fp32, fp16, bf16, int8");
     }
     return *row;
@@ -41,25 +46,66 @@ const Precision& precision_of(const std::string& bundle) {
 
 std::string before_dot(const std::string& device) { return device.substr(0, device.find('.')); }
 
-// Only devices that are here: no AUTO, MULTI or HETERO, which choose another one silently.
-void check_device(ov::Core& core, const std::string& device) {
+constexpr const char* npu = "NPU";
+
+// The names that are asked for, which have to be here; with AUTO alone, all that are.
+std::vector<DeviceName> names_here(ov::Core& core, const Device& asked) {
     const std::vector<std::string> available = core.get_available_devices();
-    const auto same = [&](const std::string& each) { return each == device || before_dot(each) == device; };
-    if (std::none_of(available.begin(), available.end(), same)) {
-        throw MissingError("OpenVINO has no device " + repr(device) + " here", "one of " + joined(available),
-                           "another name, or the device's driver is not installed", nearest(device, available));
+    for (const DeviceName& name : asked.names) {
+        const std::string text = name.text();
+        const auto same = [&](const std::string& each) { return each == text || before_dot(each) == text; };
+        if (std::none_of(available.begin(), available.end(), same)) {
+            const bool is_known = name.kind == "GPU" || name.kind == npu;
+            std::vector<std::string> valid = available;
+            valid.insert(valid.end(), {"GPU", npu});
+            throw MissingError("OpenVINO has no device " + repr(text) + " here", "one of " + joined(available),
+                               is_known ? "OpenVINO finds no " + name.kind + ", or no driver for it"
+                                        : "OpenVINO calls none so",
+                               is_known ? "" : nearest(text, valid));
+        }
     }
+    if (!asked.names.empty()) {
+        return asked.names;
+    }
+    std::vector<DeviceName> all;
+    std::transform(available.begin(), available.end(), std::back_inserter(all),
+                   [](const std::string& each) { return device_from(each).names[0]; });
+    return all;
 }
 
-void check_capability(ov::Core& core, const std::string& device, const Precision& precision) {
+bool has_capability(const std::vector<std::string>& capabilities, const Precision& precision) {
+    return std::find(capabilities.begin(), capabilities.end(), precision.capability) != capabilities.end();
+}
+
+[[noreturn]] void cannot_run(ov::Core& core, const std::string& device, const Precision& precision) {
     const auto capabilities = core.get_property(device, ov::device::capabilities);
-    if (std::find(capabilities.begin(), capabilities.end(), precision.capability) == capabilities.end()) {
-        const auto name = core.get_property(device, ov::device::full_name);
-        throw MissingError(
-            device + " (" + name + ") cannot run " + precision.bundle,
-            std::string("a device with ") + precision.capability + "; this one has " + joined(capabilities), "",
-            "export with --fp32");
+    std::vector<std::string> others;
+    for (const Precision& each : precisions) {
+        if (has_capability(capabilities, each)) {
+            others.push_back(std::string("--") + each.bundle);
+        }
     }
+    throw MissingError(
+        device + " (" + core.get_property(device, ov::device::full_name) + ") cannot run " + precision.bundle,
+        std::string("a device with ") + precision.capability + "; this one has " + joined(capabilities), "",
+        others.empty() ? "" : "export with " + joined(others, " or "));
+}
+
+// Those of the names that can run the precision; one of all is enough where nobody named any.
+std::vector<DeviceName> able_names(ov::Core& core, const Device& asked, const Precision& precision) {
+    std::vector<DeviceName> able;
+    std::vector<std::string> unable;
+    for (const DeviceName& name : names_here(core, asked)) {
+        if (has_capability(core.get_property(name.text(), ov::device::capabilities), precision)) {
+            able.push_back(name);
+        } else {
+            unable.push_back(name.text());
+        }
+    }
+    if (!unable.empty() && (!asked.names.empty() || able.empty())) {
+        cannot_run(core, unable[0], precision);
+    }
+    return able;
 }
 
 ov::element::Type element_of(DType dtype) {
@@ -126,15 +172,20 @@ Tensor copied(const ov::Tensor& found, const std::string& name) {
 
 class OpenVino final : public Backend {
   public:
-    explicit OpenVino(Model model) : model_(std::move(model)), device_(model_.options.device.value_or("CPU")) {
+    explicit OpenVino(Model model)
+        : model_(std::move(model)), asked_(device_from(model_.options.device.value_or("CPU"))) {
         if (model_.manifest.has_native_transforms) {
             throw MissingError("OpenVINO reads the operator DFT wrongly, which this bundle holds",
                                "transforms that are products", "the bundle was exported with --fft native",
                                "a bundle exported without --fft native");
         }
-        check_device(core_, device_);
         precision_ = &precision_of(model_.manifest.precision);
-        check_capability(core_, device_, *precision_);
+        names_ = able_names(core_, asked_, *precision_);
+        device_ = runs_on_ = Device{asked_.choice, names_}.text();
+        // An NPU computes in float16 whatever the model says.
+        const auto is_npu = [](const DeviceName& name) { return name.kind == npu; };
+        hint_ = std::all_of(names_.begin(), names_.end(), is_npu) ? ov::element::f16 : precision_->hint;
+        check_threads();
         try {
             graph_ = read();
             check_inputs();
@@ -144,12 +195,24 @@ class OpenVino final : public Backend {
             check_size(*single);
             compiled_ = compile(single);
             single_ = compiled_.create_infer_request();
+            if (asked_.choice == Device::Choice::any) {  // other batches run on what it has chosen as well
+                runs_on_ = running_on().at(0);
+            }
+            if (asked_.choice == Device::Choice::split) {
+                nodes_ = nodes_by_device(*single);
+            }
         } catch (const ov::Exception& error) {
             throw BuildError(model_.folder.string() + ": OpenVINO cannot load this model on " + device_ + "\n" +
                              error.what());
         }
         check_granted();
         check_port_names("outputs", model_.manifest.graph_outputs, names_of(compiled_.outputs()));
+    }
+
+    // A plugin for NPUs compiles models of known shapes only.
+    BatchLimits batch_limits() const override {
+        const auto is_npu = [](const DeviceName& name) { return name.kind == npu; };
+        return std::any_of(names_.begin(), names_.end(), is_npu) ? BatchLimits({1, 1}) : std::nullopt;
     }
 
     Tensors infer(const Tensors& inputs) override {
@@ -170,20 +233,20 @@ class OpenVino final : public Backend {
     }
 
     std::map<std::string, std::string> describe() const override {
-        std::vector<std::pair<std::size_t, std::string>> counts;
-        for (const auto& [name, count] : layers()) {
-            counts.emplace_back(count, name);
+        std::map<std::string, std::string> facts{{"backend", "openvino"},
+                                                 {"version", ov::get_openvino_version().buildNumber},
+                                                 {"device", device_},
+                                                 {"precision", precision_->layers}};
+        if (asked_.choice == Device::Choice::any) {
+            facts["device"] = joined(running_on());
+            facts["chosen_by"] = device_;
         }
-        std::sort(counts.rbegin(), counts.rend());
-        std::vector<std::string> shown;
-        for (const auto& [count, name] : counts) {
-            shown.push_back(std::to_string(count) + " " + name);
+        for (const auto& [what, counted] : {std::pair{"nodes", nodes_}, std::pair{"layers", layers()}}) {
+            if (!counted.empty()) {
+                facts[what] = counts_text(counted);
+            }
         }
-        return {{"backend", "openvino"},
-                {"version", ov::get_openvino_version().buildNumber},
-                {"device", device_},
-                {"precision", precision_->layers},
-                {"layers", joined(shown)}};
+        return facts;
     }
 
   private:
@@ -240,13 +303,54 @@ class OpenVino final : public Backend {
         }
     }
 
+    void check_threads() const {
+        const auto is_cpu = [](const DeviceName& name) { return name.kind == "CPU"; };
+        if (model_.options.threads && std::none_of(names_.begin(), names_.end(), is_cpu)) {
+            throw InputError("threads is " + std::to_string(*model_.options.threads),
+                             "none: " + device_ + " does the work", "", "leave it away");
+        }
+    }
+
     ov::CompiledModel compile(const std::shared_ptr<ov::Model>& graph) {
         ov::AnyMap options{ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
-                           ov::hint::inference_precision(precision_->hint)};
-        if (model_.options.threads && device_ == "CPU") {
+                           ov::hint::inference_precision(hint_)};
+        if (model_.options.threads && runs_on_.find("CPU") != std::string::npos) {
             options.insert(ov::inference_num_threads(*model_.options.threads));
         }
-        return core_.compile_model(graph, device_, options);
+        if (runs_on_ == device_ && asked_.choice == Device::Choice::any) {  // one engine, one answer
+            options.insert(ov::intel_auto::enable_startup_fallback(false));
+        }
+        return core_.compile_model(graph, runs_on_, options);
+    }
+
+    std::vector<std::string> running_on() const { return compiled_.get_property(ov::execution_devices); }
+
+    // How many nodes of a split model each device is given, without inputs, outputs and constants.
+    std::map<std::string, std::size_t> nodes_by_device(const ov::Model& graph) {
+        std::map<std::string, std::size_t> counts;
+        const ov::SupportedOpsMap split = core_.query_model(graph.clone(), device_);
+        for (const auto& node : graph.get_ordered_ops()) {
+            const std::string kind = node->get_type_name();
+            const auto found = split.find(node->get_friendly_name());
+            if (found != split.end() && kind != "Parameter" && kind != "Result" && kind != "Constant") {
+                ++counts[found->second];
+            }
+        }
+        return counts;
+    }
+
+    // "273 f32, 2 u8": the most first.
+    static std::string counts_text(const std::map<std::string, std::size_t>& found) {
+        std::vector<std::pair<std::size_t, std::string>> counts;
+        for (const auto& [name, count] : found) {
+            counts.emplace_back(count, name);
+        }
+        std::sort(counts.rbegin(), counts.rend());
+        std::vector<std::string> shown;
+        for (const auto& [count, name] : counts) {
+            shown.push_back(std::to_string(count) + " " + name);
+        }
+        return joined(shown);
     }
 
     std::shared_ptr<ov::Model> with_batch_of_one() const {
@@ -283,45 +387,64 @@ class OpenVino final : public Backend {
         return any_batch_;
     }
 
-    // How many layers run in which precision, by the plugin's own word, without inputs, outputs and constants.
+    // How many layers run in which precision, by the plugin's own word, without inputs, outputs and constants; nothing
+    // where the plugin does not tell.
     std::map<std::string, std::size_t> layers() const {
         std::map<std::string, std::size_t> counts;
-        for (const auto& node : compiled_.get_runtime_model()->get_ordered_ops()) {
-            const auto& row = node->get_rt_info();
-            const auto kind = row.at("layerType").as<std::string>();
-            if (kind != "Input" && kind != "Output" && kind != "Const") {
-                ++counts[row.at("runtimePrecision").as<std::string>()];
+        try {
+            for (const auto& node : compiled_.get_runtime_model()->get_ordered_ops()) {
+                const auto& row = node->get_rt_info();
+                const auto kind = row.at("layerType").as<std::string>();
+                if (kind != "Input" && kind != "Output" && kind != "Const") {
+                    ++counts[row.at("runtimePrecision").as<std::string>()];
+                }
             }
+        } catch (const ov::Exception&) {
+            counts.clear();
         }
         return counts;
     }
 
     // Fails if the plugin settled for another precision or device than the one asked for.
     void check_granted() const {
-        const ov::element::Type hint = compiled_.get_property(ov::hint::inference_precision);
-        const std::vector<std::string> devices = compiled_.get_property(ov::execution_devices);
-        const bool follows_graph = precision_->hint == ov::element::dynamic;
-        const bool right_type = hint == precision_->hint && (!follows_graph || layers().count(precision_->layers) != 0);
-        const bool right_device = devices.size() == 1 && before_dot(devices[0]) == before_dot(device_);
-        if (right_type && right_device) {
+        const std::vector<std::string> devices = running_on();
+        const std::map<std::string, std::size_t> found = layers();
+        const bool is_lower = precision_->layers != std::string("f32");
+        // AUTO and HETERO do not know what they have handed on.
+        ov::element::Type hint = ov::element::dynamic;
+        bool right_type = is_lower ? found.count(precision_->layers) != 0 : !found.count("f16") && !found.count("bf16");
+        if (asked_.choice == Device::Choice::none) {
+            hint = compiled_.get_property(ov::hint::inference_precision);
+            right_type = hint == hint_ && (hint_ != ov::element::dynamic || found.count(precision_->layers) != 0);
+        }
+        const auto is_asked = [&](const std::string& each) {
+            return std::any_of(names_.begin(), names_.end(),
+                               [&](const DeviceName& name) { return name.kind == before_dot(each); });
+        };
+        if (right_type && std::all_of(devices.begin(), devices.end(), is_asked)) {
             return;
         }
-        std::vector<std::string> found{hint.get_type_name()};
+        std::vector<std::string> types{hint.get_type_name()};
         if (hint == ov::element::dynamic) {
-            found.clear();
-            for (const auto& [name, count] : layers()) {
-                found.push_back(name);
+            types.clear();
+            for (const auto& [name, count] : found) {
+                types.push_back(name);
             }
         }
-        throw MissingError("OpenVINO would run in " + joined(found) + " on " + joined(devices),
+        throw MissingError("OpenVINO would run in " + joined(types) + " on " + joined(devices),
                            std::string(precision_->layers) + " on " + device_, "",
                            "export for a precision that this device has");
     }
 
     // In this order: requests are freed before their models, and the verified weights, which these share, last.
     Model model_;
-    std::string device_;
+    Device asked_;
+    std::vector<DeviceName> names_;
+    // As it was asked for, and what a model is compiled for: with AUTO, once it has chosen, that device.
+    std::string device_, runs_on_;
     const Precision* precision_ = nullptr;
+    ov::element::Type hint_;
+    std::map<std::string, std::size_t> nodes_;
     ov::Core core_;
     std::shared_ptr<ov::Model> graph_;
     ov::CompiledModel compiled_;

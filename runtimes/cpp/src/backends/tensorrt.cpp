@@ -174,12 +174,19 @@ class TensorRt final : public Backend {
     // Null and false are all that TensorRT returns where it fails.
     void said(bool worked, const char* what) {
         const std::string lines = log_.take();
-        if (!worked) {
-            throw BuildError(std::string(python_module) + " " + versions().front() + " could not " + what + " on " +
-                                 gpu_.name + " (compute capability " + gpu_.compute_capability + "). It said:" +
-                                 (lines.empty() ? "\nnothing: its log is empty" : lines),
-                             "", "", "hamsa-build --rebuild BUNDLE on this device");
+        if (worked) {
+            return;
         }
+        const std::string found = std::string(python_module) + " " + versions().front() + " could not " + what +
+                                  " on " + gpu_.name + " (compute capability " + gpu_.compute_capability +
+                                  "). It said:" + (lines.empty() ? "\nnothing: its log is empty" : lines);
+        if (lines.find("does not support this compute capability") != std::string::npos) {
+            throw MissingError(found, "",
+                               "this TensorRT has no kernels for this GPU, whoever builds the plan; TensorRT-RTX is for "
+                               "GPUs of PCs",
+                               "export with --to tensorrt for this GPU; or another GPU");
+        }
+        throw BuildError(found, "", "", "hamsa-build --rebuild BUNDLE on this device");
     }
 
     void check_ports() const {

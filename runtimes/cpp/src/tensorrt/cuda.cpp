@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "devices.hpp"
 #include "hamsa/error.hpp"
 #include "names.hpp"
 
@@ -44,17 +45,13 @@ void check(cudaError_t code, const char* function) {
 }
 
 int index_of(const std::string& device) {
-    const std::string number = device.substr(std::min<std::size_t>(device.size(), 4));
-    const bool is_number = !number.empty() && number.size() < 4 &&
-                           number.find_first_not_of("0123456789") == std::string::npos;
-    if (device == "GPU") {
-        return 0;
-    }
-    if (device.rfind("GPU.", 0) != 0 || !is_number) {
+    const DeviceName name = only_name(device, "TensorRT");
+    const bool is_number = name.which.size() < 4 && name.which.find_first_not_of("0123456789") == std::string::npos;
+    if (name.kind != "GPU" || !is_number) {
         const std::string near = nearest(device, {"GPU", "GPU.1"});
         throw MissingError("TensorRT has no device " + repr(device), "GPU, or GPU.1 for the second one", "", near);
     }
-    return std::stoi(number);
+    return name.which.empty() ? 0 : std::stoi(name.which);
 }
 
 Gpu gpu_at(int index) {

@@ -19,7 +19,7 @@ import onnxruntime
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
 from hamsa_runtime.backends.providers import PROVIDERS, add_provider, check_here, not_here, provider_of
 from hamsa_runtime.batches import graph_zeros
-from hamsa_runtime.devices import HETERO, Device, Name, device_from
+from hamsa_runtime.devices import HETERO, Device, device_from
 from hamsa_runtime.errors import BuildError, HamsaError, InputError, MissingError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.onnx_sizes import nodes_of_sizes
@@ -27,7 +27,7 @@ from hamsa_runtime.port_names import check_input, check_names
 from hamsa_runtime.vocabulary import ONNX_FILE, PRECISIONS
 from hamsa_runtime.whole_files import scratch_folder
 
-CPU = Device("", (Name("CPU"),))
+CPU = "CPU"
 KINDS = {provider.name: kind for kind, provider in PROVIDERS.items()}
 # What it has to be asked beforehand to tell which node it gave to whom, which it does from 1.24 on.
 RECORD = "session.record_ep_graph_assignment_info"
@@ -63,8 +63,9 @@ class Runner:
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
         no_cuda_graph("onnxruntime", settings)
         no_throughput("onnxruntime", settings)
-        self._device, self._threads = device_from(settings.device or "CPU"), settings.threads
+        self._device, self._threads = device_from(settings.device or CPU), settings.threads
         _check_device(self._device)
+        self._on_cpu = {name.kind for name in self._device.names} == {CPU}
         if manifest.precision in WITHOUT:
             raise MissingError(
                 f"ONNX Runtime cannot run {manifest.precision}",
@@ -82,7 +83,7 @@ class Runner:
         self._outputs = [spec.name for spec in manifest.graph_outputs]
         self._path = folder / ONNX_FILE
         self._session = self._loaded(_options(self._threads))
-        self._nodes = {} if self._device == CPU else self._checked_nodes()
+        self._nodes = {} if self._on_cpu else self._checked_nodes()
         check_names("inputs", self._inputs, [{port.name} for port in self._session.get_inputs()])
         check_names("outputs", self._outputs, [{port.name} for port in self._session.get_outputs()])
         ports = {port.name: port for port in self._session.get_inputs()}
@@ -149,18 +150,18 @@ class Runner:
 
     def _loaded(self, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
         try:
-            if self._device == CPU:
-                return onnxruntime.InferenceSession(self._path, options, providers=[PROVIDERS["CPU"].name])
+            if self._on_cpu:
+                return onnxruntime.InferenceSession(self._path, options, providers=[PROVIDERS[CPU].name])
             options.add_session_config_entry(RECORD, "1")
             for name in self._device.names:
-                if name.kind != "CPU":  # which is there always, as the last one
+                if name.kind != CPU:  # which is there always, as the last one
                     add_provider(options, name, self._manifest.precision)
             # Python's class, not only the engine, begins again on the CPU where a provider fails, and prints that.
             return onnxruntime.InferenceSession(self._path, options, enable_fallback=False)
         except HamsaError:
             raise
         except Exception as error:
-            where = "" if self._device == CPU else f" on {self._device}"
+            where = "" if self._on_cpu else f" on {self._device}"
             raise BuildError(f"{self._path}: ONNX Runtime cannot load this model{where}\n{error}") from error
 
     def _checked_nodes(self) -> dict[str, int]:

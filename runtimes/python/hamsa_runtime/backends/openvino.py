@@ -76,11 +76,10 @@ class Runner:
             "PERFORMANCE_HINT": "THROUGHPUT" if settings.throughput else "LATENCY",
             "INFERENCE_PRECISION_HINT": self._hint,
         }
-        if self._asked.choice == AUTO:
-            options["ENABLE_STARTUP_FALLBACK"] = False
-        options |= threads_option(settings.threads, self._names)
+        threads = threads_option(settings.threads, self._names)
+        choosing = {"ENABLE_STARTUP_FALLBACK": False} if self._asked.choice == AUTO else {}
         path = folder / FILES[manifest.target]
-        self._manifest, self._options = manifest, options
+        self._manifest = manifest
         try:
             self._model = core.read_model(path)
             _check_inputs(self._model, manifest)
@@ -88,7 +87,10 @@ class Runner:
             # with a dynamic batch (HAMSA-S: 12 % in f32, 22 % in bf16), so this case has a compiled model of its own.
             single = self._with_batch_of_one()
             _check_bounds(single, manifest, path)
-            self._compiled = core.compile_model(single, device, options)
+            self._compiled = core.compile_model(single, device, {**options, **threads, **choosing})
+            # What AUTO has chosen once is what other batches run on as well.
+            self._runs_on = self._running_on()[0] if self._asked.choice == AUTO else device
+            self._options = options | (threads if "CPU" in self._runs_on else {})
             self._nodes = _nodes_by_device(core, single, device) if self._asked.choice == HETERO else Counter()
             count = "OPTIMAL_NUMBER_OF_INFER_REQUESTS"
             self.parallel = self._compiled.get_property(count) if settings.throughput else 1
@@ -140,7 +142,7 @@ class Runner:
     def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
         """The plugin's own counters, in a second compiled model that has them."""
         model = self._with_batch_of_one() if self._is_single(inputs) else self._model
-        compiled = openvino.Core().compile_model(model, self._device, {**self._options, "PERF_COUNT": True})
+        compiled = openvino.Core().compile_model(model, self._runs_on, {**self._options, "PERF_COUNT": True})
         request = compiled.create_infer_request()
         request.infer(inputs)
         seen: dict[str, list[float]] = defaultdict(list)
@@ -165,7 +167,7 @@ class Runner:
             if single not in self._requests:
                 if self._closed:
                     raise _closed()
-                compiled = openvino.Core().compile_model(self._model, self._device, self._options)
+                compiled = openvino.Core().compile_model(self._model, self._runs_on, self._options)
                 self._requests[single] = _Requests(compiled, self.parallel)
             return self._requests[single]
 
