@@ -20,8 +20,8 @@ from torch import nn
 import hamsa_deploy
 from hamsa_deploy.cli.parity_summary import show_layers
 from hamsa_deploy.models import load_model, model_entry
+from hamsa_deploy.parity import comparison as comparison_module
 from hamsa_deploy.parity.layers import LayerReport, divergence, layer_report
-from hamsa_deploy.parity.layers import report as report_module
 from hamsa_deploy.parity.layers.float32_form import float32_form
 from hamsa_deploy.parity.layers.rows import Divergence
 from hamsa_deploy.parity.metrics import BANDS
@@ -327,7 +327,7 @@ def test_an_error_of_the_engine_is_told_from_one_of_the_graph(
         def __call__(self, images: Images) -> dict[str, np.ndarray]:
             return {name: array * np.float32(1.01) for name, array in super().__call__(images).items()}
 
-    monkeypatch.setattr(report_module, "Engine", WrongEngine)
+    monkeypatch.setattr(comparison_module, "Engine", WrongEngine)
     found = divergence_of(layer_report(bundles("onnx-fp32"), model, IMAGES, images=1))
     assert (found.module, found.node, found.stage) == ("engine: logits", "onnxruntime", "engine")
 

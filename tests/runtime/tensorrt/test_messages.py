@@ -69,8 +69,7 @@ NODE = "stages.0.blocks.1.hss.sass/node_matmul_3"
     ],
 )
 def test_a_message_becomes_a_cause_and_a_way_out(text: str, kind: type[HamsaError], cause: str, fix: str) -> None:
-    what = "tensorrt 10.3.0 could not load the plan on Simulated (compute capability 8.8)"  # which is no message of it
-    error = build_error(what, [text] if text else [], [])
+    error = build_error("tensorrt 10.3.0 failed", [text] if text else [], [], "Simulated (compute capability 8.8)")
     assert type(error) is kind
     assert cause in error.cause
     assert fix in error.fix

@@ -194,8 +194,8 @@ class Execution:
 
     def _failure(self, what: str, lines: Sequence[str]) -> HamsaError:
         gpu = f"{self._gpu.name} (compute capability {self._gpu.compute_capability})"
-        what = f"{self._trt.__name__} {self._trt.__version__} could not {what} on {gpu}"
-        return build_error(what, lines, nodes_in(lines, ()))
+        what = f"{self._trt.__name__} {self._trt.__version__} could not {what}"
+        return build_error(what, lines, nodes_in(lines, ()), gpu)
 
     def _batch_of(self, inputs: Mapping[str, np.ndarray]) -> int:
         """How many images the inputs are; any number for a model with a fixed batch."""

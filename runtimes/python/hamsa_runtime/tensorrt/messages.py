@@ -114,17 +114,18 @@ ADVICE = (
 ANYTHING_ELSE = Advice("", "an operator, type or shape that this version does not take", "another version of TensorRT")
 
 
-def build_error(what: str, lines: Sequence[str], nodes: Collection[str]) -> HamsaError:
-    """The error for a parser or builder that failed.
+def build_error(what: str, lines: Sequence[str], nodes: Collection[str], gpu: str = "") -> HamsaError:
+    """The error for a parser, builder or plan that failed.
 
     Args:
         what: what was tried, with the name of the module and its version.
         lines: what it said.
         nodes: of the ONNX file, where it failed.
+        gpu: on which, where there is one; its name and compute capability are no part of the cause.
     """
-    text = "\n".join(lines)  # not `what`, which names the GPU with its compute capability, whatever the failure is
+    text = "\n".join([what, *lines])
     advice = next((each for each in ADVICE if re.search(each.pattern, text)), ANYTHING_ELSE)
-    where = f" at {', '.join(map(_described, nodes))}" if nodes else ""
+    where = (f" on {gpu}" if gpu else "") + (f" at {', '.join(map(_described, nodes))}" if nodes else "")
     said = "\n".join(line.strip() for line in lines[-MOST_LINES:]) or "nothing: its log is empty"
     return advice.error(f"{what}{where}. It said:\n{said}", cause=advice.cause, fix=advice.fix)
 
