@@ -47,6 +47,7 @@ example_inputs: Sequence[Any] | None = None
 * calibration_method: str = 'auto'
 * passes: Sequence[str] = ('mean-split', 'equalise', 'smooth')
 * max_drop: float | None = None
+* only_where_it_pays: bool = False
 * classes: Sequence[int] | None = None
 * builder: BuildOptions | None = None
 * require_plan: bool = False
