@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from hamsa_deploy import to_real
 from hamsa_deploy.scan.forms import Plans
-from hamsa_deploy.spectral.costs import Work
-from hamsa_deploy.spectral.factorisations import Plan, candidates, plan_for
 from hamsa_deploy.targets import all_targets
 from hamsa_deploy.targets.onnx_file import onnx_from_program
+from hamsa_runtime.dft.costs import Work
+from hamsa_runtime.dft.factorisations import Plan, candidates, plan_for
 
 # length: for how many columns. Sizes of vision models (49 .. 24,336 = 156 x 156 tokens, 32 .. 512 channels), powers of
 # two, and primes.

@@ -1,4 +1,4 @@
-"""Fits the rates of spectral/costs.py to measurements, and says how good the choices are that follow from them.
+"""Fits the rates of hamsa_runtime.dft.costs to measurements, and says how good the choices are that follow from them.
 
     python benchmarks/fit_costs.py [--threads 2] [--rounds 15] [--keep out/costs]
 
@@ -21,8 +21,8 @@ from cost_samples import Sample, samples
 from measure import FLOAT32_RUNS, Run, say
 
 from hamsa_deploy.measure.interleaved import time_in_turn
-from hamsa_deploy.spectral.costs import Work, for_columns
-from hamsa_deploy.spectral.factorisations import best
+from hamsa_runtime.dft.costs import Work, for_columns
+from hamsa_runtime.dft.factorisations import best
 
 # Of the times of one sample: low, because what disturbs a measurement only ever makes it longer.
 PERCENTILE = 25

@@ -22,10 +22,10 @@ from torch import nn
 
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import full
-from hamsa_deploy.spectral.factorisations import plan_for
 from hamsa_deploy.spectral.rules.fourier import irfft, rfft
 from hamsa_deploy.spectral.values import Complex
 from hamsa_deploy.targets import target_of
+from hamsa_runtime.dft.factorisations import plan_for
 
 SIGNALS = 8
 WORST = 8

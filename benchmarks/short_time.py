@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from hamsa_deploy import to_real
 from hamsa_deploy.measure.interleaved import Clock, Run, time_in_turn
 from hamsa_deploy.scan.forms import Plans
-from hamsa_deploy.spectral.costs import nanoseconds
-from hamsa_deploy.spectral.factorisations import candidates, framed_plan_for, framed_work
 from hamsa_deploy.targets import target_of
 from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program
+from hamsa_runtime.dft.costs import nanoseconds
+from hamsa_runtime.dft.factorisations import candidates, framed_plan_for, framed_work
 
 CASES = ((128, 8, 1024), (100, 10, 1000), (1024, 256, 32000))
 TURN_SECONDS = 0.02

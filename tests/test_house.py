@@ -25,8 +25,9 @@ FLOORS = """
 hamsa_runtime.errors hamsa_runtime.vocabulary hamsa_runtime.interrupts
 hamsa_runtime.devices
 hamsa_runtime.accepted
+hamsa_runtime.dft
 hamsa_runtime.schema hamsa_runtime.records hamsa_runtime.json_document hamsa_runtime.manifest
-hamsa_runtime.cache_files hamsa_runtime.folders hamsa_runtime.whole_files
+hamsa_runtime.cache_files hamsa_runtime.folders hamsa_runtime.file_checks hamsa_runtime.whole_files
 hamsa_runtime.outputs hamsa_runtime.port_names hamsa_runtime.batches hamsa_runtime.states hamsa_runtime.streaming
 hamsa_runtime.orientation hamsa_runtime.image_files hamsa_runtime.bmp hamsa_runtime.webp
 hamsa_runtime.images hamsa_runtime.wav hamsa_runtime.clips hamsa_runtime.preprocess
@@ -36,6 +37,7 @@ hamsa_runtime.tensorrt
 hamsa_runtime.backends
 hamsa_runtime.profiling hamsa_runtime.engine
 hamsa_runtime.trial
+hamsa_runtime.fix
 hamsa_runtime.cli
 hamsa_deploy.spectral
 hamsa_deploy.spectral.rules

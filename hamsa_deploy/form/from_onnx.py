@@ -11,11 +11,11 @@ import numpy as np
 import onnx_ir as ir
 
 from hamsa_deploy.form.real_model import RealModel, Shape, each_once
-from hamsa_deploy.onnx_import.loading import OnnxFile, copy_of
 from hamsa_deploy.onnx_import.replacement import real_onnx
 from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.targets import onnx_file
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.fix.loading import OnnxFile, copy_of
 from hamsa_runtime.manifest import InputSpec, OutputSpec
 from hamsa_runtime.vocabulary import DTYPES
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
@@ -25,15 +22,6 @@ def constant_of(value: ir.Value | None) -> np.ndarray | None:
     stored = constant_of(node.inputs[0])
     perm = node.attributes.get("perm")
     return None if stored is None else stored.transpose(None if perm is None else list(perm.as_ints()))
-
-
-def evaluated(node: ir.Node, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The outputs of one operator for these inputs, in NumPy."""
-    feeds = {f"input_{index}": array for index, array in enumerate(arrays)}
-    alone = ir.to_proto(node)
-    del alone.input[:]
-    alone.input.extend(feeds)
-    return [np.asarray(result) for result in ReferenceEvaluator(alone).run(None, feeds)]
 
 
 class NewConstants:

@@ -18,10 +18,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from hamsa_deploy.inputs.file_checks import check_received
 from hamsa_deploy.models.resample import fit_kernels
 from hamsa_deploy.models.safetensors_header import check_safetensors
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.file_checks import check_received
 
 logger = logging.getLogger("hamsa_deploy")
 

@@ -5,8 +5,8 @@
 `ReferenceSession` says what the file computes.
 """
 
-from hamsa_deploy.onnx_import.loading import OnnxFile, load_onnx
-from hamsa_deploy.onnx_import.reference_session import ReferenceSession
 from hamsa_deploy.onnx_import.replacement import real_onnx
+from hamsa_runtime.fix.loading import OnnxFile, load_onnx
+from hamsa_runtime.fix.reference_session import ReferenceSession
 
 __all__ = ["OnnxFile", "ReferenceSession", "load_onnx", "real_onnx"]

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from torch import nn
 
-from hamsa_deploy.inputs.file_checks import check_received
 from hamsa_deploy.models import ModelEntry, load_model, model_entry
 from hamsa_deploy.models.registry import bundled_weights
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
+from hamsa_runtime.file_checks import check_received
 from hamsa_runtime.manifest import Manifest, Model
 
 OTHER_WAYS = "--against OTHER_BUNDLE; or hamsa_deploy.check_parity(bundle, model, data) in Python, with any model"

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from hamsa_deploy.scan import linear_recurrence, selective_scan, ssd
 from hamsa_deploy.scan.forms import Size
-from hamsa_deploy.spectral.costs import Work
-from hamsa_deploy.spectral.factorisations import Plan, framed_work
+from hamsa_runtime.dft.costs import Work
+from hamsa_runtime.dft.factorisations import Plan, framed_work
 
 
 class Signals(NamedTuple):

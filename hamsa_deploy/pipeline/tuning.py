@@ -22,11 +22,11 @@ from hamsa_deploy.measure.interleaved import Run, time_in_turn
 from hamsa_deploy.pipeline.trials import Signals, Task, trial_of
 from hamsa_deploy.scan import forms
 from hamsa_deploy.scan.forms import Form, Loop, Plans, Size, form_of, kind_of, size_of
-from hamsa_deploy.spectral.costs import Rates, nanoseconds
-from hamsa_deploy.spectral.factorisations import Plan, candidates
 from hamsa_deploy.spectral.framed import FRAMES
 from hamsa_runtime import Engine
 from hamsa_runtime.batches import Arrays
+from hamsa_runtime.dft.costs import Rates, nanoseconds
+from hamsa_runtime.dft.factorisations import Plan, candidates
 from hamsa_runtime.manifest import Measurement, Scan, ScanMeasurement, Transform
 from hamsa_runtime.whole_files import scratch_folder
 

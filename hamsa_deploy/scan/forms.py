@@ -26,8 +26,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
-from hamsa_deploy.spectral.costs import Rates, Work, nanoseconds
-from hamsa_deploy.spectral.factorisations import Plan, plan_for
+from hamsa_runtime.dft.costs import Rates, Work, nanoseconds
+from hamsa_runtime.dft.factorisations import Plan, plan_for
 from hamsa_runtime.manifest import Scan
 
 STEPS = (1, 2, 4, 7, 8, 14, 16, 28, 32)  # of a loop's body: beyond, its operators cost as much as the trips they save

@@ -19,9 +19,9 @@ import torch
 import torch.fx.traceback as fx_traceback
 from torch import nn
 
-from hamsa_deploy.spectral.costs import Rates
-from hamsa_deploy.spectral.factorisations import Plan, framed_plan_for, plan_for
 from hamsa_deploy.spectral.provenance import module_path
+from hamsa_runtime.dft.costs import Rates
+from hamsa_runtime.dft.factorisations import Plan, framed_plan_for, plan_for
 from hamsa_runtime.manifest import Scan, Transform
 
 T = TypeVar("T")

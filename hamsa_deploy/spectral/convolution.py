@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from hamsa_deploy.spectral import compilation
-from hamsa_deploy.spectral.costs import Work
 from hamsa_deploy.spectral.lazy_inverse import LazyInverse
 from hamsa_deploy.spectral.mirrored import Mirrored
 from hamsa_deploy.spectral.padded import Padded, linearly
 from hamsa_deploy.spectral.products import multiply
 from hamsa_deploy.spectral.spectrum import Spectrum
 from hamsa_deploy.spectral.values import Constant, Lazy, Real, at_times, constant_from, settled
+from hamsa_runtime.dft.costs import Work
 
 # What rounding in float64 leaves of a zero: a causal kernel has exact zeros before it was transformed.
 ROUNDING = 1e-14

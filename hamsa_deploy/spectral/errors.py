@@ -28,11 +28,3 @@ class UnsupportedOperatorError(InputError):
         """The same error, naming the place in the user's model and the function that was called there."""
         part_of = f" (called by '{called}')" if called and called != self.operator else ""
         return UnsupportedOperatorError(self.operator, self.alternative, part_of + where)
-
-
-class UnsupportedTransformError(InputError):
-    """A transform with a length, dimension or normalisation that cannot be compiled."""
-
-    def at(self, where: str) -> UnsupportedTransformError:
-        """The same error, naming the place in the user's model."""
-        return UnsupportedTransformError(self.found + where, expected=self.expected, cause=self.cause, fix=self.fix)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.spectral.padded import Padded
 from hamsa_deploy.spectral.products import as_columns, multiply, multiply_each
 from hamsa_deploy.spectral.values import Real, at_times, gather, settled
+from hamsa_runtime.dft.factorisations import Plan
 
 
 def dft(x: Real, axis: int, plan: Plan, one_sided: bool) -> tuple[Real, Real]:
@@ -54,7 +54,7 @@ def rows_of(x: Real, plan: Plan, frequencies: np.ndarray, in_turn: bool) -> Real
         (.., 2 len(frequencies), columns).
     """
     batch, width = list(x.shape[:-2]), x.shape[-1]
-    both = np.concatenate(_last_matrices(plan, one_sided=True), axis=1)  # (P, 2 n_k, 2 n_k)
+    both = np.concatenate(plan.last_matrices(one_sided=True), axis=1)  # (P, 2 n_k, 2 n_k)
     found = multiply_each(both, _before_the_last(x, plan, plan.factors[0]))
     found = torch.reshape(found, (*batch, both.shape[0] * both.shape[1], width))
     last = plan.factors[-1]
@@ -68,7 +68,7 @@ def rows_of(x: Real, plan: Plan, frequencies: np.ndarray, in_turn: bool) -> Real
 def _steps(x: Real, plan: Plan, rows: int, one_sided: bool) -> tuple[Real, Real]:
     """From (.., rows * n / n1, columns), the samples that are not zero, to two (.., P, n_k, columns)."""
     s = _before_the_last(x, plan, rows)
-    re, im = _last_matrices(plan, one_sided)
+    re, im = plan.last_matrices(one_sided)
     return multiply_each(re, s), multiply_each(im, s)
 
 
@@ -96,7 +96,7 @@ def idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, times: np.n
     n1, *others = plan.factors
     rest = plan.n // n1
     terms = []
-    for matrices, part in zip(_last_matrices(plan, one_sided), (even, odd), strict=True):
+    for matrices, part in zip(plan.last_matrices(one_sided), (even, odd), strict=True):
         if part is not None:
             columns, restore = as_columns(part, axis)
             batch, width = list(columns.shape[:-2]), columns.shape[-1]
@@ -113,11 +113,3 @@ def idft(even: Real | None, odd: Real | None, axis: int, plan: Plan, times: np.n
     s = torch.reshape(s, (*batch, 2 * plan.first_rows, rest * width))
     s = multiply(plan.first_matrix()[:, :rows], s, -2, transposed=True)
     return at_times(restore(torch.reshape(s, (*batch, rows * rest, width))), axis, times)
-
-
-def _last_matrices(plan: Plan, one_sided: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices of the last step. One-sided, what is stored at k > n/2 stands for n - k: the other sign."""
-    re, im = plan.later_matrices(len(plan.factors) - 1)
-    if one_sided:
-        im = im * plan.half_spectrum.one_sided_signs.reshape(*im.shape[:2], 1)
-    return re, im

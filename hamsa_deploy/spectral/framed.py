@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from hamsa_deploy.spectral import compilation, factored
-from hamsa_deploy.spectral.factorisations import Plan, rows_of_dft
 from hamsa_deploy.spectral.frames import Frames
 from hamsa_deploy.spectral.values import Real, constant_from, functions
+from hamsa_runtime.dft.factorisations import Plan, rows_of_dft
 from hamsa_runtime.manifest import Transform
 
 # Zeros at the ends of a window are left out of a convolution's kernel from this share of it on: what is left of the

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from hamsa_deploy.spectral.dispatch import apply, emit, full, lazy_rule, operator_name
-from hamsa_deploy.spectral.factorisations import MOST_PIECES, pieces
 from hamsa_deploy.spectral.values import Constant, Lazy, Part, Real, constant_from, functions, is_complex
+from hamsa_runtime.dft.factorisations import MOST_PIECES, pieces
 
 
 class Frames(Lazy):

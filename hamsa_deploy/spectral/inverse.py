@@ -15,11 +15,11 @@ import torch
 
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.convolution import Convolution
-from hamsa_deploy.spectral.costs import nanoseconds
 from hamsa_deploy.spectral.lazy_inverse import LazyInverse
 from hamsa_deploy.spectral.spectrum import Spectrum
 from hamsa_deploy.spectral.transforms import columns_of, inverse_weight, real_idft
 from hamsa_deploy.spectral.values import PART, Complex, Real, constant_from, is_complex
+from hamsa_runtime.dft.costs import nanoseconds
 
 
 def inverse_part(

@@ -18,8 +18,8 @@ import torch
 
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import apply, lazy_rule, operator_name
-from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.values import Constant, Lazy, Real, Value, gather
+from hamsa_runtime.dft.half_spectrum import HalfSpectrum
 
 EVEN, ODD = 1, -1
 

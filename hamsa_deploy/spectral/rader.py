@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hamsa_deploy.spectral.factorisations import primitive_root
+from hamsa_runtime.dft.factorisations import primitive_root
 
 
 def powers(p: int, sign: int) -> np.ndarray:

@@ -13,10 +13,7 @@ import numpy as np
 import torch
 
 from hamsa_deploy.spectral import compilation, dft_operator, factored, framed, rader
-from hamsa_deploy.spectral.costs import Work, nanoseconds
-from hamsa_deploy.spectral.factorisations import Plan, rows_of_dft
 from hamsa_deploy.spectral.frames import Frames
-from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
 from hamsa_deploy.spectral.padded import Padded, linearly
 from hamsa_deploy.spectral.products import multiply
@@ -32,6 +29,9 @@ from hamsa_deploy.spectral.values import (
     is_zero,
     settled,
 )
+from hamsa_runtime.dft.costs import Work, nanoseconds
+from hamsa_runtime.dft.factorisations import Plan, rows_of_dft
+from hamsa_runtime.dft.half_spectrum import HalfSpectrum
 from hamsa_runtime.manifest import Transform
 
 

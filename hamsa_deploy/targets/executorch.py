@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamsa_deploy.spectral.costs import CPU
 from hamsa_deploy.targets.here import Package
 from hamsa_deploy.targets.record import Order, Target
+from hamsa_runtime.dft.costs import CPU
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 from hamsa_runtime.manifest import BATCH, InputSpec
 from hamsa_runtime.vocabulary import ONNX_FILE, PTE_FILE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hamsa_deploy.spectral.costs import CPU
 from hamsa_deploy.targets.record import Int8, Target
+from hamsa_runtime.dft.costs import CPU
 
 NO_BFLOAT16 = "ONNX Runtime's CPU has no products in bfloat16"
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.targets.here import HERE, Answer, Machine, Package
 from hamsa_deploy.targets.record import Feeds, Int8, Order, Target
+from hamsa_runtime.dft.costs import Rates
 from hamsa_runtime.vocabulary import ONNX_FILE
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.targets.here import HERE, Answer, Machine, Package
+from hamsa_runtime.dft.costs import Rates
 from hamsa_runtime.manifest import EngineBuild, InputSpec
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.vocabulary import ENGINES, EngineName

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.targets.here import HERE, ON_THE_DEVICE, Answer, Machine, Package, numbers
 from hamsa_deploy.targets.onnx import NO_BFLOAT16
 from hamsa_deploy.targets.record import Int8, Order, Target
+from hamsa_runtime.dft.costs import Rates
 from hamsa_runtime.manifest import EngineBuild
 
 OLDEST_TENSORRT = (10, 3)  # reads ONNX opset 20, which the bundles are in

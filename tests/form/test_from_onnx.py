@@ -16,7 +16,7 @@ from hamsa_deploy.onnx_import import load_onnx
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import InputSpec, OutputSpec, Transform
 
-from ..onnx_import.files import FLOAT, dft_model, graph_model, saved
+from ..runtime.fix.files import FLOAT, dft_model, graph_model, saved
 
 Model = onnx.ModelProto
 Shape = list[int | str]

@@ -18,9 +18,9 @@ from hamsa_deploy.pipeline.trials import FramedRoundTrip, Signals, Task
 from hamsa_deploy.pipeline.tuning import Choice, Way, choose_plans, scans_with_measurements, with_measurements
 from hamsa_deploy.scan import linear_recurrence, selective_scan
 from hamsa_deploy.scan.forms import Chunks, Loop, Size, Tree, cheapest, form_of, size_of
-from hamsa_deploy.spectral.costs import CPU
-from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_runtime import Bundle
+from hamsa_runtime.dft.costs import CPU
+from hamsa_runtime.dft.factorisations import Plan
 from hamsa_runtime.manifest import Measurement, Scan, ScanMeasurement, Transform
 
 DENSE, TWO = Plan(64, (64,)), Plan(64, (8, 8))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from hamsa_deploy.spectral.factorisations import Plan, candidates
+from hamsa_runtime.dft.factorisations import Plan, candidates
 
 LONGEST = 1100  # no transform of a random program is longer
 MOST_CHOICES = 12

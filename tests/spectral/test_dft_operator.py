@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from hamsa_deploy import to_real
-from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
+from hamsa_runtime.dft.factorisations import Plan
 from hamsa_runtime.errors import InputError
 
 from .programs import Program, as_real, operators, relative_error

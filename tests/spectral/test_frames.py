@@ -12,9 +12,9 @@ from torch import Tensor, fft
 from torch.export import Dim
 
 from hamsa_deploy import to_real
-from hamsa_deploy.spectral.costs import CPU
-from hamsa_deploy.spectral.factorisations import Plan, framed_plan_for, transposed_is_cheaper
 from hamsa_deploy.targets import target_of
+from hamsa_runtime.dft.costs import CPU
+from hamsa_runtime.dft.factorisations import Plan, framed_plan_for, transposed_is_cheaper
 
 from .programs import Program, check_exact, operators, relative_error
 

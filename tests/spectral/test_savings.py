@@ -14,9 +14,9 @@ from torch.export import ExportedProgram
 from torch.utils.flop_counter import FlopCounterMode
 
 from hamsa_deploy.models import SASS
-from hamsa_deploy.spectral.costs import Rates
-from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import onnx
+from hamsa_runtime.dft.costs import Rates
+from hamsa_runtime.dft.factorisations import Plan
 
 from .programs import Program, check_exact, operators
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hamsa_deploy import to_real
 from hamsa_deploy.spectral.compiler.capture import capture_model
-from hamsa_deploy.spectral.factorisations import framed_plan_for, plan_for
+from hamsa_runtime.dft.factorisations import framed_plan_for, plan_for
 from hamsa_runtime.manifest import Transform
 
 from .programs import Program, as_real, check_exact, operators, relative_error
@@ -171,7 +171,7 @@ class Denoiser(nn.Module):
 
 @pytest.mark.parametrize("n", [DENSE, pytest.param(FACTORED, marks=pytest.mark.slow)])
 def test_between_them_batch_and_signal_may_vary(n: int) -> None:
-    """In float32; 2e-6 is what the transforms of test_factorisations.py are held to."""
+    """In float32; 2e-6 is what the transforms of test_factored.py are held to."""
     batch, samples = torch.export.Dim("batch"), torch.export.Dim("samples", min=n + 1, max=5000)
     model = Denoiser(n)
     program = to_real(model, (signal(2, 3 * n).float(),), dynamic_shapes=({0: batch, 1: samples},))

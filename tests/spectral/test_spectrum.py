@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, fft, nn
 
 from hamsa_deploy import to_real
-from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_deploy.targets import onnx
+from hamsa_runtime.dft.factorisations import Plan
 
 from .programs import FLOAT32_LIMIT, FLOAT64_LIMIT, Program, as_real, assert_real, check_exact, relative_error
 

@@ -14,9 +14,9 @@ from torch.export import Dim
 from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.scan.forms import Form, Size, form_of, size_of
-from hamsa_deploy.spectral.factorisations import Plan
 from hamsa_runtime.batches import batch_axes
 from hamsa_runtime.batches import zeros as zeros_of
+from hamsa_runtime.dft.factorisations import Plan
 from hamsa_runtime.manifest import BATCH, Manifest
 from hamsa_runtime.vocabulary import ONNX_FILE
 from hamsa_runtime.whole_files import scratch_folder

@@ -17,8 +17,8 @@ import onnxruntime
 
 from hamsa_deploy.graph.observing import values_by_name
 from hamsa_deploy.graph.sessions import session_from_model
-from hamsa_deploy.onnx_import.loading import copy_of
 from hamsa_runtime.batches import Arrays
+from hamsa_runtime.fix.loading import copy_of
 
 GIVEN = "given_"  # in front of the name of a value that is an input of its own
 

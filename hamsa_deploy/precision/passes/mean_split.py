@@ -22,10 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.graph.constants import NewConstants, constant_of, evaluated, known_shape
+from hamsa_deploy.graph.constants import NewConstants, constant_of, known_shape
 from hamsa_deploy.graph.insertion import hand_over, insert_behind
 from hamsa_deploy.precision.observers import largest_over_runs
 from hamsa_deploy.precision.passes.record import Pass
+from hamsa_runtime.fix.constants import evaluated
 
 AXES_ARE_AN_INPUT = 18  # of ReduceMean, from this opset on
 # max |x| over max |x - mean|, from which on int8 gains enough (3.5 dB) for the four operators that the mean costs.

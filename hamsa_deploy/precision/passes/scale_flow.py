@@ -29,7 +29,8 @@ from functools import cached_property
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_deploy.graph.constants import constant_of, evaluated, known_shape
+from hamsa_deploy.graph.constants import constant_of, known_shape
+from hamsa_runtime.fix.constants import evaluated
 
 UNSCALED = 0
 

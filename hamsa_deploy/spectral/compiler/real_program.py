@@ -37,12 +37,12 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler.capture import capture
-from hamsa_deploy.spectral.costs import Rates
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
-from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
+from hamsa_deploy.spectral.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
-from hamsa_runtime.errors import HamsaError
+from hamsa_runtime.dft.costs import Rates
+from hamsa_runtime.errors import HamsaError, UnsupportedTransformError
 from hamsa_runtime.manifest import Scan, Transform
 
 # Of PyTorch's environment of sizes: what has been decided by the example, what is equal, and what can be assumed.

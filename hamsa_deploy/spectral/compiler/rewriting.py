@@ -33,10 +33,9 @@ from hamsa_deploy.spectral.compiler.carried import shapes_with_states
 from hamsa_deploy.spectral.compiler.conditions import one_that_matters
 from hamsa_deploy.spectral.compiler.first_run import ModelError, StateError
 from hamsa_deploy.spectral.compiler.real_program import Asked, known_of_sizes, recorded, traced_anew
-from hamsa_deploy.spectral.costs import Rates
-from hamsa_deploy.spectral.errors import UnsupportedTransformError
 from hamsa_deploy.spectral.values import viewed_as_real
-from hamsa_runtime.errors import InputError
+from hamsa_runtime.dft.costs import Rates
+from hamsa_runtime.errors import InputError, UnsupportedTransformError
 
 LOG = logging.getLogger("hamsa_deploy")
 

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from hamsa_deploy.spectral.dispatch import entry_rule
-from hamsa_deploy.spectral.errors import UnsupportedTransformError
 from hamsa_deploy.spectral.frames import Frames
 from hamsa_deploy.spectral.inverse import inverse_part
 from hamsa_deploy.spectral.padded import padded
 from hamsa_deploy.spectral.spectrum import Spectrum
 from hamsa_deploy.spectral.values import Complex, Real, as_complex, functions, is_complex, split
+from hamsa_runtime.errors import UnsupportedTransformError
 
 OPPOSITE = {"backward": "forward", None: "forward", "forward": "backward", "ortho": "ortho"}
 

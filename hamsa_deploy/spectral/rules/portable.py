@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from hamsa_deploy.spectral.dispatch import apply, entry_rule
-from hamsa_deploy.spectral.factorisations import MOST_PIECES, pieces
 from hamsa_deploy.spectral.values import Complex, as_complex, constant_from, functions, is_complex
+from hamsa_runtime.dft.factorisations import MOST_PIECES, pieces
 
 
 @entry_rule("col2im")

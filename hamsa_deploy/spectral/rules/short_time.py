@@ -21,10 +21,8 @@ import torch
 
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import apply, entry_rule, full
-from hamsa_deploy.spectral.factorisations import MOST_PIECES, pieces, rows_of_dft, transposed_is_cheaper
 from hamsa_deploy.spectral.framed import FRAMES
 from hamsa_deploy.spectral.frames import Frames
-from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.spectral.rules.fourier import fft, ifft, irfft, rfft
 from hamsa_deploy.spectral.rules.portable import overlap_added
 from hamsa_deploy.spectral.values import (
@@ -38,6 +36,8 @@ from hamsa_deploy.spectral.values import (
     is_complex,
     joined,
 )
+from hamsa_runtime.dft.factorisations import MOST_PIECES, pieces, rows_of_dft, transposed_is_cheaper
+from hamsa_runtime.dft.half_spectrum import HalfSpectrum
 from hamsa_runtime.manifest import Transform
 
 

@@ -57,6 +57,14 @@ class InputError(HamsaError):
     exit_code = 2
 
 
+class UnsupportedTransformError(InputError):
+    """A transform with a length, dimension or normalisation that cannot be compiled."""
+
+    def at(self, where: str) -> UnsupportedTransformError:
+        """The same error, naming the place in the user's model."""
+        return UnsupportedTransformError(self.found + where, expected=self.expected, cause=self.cause, fix=self.fix)
+
+
 class ParityError(HamsaError):
     """The exported model does not compute what the PyTorch model computes."""
 

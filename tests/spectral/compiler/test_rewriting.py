@@ -18,9 +18,9 @@ from hamsa_deploy import to_real
 from hamsa_deploy.models import MODELS, SASS, load_model
 from hamsa_deploy.spectral.alternatives import alternative_to
 from hamsa_deploy.spectral.compiler import supported_operators
-from hamsa_deploy.spectral.errors import UnsupportedOperatorError, UnsupportedTransformError
+from hamsa_deploy.spectral.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral.provenance import innermost_frame, module_path
-from hamsa_runtime.errors import InputError
+from hamsa_runtime.errors import InputError, UnsupportedTransformError
 
 from ..programs import FLOAT64_LIMIT, Program, as_real, assert_real, check_exact, operators, relative_error
 

@@ -11,9 +11,10 @@ import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from hamsa_runtime.errors import HamsaError, InputError, nearest, printable
+from hamsa_runtime.cli.parser import INTERRUPTED, Parser
+from hamsa_runtime.errors import HamsaError, printable
 from hamsa_runtime.interrupts import interruptible
 
 if TYPE_CHECKING:
@@ -24,19 +25,6 @@ DESCRIPTION = (
     "Builds the TensorRT plan of a bundle on this device, and keeps it in a cache, where the runtime finds it. "
     "Does nothing if it is there already, for this TensorRT and this GPU."
 )
-INTERRUPTED = 130
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}", fix=f"{self.prog} --help lists the options")
-
-    def options_from(self, argv: list[str] | None) -> argparse.Namespace:
-        options, unknown = self.parse_known_args(argv)
-        if unknown:
-            hint = nearest(unknown[0], self._option_string_actions)
-            raise InputError(f"{self.prog}: unknown argument {unknown[0]!r}", fix=hint or f"{self.prog} --help")
-        return options
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,9 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def parser() -> _Parser:
+def parser() -> Parser:
     """Of the command's line; `parser().options_from(argv)` reads one."""
-    parser = _Parser("hamsa-build", description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser("hamsa-build", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
     parser.add_argument("--gpu", type=int, default=0, metavar="N", help="which GPU, as CUDA counts them (default: 0)")
     parser.add_argument(

@@ -5,13 +5,13 @@ Results go to stdout, errors to stderr. The exit codes are those of hamsa-export
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from hamsa_runtime.cli.parser import INTERRUPTED, Parser
 from hamsa_runtime.errors import HamsaError, InputError, printable
 from hamsa_runtime.interrupts import interruptible
 
@@ -20,12 +20,6 @@ DESCRIPTION = (
     "Engine(folder, public_key=...) then refuses any bundle without that signature."
 )
 PASSPHRASE = "HAMSA_SIGN_PASSPHRASE"  # noqa: S105  # the variable's name
-INTERRUPTED = 130
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}", fix=f"{self.prog} --help")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,9 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> _Parser:
-    parser = _Parser("hamsa-sign", description=DESCRIPTION, allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+def _parser() -> Parser:
+    parser = Parser("hamsa-sign", description=DESCRIPTION, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     keygen = commands.add_parser("keygen", help="make a private key, and its public one", allow_abbrev=False)
     keygen.add_argument(
         "key", type=Path, metavar="KEY.pem", help=f"new file; encrypted if the variable {PASSPHRASE} is set"

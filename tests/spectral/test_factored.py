@@ -8,34 +8,12 @@ import torch
 from torch import nn
 
 from hamsa_deploy import to_real
-from hamsa_deploy.spectral.factorisations import Plan, best, candidates, plan_for
-from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
 from hamsa_deploy.targets import all_targets, target_of
+from hamsa_runtime.dft.factorisations import Plan, plan_for
 
 from .programs import Program, assert_real, check_exact, operators, relative_error
 
 LENGTHS = [1, 2, 3, 4, 7, 12, 49, 60, 97, 196, 197, 400, 401, 404, 625, 784, 1021, 1024, 3136, 4095, 4096]
-
-
-@pytest.mark.parametrize("n", LENGTHS)
-def test_a_half_spectrum_covers_every_frequency_with_weight_one(n: int) -> None:
-    half_spectrum = plan_for(n).half_spectrum
-    total = np.zeros(n)
-    np.add.at(total, half_spectrum.half, half_spectrum.weight[half_spectrum.half])
-    np.add.at(total, half_spectrum.mirror, half_spectrum.weight[half_spectrum.mirror])
-    np.testing.assert_allclose(total, 1, rtol=0, atol=1e-15)
-
-
-@pytest.mark.parametrize("n", LENGTHS)
-def test_the_order_of_a_half_spectrum_finds_every_frequency(n: int) -> None:
-    half_spectrum = plan_for(n).half_spectrum
-    both = np.concatenate([half_spectrum.half, half_spectrum.mirror])
-    np.testing.assert_array_equal(both[half_spectrum.order], np.arange(n))
-
-
-def test_half_spectra_of_other_order_differ() -> None:
-    assert Plan(8, (8,)).half_spectrum.same_order(HalfSpectrum.hermitian(8, np.arange(5)))
-    assert not Plan(8, (8,)).half_spectrum.same_order(Plan(8, (4, 2)).half_spectrum)
 
 
 class Round(nn.Module):
@@ -105,12 +83,6 @@ def test_every_form_of_a_plan_is_exact(plan: Plan, axis: int) -> None:
     check_exact(Program(program), x, plans={n: plan})
 
 
-def test_the_forms_of_a_length() -> None:
-    assert [plan.factors for plan in candidates(8)] == [(8,), (2, 4), (2, 2, 2), (4, 2)]
-    assert [plan.kind for plan in candidates(13)] == ["dense", "Rader"]
-    assert Plan(2310, (2310,)) in candidates(2310)
-
-
 @pytest.mark.parametrize("target", [target.name for target in all_targets()])
 def test_short_lengths_are_dense_and_long_ones_have_factors(target: str) -> None:
     """As the rates have it; in between, targets and numbers of columns differ."""
@@ -130,14 +102,6 @@ def test_long_primes_are_computed_by_raders_form(target: str, dense: list[int]) 
     assert all(plan_for(n, target_of(target).rates).is_dense for n in dense)
     assert all(plan_for(n, target_of(target).rates).is_rader for n in (2053, 3001))
     assert plan_for(1021, target_of("openvino").rates).is_rader
-
-
-def test_of_plans_that_are_as_good_as_equal_the_one_with_fewest_factors_is_taken() -> None:
-    dense, two, three, rader = Plan(13, (13,)), Plan(64, (8, 8)), Plan(64, (4, 4, 4)), Plan(13, ())
-    assert best({three: 1.0, two: 1.02}) == two
-    assert best({three: 1.0, two: 1.04}) == three
-    assert best({rader: 1.0, dense: 1.02}) == dense
-    assert best({rader: 1.0, dense: 1.04}) == rader
 
 
 def test_two_factors_leave_no_twiddle_multiplication_and_no_gather() -> None:

@@ -46,8 +46,8 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from hamsa_deploy.spectral.costs import CPU, Rates, Work, nanoseconds
-from hamsa_deploy.spectral.half_spectrum import HalfSpectrum
+from hamsa_runtime.dft.costs import CPU, Rates, Work, nanoseconds
+from hamsa_runtime.dft.half_spectrum import HalfSpectrum
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,13 @@ class Plan:
         """(P, 2 n_j, 2 n_j) with real and imaginary row of each k_j in turn, for a step that is not the last."""
         re, im = self.later_matrices(step)
         return np.stack([re, im], axis=2).reshape(len(re), -1, re.shape[-1])
+
+    def last_matrices(self, one_sided: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the last step. One-sided, what is stored at k > n/2 stands for n - k: the other sign."""
+        re, im = self.later_matrices(len(self.factors) - 1)
+        if one_sided:
+            im = im * self.half_spectrum.one_sided_signs.reshape(*im.shape[:2], 1)
+        return re, im
 
 
 def rows_of_dft(n: int, frequencies: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

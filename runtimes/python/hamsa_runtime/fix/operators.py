@@ -1,12 +1,12 @@
-"""ONNX's DFT and STFT as PyTorch modules, for the spectral compiler.
+"""ONNX's DFT and STFT nodes: what each computes, as far as the graph says.
 
 DFT, opset 17 (`axis` an attribute, 1 by default) and opset 20 (an input, -2 by default), along one axis of length n,
 cropped or zero-padded to dft_length = N:
 
-    forward              X[k] = sum_t x[t] exp(-2 pi i t k / N)             torch.fft.fft
-    forward, onesided    the same for k = 0..N/2, x real                    torch.fft.rfft
-    inverse              x[t] = 1/N sum_k X[k] exp(+2 pi i t k / N)         torch.fft.ifft
-    inverse, onesided    the real x whose half spectrum is X                torch.fft.irfft, N = 2 (n - 1) by default
+    forward              X[k] = sum_t x[t] exp(-2 pi i t k / N)
+    forward, onesided    the same for k = 0..N/2, x real
+    inverse              x[t] = 1/N sum_k X[k] exp(+2 pi i t k / N)
+    inverse, onesided    the real x whose half spectrum is X, N = 2 (n - 1) by default
 
 STFT: frames of `frame_length` samples, `frame_step` apart, times a window, then a DFT of each frame.
 The last dimension of a signal is 1 (real) or 2 (real and imaginary part).
@@ -15,29 +15,31 @@ Source: onnx.ai/onnx/operators, DFT and STFT; the inverse onesided transform is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import onnx_ir as ir
-import torch
-from torch import Tensor, nn
 
-from hamsa_deploy.spectral.errors import UnsupportedTransformError
+from hamsa_runtime.errors import UnsupportedTransformError
+from hamsa_runtime.fix.constants import folded
 
 OPERATORS = ("DFT", "STFT")
+STANDARD = ("", "ai.onnx")
 AXIS_IS_AN_INPUT = 20  # from this opset on
-DTYPES = {
-    ir.DataType.FLOAT: torch.float32,
-    ir.DataType.DOUBLE: torch.float64,
-    ir.DataType.FLOAT16: torch.float16,
-    ir.DataType.BFLOAT16: torch.bfloat16,
-}
+DTYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 Shape = tuple[int | None, ...]
+
+FIX_SIZES = (
+    "give the graph's inputs fixed sizes: hamsa-export takes them with --input 1x3x224x224, and python -m "
+    "onnxruntime.tools.make_dynamic_shape_fixed writes them into a file"
+)
 
 
 @dataclass(frozen=True)
 class Dft:
-    """What one DFT node computes; `axis` counts from 0, None in `shape` is a dynamic dimension."""
+    """What one DFT node computes; `axis` counts from 0, None in `shape` is a dynamic dimension.
+
+    Along the axis that is dynamic only where dft_length is given: what is there is cropped or padded to it.
+    """
 
     shape: Shape
     dtype: ir.DataType
@@ -46,14 +48,10 @@ class Dft:
     inverse: bool
     onesided: bool
 
-    def module(self) -> nn.Module:
-        """Takes the node's signal, gives the node's output."""
-        return _DftModule(self)
-
 
 @dataclass(frozen=True)
 class Stft:
-    """What one STFT node computes; with `windowed`, it has a window for a second input."""
+    """What one STFT node computes; with `windowed`, it has a window for a third input."""
 
     shape: Shape
     dtype: ir.DataType
@@ -62,56 +60,15 @@ class Stft:
     windowed: bool
     onesided: bool
 
-    def module(self) -> nn.Module:
-        """Takes the node's signal and window, gives the node's output."""
-        return _StftModule(self)
+
+def spectral_nodes(model: ir.Model) -> list[ir.Node]:
+    """In the order in which they run, those of subgraphs included, those of functions not."""
+    return [node for node in model.graph.all_nodes() if is_spectral(node)]
 
 
-class _DftModule(nn.Module):
-    def __init__(self, dft: Dft) -> None:
-        super().__init__()
-        self.dft, self.axis = dft, dft.axis - (len(dft.shape) - 1)
-        self.transform = _TRANSFORMS[dft.inverse, dft.onesided]
-
-    def forward(self, signal: Tensor) -> Tensor:
-        x = _value_of(signal)
-        return _pairs_of(self.transform(x, n=self.dft.length, dim=self.axis)).to(signal.dtype)
-
-
-class _StftModule(nn.Module):
-    def __init__(self, stft: Stft) -> None:
-        super().__init__()
-        length = stft.shape[1]
-        assert length is not None
-        starts = torch.arange(0, length - stft.length + 1, stft.step)
-        self.register_buffer("samples", starts[:, None] + torch.arange(stft.length))
-        self.transform = _TRANSFORMS[False, stft.onesided]
-
-    def forward(self, signal: Tensor, window: Tensor | None = None) -> Tensor:
-        assert isinstance(self.samples, Tensor)
-        frames = signal[:, self.samples]  # (batch, frames, length, 1 or 2)
-        if window is not None:
-            frames = frames * window[:, None]
-        return _pairs_of(self.transform(_value_of(frames), dim=-1)).to(signal.dtype)
-
-
-_TRANSFORMS: dict[tuple[bool, bool], Callable[..., Tensor]] = {
-    (False, False): torch.fft.fft,
-    (False, True): torch.fft.rfft,
-    (True, False): torch.fft.ifft,
-    (True, True): torch.fft.irfft,
-}
-
-
-def _value_of(signal: Tensor) -> Tensor:
-    """(..., 1) -> (...) real, (..., 2) -> (...) complex; torch.fft has no 16-bit types."""
-    if signal.dtype in (torch.float16, torch.bfloat16):
-        signal = signal.float()
-    return torch.view_as_complex(signal) if signal.shape[-1] == 2 else signal[..., 0]
-
-
-def _pairs_of(value: Tensor) -> Tensor:
-    return torch.view_as_real(value.resolve_conj()) if value.is_complex() else value.unsqueeze(-1)
+def is_spectral(node: ir.Node) -> bool:
+    """Whether a node is a DFT or STFT of the standard."""
+    return node.op_type in OPERATORS and node.domain in STANDARD
 
 
 def operator_of(node: ir.Node, opset: int) -> Dft | Stft:
@@ -138,10 +95,11 @@ def _dft_of(node: ir.Node, opset: int) -> Dft:
     if not (-rank <= axis <= -2 or 0 <= axis <= rank - 2):
         raise _unsupported(node, f"axis {axis} of {rank} dimensions", f"{-rank} to -2, or 0 to {rank - 2}")
     points = shape[axis]
-    if points is None:
+    if points is None and _input(node, 1) is None:
         raise _dynamic(node, axis)
-    length = _integer(node, 1, "dft_length", 2 * (points - 1) if inverse and onesided else points)
-    if length < 1 or points < 1:
+    default = points if points is None or not (inverse and onesided) else 2 * (points - 1)
+    length = _integer(node, 1, "dft_length", default)
+    if length < 1 or points == 0:
         raise _unsupported(node, f"a transform of {points} points to length {length}", "at least 1")
     return Dft(shape, dtype, axis % rank, length, inverse, onesided)
 
@@ -151,14 +109,13 @@ def _stft_of(node: ir.Node) -> Stft:
     if len(shape) != 3:
         raise _unsupported(node, f"a signal of {len(shape)} dimensions", "3: batch, samples, and 1 or 2")
     points = shape[1]
-    if points is None:
-        raise _dynamic(node, 1)
     windowed = _input(node, 2) is not None
     window = _shape_of(node, 2) if windowed else None
     default = points if window is None else window[0]
     length = _integer(node, 3, "frame_length", default)
     step = _integer(node, 1, "frame_step", None)
-    if not (1 <= length <= points and step >= 1) or (window is not None and window != (length,)):
+    fits = points is None or length <= points
+    if length < 1 or step < 1 or not fits or (window is not None and window != (length,)):
         found = f"frames of {length}, {step} apart, of {points} samples" + (f", window {window}" if window else "")
         raise _unsupported(node, found, "frames within the signal, a step of at least 1, a window as long as a frame")
     onesided = bool(_attribute(node, "onesided", 1))
@@ -196,19 +153,17 @@ def _integer(node: ir.Node, index: int, name: str, default: int | None) -> int:
         if default is None:
             raise _unsupported(node, f"no {name}", "a constant")
         return default
-    tensor = ir.convenience.get_const_tensor(value)
-    if tensor is None or tensor.size != 1:
-        raise _unsupported(
-            node,
-            f"the input {name} is computed in the graph",
-            "a constant",
-            fix="fold its constants first: onnxscript.optimizer.optimize(model)",
-        )
-    return int(tensor.numpy().item())
+    number = folded(value)
+    if number is None or number.size != 1:
+        found = f"the input {name} is computed in the graph" if number is None else f"{number.size} numbers for {name}"
+        raise _unsupported(node, found, "one number, which follows from constants and fixed sizes", FIX_SIZES)
+    return int(number.item())
 
 
 def _attribute(node: ir.Node, name: str, default: int) -> int:
     attribute = node.attributes.get(name)
+    if attribute is not None and attribute.is_ref():
+        raise _unsupported(node, f"the attribute {name} is given by a function's caller", "a number")
     return default if attribute is None else attribute.as_int()
 
 
@@ -217,7 +172,7 @@ def _dynamic(node: ir.Node, axis: int) -> UnsupportedTransformError:
         node,
         f"a transform along axis {axis}, whose length is dynamic",
         "a fixed length: its matrices are constants",
-        fix="fix the sizes: --input 1x3x224x224",
+        FIX_SIZES,
     )
 
 

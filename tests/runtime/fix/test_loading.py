@@ -14,8 +14,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from hamsa_deploy.onnx_import import load_onnx
-from hamsa_deploy.onnx_import.loading import MAX_BYTES
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.fix.loading import MAX_BYTES
 
 from .files import FLOAT, dft_model, graph_model, saved
 
@@ -232,7 +232,7 @@ def test_refusing_takes_no_more_memory_than_the_file(folder: Path) -> None:
     path = saved(proto, folder)
     program = (
         "import resource, sys\n"
-        "from hamsa_deploy.onnx_import.loading import load_onnx\n"
+        "from hamsa_runtime.fix.loading import load_onnx\n"
         "from hamsa_runtime.errors import InputError\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))\n"

@@ -13,9 +13,9 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 from onnx_ir.passes import common as passes
 
-from hamsa_deploy.onnx_import.loading import OnnxFile, copy_of
 from hamsa_runtime.batches import Arrays
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.fix.loading import OnnxFile, copy_of
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 # Attributes that hold an element type: Cast; the random and EyeLike operators; the window operators.

@@ -13,10 +13,10 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from hamsa_deploy.inputs.file_checks import check_received
-from hamsa_deploy.onnx_import.external_data import check_external_data
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.file_checks import check_received
+from hamsa_runtime.fix.external_data import check_external_data
 from hamsa_runtime.onnx_steps import check_steps
 
 # Protobuf's own limit for one message.
@@ -53,9 +53,33 @@ def load_onnx(path: str | Path) -> OnnxFile:
 
     Raises:
         InputError: no such file; empty, cut, over 2 GiB or no ONNX at all; not valid by the standard's own checker;
-            external data outside the model's folder, behind a link, or outside its file.
+            external data outside the model's folder, behind a link, or outside its file; loops without end.
     """
     path = Path(path)
+    proto, data = read_onnx(path)
+    check_number_of_steps(path)
+    if proto.graph.sparse_initializer:  # the reader below drops them without a word
+        raise InputError(
+            f"{path}: sparse initializers ({len(proto.graph.sparse_initializer)})",
+            expected="dense weights",
+            fix="write them as dense tensors, as a Constant of them or an initializer",
+        )
+    try:
+        model = ir.serde.deserialize_model(proto)
+        ir.external_data.set_base_dir(model.graph, path.parent)
+        ir.external_data.load_to_model(model)
+    except Exception as error:  # the reader raises from many layers, without a common class
+        raise _invalid(path, error) from error
+    digests = {file.relative_to(path.parent).as_posix(): sha256_of(file)[0] for file in (path, *data)}
+    return OnnxFile(path, digests, model)
+
+
+def read_onnx(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
+    """An ONNX file as it is written, and the files that hold its external data, which are checked and not read.
+
+    Raises:
+        InputError: see `load_onnx`.
+    """
     check_received(path, "model", "an ONNX file")
     if path.stat().st_size > MAX_BYTES:
         raise InputError(
@@ -65,26 +89,24 @@ def load_onnx(path: str | Path) -> OnnxFile:
             fix="export it again with external data: onnx.save(model, path, save_as_external_data=True)",
         )
     proto = _parsed(path)
+    data = check_external_data(proto, path)
+    try:
+        onnx.checker.check_model(str(path))
+    except Exception as error:  # the checker raises from many layers, without a common class
+        raise _invalid(path, error) from error
+    return proto, data
+
+
+def check_number_of_steps(path: Path) -> None:
+    """Refuse a file that runs without end, before something runs it.
+
+    Raises:
+        InputError: names the file, and how many nodes it runs.
+    """
     try:
         check_steps(path.read_bytes())
     except InputError as error:
         raise InputError(f"{path}: {error.found}", expected=error.expected, cause=error.cause, fix=error.fix) from error
-    data = check_external_data(proto, path)
-    if proto.graph.sparse_initializer:  # the reader below drops them without a word
-        raise InputError(
-            f"{path}: sparse initializers ({len(proto.graph.sparse_initializer)})",
-            expected="dense weights",
-            fix="write them as dense tensors, as a Constant of them or an initializer",
-        )
-    try:
-        onnx.checker.check_model(str(path))
-        model = ir.serde.deserialize_model(proto)
-        ir.external_data.set_base_dir(model.graph, path.parent)
-        ir.external_data.load_to_model(model)
-    except Exception as error:  # the checker and the reader raise from many layers, without a common class
-        raise _invalid(path, error) from error
-    digests = {file.relative_to(path.parent).as_posix(): sha256_of(file)[0] for file in (path, *data)}
-    return OnnxFile(path, digests, model)
 
 
 def _parsed(path: Path) -> onnx.ModelProto:
