@@ -9,37 +9,20 @@ their errors, in OpenVINO's IR, in TensorRT's plans, to profilers (`hamsa_runtim
 from __future__ import annotations
 
 import ast
-import contextlib
-import copy
-import functools
-import io
-import logging
 import re
 import sys
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-import numpy as np
 import onnx_ir as ir
-import torch
-from torch import fx
-from torch._ops import OperatorBase
 from torch.export import ExportedProgram
 
 from hamsa_deploy.scan.onnx_loops import lower_loops
-from hamsa_deploy.spectral.compiler.capture import ONE_AT_A_TIME
 from hamsa_deploy.spectral.provenance import FLOAT32, innermost_frame
-from hamsa_deploy.targets.translations import TRANSLATIONS
+from hamsa_deploy.targets.onnx_exporter import onnx_model
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import BATCH
-
-OPSET = 20
-
-# That the exporter leaves out.
-CHECKS = {torch.ops.aten._assert_tensor_metadata.default}
 
 # Protobuf cannot hold 2 GiB; from here on weights go into a file of their own beside the model.
 EXTERNAL_DATA_BYTES = 1_900_000_000
@@ -65,19 +48,7 @@ def onnx_from_program(
     Returns:
         The model as written.
     """
-    with ONE_AT_A_TIME, _quiet_exporter(), _translations_read_once(), _exact_patterns() as is_exact:
-        exported = torch.onnx.export(
-            _traced_where_needed(program),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            custom_translation_table=TRANSLATIONS,
-            optimize=is_exact,
-            verbose=False,
-        )
-    assert exported is not None
-    model = exported.model
+    model = onnx_model(program, inputs, outputs)
     model.producer_name = "hamsa-deploy"
     _name_axes(model, shapes)
     reasons = {node.name: node.meta.get("custom", {}).get(FLOAT32, "") for node in program.graph.nodes}
@@ -193,118 +164,3 @@ def _importable(file: str) -> str:
     """A source file relative to the import path it was found on."""
     roots = sorted((root for root in sys.path if root and file.startswith(root + "/")), key=len)
     return file[len(roots[-1]) + 1 :] if roots else Path(file).name
-
-
-def _traced_where_needed(program: ExportedProgram) -> ExportedProgram:
-    """The exporter has a program traced once more, for operators that it can translate in parts only: two thirds of its
-    time, and few programs have such operators. Where its register is another one, it takes its time."""
-    if (found := _register()) is None:
-        return program
-    translated = (
-        {each[0].fx_target for each in found[1](opset_version=OPSET).functions.values()} | TRANSLATIONS.keys() | CHECKS
-    )
-    targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
-    if any(isinstance(each, OperatorBase) and each not in translated for each in targets):
-        return program
-    ready = copy.copy(program)
-    ready._graph_module = _copied(program.graph_module)  # the exporter writes into it
-    ready.run_decompositions = lambda table=None: ready
-    return ready
-
-
-def _copied(module: fx.GraphModule) -> fx.GraphModule:
-    """With the same names: a copied graph calls a placeholder `input` otherwise, after Python's function."""
-    copied = fx.GraphModule(module, copy.deepcopy(module.graph))
-    copied.meta.update(module.meta)
-    for node, before in zip(copied.graph.nodes, module.graph.nodes, strict=True):
-        node.name = before.name
-    return copied
-
-
-@contextlib.contextmanager
-def _translations_read_once() -> Iterator[None]:
-    """The exporter parses the source of its 500 translations at every export, half a second: tuning exports dozens.
-
-    Ours are added to a copy, so that they are nobody else's. The register is private: where PyTorch has another one,
-    it is filled each time.
-    """
-    if (found := _register()) is None:
-        yield
-        return
-    register, read = found
-    reads_anew = register.from_torchlib
-
-    def copied(*args: Any, **options: Any) -> Any:
-        own = copy.copy(read(*args, **options))
-        own.functions = {target: list(functions) for target, functions in own.functions.items()}
-        return own
-
-    register.from_torchlib = staticmethod(copied)
-    try:
-        yield
-    finally:
-        register.from_torchlib = reads_anew
-
-
-@contextlib.contextmanager
-def _exact_patterns() -> Iterator[bool]:
-    """The exporter's optimiser takes 1e-8 for 0 and 1.00001 for 1: log(x + 1e-10) became log(x), -inf of silence.
-
-    And it tries a pattern of two slices at every node, each time with a walk over the whole graph: 126 of the 148 CPU
-    seconds that Vim-tiny took. At a node of another operator it cannot match.
-
-    The matcher is private: gives whether it is as known. Where onnxscript has another one, nothing is to be optimised.
-    """
-    try:
-        from onnxscript.rewriter._basics import MatchResult
-        from onnxscript.rewriter._matcher import SimplePatternMatcher
-
-        everywhere, nearly = SimplePatternMatcher.match, SimplePatternMatcher._match_constant
-    except (ImportError, AttributeError):
-        yield False
-        return
-
-    def match(self: Any, model: Any, graph: Any, node: ir.Node, **options: Any) -> Any:
-        if not self.pattern.has_single_output_node:
-            wanted = self.pattern.output_nodes[0].op_identifier()
-            if wanted not in (None, node.op_identifier()):
-                return MatchResult().fail("another operator")
-        return everywhere(self, model, graph, node, **options)
-
-    def match_constant(self: Any, pattern: Any, value: ir.Value) -> bool:
-        if not nearly(self, pattern, value):
-            return False
-        assert value.const_value is not None
-        found = value.const_value.numpy()
-        is_same = bool((found == np.asarray(pattern.value).astype(found.dtype)).all())
-        return is_same or self.fail("another constant, though near")
-
-    SimplePatternMatcher.match, SimplePatternMatcher._match_constant = match, match_constant  # type: ignore[assignment, method-assign]
-    try:
-        yield True
-    finally:
-        SimplePatternMatcher.match, SimplePatternMatcher._match_constant = everywhere, nearly  # type: ignore[method-assign]
-
-
-@functools.cache
-def _register() -> tuple[Any, Callable[..., Any]] | None:
-    """The exporter's class for translations, and what fills one, which does so once."""
-    try:
-        from torch.onnx._internal.exporter._registration import ONNXRegistry
-    except ImportError:
-        return None
-    return ONNXRegistry, functools.cache(ONNXRegistry.from_torchlib)
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """The exporter prints its own progress, and warns of a torchvision that nobody needs."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

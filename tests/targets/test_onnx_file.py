@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,14 +10,11 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
-from onnxscript.rewriter._matcher import SimplePatternMatcher
-from torch.export import ExportedProgram
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import hamsa_deploy
-from hamsa_deploy import to_real
 from hamsa_deploy.models import load_model
-from hamsa_deploy.targets.onnx_file import OPSET, check_operators, onnx_from_program, save
+from hamsa_deploy.targets.onnx_exporter import OPSET
+from hamsa_deploy.targets.onnx_file import check_operators, save
 from hamsa_deploy.targets.tensorrt import LATER, OPERATORS
 from hamsa_runtime.backends import module_of_node
 from hamsa_runtime.errors import InputError
@@ -125,65 +120,3 @@ def test_an_operator_of_newer_parsers_is_refused_with_the_version_that_has_it() 
         check_operators(model, OPERATORS, "TensorRT", LATER)
     assert caught.value.found == "the ONNX operator Swish in module 'act', model.py:7"
     assert "no Swish before version 11.0" in caught.value.cause
-
-
-def test_the_exporters_translations_are_read_once_and_it_is_left_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def write() -> bytes:
-        program = to_real(torch.nn.Hardswish().eval(), (torch.randn(2, 3),))
-        onnx_from_program(program, tmp_path / "model.onnx", inputs=["x"], outputs=["y"])
-        return (tmp_path / "model.onnx").read_bytes()
-
-    first, reads = write(), ONNXRegistry.from_torchlib
-    monkeypatch.setattr(inspect, "getsource", None)
-    assert write() == first
-    assert reads == ONNXRegistry.from_torchlib
-
-
-@pytest.mark.parametrize(
-    ("model", "times"), [(torch.nn.Hardswish(), 0), (torch.nn.RMSNorm(3), 0), (torch.nn.Softshrink(), 1)], ids=repr
-)
-def test_only_what_has_no_translation_of_its_own_is_traced_once_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: torch.nn.Module, times: int
-) -> None:
-    """And the program stays as it was."""
-    traced: list[None] = []
-    again = ExportedProgram.run_decompositions
-
-    def noted(self: ExportedProgram, table: Any = None) -> ExportedProgram:
-        traced.append(None)
-        return again(self, table)
-
-    program = to_real(model.eval(), (torch.randn(2, 3),))
-    before = str(program.graph)
-    monkeypatch.setattr(ExportedProgram, "run_decompositions", noted)
-    onnx_from_program(program, tmp_path / "model.onnx", inputs=["x"], outputs=["y"])
-    assert (len(traced), str(program.graph)) == (times, before)
-    x = torch.randn(2, 3)
-    found = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"x": x.numpy()})[0]
-    np.testing.assert_allclose(found, model(x).detach(), rtol=1e-5, atol=1e-6)
-
-
-def test_patterns_of_several_nodes_are_tried_at_their_own_operator_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each try walks over the whole graph."""
-    tried: list[str] = []
-    everywhere = SimplePatternMatcher.match
-
-    def noted(self: Any, model: Any, graph: Any, node: ir.Node, **options: Any) -> Any:
-        if not self.pattern.has_single_output_node:
-            tried.append(node.op_type)
-        return everywhere(self, model, graph, node, **options)
-
-    monkeypatch.setattr(SimplePatternMatcher, "match", noted)
-
-    class Halves(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x[:, :4].sin() + x[:, 4:].cos()
-
-    program = to_real(Halves(), (torch.randn(2, 8),))
-    onnx_from_program(program, tmp_path / "m.onnx", inputs=["x"], outputs=["y"])
-    assert set(tried) == {"Slice"}
-    assert vars(SimplePatternMatcher)["match"] is noted

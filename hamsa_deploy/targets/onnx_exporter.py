@@ -1,0 +1,219 @@
+"""torch.onnx.export, exact, quiet, and without what it does over and over.
+
+What is replaced here is private to PyTorch and onnxscript, and is as it was afterwards. Where a version has other parts
+the exporter takes its own way, which is slower; only patterns that it would match nearly are never left to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import fx
+from torch._ops import OperatorBase
+from torch.export import ExportedProgram
+
+from hamsa_deploy.spectral.compiler.capture import ONE_AT_A_TIME
+from hamsa_deploy.targets.translations import TRANSLATIONS
+
+OPSET = 20
+
+# That the exporter leaves out.
+CHECKS = {torch.ops.aten._assert_tensor_metadata.default}
+
+
+def onnx_model(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
+    """A program as PyTorch's exporter translates it, optimised where that is exact; the program stays as it is."""
+    with (
+        ONE_AT_A_TIME,
+        _quiet_exporter(),
+        _translations_read_once(),
+        _types_by_known_values(),
+        _exact_patterns() as is_exact,
+    ):
+        exported = torch.onnx.export(
+            _traced_where_needed(program),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            custom_translation_table=TRANSLATIONS,
+            optimize=is_exact,
+            verbose=False,
+        )
+    assert exported is not None
+    return exported.model
+
+
+def _traced_where_needed(program: ExportedProgram) -> ExportedProgram:
+    """The exporter has a program traced once more, for operators that it can translate in parts only: two thirds of its
+    time, and few programs have such operators. Where its register is another one, it takes its time."""
+    if (found := _register()) is None:
+        return program
+    translated = (
+        {each[0].fx_target for each in found[1](opset_version=OPSET).functions.values()} | TRANSLATIONS.keys() | CHECKS
+    )
+    targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
+    if any(isinstance(each, OperatorBase) and each not in translated for each in targets):
+        return program
+    ready = copy.copy(program)
+    ready._graph_module = _copied(program.graph_module)  # the exporter writes into it
+    ready.run_decompositions = lambda table=None: ready
+    return ready
+
+
+def _copied(module: fx.GraphModule) -> fx.GraphModule:
+    """With the same names: a copied graph calls a placeholder `input` otherwise, after Python's function."""
+    copied = fx.GraphModule(module, copy.deepcopy(module.graph))
+    copied.meta.update(module.meta)
+    for node, before in zip(copied.graph.nodes, module.graph.nodes, strict=True):
+        node.name = before.name
+    return copied
+
+
+@contextlib.contextmanager
+def _translations_read_once() -> Iterator[None]:
+    """The exporter parses the source of its 500 translations at every export, half a second: tuning exports dozens.
+
+    Ours are added to a copy, so that they are nobody else's. The register is private: where PyTorch has another one,
+    it is filled each time.
+    """
+    if (found := _register()) is None:
+        yield
+        return
+    register, read = found
+    reads_anew = register.from_torchlib
+
+    def copied(*args: Any, **options: Any) -> Any:
+        own = copy.copy(read(*args, **options))
+        own.functions = {target: list(functions) for target, functions in own.functions.items()}
+        return own
+
+    register.from_torchlib = staticmethod(copied)
+    try:
+        yield
+    finally:
+        register.from_torchlib = reads_anew
+
+
+@contextlib.contextmanager
+def _exact_patterns() -> Iterator[bool]:
+    """The exporter's optimiser takes 1e-8 for 0 and 1.00001 for 1: log(x + 1e-10) became log(x), -inf of silence.
+
+    And it tries a hundred patterns at every node, one of two slices each time with a walk over the whole graph: 126 of
+    the 148 CPU seconds that Vim-tiny took. At a node of another operator than its last none can match.
+
+    The matcher is private: gives whether it is as known. Where onnxscript has another one, nothing is to be optimised.
+    """
+    try:
+        from onnxscript.rewriter._basics import MatchResult
+        from onnxscript.rewriter._matcher import SimplePatternMatcher
+
+        everywhere, nearly = SimplePatternMatcher.match, SimplePatternMatcher._match_constant
+    except (ImportError, AttributeError):
+        yield False
+        return
+
+    fails = MatchResult().fail("another operator")
+
+    def match(self: Any, model: Any, graph: Any, node: ir.Node, **options: Any) -> Any:
+        wanted = self.pattern.output_nodes[0].op_identifier()
+        if wanted is not None and wanted[:2] != (node.domain, node.op_type):
+            return fails
+        return everywhere(self, model, graph, node, **options)
+
+    def match_constant(self: Any, pattern: Any, value: ir.Value) -> bool:
+        if not nearly(self, pattern, value):
+            return False
+        assert value.const_value is not None
+        found = value.const_value.numpy()
+        is_same = bool((found == np.asarray(pattern.value).astype(found.dtype)).all())
+        return is_same or self.fail("another constant, though near")
+
+    SimplePatternMatcher.match, SimplePatternMatcher._match_constant = match, match_constant  # type: ignore[assignment, method-assign]
+    try:
+        yield True
+    finally:
+        SimplePatternMatcher.match, SimplePatternMatcher._match_constant = everywhere, nearly  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _types_by_known_values() -> Iterator[None]:
+    """The exporter runs all operators once more, on the program's stand-ins, to see which types are to be promoted: a
+    third of its time. What they give is known already."""
+    try:
+        from torch.onnx._internal.fx.passes import type_promotion
+
+        interpreter, rule_of = type_promotion._TypePromotionInterpreter, type_promotion.get_type_promotion_rule
+        run = interpreter.run_node
+    except (ImportError, AttributeError):
+        yield
+        return
+
+    def run_node(self: Any, node: fx.Node) -> Any:
+        if node.op != "call_function" or node.meta.get("val") is None:
+            return run(self, node)
+        with self._set_current_node(node):
+            if (rule := rule_of(node, self.type_promotion_table)) is not None:
+                self._maybe_promote_node(node, rule)
+        return node.meta["val"]
+
+    interpreter.run_node = run_node  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        interpreter.run_node = run  # type: ignore[method-assign]
+
+
+@functools.cache
+def _register() -> tuple[Any, Callable[..., Any]] | None:
+    """The exporter's class for translations, and what fills one, which does so once."""
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+    except ImportError:
+        return None
+    return ONNXRegistry, functools.cache(_without_sources(ONNXRegistry.from_torchlib))
+
+
+def _without_sources(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Reads translations, and not the source of each for the domain of its operators, which PyTorch does not ask for:
+    half of the time."""
+
+    def quickly(*args: Any, **options: Any) -> Any:
+        try:
+            from onnxscript.values import TracedOnnxFunction
+
+            parsed = TracedOnnxFunction.function_ir
+        except (ImportError, AttributeError):
+            return read(*args, **options)
+        TracedOnnxFunction.function_ir = property(lambda self: SimpleNamespace(domain=self.opset.domain))  # type: ignore[assignment]
+        try:
+            return read(*args, **options)
+        finally:
+            TracedOnnxFunction.function_ir = parsed  # type: ignore[method-assign]
+
+    return quickly
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """The exporter prints its own progress, and warns of a torchvision that nobody needs."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
