@@ -81,16 +81,21 @@ def _is_bounded(b: np.ndarray) -> np.ndarray:
 
 def relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """(N, n): r_ij."""
-    a, b = flat(found), flat(expected)
-    errors = np.empty_like(b)
+    return np.asarray(np.abs(flat(found) - flat(expected)) / denominators(expected))
+
+
+def denominators(expected: np.ndarray) -> np.ndarray:
+    """(N, n): what e_ij is divided by for r_ij."""
+    b = flat(expected)
+    found = np.empty_like(b)
     for part in parts(expected):
-        errors[:, part] = _relative_errors(a[:, part], b[:, part])
-    return errors
+        found[:, part] = _denominators(b[:, part])
+    return found
 
 
-def _relative_errors(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _denominators(b: np.ndarray) -> np.ndarray:
     finest = np.maximum(deviations(b), FINEST * _units(b))
-    return np.asarray(np.abs(a - b) / np.maximum(scales(b)[:, None], finest))
+    return np.asarray(np.maximum(scales(b)[:, None], finest))
 
 
 def _units(b: np.ndarray) -> np.ndarray:

@@ -56,6 +56,7 @@ def check_request(request: Request) -> None:
         raise MissingError(
             f"no GPU to measure plans on for {request.to}", fix="leave --tune away: the cost model then chooses"
         )
+    target.check_here()
     # Parity runs the bundle: without its engine, fail now. What another one stands in for is left to the device.
     if request.device is None:
         backend_for(request.to, target.stand_in)

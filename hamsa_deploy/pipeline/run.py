@@ -30,6 +30,7 @@ from hamsa_deploy.measure.execution import measure_execution, warnings_of
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
 from hamsa_deploy.parity.comparison import separated_outputs
+from hamsa_deploy.parity.sample import sample_of
 from hamsa_deploy.pipeline.checks import check_clips, check_labels, check_request
 from hamsa_deploy.pipeline.files import tuned_form, write_files, writes_after_typing
 from hamsa_deploy.pipeline.int8 import Calibrated
@@ -121,6 +122,10 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
                 execution = _execution(request, form, written, stage, float32_bundle)
                 manifest = replace(manifest, execution=execution)
         with progress("pack"):
+            target_of(to).complete(
+                stage.folder,
+                lambda: sample_of(called(request.model, request.example_inputs), parity_data(request, form), manifest),
+            )
             stage.write_manifest(replace(manifest, parity=report.recorded))
             bundle = stage.publish()
     if written.precision is not None:

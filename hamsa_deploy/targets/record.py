@@ -94,6 +94,7 @@ class Target:
         packages: its engine first, then what else is for this target only, and how they are installed.
         needs: modules of these without which nothing is exported for it; ONNX Runtime is there always.
         runs_without_torch: whether the runtime's backend for Python does; each other one has arrays of its own.
+        for_browsers: whether bundles are folders for a web server.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Target:
     packages: tuple[Package, ...] = ()
     needs: tuple[str, ...] = ()
     runs_without_torch: bool = True
+    for_browsers: bool = False
 
     @property
     def engine(self) -> EngineName:
@@ -142,6 +144,21 @@ class Target:
             BuildError: the engine refuses the file; its own message is quoted.
         """
         return None
+
+    def check_here(self) -> None:
+        """Before anything is built.
+
+        Raises:
+            MissingError: what bundles for it are made of, beside packages, is not here.
+        """
+
+    def complete(self, folder: Path, sample: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """Add what only the published bundle holds to one that has passed.
+
+        Args:
+            folder: of the bundle; its manifest is written anew afterwards.
+            sample: gives what the bundle can be compared with once more; see `sample_of`.
+        """
 
     def kernels_here(self) -> tuple[str, ...]:
         """The precisions below float32 that the engine has fast kernels for on this machine's processor."""
