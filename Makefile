@@ -25,7 +25,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow nightly faults fuzz fuzz-cpp lint bench cpp test-cpp test-aarch64 sanitize tidy clean
+.PHONY: help demo test slow nightly faults fuzz fuzz-cpp lint bench page js cpp test-cpp test-aarch64 sanitize tidy clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
@@ -36,6 +36,7 @@ help:
 	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
 	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of thirteen targets"
 	@echo "make bench    the README's tables, an hour or two; RESULTS=docs/results is where they are kept, and a page of them"
+	@echo "make page     build the page of --to web, which an export needs; make js: the JavaScript runtime's types and tests"
 	@echo "make cpp      build the C++ runtime in build/cpp/dev; make test-cpp builds and runs its tests"
 	@echo "make test-aarch64 builds it for 64-bit ARM and runs it in an emulator"
 	@echo "make fuzz-cpp the same for what the C++ runtime reads, eight targets, with clang's libFuzzer (package clang)"
@@ -45,7 +46,7 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/hamsa-export --to openvino --output out/hamsa_nano-openvino-fp32
 
-test: lint
+test: lint js
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 slow: $(INSTALLED)
@@ -78,6 +79,31 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The page of the target web is built with Node.js; where there is none, it and its tests are left out, and that is said.
+JS := runtimes/js
+SITE := hamsa_deploy/targets/site
+NPM := $(shell command -v npm)
+NO_NODE := echo "Node.js 20 with npm is missing: the page of --to web is not built, and its tests are skipped"
+
+ifneq ($(NPM),)
+js: $(SITE)/index.html
+	cd $(JS) && npm run --silent check && npm run --silent test && npm run --silent build
+page: $(SITE)/index.html
+else
+js:
+	@$(NO_NODE)
+page:
+	@$(NO_NODE); exit 1
+endif
+
+$(JS)/node_modules/.package-lock.json: $(JS)/package.json $(JS)/package-lock.json
+	cd $(JS) && npm ci --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+$(SITE)/index.html: $(JS)/node_modules/.package-lock.json runtimes/python/hamsa_runtime/manifest.schema.json \
+    $(wildcard $(JS)/src/*.ts $(JS)/page/* $(JS)/page/public/* $(JS)/*.config.ts $(JS)/tsconfig.json)
+	cd $(JS) && npm run --silent page
 
 # All that needs neither a GPU (gpu) nor a network (install_size); one at a time, whatever -j says.
 MEASURE = $(BIN)/python benchmarks/$(1).py $(2) --json $(RESULTS)/$(1).json
@@ -149,7 +175,7 @@ tidy: cpp
 	cd runtimes/cpp && clang-tidy -p ../../build/cpp/dev --quiet src/*.cpp src/backends/openvino.cpp src/backends/table.cpp src/tensorrt/options.cpp src/tensorrt/plans.cpp tools/*.cpp
 
 clean:
-	rm -rf out build dist *.egg-info runtimes/python/build runtimes/python/*.egg-info
+	rm -rf out build dist *.egg-info runtimes/python/build runtimes/python/*.egg-info $(JS)/dist $(JS)/node_modules $(SITE)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -362,6 +363,12 @@ def _verdict(manifest: Manifest) -> Text:
 
 def _next_steps(manifest: Manifest, folder: Path) -> Text:
     target = target_of(manifest.target)
+    if target.for_browsers:
+        return Text.assemble(
+            ("Next    ", "bold"),
+            "put the folder on any web server; or here, and open http://localhost:8000:\n        ",
+            (f"python -m http.server --directory {shlex.quote(str(folder))}", "green"),
+        )
     torch = " and no PyTorch" if target.runs_without_torch else ""
     method = ".classify('photo.jpg')" if manifest.preprocessing else "(arrays)"
     if manifest.preprocessing and not any(spec.name == LOGITS for spec in manifest.outputs):

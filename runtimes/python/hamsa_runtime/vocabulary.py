@@ -39,6 +39,7 @@ MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 ONNX_FILE, PLAN_FILE = "model.onnx", "model.plan"
 IR_FILES = ("model.xml", "model.bin")
 PTE_FILE = "model.pte"
+SAMPLE_FILE = "sample.safetensors"  # what a page compares again: inputs, and what the original computes for them
 STATE_FILE = "state_{}.bin"  # what the N-th thing that a model keeps between calls starts as
 
 
@@ -66,11 +67,12 @@ def _own(name: str, title: str = "", module: str = "") -> EngineName:
     return EngineName(title or name, f"{_BACKENDS}{module or name.replace('-', '_')}", name, (name,))
 
 
-# A TensorRT bundle holds typed ONNX, which ONNX Runtime runs as well, if asked to.
+# A TensorRT bundle holds typed ONNX, which ONNX Runtime runs as well, if asked to; one for the web is run by the same
+# engine, here and in browsers.
 _LISTED = {
     "tensorrt": _own("tensorrt", "TensorRT"),
     "tensorrt-rtx": _own("tensorrt-rtx", "TensorRT-RTX", "tensorrt"),
-    "onnxruntime": _own("onnxruntime", "ONNX Runtime")._replace(runs=("onnx", "tensorrt", "tensorrt-rtx")),
+    "onnxruntime": _own("onnxruntime", "ONNX Runtime")._replace(runs=("onnx", "tensorrt", "tensorrt-rtx", "web")),
     "openvino": _own("openvino", "OpenVINO")._replace(runs=("openvino", "onnx")),
     "executorch": _own("executorch", "ExecuTorch"),
 }
