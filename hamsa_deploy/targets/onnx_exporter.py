@@ -182,10 +182,10 @@ def _register() -> tuple[Any, Callable[..., Any]] | None:
         from torch.onnx._internal.exporter._registration import ONNXRegistry
     except ImportError:
         return None
-    return ONNXRegistry, functools.cache(_without_sources(ONNXRegistry.from_torchlib))
+    return ONNXRegistry, functools.cache(without_sources(ONNXRegistry.from_torchlib))
 
 
-def _without_sources(read: Callable[..., Any]) -> Callable[..., Any]:
+def without_sources(read: Callable[..., Any]) -> Callable[..., Any]:
     """Reads translations, and not the source of each for the domain of its operators, which PyTorch does not ask for:
     half of the time."""
 

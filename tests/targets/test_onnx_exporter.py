@@ -112,7 +112,7 @@ def test_types_are_promoted_and_other_operators_do_not_run(tmp_path: Path, monke
 def test_translations_are_read_without_their_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = ONNXRegistry.from_torchlib(opset_version=onnx_exporter.OPSET).functions
     monkeypatch.setattr(ast_utils, "get_src_and_ast", None)
-    found = onnx_exporter._without_sources(ONNXRegistry.from_torchlib)(opset_version=onnx_exporter.OPSET).functions
+    found = onnx_exporter.without_sources(ONNXRegistry.from_torchlib)(opset_version=onnx_exporter.OPSET).functions
     assert len(expected) > 400  # operators, of 497 translations
     assert {target: str(each) for target, each in found.items()} == {t: str(each) for t, each in expected.items()}
     with pytest.raises(TypeError):
