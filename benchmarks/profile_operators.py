@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import tables
-from exports import onnx_file, real_program
+from exports import bfloat16_form, onnx_file, real_program
 from measure import BF16, F32, images, onnxruntime_session, openvino_compiled, say
 
 # Rows below this share of the time are added up in one.
@@ -68,7 +68,8 @@ def main() -> None:
                 _show(report, executed, modules, f"ONNX Runtime, {shape}")
                 continue
             for precision in (F32, BF16):
-                executed = _openvino(file, x, precision, options.threads, options.runs)
+                loaded = bfloat16_form(file) if precision == BF16 else file
+                executed = _openvino(loaded, x, precision, options.threads, options.runs)
                 _show(report, executed, modules, f"OpenVINO {precision}, {shape}")
 
 

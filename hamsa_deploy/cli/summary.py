@@ -20,6 +20,7 @@ from hamsa_runtime.manifest import (
     AchievedTypes,
     Audio,
     Calibration,
+    ComplexLinear,
     EngineBuild,
     Execution,
     FileEntry,
@@ -65,6 +66,8 @@ def model_facts(manifest: Manifest) -> Table:
         rows.insert(3, ("pixels", _pixels_text(how, model)))
     if manifest.scans:
         rows.append(("scans", _scans_text(manifest.scans)))
+    if manifest.linears:
+        rows.append(("complex layers", _linears_text(manifest.linears)))
     if manifest.stand_ins:
         rows.append(("stood in for", f"{', '.join(manifest.stand_ins)}: not installed here"))
     facts = grid()
@@ -180,6 +183,15 @@ def _scans_text(scans: Iterable[Scan]) -> str:
         for each in scans
     )
     return "; ".join(text + (f" ({count} times)" if count > 1 else "") for text, count in counts.items())
+
+
+def _linears_text(linears: Iterable[ComplexLinear]) -> str:
+    """'320 to 320 by three products (6 times)'."""
+    counts = Counter(f"{each.inputs} to {each.outputs} by {LINEAR_FORMS[each.form]}" for each in linears)
+    return "; ".join(text + (f" ({count} times)" if count > 1 else "") for text, count in counts.items())
+
+
+LINEAR_FORMS = {"three": "three products", "stacked": "one stacked product", "two": "two products"}
 
 
 def _form_text(scan: Scan) -> str:

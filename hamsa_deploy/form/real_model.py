@@ -21,7 +21,18 @@ from hamsa_deploy.spectral.compiler.carried import ModelState
 from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_deploy.targets.onnx_file import onnx_from_program
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.manifest import BATCH, DTYPES, Audio, Axis, InputSpec, OutputSpec, Scan, State, Transform
+from hamsa_runtime.manifest import (
+    BATCH,
+    DTYPES,
+    Audio,
+    Axis,
+    ComplexLinear,
+    InputSpec,
+    OutputSpec,
+    Scan,
+    State,
+    Transform,
+)
 from hamsa_runtime.vocabulary import STATE_FILE
 
 LOG = logging.getLogger("hamsa_deploy")
@@ -43,7 +54,7 @@ class RealModel:
         states: what the model keeps between calls, each with its first value.
         audio: of a model of clips.
         stand_ins: for compiled functions that the model calls.
-        scans: as the transforms.
+        scans, linears: as the transforms.
         program: what `write` writes, of tensors only; None where that was an ONNX file from the start.
     """
 
@@ -58,6 +69,7 @@ class RealModel:
     audio: Audio | None = None
     stand_ins: tuple[str, ...] = ()
     scans: tuple[Scan, ...] = ()
+    linears: tuple[ComplexLinear, ...] = ()
     program: ExportedProgram | None = None
 
     @property
@@ -122,6 +134,7 @@ def real_model_of_program(
         states=tuple(_states(kept, all_inputs[len(chosen[0]) :], all_outputs[len(chosen[1]) :])),
         stand_ins=program.graph_module.meta["stand_ins"],
         scans=tuple(dict.fromkeys(program.graph_module.meta["scans"])),
+        linears=tuple(dict.fromkeys(program.graph_module.meta["linears"])),
         program=program,
     )
 

@@ -184,11 +184,12 @@ class ExportOptions:
     provenance: Mapping[str, Any] | None = option(None, "`reference`, `config` and `weights` for the manifest.")
     tune: bool = option(
         False,
-        "measure the plans of the transforms on this machine, which takes minutes, and the forms of the scans, instead "
-        "of trusting the cost model; the manifest's `plan` and `scans` list what was measured.",
+        "measure the plans of the transforms on this machine, which takes minutes, and the forms of scans and complex "
+        "layers, instead of trusting the cost model; the manifest's `plan`, `scans` and `linears` list what was "
+        "measured.",
         Flag(
             TARGET,
-            "measure plans of transforms and forms of scans on this machine (minutes), instead of trusting estimates",
+            "measure plans of transforms, forms of scans and complex layers on this machine (minutes), not estimate",
         ),
     )
     calibration: Any = option(

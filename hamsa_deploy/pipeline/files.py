@@ -22,7 +22,13 @@ from hamsa_deploy.pipeline.int8_files import Int8Files
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.progress import Progress, no_progress
 from hamsa_deploy.pipeline.staging import Stage
-from hamsa_deploy.pipeline.tuning import choose_plans, engine_timer, scans_with_measurements, with_measurements
+from hamsa_deploy.pipeline.tuning import (
+    choose_plans,
+    engine_timer,
+    linears_with_measurements,
+    scans_with_measurements,
+    with_measurements,
+)
 from hamsa_deploy.precision.observers import RANGES, Ranges, float32_values
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.scan.forms import Plans
@@ -105,7 +111,7 @@ def _range_feeds(request: Request, form: RealModel) -> Iterable[Arrays]:
 
 
 def tuned_form(request: Request, form: RealModel) -> RealModel:
-    """The form with the plans that are fastest here, and with what was measured in its transforms and scans."""
+    """The form with the plans that are fastest here, and with what was measured for what it lists."""
     precision = precision_of(request.precision).of_transforms
 
     def build(model: nn.Module, inputs: tuple[torch.Tensor, ...], plans: Plans, folder: Path) -> None:
@@ -115,11 +121,12 @@ def tuned_form(request: Request, form: RealModel) -> RealModel:
         Stage(folder, folder).write_manifest(written.added_to(manifest_of(trial, real)))
 
     timer = engine_timer(build, form.batch or 1, request.device)
-    chosen = choose_plans(form.transforms, form.scans, target_of(request.to).rates, timer)
+    chosen = choose_plans(form.transforms, form.scans, form.linears, target_of(request.to).rates, timer)
     if any(choice.plan != choice.default for choice in chosen.values()):
         form = real_model_of_request(request, {key: choice.plan for key, choice in chosen.items()})
     return replace(
         form,
         transforms=with_measurements(form.transforms, chosen),
         scans=scans_with_measurements(form.scans, chosen),
+        linears=linears_with_measurements(form.linears, chosen),
     )

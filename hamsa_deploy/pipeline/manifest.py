@@ -82,6 +82,7 @@ def manifest_of(request: Request, real: RealModel) -> Manifest:
         audio=real.audio,
         stand_ins=real.stand_ins,
         scans=real.scans,
+        linears=real.linears,
     )
 
 

@@ -1,4 +1,4 @@
-"""What `--tune` measures: the least that is a transform or a scan, with inputs as a model has them."""
+"""What `--tune` measures: the least that is a transform, a scan or a complex layer, with inputs as a model has them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hamsa_deploy.scan import linear_recurrence, selective_scan, ssd
 from hamsa_deploy.scan.forms import Size
+from hamsa_deploy.spectral.complex_linear import Layer
 from hamsa_runtime.dft.costs import Work
 from hamsa_runtime.dft.factorisations import Plan, framed_work
 
@@ -26,7 +27,7 @@ class Signals(NamedTuple):
         return plan.work if self.hop is None else framed_work(plan, self.hop)
 
 
-Task: TypeAlias = Signals | Size
+Task: TypeAlias = Signals | Size | Layer
 
 
 def trial_of(task: Task, batch: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -34,6 +35,8 @@ def trial_of(task: Task, batch: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
     if isinstance(task, Signals) and task.hop is not None:
         samples = max((task.columns - 1) * task.hop, task.length)
         return FramedRoundTrip(task.length, task.hop).eval(), (_normal(batch, samples),)
+    if isinstance(task, Layer):
+        return ComplexRows(task).eval(), (_normal(batch, task.rows, task.inputs, 2),)
     if isinstance(task, Signals):
         return RoundTrip().eval(), (_normal(batch, task.length, task.columns),)
     if task.kind == "selective_scan":
@@ -53,6 +56,20 @@ def trial_of(task: Task, batch: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 def _normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(math.prod(shape)))
+
+
+class ComplexRows(nn.Module):
+    """A complex linear layer between two products with real numbers, as it has them in a gated spectrum."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(_normal(layer.outputs, layer.inputs) / math.sqrt(layer.inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        re, im = x.unbind(-1)
+        gate = torch.sigmoid(re)
+        z = nn.functional.linear(torch.complex(re * gate, im * gate), torch.complex(self.weight, self.weight.flip(0)))
+        return z.real * torch.sigmoid(z.imag)
 
 
 class RoundTrip(nn.Module):

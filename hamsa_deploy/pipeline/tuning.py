@@ -1,5 +1,5 @@
-"""`--tune`: of each transform length the few plans, and of each size of scans the few forms, with the smallest
-estimates, measured where the model will run.
+"""`--tune`: of each transform length the few plans, and of scans and complex layers of each size the few forms, with
+the smallest estimates, measured where the model will run.
 
 What is measured (trials.py) is exported and run as the model itself will be: by the target's engine, in the precision
 asked for. The cost model's choice stays unless another plan is clearly faster, and is so again when the two are
@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from hamsa_deploy.measure.interleaved import Run, time_in_turn
 from hamsa_deploy.pipeline.trials import Signals, Task, trial_of
 from hamsa_deploy.scan import forms
-from hamsa_deploy.scan.forms import Form, Loop, Plans, Size, form_of, kind_of, size_of
+from hamsa_deploy.scan.forms import Form, Key, Loop, Plans, Size, Way, form_of, kind_of, size_of
+from hamsa_deploy.spectral.complex_linear import FORMS, LinearForm, layer_of
 from hamsa_deploy.spectral.framed import FRAMES
 from hamsa_runtime import Engine
 from hamsa_runtime.batches import Arrays
 from hamsa_runtime.dft.costs import Rates, nanoseconds
 from hamsa_runtime.dft.factorisations import Plan, candidates
-from hamsa_runtime.manifest import Measurement, Scan, ScanMeasurement, Transform
+from hamsa_runtime.manifest import ComplexLinear, LinearMeasurement, Measurement, Scan, ScanMeasurement, Transform
 from hamsa_runtime.whole_files import scratch_folder
 
 # A plan is preferred to the model's choice if it takes at most this share of its time: medians of repeated
@@ -44,7 +45,6 @@ PERCENTILE = 25
 TURN_SECONDS = 0.002
 
 Transforms = Sequence[Transform]
-Way: TypeAlias = Plan | Form
 # From a task and ways to do it to the milliseconds of each.
 Timer = Callable[[Task, Sequence[Way]], Sequence[float]]
 # Exports a module with example inputs and plans to a bundle in an empty folder.
@@ -53,7 +53,7 @@ Build = Callable[[nn.Module, tuple[Tensor, ...], Plans, Path], None]
 
 @dataclass(frozen=True)
 class Choice:
-    """What was measured for one length, or one size of scans.
+    """What was measured for one length, one size of scans, or complex linear layers of one size.
 
     Args:
         measured: (plan or form, milliseconds for all columns that the model has), the cost model's choice first.
@@ -74,31 +74,39 @@ class Choice:
 
     def recorded(self, transform: Transform) -> Transform:
         """With what was measured, as the manifest has it."""
-        return replace(transform, measured=tuple(Measurement(way.factors, _rounded(t)) for way, t in self.measured))
+        rows = (Measurement(way.factors, _rounded(time)) for way, time in self.measured if isinstance(way, Plan))
+        return replace(transform, measured=tuple(rows))
 
     def recorded_of(self, scan: Scan) -> Scan:
         """The same of a scan."""
-        rows = (ScanMeasurement(_kind(way), way.factors, _rounded(time)) for way, time in self.measured)
+        rows = (
+            ScanMeasurement(kind_of(way), way.factors, _rounded(time))
+            for way, time in self.measured
+            if not isinstance(way, (Plan, LinearForm))
+        )
         return replace(scan, measured=tuple(rows))
 
-
-def _kind(way: Way) -> str:
-    assert not isinstance(way, Plan)
-    return kind_of(way)
+    def recorded_of_layer(self, layer: ComplexLinear) -> ComplexLinear:
+        """The same of a complex linear layer."""
+        rows = (LinearMeasurement(way.name, _rounded(t)) for way, t in self.measured if isinstance(way, LinearForm))
+        return replace(layer, measured=tuple(rows))
 
 
 def _rounded(milliseconds: float) -> float:
     return float(f"{milliseconds:.4g}")
 
 
-Chosen: TypeAlias = dict[int | Size, Choice]
+Chosen: TypeAlias = dict[Key, Choice]
 
 
-def choose_plans(transforms: Transforms, scans: Iterable[Scan], rates: Rates, timer: Timer) -> Chosen:
-    """Measure the plans of every length, and the forms of every size of scans, that leave a choice.
+def choose_plans(
+    transforms: Transforms, scans: Iterable[Scan], linears: Iterable[ComplexLinear], rates: Rates, timer: Timer
+) -> Chosen:
+    """Measure the plans of every length, and the forms of scans and complex linear layers of every size, that leave a
+    choice.
 
     Args:
-        transforms, scans: as a first compilation lists them.
+        transforms, scans, linears: as a first compilation lists them.
         rates: of the engine, for the estimates.
         timer: measures.
 
@@ -114,6 +122,10 @@ def choose_plans(transforms: Transforms, scans: Iterable[Scan], rates: Rates, ti
         ways = _forms_worth_measuring(form, size, rates)
         if len(ways) > 1:
             found[size] = _confirmed(ways, [size], timer)
+    for layer, name in {layer_of(each): each.form for each in linears}.items():
+        found[layer] = _confirmed(
+            [FORMS[name], *(each for each in FORMS.values() if each.name != name)], [layer], timer
+        )
     return found
 
 
@@ -144,6 +156,11 @@ def scans_with_measurements(scans: Iterable[Scan], chosen: Chosen) -> tuple[Scan
     return tuple(
         chosen[size_of(each)].recorded_of(each) if each.length and size_of(each) in chosen else each for each in scans
     )
+
+
+def linears_with_measurements(linears: Iterable[ComplexLinear], chosen: Chosen) -> tuple[ComplexLinear, ...]:
+    """The complex linear layers, with what was measured for their sizes."""
+    return tuple(chosen[layer_of(each)].recorded_of_layer(each) for each in linears)
 
 
 def _plan_of(transform: Transform) -> Plan:

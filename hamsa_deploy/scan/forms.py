@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
+from hamsa_deploy.spectral.complex_linear import Layer, LinearForm
 from hamsa_runtime.dft.costs import Rates, Work, nanoseconds
 from hamsa_runtime.dft.factorisations import Plan, plan_for
 from hamsa_runtime.manifest import Scan
@@ -163,8 +164,11 @@ class Convolution:
 
 Form: TypeAlias = Loop | Tree | Chunks | Convolution
 KINDS: Mapping[str, type[Form]] = {"loop": Loop, "tree": Tree, "chunks": Chunks, "convolution": Convolution}
-# The plan of each length of transforms, and the form of each size of scans, that are not left to the cost model.
-Plans: TypeAlias = Mapping["int | Size", "Plan | Form"]
+# The plan of each length of transforms, and the form of each size of scans and complex linear layers, that are not left
+# to the cost model.
+Key: TypeAlias = int | Size | Layer
+Way: TypeAlias = Plan | Form | LinearForm
+Plans: TypeAlias = Mapping[Key, Way]
 
 
 def kind_of(form: Form) -> str:

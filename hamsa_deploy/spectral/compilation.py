@@ -19,10 +19,11 @@ import torch
 import torch.fx.traceback as fx_traceback
 from torch import nn
 
+from hamsa_deploy.spectral.complex_linear import Layer, LinearForm, cheapest
 from hamsa_deploy.spectral.provenance import module_path
 from hamsa_runtime.dft.costs import Rates
 from hamsa_runtime.dft.factorisations import Plan, framed_plan_for, plan_for
-from hamsa_runtime.manifest import Scan, Transform
+from hamsa_runtime.manifest import ComplexLinear, Scan, Transform
 
 T = TypeVar("T")
 
@@ -66,8 +67,8 @@ class Compilation:
         native: whether all other lengths are left to the engine's own transform.
         node: the node of the user's graph at work.
         placeholder: what stands for a constant of that name in the graph that is recorded; by default the constant.
-        transforms, scans: those emitted, as the manifest lists them.
-        forms: of sizes of scans, that are not left to the cost model (scan.forms).
+        transforms, scans, linears: those emitted, as the manifest lists them.
+        forms: of sizes of scans (scan.forms) and of complex linear layers, that are not left to the cost model.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Compilation:
         self.node: torch.fx.Node | None = None
         self.transforms: list[Transform] = []
         self.scans: list[Scan] = []
+        self.linears: list[ComplexLinear] = []
         self.plans: dict[int, Plan] = {key: plan for key, plan in plans.items() if isinstance(key, int)}
         self.forms = {key: form for key, form in plans.items() if not isinstance(key, int)}
         self._given = dict(self.plans)
@@ -170,6 +172,17 @@ class Compilation:
             dense = Plan(n, (n,))
             return dense if plan_for(n).is_dense else Plan(n, (n,), native=True)
         return framed_plan_for(n, hop, self.rates, columns)
+
+    @property
+    def listed(self) -> dict[str, list[Any]]:
+        """What is computed in forms of ours, by the names of lists in a manifest."""
+        return {"transforms": self.transforms, "scans": self.scans, "linears": self.linears}
+
+    def linear_form(self, layer: Layer) -> LinearForm:
+        """The form of a complex linear layer, which is listed with it."""
+        form: LinearForm = self.forms.get(layer) or cheapest(layer, self.rates)
+        self.linears.append(ComplexLinear(self.module_path, *layer, form.name))
+        return form
 
 
 _current: ContextVar[Compilation] = ContextVar("compilation")

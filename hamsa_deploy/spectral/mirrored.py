@@ -18,6 +18,7 @@ import torch
 
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.dispatch import apply, lazy_rule, operator_name
+from hamsa_deploy.spectral.indexing import picked
 from hamsa_deploy.spectral.values import Constant, Lazy, Real, Value, gather
 from hamsa_runtime.dft.half_spectrum import HalfSpectrum
 
@@ -218,6 +219,17 @@ def _minus_of_sum(name: str, a: Any, b: Any) -> tuple[Real, int, int]:
     if name == "add":
         return (torch.sub(x, y) if _sign(a) == 1 else torch.sub(y, x)), 0, 1
     return torch.add(x, y), 0, _sign(a)
+
+
+@lazy_rule(Mirrored, "slice", "narrow")
+def cut(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A part along another axis, of both halves. (To gather from both would cost more than to gather once.)"""
+    x, found = args[0], picked(operator_name(func), args)
+    if not isinstance(x, Mirrored) or found is None or found[0] == x.axis:
+        return NotImplemented
+    plus = apply(func, (x.plus, *args[1:]), kwargs)
+    minus = None if x.parity else apply(func, (x.unsigned_minus, *args[1:]), kwargs)
+    return x.on_half(plus, minus, x.parity, x.sign)
 
 
 @lazy_rule(Mirrored, "cat")

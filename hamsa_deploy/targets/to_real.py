@@ -36,17 +36,17 @@ def to_real(
             the model fixes it, that of the example inputs, with a warning; pass {} to fix all shapes.
         batch_must_vary: whether a model that fixes its batch is an error.
         target: the engine that the products are shaped for.
-        plans: the plan for some transform lengths, and the form for some sizes of scans; the cost model chooses the
-            others.
+        plans: the plan for some transform lengths, the form for some sizes of scans and for some complex linear layers;
+            the cost model chooses the others.
         fft: "native" leaves each transform of a signal as one FFT operator, which is real at its outer end, for engines
             that have one. Short-time transforms of short frames remain one convolution.
 
     Returns:
         A program with the same inputs and outputs in which no tensor is complex and no FFT operator is left (but for
-        native ones). Its graph_module.meta["transforms"] and ["scans"] list what is computed in a form of ours, as a
-        manifest does. What the model keeps between calls, in buffers or attributes, are its last inputs, and the
-        outputs behind those that the model returns: (y, [s']) for (x, s). graph_module.meta["states"] has their names
-        and first values, in order.
+        native ones). Its graph_module.meta["transforms"], ["scans"] and ["linears"] list what is computed in a form of
+        ours, as a manifest does. What the model keeps between calls, in buffers or attributes, are its last inputs, and
+        the outputs behind those that the model returns: (y, [s']) for (x, s). graph_module.meta["states"] has their
+        names and first values, in order.
 
     Raises:
         UnsupportedOperatorError: a complex tensor reaches an operator without a rule; names it and the model's line.

@@ -23,9 +23,9 @@ from hamsa_deploy.models import MODELS
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.pipeline import files, manifest, run
 from hamsa_deploy.pipeline.trials import Task
-from hamsa_deploy.pipeline.tuning import Way
 from hamsa_deploy.samples import FOLDER as SAMPLES
 from hamsa_deploy.samples import digits
+from hamsa_deploy.scan.forms import Way
 from hamsa_deploy.targets import all_targets
 from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
@@ -121,7 +121,7 @@ def test_tune_reaches_the_bundle(
     workplace: Path, user_model: UserModel, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     def timer(task: Task, ways: Sequence[Way]) -> list[float]:
-        return [1.0 + len(way.factors) for way in ways]
+        return [2.0 + number for number in range(len(ways))]
 
     monkeypatch.setattr(files, "engine_timer", lambda build, batch, device: timer)
     arguments = ["--model", user_model("Spectrum"), "--input", "1x64x3", "--to", "onnx", "-o", "b"]

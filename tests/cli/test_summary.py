@@ -150,6 +150,14 @@ def test_scans_are_named_with_their_forms() -> None:
     assert "scans" not in shown(show_plan, [], Path("out"))
 
 
+def test_complex_layers_are_named_with_their_forms() -> None:
+    layer = {"module": "a", "inputs": 320, "outputs": 64, "rows": 196, "form": "three"}
+    text = shown(show_plan, [], Path("out"), linears=[layer, {**layer, "module": "b"}, {**layer, "form": "stacked"}])
+    found = "320 to 64 by three products (2 times); 320 to 64 by one stacked product"
+    assert found in " ".join(text.split())
+    assert "complex layers" not in shown(show_plan, [], Path("out"))
+
+
 def test_plan_says_that_it_would_replace_a_bundle(tmp_path: Path) -> None:
     assert "replaces what is there" in shown(show_plan, [], tmp_path)
 

@@ -15,13 +15,21 @@ import hamsa_deploy
 from hamsa_deploy import to_real
 from hamsa_deploy.pipeline import files
 from hamsa_deploy.pipeline.trials import FramedRoundTrip, Signals, Task
-from hamsa_deploy.pipeline.tuning import Choice, Way, choose_plans, scans_with_measurements, with_measurements
+from hamsa_deploy.pipeline.tuning import (
+    Choice,
+    choose_plans,
+    linears_with_measurements,
+    scans_with_measurements,
+    with_measurements,
+)
 from hamsa_deploy.scan import linear_recurrence, selective_scan
-from hamsa_deploy.scan.forms import Chunks, Loop, Size, Tree, cheapest, form_of, size_of
+from hamsa_deploy.scan.forms import Chunks, Loop, Size, Tree, Way, cheapest, form_of, size_of
+from hamsa_deploy.spectral import complex_linear
+from hamsa_deploy.spectral.complex_linear import FORMS, STACKED, THREE, Layer
 from hamsa_runtime import Bundle
 from hamsa_runtime.dft.costs import CPU
 from hamsa_runtime.dft.factorisations import Plan
-from hamsa_runtime.manifest import Measurement, Scan, ScanMeasurement, Transform
+from hamsa_runtime.manifest import ComplexLinear, LinearMeasurement, Measurement, Scan, ScanMeasurement, Transform
 
 DENSE, TWO = Plan(64, (64,)), Plan(64, (8, 8))
 
@@ -52,7 +60,7 @@ def test_another_plan_is_taken_only_if_it_is_clearly_faster(share: float, taken:
 def test_every_number_of_columns_is_measured_once_and_the_times_are_added() -> None:
     timer = Stopwatch(1, 0.5)
     rows = [row(DENSE, 8), row(DENSE, 8, module="other"), row(DENSE, 24)]
-    choice = choose_plans(rows, (), CPU, timer)[64]
+    choice = choose_plans(rows, (), (), CPU, timer)[64]
     assert [task for task, _ in timer.asked[:2]] == [Signals(64, 8), Signals(64, 24)]
     assert choice.measured[:2] == ((DENSE, 32.0), (choice.plan, 16.0))
     assert {plan for plan, _ in choice.measured} == set(timer.asked[0][1])
@@ -60,10 +68,10 @@ def test_every_number_of_columns_is_measured_once_and_the_times_are_added() -> N
 
 def test_what_seems_faster_is_compared_with_the_default_once_more() -> None:
     timer = Stopwatch(1, 0.5)
-    choice = choose_plans([row(DENSE)], (), CPU, timer)[64]
+    choice = choose_plans([row(DENSE)], (), (), CPU, timer)[64]
     assert [plans for _, plans in timer.asked[1:]] == [(DENSE, choice.plan)]
     timer = Stopwatch(1, 0.97)
-    assert choose_plans([row(DENSE)], (), CPU, timer)[64].plan == DENSE
+    assert choose_plans([row(DENSE)], (), (), CPU, timer)[64].plan == DENSE
     assert len(timer.asked) == 1
 
 
@@ -74,7 +82,7 @@ def test_a_default_that_was_disturbed_is_not_replaced() -> None:
         calls.append(plans)
         return [3.0 if len(calls) == 1 and plan == DENSE else 1.0 for plan in plans]
 
-    choice = choose_plans([row(DENSE)], (), CPU, timer)[64]
+    choice = choose_plans([row(DENSE)], (), (), CPU, timer)[64]
     assert choice.plan == DENSE
     assert choice.measured[0] == (DENSE, 1.0)
     assert len(calls) == 2
@@ -83,7 +91,7 @@ def test_a_default_that_was_disturbed_is_not_replaced() -> None:
 def test_the_default_is_measured_first_even_where_its_estimate_is_bad() -> None:
     odd = Plan(64, (2, 2, 2, 8))
     timer = Stopwatch(0, 2.0)
-    choice = choose_plans([row(odd)], (), CPU, timer)[64]
+    choice = choose_plans([row(odd)], (), (), CPU, timer)[64]
     assert choice.default == odd
     assert choice.plan != odd
     assert len(choice.measured) == len({plan for plan, _ in choice.measured}) <= 4
@@ -93,14 +101,14 @@ def test_what_leaves_no_choice_is_not_measured() -> None:
     timer = Stopwatch(0, 1.0)
     partial = row(DENSE, kind="dense, 5 frequencies")
     framed = Transform("", 16, (16,), "convolution of frames")  # of a signal whose length varies
-    assert choose_plans([row(Plan(3, (3,))), partial, framed], (), CPU, timer) == {}
+    assert choose_plans([row(Plan(3, (3,))), partial, framed], (), (), CPU, timer) == {}
     assert timer.asked == []
 
 
 def test_frames_are_measured_as_frames() -> None:
     timer = Stopwatch(1, 0.5)
     framed, dense = Transform("", 100, (100,), "convolution of frames", 300, 25), Plan(100, (100,))
-    choice = choose_plans([framed, row(Plan(100, (10, 10))), framed], (), CPU, timer)[100]
+    choice = choose_plans([framed, row(Plan(100, (10, 10))), framed], (), (), CPU, timer)[100]
     assert [task for task, _ in timer.asked[:2]] == [Signals(100, 300, 25), Signals(100, 8)]
     assert choice.default == dense
     assert with_measurements([framed], {100: choice})[0].measured == choice.recorded(framed).measured
@@ -167,7 +175,7 @@ def test_a_real_measurement_follows_the_rule(
     assert len(made.measured) == 2
     assert all(each.milliseconds > 0 for each in made.measured)
     pairs = tuple((Plan(64, each.factors), each.milliseconds) for each in made.measured)
-    assert Choice(pairs).plan.factors == made.factors
+    assert Choice(pairs).plan == Plan(64, made.factors)
     assert bundle.manifest.parity is not None
     assert bundle.manifest.parity.passed
 
@@ -178,7 +186,7 @@ SCAN = Scan("block", "selective_scan", 20, (4, 2), "loop", (1,))
 def test_the_forms_of_every_size_of_scans_are_measured_once() -> None:
     timer, other = Stopwatch(1, 0.5), replace(SCAN, kind="linear_recurrence", length=8, state=(4,), decays=4)
     varying = replace(SCAN, length=None)
-    chosen = choose_plans((), [SCAN, replace(SCAN, module="other"), other, varying], CPU, timer)
+    chosen = choose_plans((), [SCAN, replace(SCAN, module="other"), other, varying], (), CPU, timer)
     sizes = [Size("selective_scan", 20, (4, 2)), Size("linear_recurrence", 8, (4,), decays=4)]
     assert list(chosen) == sizes
     assert [task for task, _ in timer.asked] == [sizes[0], sizes[0], sizes[1], sizes[1]]
@@ -190,6 +198,46 @@ def test_the_forms_of_every_size_of_scans_are_measured_once() -> None:
     found = scans_with_measurements([SCAN, varying], chosen)
     assert found[0].measured[:2] == (ScanMeasurement("loop", (1,), 1.0), found[0].measured[1])
     assert found[1] == varying
+
+
+LINEAR = ComplexLinear("block", 8, 4, 5, "three")
+
+
+def test_the_forms_of_every_size_of_complex_layers_are_measured_once() -> None:
+    timer = Stopwatch(1, 0.5)
+    chosen = choose_plans((), (), [LINEAR, replace(LINEAR, module="other")], CPU, timer)
+    assert [task for task, _ in timer.asked] == [Layer(8, 4, 5)] * 2
+    assert timer.asked[0][1] == (THREE, STACKED, complex_linear.TWO)
+    assert chosen[Layer(8, 4, 5)].plan == STACKED
+    (found,) = linears_with_measurements([LINEAR], chosen)
+    measured = [("three", 1.0), ("stacked", 0.5), ("two", 1.0)]
+    assert found == replace(LINEAR, measured=tuple(LinearMeasurement(*each) for each in measured))
+
+
+class Mixed(nn.Module):
+    """A complex linear layer over the channels of a spectrum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(4, 6, dtype=torch.complex64, generator=draw))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = nn.functional.linear(torch.fft.fft(x, dim=1), self.weight)
+        return torch.fft.ifft(z * torch.sigmoid(z.real), dim=1).real
+
+
+def test_complex_layers_are_listed_with_what_was_measured(tmp_path: Path) -> None:
+    x = torch.randn(1, 10, 6, generator=torch.Generator().manual_seed(1))
+    bundle = hamsa_deploy.export(Mixed().eval(), (x,), to="onnx", output=tmp_path / "b", tune=True)
+    (layer,) = bundle.manifest.linears
+    assert (layer.inputs, layer.outputs, layer.rows) == (6, 4, 10)
+    assert layer.measured[0].form == complex_linear.cheapest(Layer(6, 4, 10), CPU).name
+    assert {each.form for each in layer.measured} == FORMS.keys()
+    pairs = tuple((FORMS[each.form], each.milliseconds) for each in layer.measured)
+    assert Choice(pairs).plan == FORMS[layer.form]
+    assert bundle.manifest.parity is not None
+    assert bundle.manifest.parity.passed
 
 
 class Smoothed(nn.Module):

@@ -86,6 +86,17 @@ def test_scans_have_their_forms_and_older_bundles_have_none() -> None:
     assert parsed().scans == ()
 
 
+LINEAR: dict[str, Any] = {"module": "", "inputs": 8, "outputs": 4, "rows": 5, "form": "three"}
+
+
+def test_complex_layers_have_their_forms_and_older_bundles_have_none() -> None:
+    times = [{"form": "stacked", "milliseconds": 1}]
+    plain, tuned = parsed(linears=[LINEAR, {**LINEAR, "measured": times}]).linears
+    assert (plain.inputs, plain.outputs, plain.rows, plain.form, plain.measured) == (8, 4, 5, "three", ())
+    assert [(each.form, each.milliseconds) for each in tuned.measured] == [("stacked", 1.0)]
+    assert parsed().linears == ()
+
+
 def test_float32_islands_have_reasons_and_older_bundles_list_none() -> None:
     assert parsed().islands == {}
     assert parsed(islands={"a/b": "magnitude: why"}).islands == {"a/b": "magnitude: why"}
@@ -172,6 +183,8 @@ def test_a_bundle_may_say_what_ran_and_older_ones_do_not() -> None:
             "at least 1",
         ),
         ("scans", [{"module": "", "kind": "ssd", "length": 1, "state": [], "form": "fold", "factors": []}], "'loop'"),
+        ("linears", [{**LINEAR, "form": "four"}], "'three'"),
+        ("linears", [{**LINEAR, "rows": 0}], "at least 1"),
         ("versions", {"a": 1}, "a text"),
         ("islands", {"a": 1}, "a text"),
         ("islands", ["a"], "an object"),

@@ -106,3 +106,13 @@ def test_real_token_mixing_costs_half_of_a_complex_transform() -> None:
     program = to_real(Program(lambda x: fft.fft(x, dim=1).real), (x,), dynamic_shapes={})
     matrices = [n for n in program.graph.nodes if n.op == "call_function" and "matmul" in str(n.target)]
     assert [tuple(node.args[0].meta["val"].shape) for node in matrices] == [(5, 8)]
+
+
+def test_channels_of_a_part_are_cut_from_both_halves() -> None:
+    def program(x: Tensor) -> Tensor:
+        z = fft.fft(x, dim=1)
+        re, im = z.real, z.imag * ramp(z)
+        return fft.ifft(torch.complex(re[..., :3] * im[..., 3:], re[..., 1:4]), dim=1).real
+
+    found = operators(check_exact(Program(program), tokens()))
+    assert not {"cat", *GATHERS} & set(found)

@@ -6,6 +6,7 @@ Plans are pinned, and so are rates where one of several exact forms is chosen; c
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.utils.flop_counter import FlopCounterMode
 
 from hamsa_deploy.models import SASS
+from hamsa_deploy.spectral.complex_linear import THREE, Layer
 from hamsa_deploy.targets import onnx
 from hamsa_runtime.dft.costs import Rates
 from hamsa_runtime.dft.factorisations import Plan
@@ -243,7 +245,8 @@ def test_sass_runs_its_products_on_half_the_frequencies() -> None:
     n = grid[0] * grid[1]
     h = n // 2 + 1
     x = normal(BATCH, n, width)
-    program = check_exact(SASS(grid, width, norm="ortho", complex_w1=True).double().eval(), x, plans=dense(n))
+    plans: dict[Any, Any] = {**dense(n), Layer(width, width, n): THREE}
+    program = check_exact(SASS(grid, width, norm="ortho", complex_w1=True).double().eval(), x, plans=plans)
     # The transform and its inverse; the first gate on the h magnitudes; then, on the h frequencies and their h mirror
     # images, one complex product (three real ones) and the second gate.
     transforms = 2 * (2 * h * n * width)

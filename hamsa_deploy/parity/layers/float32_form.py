@@ -13,7 +13,8 @@ from torch.export import Dim
 
 from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
-from hamsa_deploy.scan.forms import Form, Size, form_of, size_of
+from hamsa_deploy.scan.forms import Key, Way, form_of, size_of
+from hamsa_deploy.spectral.complex_linear import FORMS, layer_of
 from hamsa_runtime.batches import batch_axes
 from hamsa_runtime.batches import zeros as zeros_of
 from hamsa_runtime.dft.factorisations import Plan
@@ -37,10 +38,9 @@ def float32_form(model: nn.Module, manifest: Manifest) -> ir.Model:
         batch=_batch(manifest),
         fft="native" if manifest.has_native_transforms else "real",
     )
-    plans: dict[int | Size, Plan | Form] = {
-        row.length: Plan(row.length, row.factors) for row in manifest.plan if row.kind != "native"
-    }
+    plans: dict[Key, Way] = {row.length: Plan(row.length, row.factors) for row in manifest.plan if row.kind != "native"}
     plans |= {size_of(scan): form_of(scan.form, scan.factors) for scan in manifest.scans if scan.length is not None}
+    plans |= {layer_of(each): FORMS[each.form] for each in manifest.linears}
     with scratch_folder() as folder:
         path = folder / ONNX_FILE
         real_model_of_request(request, plans).write(path)

@@ -43,7 +43,6 @@ from hamsa_deploy.spectral.provenance import function_called, place_of
 from hamsa_deploy.spectral.values import Complex, Constant, RealView, Value, is_complex, split
 from hamsa_runtime.dft.costs import Rates
 from hamsa_runtime.errors import HamsaError, UnsupportedTransformError
-from hamsa_runtime.manifest import Scan, Transform
 
 # Of PyTorch's environment of sizes: what has been decided by the example, what is equal, and what can be assumed.
 FACTS = ("guards", "replacements", "var_to_range", "deferred_runtime_asserts")
@@ -79,7 +78,7 @@ def recorded(
         known: of the sizes, right after the capture.
 
     Returns:
-        The program, and in its meta the transforms and scans that are computed in a form of ours; None where
+        The program, and in its meta what is computed in a form of ours; None where
         torch.export is needed, see above.
 
     Raises:
@@ -97,7 +96,7 @@ def recorded(
         raise
     except Exception:  # noqa: BLE001  # of a version of PyTorch that has these parts otherwise, or what its export explains
         return None
-    program.graph_module.meta.update(transforms=recorder.state.transforms, scans=recorder.state.scans, conditions=[])
+    program.graph_module.meta.update(recorder.state.listed, conditions=[])
     return program
 
 
@@ -247,9 +246,9 @@ def traced_anew(
         UnsupportedOperatorError, UnsupportedTransformError: see `RealInterpreter`.
     """
     real = _real_module(graph, asked)
-    transforms, scans = _collect_constants(real, graph)
+    listed = _collect_constants(real, graph)
     program = capture(real, inputs, shapes, name=name)
-    program.graph_module.meta.update(transforms=transforms, scans=scans)
+    program.graph_module.meta.update(listed)
     return program
 
 
@@ -257,14 +256,13 @@ def _real_module(graph: torch.fx.GraphModule, asked: Asked) -> nn.Module:
     """A module that interprets `graph` with the compiler's values; it has the user's signature."""
 
     class Interpreted(nn.Module):
-        transforms: list[Transform]
-        scans: list[Scan]
+        listed: dict[str, list[Any]]
 
         def forward(self, *args: Any) -> Any:
             state = compilation.Compilation(self, *asked)
             with compilation.tracing(state), fx_traceback.preserve_node_meta():
                 result = RealInterpreter(graph).run(*pytree.tree_leaves(args))
-            self.transforms, self.scans = state.transforms, state.scans
+            self.listed = state.listed
             return result
 
     original = graph.forward
@@ -277,9 +275,9 @@ def _real_module(graph: torch.fx.GraphModule, asked: Asked) -> nn.Module:
     return Interpreted().eval()
 
 
-def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> tuple[list[Transform], list[Scan]]:
-    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured. Returns the
-    transforms and the scans.
+def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> dict[str, list[Any]]:
+    """The dry run: over fake tensors, so that the module knows all its buffers before it is captured. Returns what is
+    computed in forms of ours.
 
     Their shapes are dynamic where the captured ones are; with others, what depends on a shape would seem constant.
     """
@@ -288,7 +286,7 @@ def _collect_constants(real: nn.Module, graph: torch.fx.GraphModule) -> tuple[li
     # The dispatcher that torch.export uses, too: without it an FFT of a transposed tensor of dynamic shape fails.
     with enable_python_dispatcher(), fake, torch.no_grad():
         real(*[like_real(x) if isinstance(x, torch.Tensor) else x for x in captured])
-    return real.transforms, real.scans  # type: ignore[return-value]
+    return real.listed  # type: ignore[return-value]
 
 
 def like_real(x: torch.Tensor) -> torch.Tensor:

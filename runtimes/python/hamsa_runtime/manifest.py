@@ -34,11 +34,13 @@ __all__ = [
     "Axis",
     "Calibration",
     "CalibrationInputs",
+    "ComplexLinear",
     "EngineBuild",
     "Execution",
     "FileEntry",
     "InputSpec",
     "Int8Choice",
+    "LinearMeasurement",
     "Manifest",
     "Measurement",
     "Model",
@@ -270,6 +272,30 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class LinearMeasurement:
+    """How long one complex linear layer took in one form, for a batch, where the bundle was made."""
+
+    form: str
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class ComplexLinear:
+    """One complex linear layer: whose it is, the lengths of the vectors that it takes and gives, how many vectors one
+    image has, and its form: three real products, one stacked product, or two.
+
+    `measured` is as of a `Transform`.
+    """
+
+    module: str
+    inputs: int
+    outputs: int
+    rows: int
+    form: str
+    measured: tuple[LinearMeasurement, ...] = field(default=(), metadata=SINCE)
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """Hash and size of one file of the bundle."""
 
@@ -453,6 +479,7 @@ class Manifest:
     stand_ins: tuple[str, ...] = field(default=(), metadata=SINCE)
     scans: tuple[Scan, ...] = field(default=(), metadata=SINCE)
     int8_choice: Int8Choice | None = field(default=None, metadata=SINCE)
+    linears: tuple[ComplexLinear, ...] = field(default=(), metadata=SINCE)
 
     @property
     def graph_inputs(self) -> tuple[InputSpec, ...]:
