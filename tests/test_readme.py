@@ -33,7 +33,7 @@ torch.onnx.export(
 # A first hour's commands, but for the bare `hamsa-export`, which tests/cli run, and whose export a program repeats.
 # The others take minutes in all and do nothing that tests/cli and tests/sweep do not do on a smaller model: `make slow`
 # runs every command.
-QUICK = re.compile("hamsa-export *(--onnx|--model mynet)|hamsa-doctor")
+QUICK = re.compile("hamsa-export *(--onnx|--model mynet)|hamsa-doctor|hamsa-fix")
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("hamsa-")]
 
 

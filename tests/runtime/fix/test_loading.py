@@ -13,9 +13,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from hamsa_deploy.onnx_import import load_onnx
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.fix.loading import MAX_BYTES
+from hamsa_runtime.fix.loading import MAX_BYTES, load_onnx
 
 from .files import FLOAT, dft_model, graph_model, saved
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hamsa_deploy.onnx_import import ReferenceSession, load_onnx
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.fix.loading import load_onnx
+from hamsa_runtime.fix.reference_session import ReferenceSession
 
 from .files import FLOAT, dft_model, graph_model, numpy_dft, saved
 

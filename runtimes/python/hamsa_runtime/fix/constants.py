@@ -11,6 +11,8 @@ from onnx.reference import ReferenceEvaluator
 
 # What is asked for are lengths and windows; a file may claim anything.
 MOST_NUMBERS, MOST_STEPS = 2**20, 32
+# Operators that take some numbers of a vector.
+PICKS = ("Gather", "Slice")
 
 
 def folded(value: ir.Value | None, steps: int = MOST_STEPS) -> np.ndarray | None:
@@ -27,16 +29,26 @@ def folded(value: ir.Value | None, steps: int = MOST_STEPS) -> np.ndarray | None
     node = value.producer()
     if node is None or steps == 0 or not _is_plain(node):
         return None
-    if node.op_type in ("Shape", "Size"):
-        return _sizes(node)
+    if node.op_type == "Shape":
+        return _all_known(_sizes_of(node))
+    if node.op_type == "Size":
+        sizes = _all_known(_sizes_of(node))
+        return None if sizes is None else sizes.prod(dtype=np.int64)
     arrays = [None if each is None else folded(each, steps - 1) for each in node.inputs]
+    source = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+    picked = _sizes_of(source) if source is not None and source.op_type == "Shape" and node.op_type in PICKS else None
+    if picked is not None:  # of which sizes: the others need not be known
+        arrays[0] = np.arange(len(picked))
     if any(array is None and each is not None for array, each in zip(arrays, node.inputs, strict=True)):
         return None
     try:
-        results = evaluated(node, arrays)
+        result = evaluated(node, arrays)[node.outputs.index(value)]
     except Exception:  # noqa: BLE001  # what the reference cannot compute is not known; it raises whatever numpy does
         return None
-    return results[node.outputs.index(value)]
+    if picked is None:
+        return result
+    known = _all_known([picked[index] for index in result.reshape(-1)])
+    return None if known is None else known.reshape(result.shape)
 
 
 def evaluated(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
@@ -68,15 +80,14 @@ def _is_plain(node: ir.Node) -> bool:
     return node.domain in ("", "ai.onnx") and not is_random and not has_graphs
 
 
-def _sizes(node: ir.Node) -> np.ndarray | None:
-    """What Shape and Size give for a value of which they are known."""
-    shape = None if node.inputs[0] is None else node.inputs[0].shape
-    if shape is None:
+def _sizes_of(node: ir.Node) -> list[int | None] | None:
+    """Those that a Shape gives, or a Size multiplies; None for one that is dynamic."""
+    if node.inputs[0] is None or node.inputs[0].shape is None:
         return None
     bounds = (node.attributes.get(name) for name in ("start", "end"))
     start, end = (None if bound is None else bound.as_int() for bound in bounds)
-    sizes = list(shape)[start:end]
-    if not all(isinstance(size, int) for size in sizes):
-        return None
-    array = np.array(sizes, dtype=np.int64)
-    return array.prod(dtype=np.int64) if node.op_type == "Size" else array
+    return [size if isinstance(size, int) else None for size in list(node.inputs[0].shape)[start:end]]
+
+
+def _all_known(sizes: Sequence[int | None] | None) -> np.ndarray | None:
+    return None if sizes is None or None in sizes else np.array(sizes, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""External data of an ONNX file: checked before a byte of it is read.
+"""Data of an ONNX file's tensors: external ones are checked before a byte of them is read.
 
 A tensor may name a file beside the model, an offset and a length (onnx.proto, TensorProto.external_data). The names
 come from whoever made the model, so they may point anywhere; all that is accepted is a plain file below the model's
@@ -34,6 +34,7 @@ def check_external_data(proto: onnx.ModelProto, path: Path) -> list[Path]:
     claimed: Counter[Path] = Counter()
     for tensor, is_initializer in _tensors(proto):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            _check_raw_data(path, tensor)
             continue
         if not is_initializer:
             raise _bad(
@@ -71,6 +72,15 @@ def _tensors(proto: onnx.ModelProto) -> Iterator[tuple[onnx.TensorProto, bool]]:
 
 def _sparse(tensors: Iterable[onnx.SparseTensorProto]) -> list[onnx.TensorProto]:
     return [part for tensor in tensors for part in (tensor.values, tensor.indices)]
+
+
+def _check_raw_data(path: Path, tensor: onnx.TensorProto) -> None:
+    """The standard's checker does so since onnx 1.22."""
+    held = len(tensor.raw_data)
+    if tensor.HasField("raw_data") and (size := _bytes_of(path, tensor, held)) != held:
+        raise _bad(
+            path, tensor, f"holds {held} bytes", f"{'more' if size > held else size}, as its type and shape need"
+        )
 
 
 def _checked_extent(path: Path, tensor: onnx.TensorProto) -> tuple[Path, int]:

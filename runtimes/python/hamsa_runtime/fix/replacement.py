@@ -73,16 +73,16 @@ class RealTransformsPass(ir.passes.InPlacePass):
     cannot be replaced.
 
     Args:
-        rates: what computing costs on the engine that the file is for.
+        rates: what computing costs on the engine that the file is for; ONNX Runtime by default.
 
     Raises (when called):
         UnsupportedTransformError: a DFT along an axis of dynamic length, or a length that the graph computes; names
             each such node.
     """
 
-    def __init__(self, rates: Rates = CPU) -> None:
+    def __init__(self, rates: Rates | None = None) -> None:
         super().__init__()
-        self.rates = rates
+        self.rates = CPU if rates is None else rates
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replaces them in the model."""

@@ -1,0 +1,167 @@
+"""A repaired file beside its original: both run on ONNX Runtime, on the same seeded inputs.
+
+ONNX Runtime's own DFT may be the less accurate one, and what follows may magnify that. Where the two differ by more
+than it is usually off, the original in float64 on onnx.reference says which of them is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+
+from hamsa_runtime.batches import Arrays
+from hamsa_runtime.errors import HamsaError, InputError, ParityError
+from hamsa_runtime.fix.loading import check_number_of_steps, load_onnx
+from hamsa_runtime.fix.operators import Dft, Stft
+from hamsa_runtime.fix.reference_session import ReferenceSession
+from hamsa_runtime.fix.verification import SEED, relative_error
+
+# ONNX Runtime's DFT is off by up to 3e-4 at 3136 points, and by 5e-5 at the usual lengths; float16 rounds to 5e-4.
+USUAL, USUAL_FLOAT16 = 1e-4, 2e-3
+DATA_FOLDER = "session.model_external_initializers_file_folder_path"
+# Sizes that may be any: batches, and everything else.
+BATCHES, SIZE = (2, 1), 8
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What running both files has shown.
+
+    Attributes:
+        apart: how far the worst outputs are apart, relative to the largest value; None where not both ran.
+        original, repaired: how far each is from the original in float64, where that had to be asked.
+        not_run: why not both were run, in words; empty where they were.
+    """
+
+    apart: float | None = None
+    original: float | None = None
+    repaired: float | None = None
+    not_run: str = ""
+
+
+def compare(path: Path, repaired: bytes, operators: Sequence[Dft | Stft]) -> Whole:
+    """Run a file and what it is to become.
+
+    Args:
+        path: the original.
+        repaired: the other one, whose external data are the original's.
+        operators: that were replaced: a signal of any length is made long enough for them.
+
+    Raises:
+        ParityError: they differ, and it is not the original's transforms that are off; or the repaired file does not
+            run where the original does.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        return Whole(not_run="onnxruntime is not installed")
+    try:
+        check_number_of_steps(path)
+    except InputError as error:
+        return Whole(not_run=error.found.removeprefix(f"{path}: "))
+    proto = onnx.load(path, load_external_data=False)
+    outcome = "it has inputs that are no numbers"
+    for batch in BATCHES:
+        feeds = _feeds(proto, batch, operators)
+        if feeds is None:
+            break
+        found = [_run(onnxruntime, data, path.parent, feeds) for data in (path.read_bytes(), repaired)]
+        if isinstance(found[0], str):
+            outcome = f"ONNX Runtime does not run the original: {found[0]}"
+            continue
+        if isinstance(found[1], str):
+            raise ParityError(
+                f"ONNX Runtime runs {path}, and not what it became: {found[1]}",
+                expected="both to run",
+                cause="a bug of hamsa-fix; nothing was written",
+            )
+        return _judged(path, feeds, found[0], found[1])
+    return Whole(not_run=outcome)
+
+
+def _judged(path: Path, feeds: Arrays, original: Arrays, repaired: Arrays) -> Whole:
+    apart = _apart(repaired, original)
+    allowed = USUAL_FLOAT16 if any(array.dtype.itemsize == 2 for array in original.values()) else USUAL
+    if apart <= allowed:
+        return Whole(apart)
+    try:
+        expected = ReferenceSession(load_onnx(path))(feeds)
+    except HamsaError as error:
+        raise _differ(path, apart, allowed, f"and no reference says which is right: {error.found}") from error
+    errors = _apart(original, expected), _apart(repaired, expected)
+    if not errors[1] <= max(allowed, errors[0]):
+        raise _differ(
+            path,
+            apart,
+            allowed,
+            f"off by {errors[1]:.1e} from the original in float64, which is off by {errors[0]:.1e} itself",
+        )
+    return Whole(apart, *errors)
+
+
+def _differ(path: Path, apart: float, allowed: float, more: str) -> ParityError:
+    return ParityError(
+        f"{path} and what it became differ by {apart:.1e} on ONNX Runtime, {more}",
+        expected=f"at most {allowed:g} of the largest value",
+        cause="a model that magnifies rounding, or a bug of hamsa-fix; nothing was written",
+    )
+
+
+def _apart(found: Arrays, expected: Arrays) -> float:
+    return max((relative_error(found[name], array) for name, array in expected.items()), default=0.0)
+
+
+def _run(onnxruntime: ModuleType, data: bytes, folder: Path, feeds: Arrays) -> Arrays | str:
+    """The outputs by name, or what ONNX Runtime says instead."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry(DATA_FOLDER, str(folder))
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        results = session.run(None, feeds)
+    except Exception as error:  # noqa: BLE001  # it has many classes for it
+        return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    arrays = {output.name: result for output, result in zip(session.get_outputs(), results, strict=True)}
+    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray) and array.dtype != object}
+
+
+def _feeds(proto: onnx.ModelProto, batch: int, operators: Sequence[Dft | Stft]) -> Arrays | None:
+    """Seeded inputs; None where some are no tensors of numbers. A size that has a name is the same everywhere."""
+    rng = np.random.default_rng(SEED)
+    sizes: dict[str, int] = {}
+    held = {tensor.name for tensor in proto.graph.initializer}
+    feeds = {}
+    for value in proto.graph.input:
+        if value.name in held:
+            continue
+        kind = value.type.tensor_type
+        if not value.type.HasField("tensor_type") or kind.elem_type == onnx.TensorProto.STRING:
+            return None
+        shape = []
+        for axis, dim in enumerate(kind.shape.dim):
+            some = batch if axis == 0 else _long_enough(operators)
+            shape.append(
+                dim.dim_value
+                if dim.HasField("dim_value")
+                else sizes.setdefault(dim.dim_param or f"{value.name} {axis}", some)
+            )
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        feeds[value.name] = _drawn(rng, shape, dtype)
+    return feeds
+
+
+def _long_enough(operators: Sequence[Dft | Stft]) -> int:
+    """A size for a dynamic dimension: some frames of every STFT of any length, with something for a reflection."""
+    return max([SIZE, *(2 * each.length + 3 * each.step + 1 for each in operators if isinstance(each, Stft))])
+
+
+def _drawn(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """Noise; of integers 0 and 1, which are indices of anything."""
+    if np.issubdtype(dtype, np.integer) or dtype == np.bool_:
+        return rng.integers(0, 2, shape).astype(dtype)
+    return rng.standard_normal(shape).astype(dtype)
