@@ -82,12 +82,13 @@ def words(command: str) -> list[str]:
 def test_the_readme_has_commands() -> None:
     assert len(COMMANDS) >= 5
     found = {command.split()[0] for command in COMMANDS}
-    assert found == {"hamsa-export", "hamsa-parity", "hamsa-doctor", "hamsa-bench"}  # hamsa-build: on a device
+    # hamsa-build: on a device
+    assert found == {"hamsa-export", "hamsa-parity", "hamsa-doctor", "hamsa-bench", "hamsa-fix"}
 
 
 def test_the_first_commands_and_then_the_programs_work(folder: Path) -> None:
     quick = [words(command) for command in COMMANDS if QUICK.match(command)]
-    assert len(quick) == 3
+    assert len(quick) == 4
     run([sys.executable, "-c", DRIVER], folder, json.dumps(quick))
     for program in blocks("python"):
         if "def make" not in program:
