@@ -216,6 +216,7 @@ def test_what_chooses_or_splits_computes_what_the_device_does_and_says_which_it_
         for name, array in engine(pixels).items():
             np.testing.assert_allclose(other(pixels)[name], array, rtol=1e-5, atol=1e-5)
         facts, layers = other.describe(), engine.describe()["layers"]
+        assert len(other.profile(runs=1).operators) == len(engine.profile(runs=1).operators) > 0
     is_split = device == "HETERO:CPU"
     assert facts["device"] == ("HETERO:CPU" if is_split else "CPU")
     assert facts.get("chosen_by") == (None if is_split else "AUTO:CPU")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -45,18 +46,23 @@ def test_it_computes_the_same_with_every_node_on_it(make_bundle: MakeBundle, pix
     assert "," not in facts["nodes"]
 
 
+def bundle_of(nodes: list[Any], shape: list[int | str], out: list[int | str], folder: Path, **constants: Any) -> Path:
+    """x to y, float32."""
+    ports = [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, out)]
+    save_model(onnx_model(nodes, *ports, constants), folder, "onnx")
+    manifest = manifest_for(target="onnx", preprocessing=None, labels=None) | {
+        "inputs": [{"name": "x", "dtype": "float32", "shape": shape, "layout": None}],
+        "outputs": [{"name": "y", "dtype": "float32", "shape": out}],
+    }
+    return write_files(folder, manifest)
+
+
 def test_a_node_that_it_has_no_kernel_for_is_named_and_may_run_elsewhere_if_that_is_asked_for(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Mul", ["x", "x"], ["squares"], "head/mul"),
         helper.make_node("Det", ["squares"], ["y"], "head/det"),
     ]
-    ports = [("x", TensorProto.FLOAT, ["batch", 2, 2])], [("y", TensorProto.FLOAT, ["batch"])]
-    save_model(onnx_model(nodes, *ports, {}), tmp_path / "b", "onnx")
-    manifest = manifest_for(target="onnx", preprocessing=None, labels=None) | {
-        "inputs": [{"name": "x", "dtype": "float32", "shape": ["batch", 2, 2], "layout": None}],
-        "outputs": [{"name": "y", "dtype": "float32", "shape": ["batch"]}],
-    }
-    folder = write_files(tmp_path / "b", manifest)
+    folder = bundle_of(nodes, ["batch", 2, 2], ["batch"], tmp_path / "b")
     with pytest.raises(MissingError) as caught:
         Engine(folder, device="WEBGPU")
     assert caught.value.found == "1 of 2 nodes would run on CPU, not on WEBGPU: Det head/det"
@@ -64,3 +70,19 @@ def test_a_node_that_it_has_no_kernel_for_is_named_and_may_run_elsewhere_if_that
         x = np.array([[[1, 2], [3, 4]]], np.float32)
         np.testing.assert_allclose(engine(x)["y"], [16 - 36], rtol=1e-6)
         assert engine.describe()["nodes"] == "1 WEBGPU, 1 CPU"
+
+
+def test_sizes_that_it_leaves_to_the_cpu_on_purpose_do_not_count(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"], "shape"),
+        helper.make_node("Gather", ["shape", "zero"], ["size"], "size"),
+        helper.make_node("Concat", ["size", "rest"], ["target"], "target", axis=0),
+        helper.make_node("Mul", ["x", "x"], ["squares"], "squares"),
+        helper.make_node("Reshape", ["squares", "target"], ["y"], "flat"),
+    ]
+    constants = {"zero": np.array([0]), "rest": np.array([-1])}
+    folder = bundle_of(nodes, ["batch", 2, 3], ["batch", 6], tmp_path / "b", **constants)
+    x = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    with Engine(folder, device="WEBGPU") as engine:
+        np.testing.assert_array_equal(engine(x)["y"], (x * x).reshape(2, 6))
+        assert engine.describe()["nodes"] == "3 WEBGPU, 2 CPU"

@@ -10,6 +10,7 @@ for "f16", the plugin would make all of it float16, and sqrt(x x + y y) infinite
 from __future__ import annotations
 
 import queue
+import re
 import statistics
 import threading
 from collections import Counter, defaultdict
@@ -44,6 +45,8 @@ PRECISIONS = {
 # An NPU computes in float16 whatever the model says, and is asked for that in place of what stands above.
 NPU, NPU_HINT = "NPU", "f16"
 ACCELERATORS = ("GPU", NPU)
+# What HETERO puts in front of an operator's name: which of its parts it is in.
+OF_PART = re.compile(r"^subgraph\d+: ")
 NO_NODES = ("Parameter", "Result", "Constant")
 # What float32 must not become.
 LOWER = {"f16", "bf16"}
@@ -150,7 +153,7 @@ class Runner:
             request.infer(inputs)
             for row in request.get_profiling_info():
                 if row.status == row.Status.EXECUTED:
-                    seen[row.node_name].append(1e3 * row.real_time.total_seconds())
+                    seen[OF_PART.sub("", row.node_name)].append(1e3 * row.real_time.total_seconds())
         operators = _operators(compiled)
         return [Timed(operators[name], statistics.median(ms)) for name, ms in seen.items() if name in operators]
 
