@@ -73,7 +73,7 @@ def test_in_cpp_over_the_same_clip(folder: Path, expected: np.ndarray, tmp_path:
 def test_a_block_is_a_file_for_hamsa_run(folder: Path, tmp_path: Path) -> None:
     block = load_clip(folder / "noisy.wav")[:, :128]
     soundfile.write(tmp_path / "block.wav", block.T, 16000, "FLOAT")
-    run([built() / "hamsa-run", "--save", tmp_path, "bundle", tmp_path / "block.wav"], folder)
+    run([built() / "hamsa-run", "--device", "auto", "--save", tmp_path, "bundle", tmp_path / "block.wav"], folder)
     with Engine(folder / "bundle") as engine:
         expected = engine(tmp_path / "block.wav")["output"]
         np.testing.assert_allclose(np.load(tmp_path / "0-output.npy"), expected, atol=1e-6)
