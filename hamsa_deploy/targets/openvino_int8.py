@@ -62,6 +62,7 @@ def int8_ir_from_onnx(
                 ),
             )
         _set_ranges(quantised, thresholds)
+        _keep_factors_apart(quantised)
         quantised.set_rt_info("all but the int8 layers", ["nncf", "quantization", "ignored_scope"])  # it is 60 kB long
         name_outputs(quantised, onnx_file)
     except Exception as error:
@@ -97,6 +98,59 @@ def _all_but(model: Any, nodes: Collection[str]) -> list[str]:
         if node.get_type_name() not in ("Constant", "Parameter", "Result") and not is_wanted:
             names.append(name)
     return names
+
+
+# What may stand between an activation's FakeQuantize and the product: it moves numbers, whatever they are.
+MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "StridedSlice", "Split", "VariadicSplit", "Concat")
+
+
+# What the plugin moves the scales of an int8 product through, if all else that it reads is constant.
+PASSED = ("Add", "Subtract", "Multiply", "Divide", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Relu", "Convert")
+# Nothing is as large; a range without an end might be taken for none.
+ANYTHING = 3e38
+
+
+def _keep_factors_apart(model: Any) -> None:
+    """A Clamp to any number in front of constant factors of quantised products that are not one for each channel.
+
+    Where a size is not known, the plugin (OpenVINO 2026.4.1) takes such a factor for scales of the product, of which
+    there is one for each channel, and results are wrong by half of the largest. `equalise` makes a factor for each
+    frequency, and models have others. Where all sizes are known it does not, and the Clamp costs nothing.
+    """
+    from openvino import opset13 as op
+
+    constants: set[str] = set()
+    products: dict[str, tuple[Any, bool]] = {}  # by what the plugin may see them through; and if axes are as they were
+    for node in model.get_ordered_ops():
+        name, kind, above = node.get_name(), node.get_type_name(), [each.get_node() for each in node.input_values()]
+        if kind == "Constant" or (above and all(each.get_name() in constants for each in above)):
+            constants.add(name)
+            continue
+        varying = [index for index, each in enumerate(above) if each.get_name() not in constants]
+        if kind == "MatMul" and _way_to_quantiser(above[0]):
+            products[name] = node, True
+        elif kind in PASSED and len(varying) == 1 and above[varying[0]].get_name() in products:
+            product, is_in_place = products[above[varying[0]].get_name()]
+            products[name] = product, is_in_place and kind not in MOVES
+            if kind in ("Multiply", "Divide") and not _is_scale(node.input_value(1 - varying[0]), is_in_place):
+                clamp = op.clamp(node.input_value(varying[0]), -ANYTHING, ANYTHING)
+                clamp.set_friendly_name(f"{product.get_friendly_name()}/apart_from_{name}")
+                node.input(varying[0]).replace_source_output(clamp.output(0))
+
+
+def _is_scale(factor: Any, is_in_place: bool) -> bool:
+    """Whether a constant is one number, or, if the last axis is still that of the channels, one for each of them."""
+    return all(size == 1 for size in factor.get_shape()[: -1 if is_in_place else None])
+
+
+def _way_to_quantiser(node: Any) -> list[str]:
+    """From a factor up to its FakeQuantize; nothing if there is none."""
+    name, kind = node.get_friendly_name(), node.get_type_name()
+    if kind == "FakeQuantize":
+        return [name]
+    above = [_way_to_quantiser(port.get_source_output().get_node()) for port in node.inputs()] if kind in MOVES else []
+    found = [each for way in above for each in way]
+    return [name, *found] if found else []
 
 
 def _set_ranges(model: Any, thresholds: Mapping[str, float]) -> None:

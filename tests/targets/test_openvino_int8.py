@@ -11,6 +11,7 @@ import onnx_ir as ir
 import openvino
 import pytest
 import torch
+from torch import nn
 
 from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
@@ -121,3 +122,55 @@ def test_a_handler_that_nncf_shares_keeps_its_level(
     finally:
         for logger in loggers:
             logger.removeHandler(shared)
+
+
+class Scaled(nn.Module):
+    """A product, and behind it a factor of some shape, in one of several places; and a product of that."""
+
+    def __init__(self, place: str, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Linear(8, 8, bias=place == "behind a bias"), nn.Linear(8, 4)
+        self.place, self.factor = place, nn.Parameter(torch.randint(-4, 4, shape).float().exp2())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.a(x)
+        if self.place == "as a divisor":
+            y = y / self.factor
+        elif self.place == "turned":
+            y = (y.transpose(1, 2) * self.factor.T).transpose(1, 2)
+        else:
+            y = y * self.factor
+        z: torch.Tensor = self.b(torch.sigmoid(y))
+        return z
+
+
+@pytest.mark.parametrize(
+    ("place", "shape", "clamps"),
+    [
+        ("alone", (6, 1), 1),
+        ("behind a bias", (6, 1), 1),
+        ("as a divisor", (6, 1), 1),
+        ("turned", (6, 1), 1),
+        ("alone", (6, 8), 1),
+        ("alone", (8,), 0),
+        ("alone", (1,), 0),
+    ],
+)
+def test_any_batch_computes_what_one_of_a_known_size_does(
+    place: str, shape: tuple[int, ...], clamps: int, tmp_path: Path
+) -> None:
+    """The plugin takes any constant factor behind an int8 product for its channels' scales, where a size varies."""
+    path, x = tmp_path / "model.onnx", torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(1))
+    real_model_of_request(Request(Scaled(place, shape).eval(), (x[:2],), to="openvino")).write(path)
+    sites = sites_of(ir.load(path).graph, "openvino")
+    assert len(sites) == 2
+    thresholds = {site.activation: 3.0 for site in sites}
+    int8_ir_from_onnx(path, tmp_path, {site.node for site in sites}, thresholds, [{"x": x[:2].numpy()}])
+    results = []
+    for size in (-1, 3):
+        model = openvino.Core().read_model(tmp_path / "model.xml")
+        assert sum(node.get_type_name() == "Clamp" for node in model.get_ops()) == clamps
+        model.reshape([size, 6, 8])
+        results.append(compiled(model)([x.numpy()])[0])
+    np.testing.assert_allclose(results[0], results[1], rtol=0, atol=1e-5 * np.abs(results[1]).max())
