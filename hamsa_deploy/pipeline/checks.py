@@ -40,6 +40,7 @@ def check_request(request: Request) -> None:
         raise InputError("a sample rate for a model of images", expected="one of sample_rate and preprocessing")
     _check_calibration(request)
     _check_fft(request, target)
+    _check_program(request, target)
     _check_axes(request, target)
     if request.batch not in (None, DYNAMIC) and (type(request.batch) is not int or request.batch < 1):
         raise InputError(f"a batch of {request.batch}", expected=f'a whole number of at least 1, or "{DYNAMIC}"')
@@ -63,6 +64,17 @@ def check_request(request: Request) -> None:
     check_device(request.to, request.device)
 
 
+def _check_program(request: Request, target: Target) -> None:
+    if target.takes_program and isinstance(request.model, OnnxFile):
+        able = [each.name for each in all_targets() if not each.takes_program]
+        raise InputError(
+            f"an ONNX file for {request.to}",
+            expected="a PyTorch model",
+            cause=f"{target.title} is given programs of torch.export, and reads no ONNX",
+            fix=f"--model with what the file was made of; or --to {' or --to '.join(able[:2])}",
+        )
+
+
 def _check_axes(request: Request, target: Target) -> None:
     """What free axes and examples cannot be."""
     is_file = isinstance(request.model, OnnxFile)
@@ -78,11 +90,11 @@ def _check_axes(request: Request, target: Target) -> None:
             fix="model.float() and float32 inputs; --to openvino --bf16 computes in bfloat16 inside",
         )
     others = [name for name in _free_names(request.dynamic_shapes) if name != BATCH]
-    if target.has_builder and others:
+    if target.fixed_sizes and others:
         raise InputError(
             f"the free axis {others[0]!r} for {request.to}",
             expected="sizes that are fixed beside the batch",
-            cause="plans are built for a range of the batch only",
+            cause=target.fixed_sizes,
             fix="--to onnx or --to openvino; or a bundle for each size",
         )
 

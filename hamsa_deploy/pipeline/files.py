@@ -41,25 +41,40 @@ from hamsa_runtime.vocabulary import ONNX_FILE
 def write_files(
     request: Request, form: RealModel, folder: Path, progress: Progress, float32_bundle: Path | None = None
 ) -> ExportFacts:
-    """Everything a bundle holds but its manifest; the float32 ONNX file also goes to `float32_bundle`."""
+    """Everything a bundle holds but its manifest; what the target makes its float32 files of also goes to
+    `float32_bundle`: the ONNX file, if it takes one."""
+    target = target_of(request.to)
+    form.write_states(folder)
+    if target.takes_program:
+        written = ExportFacts()
+        if float32_bundle:
+            shutil.copytree(folder, float32_bundle, dirs_exist_ok=True)
+    else:
+        written = _write_onnx(request, form, target, folder, progress, float32_bundle)
+    if not writes_after_typing(target, request.precision):
+        return written
+    with progress(target.stage):
+        return replace(written, engine=target.write(folder, order_of(request, form, request.precision)))
+
+
+def order_of(request: Request, form: RealModel, precision: str) -> Order:
+    """What the target's `write` is asked for, in a precision."""
+    return Order(precision, builder_of(request, form.batch), request.require_plan, form.program, form.inputs)
+
+
+def _write_onnx(
+    request: Request, form: RealModel, target: Target, folder: Path, progress: Progress, float32_bundle: Path | None
+) -> ExportFacts:
+    """The typed ONNX file, or what the target's quantiser makes of it."""
     with progress("onnx"):
         onnx_model = form.write(folder / ONNX_FILE)
-        form.write_states(folder)
-        target = target_of(request.to)
         if target.operators is not None:
             # A native transform is the operator DFT, which has versions of its own: see _check_fft.
             native = {"DFT"} if request.fft == "native" else set()
             onnx_file.check_operators(onnx_model, target.operators | native, target.title, target.later_operators)
         if float32_bundle:
             shutil.copytree(folder, float32_bundle, dirs_exist_ok=True)
-    written = _write_typed(request, form, onnx_model, folder, progress, float32_bundle)
-    if not writes_after_typing(target, request.precision):
-        return written
-    with progress(target.stage):
-        order = Order(
-            request.precision, builder_of(request, form.batch), request.require_plan, form.program, form.inputs
-        )
-        return replace(written, engine=target.write(folder, order))
+    return _write_typed(request, form, onnx_model, folder, progress, float32_bundle)
 
 
 def writes_after_typing(target: Target, precision: str) -> bool:

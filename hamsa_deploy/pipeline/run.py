@@ -3,7 +3,7 @@
 capture and realise   nn.Module -> real-valued ExportedProgram      targets.to_real
   or replace          ONNX file -> real-valued ONNX graph           onnx_import
 tune                  the plans of its transforms, if asked for     pipeline.tuning
-emit                  -> ONNX                                       targets.onnx_file
+emit                  -> ONNX, unless the target takes programs     targets.onnx_file
 type                  -> float16 ONNX, if asked for                 precision.float16
   or quantise         -> int8 ONNX or OpenVINO IR, if asked for     pipeline.int8
 write                 -> what the target's engine loads             targets.<name>
@@ -32,7 +32,7 @@ from hamsa_deploy.parity import ParityReport, check_parity
 from hamsa_deploy.parity.comparison import separated_outputs
 from hamsa_deploy.parity.sample import sample_of
 from hamsa_deploy.pipeline.checks import check_clips, check_labels, check_request
-from hamsa_deploy.pipeline.files import tuned_form, write_files, writes_after_typing
+from hamsa_deploy.pipeline.files import order_of, tuned_form, write_files, writes_after_typing
 from hamsa_deploy.pipeline.int8 import Calibrated
 from hamsa_deploy.pipeline.manifest import ExportFacts, manifest_of
 from hamsa_deploy.pipeline.max_drop import described
@@ -43,7 +43,6 @@ from hamsa_deploy.precision.int8.quantisation import rank_layers
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.precision.records.record import FLOAT32
 from hamsa_deploy.targets import target_of
-from hamsa_deploy.targets.record import Order
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Execution, Preprocessing
@@ -160,7 +159,7 @@ def _execution(
     request: Request, form: RealModel, written: ExportFacts, stage: Stage, float32_bundle: Path
 ) -> Execution:
     """For the manifest; `float32_bundle` holds the float32 ONNX file and becomes a bundle."""
-    target_of(request.to).write(float32_bundle, Order(FLOAT32))
+    target_of(request.to).write(float32_bundle, order_of(request, form, FLOAT32))
     float32 = Stage(float32_bundle, float32_bundle).write_manifest(
         manifest_of(replace(request, precision=FLOAT32), form)
     )
@@ -172,8 +171,9 @@ def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = Fal
     """The stages that `export` goes through: what it calls `progress` with, in order."""
     tuning = ["tune"] if tune else []
     optional = {"search": search, "pays": choice, "choose": choice}
-    typing = [stage for stage in precision_of(precision).stages if optional.get(stage, True)]
     target = target_of(to)
+    typing = [] if target.takes_program else ["onnx", *precision_of(precision).stages]
+    typing = [stage for stage in typing if optional.get(stage, True)]
     writing = [target.stage] if writes_after_typing(target, precision) else []
     comparison = ["speed"] if precision != FLOAT32 and target.timed_beside_float32 else []
-    return ["real form", *tuning, "onnx", *typing, *writing, "parity", *comparison, "pack"]
+    return ["real form", *tuning, *typing, *writing, "parity", *comparison, "pack"]

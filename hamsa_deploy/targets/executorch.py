@@ -1,4 +1,4 @@
-"""The target executorch: a program of ExecuTorch, model.pte, in place of the ONNX file.
+"""The target executorch: a program of ExecuTorch, model.pte.
 
 XNNPACK is given all that it takes, ExecuTorch's portable kernels do the rest. Memory is planned at export, for the
 largest size that there may be: batches that vary go up to LARGEST_BATCH, and larger ones are cut by the runtime.
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from hamsa_deploy.targets.here import Package
 from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime.dft.costs import CPU
-from hamsa_runtime.errors import BuildError, InputError, MissingError
+from hamsa_runtime.errors import BuildError, MissingError
 from hamsa_runtime.manifest import BATCH, InputSpec
-from hamsa_runtime.vocabulary import ONNX_FILE, PTE_FILE
+from hamsa_runtime.vocabulary import PTE_FILE
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -34,30 +34,10 @@ class ExecuTorch(Target):
     """See `Target`."""
 
     def write(self, folder: Path, order: Order) -> None:
-        """Lower the program; the ONNX file, which no engine of this target reads, goes."""
-        if order.program is None:
-            raise InputError(
-                "an ONNX file for executorch",
-                expected="a PyTorch model",
-                cause="ExecuTorch lowers programs of torch.export, and reads no ONNX",
-                fix="--model with what the file was made of; or --to onnx or --to openvino; leave --peer dft away",
-            )
-        _check_sizes(order.inputs)
+        """Lower the program."""
+        assert order.program is not None
         _limit_batch(order.program, order.inputs)
         (folder / PTE_FILE).write_bytes(_lowered(order.program))
-        for path in folder.glob(f"{ONNX_FILE}*"):
-            path.unlink()
-
-
-def _check_sizes(inputs: tuple[InputSpec, ...]) -> None:
-    names = [size for spec in inputs for size in spec.shape if isinstance(size, str) and size != BATCH]
-    if names:
-        raise InputError(
-            f"the free axis {names[0]!r} for executorch",
-            expected="sizes that are fixed beside the batch",
-            cause="memory is planned at export, for the largest size",
-            fix="--to onnx or --to openvino; or a bundle for each size",
-        )
 
 
 def _limit_batch(program: ExportedProgram, inputs: tuple[InputSpec, ...]) -> None:
@@ -107,4 +87,6 @@ TARGET = ExecuTorch(
     packages=(Package("executorch", "the target executorch", INSTALL),),
     needs=("executorch",),
     runs_without_torch=False,
+    takes_program=True,
+    fixed_sizes="memory is planned at export, for the largest size",
 )

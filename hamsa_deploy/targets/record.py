@@ -58,8 +58,7 @@ class Order:
         precision: of the bundle.
         builder: for an engine with a builder.
         require_plan: whether it is an error that the builder cannot be had here.
-        program: what the ONNX file was made from, for an engine that reads no ONNX: in real arithmetic, with tensors as
-            its only outputs; None where there is none, of an ONNX file from elsewhere.
+        program: for a target that `takes_program`: in real arithmetic, with tensors as its only outputs.
         inputs: of the program, without those for what the model keeps between calls.
     """
 
@@ -95,6 +94,9 @@ class Target:
         needs: modules of these without which nothing is exported for it; ONNX Runtime is there always.
         runs_without_torch: whether the runtime's backend for Python does; each other one has arrays of its own.
         for_browsers: whether bundles are folders for a web server.
+        takes_program: whether `write` is given a program of torch.export, and no ONNX file is ever written: neither
+            precisions nor int8 of ours, which work on that file, are for such a target.
+        fixed_sizes: why axes beside the batch cannot be of any size; empty where they can.
     """
 
     name: str
@@ -115,6 +117,8 @@ class Target:
     needs: tuple[str, ...] = ()
     runs_without_torch: bool = True
     for_browsers: bool = False
+    takes_program: bool = False
+    fixed_sizes: str = ""
 
     @property
     def engine(self) -> EngineName:
@@ -133,8 +137,8 @@ class Target:
         return self.stand_in if self.needs_gpu and not has_gpu() else None
 
     def write(self, folder: Path, order: Order) -> EngineBuild | None:
-        """From the typed ONNX file in a folder to what the engine loads: beside that file, or in place of it. An engine
-        that reads no ONNX is given the program of the order.
+        """From the typed ONNX file in a folder to what the engine loads: beside that file, or in place of it. A target
+        that `takes_program` finds none there: it is given the program of the order.
 
         Returns:
             For an engine with a builder, what the manifest says of its work.

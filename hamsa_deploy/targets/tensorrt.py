@@ -70,6 +70,7 @@ class TensorRt(Target):
     stage: str = "plan"
     stage_words: str = "build the TensorRT plan, where that can be"
     needs_gpu: bool = True
+    fixed_sizes: str = "plans are built for a range of the batch only"
     stand_in: str | None = "onnxruntime"
     has_builder: bool = True
     timed_beside_float32: bool = False  # a second plan takes as long again, and without a GPU nothing is learnt

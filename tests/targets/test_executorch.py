@@ -5,22 +5,29 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 import hamsa_deploy
 from hamsa_deploy.bench.candidates import candidates_of
 from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
+from hamsa_deploy.onnx_import import load_onnx
 from hamsa_deploy.pipeline.checks import check_request
+from hamsa_deploy.pipeline.files import write_files
+from hamsa_deploy.pipeline.progress import no_progress
+from hamsa_deploy.pipeline.run import stages_of
 from hamsa_deploy.report.precision_map import precision_maps
 from hamsa_deploy.scan.forms import Loop, Size, cheapest
 from hamsa_deploy.targets import target_of
-from hamsa_deploy.targets.record import Order
+from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import BuildError, InputError, MissingError
@@ -141,17 +148,37 @@ def test_an_operator_without_a_kernel_is_a_build_error_that_names_it(tmp_path: P
         TARGET.write(tmp_path, Order("fp32", program=program, inputs=(InputSpec("x", "float32", (2,)),)))
 
 
-def test_an_onnx_file_is_refused_and_says_why(tmp_path: Path) -> None:
+def test_an_onnx_file_is_refused_before_anything_is_built_and_says_why(tmp_path: Path) -> None:
+    torch.onnx.export(nn.ReLU(), (torch.ones(2, 3),), tmp_path / "some.onnx", dynamo=True, verbose=False)
     with pytest.raises(InputError, match="an ONNX file for executorch") as caught:
-        TARGET.write(tmp_path, Order("fp32"))
-    assert "--to onnx" in caught.value.fix
+        check_request(Request(load_onnx(tmp_path / "some.onnx"), to="executorch"))
+    assert "--to onnx" in str(caught.value.fix)
 
 
-def test_a_free_axis_beside_the_batch_is_refused(tmp_path: Path) -> None:
-    program = torch.export.export(nn.ReLU(), (torch.ones(2, 3),))
-    inputs = (InputSpec("x", "float32", ("batch", "samples")),)
-    with pytest.raises(InputError, match="the free axis 'samples'"):
-        TARGET.write(tmp_path, Order("fp32", program=program, inputs=inputs))
+def test_a_free_axis_beside_the_batch_is_refused_before_anything_is_built() -> None:
+    shapes = ({0: Dim("batch"), 1: Dim("samples")},)
+    request = Request(nn.ReLU().eval(), (torch.ones(2, 3),), to="executorch", dynamic_shapes=shapes)
+    with pytest.raises(InputError, match="the free axis 'samples'") as caught:
+        check_request(request)
+    assert caught.value.cause == TARGET.fixed_sizes
+
+
+def test_no_onnx_file_is_ever_written_for_a_target_that_takes_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(path: Path) -> ir.Model:
+        raise AssertionError(path)
+
+    def write(self: Target, folder: Path, order: Order) -> None:
+        assert order.program is not None
+        (folder / "model.pte").write_bytes(b"lowered")
+
+    monkeypatch.setattr(type(TARGET), "write", write)
+    request = Request(Running().eval(), (torch.ones(1, 16),), to="executorch")
+    form = replace(real_model_of_request(request), write=never)
+    write_files(request, form, tmp_path, no_progress)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pte", "state_0.bin"]
+    assert stages_of("executorch", "fp32") == ["real form", "executorch", "parity", "pack"]
 
 
 def test_without_the_package_the_extra_is_named_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:

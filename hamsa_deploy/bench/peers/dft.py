@@ -78,6 +78,14 @@ def dft_file(
 
 def _written(model: FromPixels, first: Manifest, batch: int, folder: Path) -> Path:
     """The bundle."""
+    target = target_of(first.target)
+    if target.takes_program:
+        raise InputError(
+            f"--peer dft for {first.target}",
+            expected="a target whose engine is given ONNX files",
+            cause=f"{target.title} reads no ONNX, and this is a file with its operator DFT",
+            fix="leave --peer dft away",
+        )
     folder.mkdir(parents=True)
     examples = [torch.from_numpy(array) for array in graph_inputs(first, batch).values()]
     outputs = dict(zip((spec.name for spec in first.outputs), _computed(model, examples), strict=True))
@@ -90,7 +98,7 @@ def _written(model: FromPixels, first: Manifest, batch: int, folder: Path) -> Pa
             cause="an operator on complex tensors that the standard exporter does not know",
             fix="leave --peer dft away: for this model there is no such route",
         ) from error
-    target_of(first.target).write(folder, Order("fp32"))
+    target.write(folder, Order("fp32"))
     write_manifest(folder, first, "dft", model, "fp32", outputs, batch)
     return folder
 
