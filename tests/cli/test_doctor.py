@@ -191,6 +191,8 @@ def test_a_jetson_shows_its_jetpack_and_that_all_fits(monkeypatch: pytest.Monkey
     assert "Orin (nvgpu), compute capability 8.7, driver 540.4.0, 7619 MiB shared with the CPU" in text
     assert "Python, TensorRT and CUDA are those of this JetPack" in text
     assert "does not fit" not in text
+    [row] = [line.split() for line in text.splitlines() if line.startswith("GPU.0")]
+    assert row[:5] == ["GPU.0", "tensorrt", "yes:", "Orin", "(nvgpu),"]
 
 
 def test_a_jetson_shows_what_does_not_fit_and_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
