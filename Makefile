@@ -81,10 +81,12 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 # The page of the target web is built with Node.js; where there is none, it and its tests are left out, and that is said.
+# 20.19 is the oldest that Vite 8 runs on.
 JS := runtimes/js
 SITE := hamsa_deploy/targets/site
-NPM := $(shell command -v npm)
-NO_NODE := echo "Node.js 20 with npm is missing: the page of --to web is not built, and its tests are skipped"
+NEW_ENOUGH := process.exit(+(process.versions.node.localeCompare("20.19", "en", {numeric: true}) < 0))
+NPM := $(shell node -e '$(NEW_ENOUGH)' 2> /dev/null && command -v npm)
+NO_NODE := echo "Node.js 20.19 with npm is missing: the page of --to web is not built, and its tests are skipped"
 
 ifneq ($(NPM),)
 js: $(SITE)/index.html

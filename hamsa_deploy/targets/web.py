@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SITE = Path(__file__).with_name("site")
-BUILD = "make page, with Node.js 20 or newer, in a checkout of hamsa-deploy"
+BUILD = "make page, with Node.js 20.19 or newer, in a checkout of hamsa-deploy"
 
 
 @dataclass(frozen=True)

@@ -94,12 +94,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hamsa_deploy.export(
         Picture().eval(), to="web", preprocessing=HOW, data=images, labels=["a", "b", "c"], output=folder / "pictures"
     )
-    hamsa_deploy.export(Sound().eval(), (torch.randn(1, BLOCK),), to="web", sample_rate=RATE, output=folder / "sounds")
+    samples = np.random.default_rng(0).uniform(-1, 1, 5 * BLOCK - 7)
+    soundfile.write(folder / "clip.wav", samples, RATE, "PCM_16")
+    soundfile.write(folder / "late.wav", np.concatenate([np.zeros(3 * BLOCK), samples]), RATE, "PCM_16")
+    late = [str(folder / "late.wav")]
+    hamsa_deploy.export(
+        Sound().eval(), (torch.randn(1, BLOCK),), to="web", sample_rate=RATE, data=late, output=folder / "sounds"
+    )
     for name, data in pictures().items():
         (folder / name).write_bytes(data)
     (folder / "wrong.png").write_text("no picture")
-    samples = np.random.default_rng(0).uniform(-1, 1, 5 * BLOCK - 7)
-    soundfile.write(folder / "clip.wav", samples, RATE, "PCM_16")
     return folder
 
 
@@ -157,6 +161,7 @@ def test_a_sound_and_what_is_kept_between_its_blocks_are_pythons(folder: Path, a
             for name, values in outputs.items():
                 assert_close(array(block[name]), values)
     assert answer["verdict"]["passed"]
+    assert answer["verdict"]["calls"] == 8  # of a stream: one block alone is silence
 
 
 @pytest.mark.slow

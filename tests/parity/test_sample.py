@@ -82,7 +82,7 @@ def test_units_give_the_errors_that_the_manifest_has(error: float) -> None:
     np.testing.assert_allclose(measured, relative_errors(moved, expected), rtol=1e-6)
 
 
-def test_of_a_stream_its_first_block_from_the_start() -> None:
+def test_of_a_stream_its_calls_from_the_start() -> None:
     state = State("heard", "float32", (1, 4), "heard_in", "heard_out", True)
     clip = np.arange(10, dtype=np.float32)
     found = sample_of(
@@ -95,5 +95,7 @@ def test_of_a_stream_its_first_block_from_the_start() -> None:
             audio=Audio("x", RATE, 1),
         ),
     )
-    np.testing.assert_array_equal(found["input.x"], [[0, 1, 2, 3]])
-    np.testing.assert_array_equal(found["output.y"], [[1, 2, 3, 4]])
+    np.testing.assert_array_equal(found["input.x"], [[[0, 1, 2, 3]], [[4, 5, 6, 7]]])
+    np.testing.assert_array_equal(found["output.y"], [[[1, 2, 3, 4]], [[5, 7, 9, 11]]])
+    # Errors are relative to the whole stream: a block of silence has no scale of its own.
+    assert found["unit.y"].min() > 3

@@ -54,10 +54,11 @@ export function showComparing(place: string): void {
 export function showComparison(verdict: Verdict | undefined, place: string): void {
   const card = element("in-browser");
   if (!verdict) return fill(card, "In your browser", undefined, "Not compared", ["The bundle has no inputs to compare with."]);
-  const { relativeError, equal, allowed, inputs, passed } = verdict;
+  const { relativeError, equal, allowed, inputs, calls, passed } = verdict;
+  const what = calls > 1 ? `One stream of ${calls} calls` : inputs === 1 ? "One input" : `${inputs} of these inputs`;
   const exact = equal !== undefined ? ` Equal whole numbers ${(100 * equal).toFixed(2)} %, allowed ${(100 * allowed.equal).toFixed(2)} %.` : "";
   fill(card, "In your browser", passed, passed ? "The same" : "Different", [
-    `${inputs === 1 ? "One input" : `${inputs} of these inputs`} again, just now: largest relative error ${short(relativeError)}, allowed ${short(allowed.relativeError)}.${exact}`,
+    `${what} again, just now: largest relative error ${short(relativeError)}, allowed ${short(allowed.relativeError)}.${exact}`,
     `By onnxruntime-web on ${place}.`,
   ]);
 }

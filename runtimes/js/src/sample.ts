@@ -17,8 +17,9 @@ export interface Verdict {
   equal: number | undefined;
   /** What the export allowed. */
   allowed: { relativeError: number; equal: number };
-  /** How many inputs were compared. */
+  /** How many inputs were compared, in each call of so many. */
   inputs: number;
+  calls: number;
   passed: boolean;
 }
 
@@ -28,31 +29,45 @@ const DTYPES: Record<string, Dtype> = {
 
 /** Undefined for a bundle without a sample. */
 export async function compareAgain(bundle: Bundle, engine: Engine): Promise<Verdict | undefined> {
-  if (!bundle.manifest.files[SAMPLE] || !bundle.manifest.parity) return undefined;
+  const { files, parity, states } = bundle.manifest;
+  if (!files[SAMPLE] || !parity) return undefined;
   const sample = arraysFrom(await bundle.file(SAMPLE));
+  const allowed = { relativeError: parity.thresholds["max_relative_error"] ?? 0, equal: parity.thresholds["equal"] ?? 1 };
+  const verdict: Verdict = { relativeError: 0, equal: undefined, allowed, inputs: 1, calls: 0, passed: false };
+  const calls = states?.length ? callsOf(sample) : [sample];
+  verdict.calls = calls.length;
   await engine.reset();
-  const { outputs } = await engine.run(inside(sample, "input."));
+  for (const call of calls) {
+    add(verdict, (await engine.run(inside(call, "input."))).outputs, call);
+  }
   await engine.reset();
-  return verdictOf(outputs, sample, bundle.manifest.parity.thresholds);
+  verdict.passed = verdict.relativeError <= allowed.relativeError && (verdict.equal ?? 1) >= allowed.equal;
+  return verdict;
 }
 
-function verdictOf(outputs: Arrays, sample: Arrays, thresholds: Record<string, number>): Verdict {
-  const allowed = { relativeError: thresholds["max_relative_error"] ?? 0, equal: thresholds["equal"] ?? 1 };
+/** Of a stream: the calls are the first axis of all arrays. */
+function callsOf(sample: Arrays): Arrays[] {
+  const entries = Object.entries(sample);
+  const slice = ({ dtype, shape: [calls = 1, ...shape], data }: Tensor, i: number): Tensor => {
+    const size = data.length / calls;
+    return { dtype, shape, data: data.slice(i * size, (i + 1) * size) };
+  };
+  const calls = entries[0]?.[1].shape[0] ?? 0;
+  return Array.from({ length: calls }, (_, i) => Object.fromEntries(entries.map(([name, each]) => [name, slice(each, i)])));
+}
+
+function add(verdict: Verdict, outputs: Arrays, sample: Arrays): void {
   const units = inside(sample, "unit.");
-  let [relativeError, inputs] = [0, 1];
-  let equal: number | undefined;
   for (const [name, expected] of Object.entries(inside(sample, "output."))) {
     const found = outputs[name];
     if (found?.shape.join() !== expected.shape.join()) {
       throw new InputError(`the output "${name}" has shape ${found?.shape}`, { expected: `${expected.shape}` });
     }
     const unit = units[name];
-    if (unit) relativeError = Math.max(relativeError, largestError(found, expected, unit));
-    else equal = Math.min(equal ?? 1, shareOfEqual(found, expected));
-    inputs = Math.max(inputs, expected.shape[0] ?? 1);
+    if (unit) verdict.relativeError = Math.max(verdict.relativeError, largestError(found, expected, unit));
+    else verdict.equal = Math.min(verdict.equal ?? 1, shareOfEqual(found, expected));
+    verdict.inputs = Math.max(verdict.inputs, expected.shape[0] ?? 1);
   }
-  const passed = relativeError <= allowed.relativeError && (equal ?? 1) >= allowed.equal;
-  return { relativeError, equal, allowed, inputs, passed };
 }
 
 /** NaN counts as infinitely wrong. */
