@@ -49,7 +49,7 @@ demo: $(INSTALLED)
 test: lint js
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-slow: $(INSTALLED)
+slow: $(INSTALLED) js
 	$(BIN)/python -m pytest -m slow
 
 nightly: $(INSTALLED)
