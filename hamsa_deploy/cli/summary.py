@@ -14,6 +14,7 @@ from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.measure.execution import in_words, pays, some_of
+from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.targets import target_of
 from hamsa_runtime.folders import is_there
 from hamsa_runtime.manifest import (
@@ -216,7 +217,12 @@ def _calibration_facts(calibration: Calibration) -> Table:
             "calibrated",
             f"on {inputs.used} of {inputs.found} inputs, {inputs.source}{skipped}; {method}{held_out}",
         ),
-        ("int8", f"{calibration.int8_layers} layers" + (f"; in float32: {', '.join(kept)}" if kept else "")),
+        (
+            "int8",
+            f"{calibration.int8_layers} layers"
+            + (f", all else in {precision_of(calibration.around).words}" if calibration.around else "")
+            + (f"; not, for accuracy: {', '.join(kept)}" if kept else ""),
+        ),
         *((name, done) for name, done in calibration.passes.items()),
     ]
     facts = grid()
@@ -231,9 +237,9 @@ def _choice_tables(choice: Int8Choice) -> RenderableType:
     for each in choice.layers:
         times = (f"{time:.3g}" for time in (each.int8_milliseconds, each.float_milliseconds))
         products.add_row(Text(each.product), str(len(each.layers)), *times, "yes" if each.pays else "no: slower")
-    forms = table("the bundle could be", "layers in int8", "ms", "of fp32", "")
+    forms = table("the bundle could be", "layers in int8", "others", "ms", "of fp32", "")
     for form in choice.forms:
-        row = (form.precision, str(form.int8_layers), f"{form.milliseconds:.3g}", f"{form.ratio:.2f}")
+        row = (form.precision, str(form.int8_layers), form.around, f"{form.milliseconds:.3g}", f"{form.ratio:.2f}")
         forms.add_row(*row, "it is" if form.chosen else "")
     batch = "" if choice.batch == 1 else f", a batch of {choice.batch}"
     title = f"Where int8 pays on {choice.device}{batch}: milliseconds of the whole model, the others in int8\n"

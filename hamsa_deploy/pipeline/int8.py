@@ -18,6 +18,7 @@ from hamsa_deploy.precision.int8.int8_sites import int8_of, why_no_site
 from hamsa_deploy.precision.int8.quantisation import Quantisation, choose_quantisation
 from hamsa_deploy.precision.measurements import Measurements
 from hamsa_deploy.precision.observers import RANGES, float32_values
+from hamsa_deploy.precision.records.record import FLOAT32
 from hamsa_deploy.targets import onnx_file
 from hamsa_deploy.targets.record import Quantiser
 from hamsa_runtime.batches import Arrays
@@ -39,11 +40,13 @@ class Calibrated:
         quantisation: sites, thresholds and the graph that they belong to.
         inputs: what it was calibrated with.
         measurements: on these inputs.
+        around: the precision between its products, one of `also_around`; None for what the target's engine always has.
     """
 
     quantisation: Quantisation
     inputs: CalibrationSet
     measurements: Measurements
+    around: str | None = None
 
     def only(self, layers: Collection[str]) -> Calibrated:
         """The same where no other layers, as reports call them, may be in int8."""
@@ -82,7 +85,8 @@ class Calibrated:
     def _quantise_by_engine(self, quantiser: Quantiser, path: Path, kept: Sequence[str], corrected_on: int) -> None:
         onnx_file.save(self.quantisation.compact(), path)
         nodes = {site.node for site in self.quantisation.without(kept)}
-        quantiser(path.parent, nodes, self.quantisation.thresholds, self.measurements.feeds[:corrected_on])
+        feeds = self.measurements.feeds[:corrected_on]
+        quantiser(path.parent, nodes, self.quantisation.thresholds, feeds, self.around or FLOAT32)
 
     def recorded(self, kept: Sequence[str]) -> Calibration:
         """What the bundle's manifest says about it, where the nodes in `kept` stay in floating point."""
@@ -96,6 +100,7 @@ class Calibrated:
             passes=dict(found.passes),
             int8_layers=len(found.sites) - len(kept),
             kept_layers=tuple(layers[node] for node in kept),
+            around=self.around,
         )
 
     def why_nothing_is_int8(self) -> str:

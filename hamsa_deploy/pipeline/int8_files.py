@@ -30,6 +30,7 @@ from hamsa_deploy.pipeline.where_it_pays import (
     time_bundles,
     time_groups,
 )
+from hamsa_deploy.precision.int8.int8_sites import int8_of
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.precision.records.record import FLOAT32
 from hamsa_deploy.targets import target_of
@@ -37,11 +38,12 @@ from hamsa_deploy.targets.record import Order
 from hamsa_runtime.batches import Arrays
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import ParityError
-from hamsa_runtime.manifest import Int8Choice, Manifest, TimedLayers
+from hamsa_runtime.manifest import Calibration, Int8Choice, Manifest, TimedLayers
 from hamsa_runtime.whole_files import scratch_folder
 
 # Biases of files that are only timed are corrected on one input: their values cost no time.
 TIMED_ONLY = 1
+CPU = "CPU"
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,11 @@ class Int8Files:
             float32: holds those of float32, as ONNX; it is left as it is.
         """
         with scratch_folder() as scratch:
-            everywhere = scratch / "everywhere"
             with self.progress("pays"):
-                layers = self._timed_layers(everywhere)
-            some = self.ready.only([layer for each in layers if each.pays for layer in each.layers])
+                everywhere = self._everywhere(scratch)
+                ready = self._around_the_fastest(everywhere)
+                layers = self._timed_layers(ready, everywhere[ready.around]) if everywhere else []
+            some = ready.only([layer for each in layers if each.pays for layer in each.layers])
             kept: Sequence[str] = ()
             if self.request.max_drop is not None:
                 with self.progress("search"):
@@ -90,9 +93,23 @@ class Int8Files:
             with self.progress("choose"):
                 return self._fastest(written, folder, everywhere, self._singles(float32, scratch), layers)
 
-    def _timed_layers(self, everywhere: Path) -> list[TimedLayers]:
-        """What `time_groups` finds; the folder becomes the bundle with all of them in int8."""
-        self._write_timed_only(everywhere, ())
+    def _everywhere(self, scratch: Path) -> dict[str | None, Path]:
+        """Bundles with all products in int8, if there are any, by the precision around them."""
+        arounds = (None, *(each for each in self._kernels if each in int8_of(self.request.to).also_around))
+        found: dict[str | None, Path] = {}
+        for around in arounds if self.ready.quantisation.sites else ():
+            found[around] = scratch / f"int8-{around}"
+            self._write_timed_only(replace(self.ready, around=around), found[around], ())
+        return found
+
+    def _around_the_fastest(self, everywhere: Mapping[str | None, Path]) -> Calibrated:
+        if len(everywhere) < 2:
+            return self.ready
+        times = time_bundles(everywhere, self._inputs, self.request.device)
+        return replace(self.ready, around=fastest(times, list(everywhere)))
+
+    def _timed_layers(self, ready: Calibrated, everywhere: Path) -> list[TimedLayers]:
+        """What `time_groups` finds; the folder is the bundle with all of them in int8."""
 
         def timer(candidates: Sequence[Kept]) -> Times[Kept]:
             with scratch_folder() as scratch:
@@ -100,16 +117,16 @@ class Int8Files:
                     kept: scratch / str(number) if kept else everywhere for number, kept in enumerate(candidates)
                 }
                 for kept in filter(None, candidates):
-                    self._write_timed_only(folders[kept], kept)
+                    self._write_timed_only(ready, folders[kept], kept)
                 return time_bundles(folders, self._inputs, self.request.device)
 
-        found = self.ready.quantisation
+        found = ready.quantisation
         return time_groups(groups_of(found.model.graph, found.sites), timer)
 
-    def _write_timed_only(self, folder: Path, kept: Sequence[str]) -> None:
+    def _write_timed_only(self, ready: Calibrated, folder: Path, kept: Sequence[str]) -> None:
         folder.mkdir()
-        self.ready.write(self.request.to, folder, kept, TIMED_ONLY)
-        self._bundle(folder)
+        ready.write(self.request.to, folder, kept, TIMED_ONLY)
+        self._bundle(folder, ready.recorded(kept))
 
     def _kept_of_some(self, some: Calibrated) -> Sequence[str]:
         """As `_kept`; all of them where accuracy allows none, for there are other precisions."""
@@ -118,48 +135,47 @@ class Int8Files:
         except ParityError:
             return [site.node for site in some.quantisation.sites]
 
-    def _singles(self, float32: Path, scratch: Path) -> dict[str, Path]:
+    def _singles(self, float32: Path, scratch: Path) -> dict[Form, Path]:
         """Bundles of one precision each, from float32 on; those that accuracy allows."""
         target, found = target_of(self.request.to), {}
-        for precision in dict.fromkeys((FLOAT32, *target.kernels_here())):
+        for precision in dict.fromkeys((FLOAT32, *self._kernels)):
             if precision_of(precision).is_quantised:
                 continue
             folder = scratch / precision
             shutil.copytree(float32, folder)
             target.write(folder, Order(precision))  # whatever processors have fast kernels for, engines type themselves
-            bundle = self._bundle(folder, precision)
+            bundle = self._bundle(folder, precision=precision)
             if precision == FLOAT32 or self._is_accurate(bundle):
-                found[precision] = folder
+                found[precision, 0, precision] = folder
         return found
 
     def _fastest(
         self,
         written: ExportFacts,
         folder: Path,
-        everywhere: Path,
-        singles: Mapping[str, Path],
+        everywhere: Mapping[str | None, Path],
+        singles: Mapping[Form, Path],
         layers: Sequence[TimedLayers],
     ) -> ExportFacts:
         """Time all in turn; the folder then holds what is fastest."""
-        int8, some, most = self.request.precision, len(written.int8_layers), len(self.ready.quantisation.sites)
-        folders: dict[Form, Path] = {(precision, 0): each for precision, each in singles.items()}
-        if some:
-            self._bundle(folder)
-            folders[int8, some] = folder
+        int8, folders = self.request.precision, dict(singles)
+        if written.calibration is not None:
+            self._bundle(folder, written.calibration)
+            mixed = int8, written.calibration.int8_layers, written.calibration.around or FLOAT32
+            folders[mixed] = folder
         allowed = list(folders)
-        if some < most:
-            folders[int8, most] = everywhere
-            allowed += [(int8, most)] if self.request.max_drop is None else []
+        of_all = {(int8, len(self.ready.quantisation.sites), around or FLOAT32): around for around in everywhere}
+        folders |= {form: everywhere[around] for form, around in of_all.items() if form not in folders}
         times = time_bundles(folders, self._inputs, self.request.device)
-        chosen = fastest(times, allowed)
+        chosen = fastest(times, allowed if self.request.max_drop is not None else list(folders))
         forms = recorded(times, list(folders), chosen)
         choice = Int8Choice(timed_on(self.request.device), batch_of(self._inputs, self._manifest), forms, tuple(layers))
-        if chosen[0] != int8:
+        if chosen in singles:
             shutil.rmtree(folder)
             shutil.copytree(folders[chosen], folder)
             return ExportFacts(precision=chosen[0], choice=choice)
-        if chosen[1] != some:
-            written = self._written(self.ready, folder, ())
+        if folders[chosen] != folder:
+            written = self._written(replace(self.ready, around=of_all[chosen]), folder, ())
         return replace(written, choice=choice)
 
     def _written(self, ready: Calibrated, folder: Path, kept: Sequence[str]) -> ExportFacts:
@@ -173,19 +189,23 @@ class Int8Files:
 
         def build(folder: Path, kept: Sequence[str]) -> Bundle:
             ready.write(self.request.to, folder, kept)
-            return self._bundle(folder)
+            return self._bundle(folder, ready.recorded(kept))
 
         return choose_layers_to_keep(ready, self._manifest, build, self._accuracy, self.request.max_drop)
 
     def _is_accurate(self, bundle: Bundle) -> bool:
         return self.request.max_drop is None or self._accuracy.drop(bundle) <= self.request.max_drop
 
-    def _bundle(self, folder: Path, precision: str | None = None) -> Bundle:
+    def _bundle(self, folder: Path, calibration: Calibration | None = None, precision: str | None = None) -> Bundle:
         """Of files that are there, for this machine only."""
         self.form.write_states(folder)
-        return Stage(folder, folder).write_manifest(
-            replace(self._manifest, precision=precision or self.request.precision)
-        )
+        manifest = replace(self._manifest, calibration=calibration, precision=precision or self.request.precision)
+        return Stage(folder, folder).write_manifest(manifest)
+
+    @property
+    def _kernels(self) -> tuple[str, ...]:
+        """Precisions that it could be in beside float32: of other devices than the processor nobody tells."""
+        return target_of(self.request.to).kernels_here() if self.request.device in (None, CPU) else ()
 
     @cached_property
     def _manifest(self) -> Manifest:

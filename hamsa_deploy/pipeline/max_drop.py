@@ -98,6 +98,7 @@ def choose_layers_to_keep(
         ready.quantisation.model,
         "drops",
         sites=nodes,
+        around=ready.around,
         target=manifest.target,
         thresholds=dict(ready.quantisation.thresholds),
         accuracy=accuracy.sha256,

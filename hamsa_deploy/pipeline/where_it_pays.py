@@ -4,11 +4,12 @@ Products of one size are one group, and what is timed is the whole model, run by
 product's borders is not in the product alone. Candidates take turns, and the time of one, T, is a low percentile of its
 turns: what disturbs a run only ever makes it longer. With T(S) that of an inference with the groups S in int8:
 
-    1. of each group g    T(all but g) / T(all): below 1, and the model is faster with g in floating point
-    2. together           all; all but those groups that are clearly slower; all but those that are slower at all: a
+    1. around int8        float32, or bfloat16 where engine and processor have it: the faster of both with all in int8
+    2. of each group g    T(all but g) / T(all): below 1, and the model is faster with g in floating point
+    3. together           all; all but those groups that are clearly slower; all but those that are slower at all: a
                           ratio of 0.99 may be noise once, but a dozen of them are not
-    3. files as written   float32, each other precision that the processor has kernels for, int8 everywhere, and what is
-                          left of it after 2. and after what accuracy forbids: the fastest is the bundle
+    4. files as written   float32, each other precision that the processor has kernels for, int8 everywhere, and what is
+                          left of it after 3. and after what accuracy forbids: the fastest is the bundle
 
 What is within AS_FAST of the fastest is as fast: of these the most accurate is the bundle.
 """
@@ -36,7 +37,7 @@ logger = logging.getLogger("hamsa_deploy")
 
 # Medians of repeated measurements differ by 1 to 3 % on a machine that does nothing else.
 AS_FAST = 1.03
-# Groups that take turns with the whole: an engine with all of the model for each.
+# Groups that take turns with all: an engine with the whole model for each.
 TOGETHER = 4
 # Of one comparison; a model of seconds has the fewest rounds.
 BUDGET_SECONDS = 8.0
@@ -45,8 +46,8 @@ PERCENTILE = 25
 TURN_SECONDS = 0.02
 
 Key = TypeVar("Key", bound=Hashable)
-Form = tuple[str, int]
-"""A candidate of step 3: precision, and number of layers in int8."""
+Form = tuple[str, int, str]
+"""A candidate of step 4: precision, number of layers in int8, and precision of all else."""
 Times = Mapping[Key, Sequence[float]]
 """Milliseconds of each candidate, round by round."""
 Kept = tuple[str, ...]
@@ -93,7 +94,7 @@ def _ratio(times: Times[Key], one: Key, other: Key) -> float:
 
 
 def time_groups(groups: Sequence[Group], timer: Timer) -> list[TimedLayers]:
-    """Steps 1 and 2: each group, and whether int8 pays there.
+    """Steps 2 and 3: each group, and whether int8 pays there.
 
     Args:
         groups: all that may be in int8.
@@ -130,7 +131,7 @@ def _slower(ratios: Mapping[Kept, float], timer: Timer) -> set[Kept]:
 
 
 def fastest(times: Times[Key], order: Sequence[Key]) -> Key:
-    """Step 3: of the candidates that are as fast as the fastest, the first in `order`, the most accurate."""
+    """Steps 1 and 4: of the candidates that are as fast as the fastest, the first in `order`, the most accurate."""
     shortest = min(_time(times, key) for key in order)
     return next(key for key in order if _time(times, key) <= AS_FAST * shortest)
 
@@ -141,7 +142,7 @@ def rounded(milliseconds: float) -> float:
 
 
 def recorded(times: Times[Form], order: Sequence[Form], chosen: Form) -> tuple[TimedForm, ...]:
-    """What the manifest says of the candidates of step 3, the most accurate first."""
+    """What the manifest says of the candidates of step 4, the most accurate first."""
     return tuple(
         TimedForm(*form, rounded(_time(times, form)), rounded(_ratio(times, form, order[0])), form == chosen)
         for form in order

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hamsa_runtime.backends.openvino import PRECISIONS
+from hamsa_runtime.backends.openvino import hint_and_precision
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import is_there
 from hamsa_runtime.manifest import Manifest
@@ -37,7 +37,7 @@ def configure(repository: Path, name: str, manifest: Manifest) -> list[Path]:
 
 def entry_of(name: str, manifest: Manifest) -> dict[str, Any]:
     """What the server has to know about a model."""
-    hint = PRECISIONS[manifest.precision][0]
+    hint, _ = hint_and_precision(manifest)
     return {
         "name": name,
         "base_path": name,  # relative to the file

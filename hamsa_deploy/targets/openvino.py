@@ -43,11 +43,11 @@ class OpenVino(Target):
         return tuple(name for name in ("bf16", "int8") if PRECISIONS[name][2] in capabilities)
 
 
-def quantise(folder: Path, nodes: Collection[str], thresholds: Mapping[str, float], feeds: Feeds) -> None:
+def quantise(folder: Path, nodes: Collection[str], thresholds: Mapping[str, float], feeds: Feeds, around: str) -> None:
     """See `Quantiser`."""
     from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
 
-    int8_ir_from_onnx(folder / ONNX_FILE, folder, nodes, thresholds, feeds)
+    int8_ir_from_onnx(folder / ONNX_FILE, folder, nodes, thresholds, feeds, around)
     _drop_onnx(folder)
 
 
@@ -65,7 +65,7 @@ TARGET = OpenVino(
     "openvino",
     precisions=("fp32", "fp16", "bf16", "int8"),
     rates=RATES,
-    int8=Int8(("MatMul", "Gemm", "Conv"), quantiser=quantise),
+    int8=Int8(("MatMul", "Gemm", "Conv"), quantiser=quantise, also_around=("bf16",)),
     no_native_fft="OpenVINO 2026.4 reads the operator DFT wrongly",
     stage="openvino",
     stage_words="convert to OpenVINO",

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hamsa_deploy.targets.openvino_ir import name_outputs, save
+from hamsa_deploy.targets.openvino_ir import float32_nodes, name_outputs, save, type_as_bfloat16
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
 
@@ -32,6 +32,7 @@ def int8_ir_from_onnx(
     nodes: Collection[str],
     thresholds: Mapping[str, float],
     feeds: Iterable[Mapping[str, np.ndarray]],
+    around: str = "fp32",
 ) -> None:
     """Quantise some products of a model, and write model.xml and model.bin; other constants keep their types.
 
@@ -41,6 +42,7 @@ def int8_ir_from_onnx(
         nodes: names of the products that become int8.
         thresholds: for each activation of these, the magnitude that the largest level stands for.
         feeds: graph inputs by name, for the correction of biases.
+        around: "bf16" for bfloat16 in place of float32.
 
     Raises:
         MissingError: nncf is not installed.
@@ -63,6 +65,8 @@ def int8_ir_from_onnx(
             )
         _set_ranges(quantised, thresholds)
         _keep_factors_apart(quantised)
+        if around == "bf16":
+            type_as_bfloat16(quantised, float32_nodes(onnx_file) | _int8_parts(quantised))
         quantised.set_rt_info("all but the int8 layers", ["nncf", "quantization", "ignored_scope"])  # it is 60 kB long
         name_outputs(quantised, onnx_file)
     except Exception as error:
@@ -102,6 +106,24 @@ def _all_but(model: Any, nodes: Collection[str]) -> list[str]:
 
 # What may stand between an activation's FakeQuantize and the product: it moves numbers, whatever they are.
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "StridedSlice", "Split", "VariadicSplit", "Concat")
+
+
+def _int8_parts(model: Any) -> set[str]:
+    """Names of quantised products, of all that makes their factors from FakeQuantize on, and of every FakeQuantize.
+
+    The plugin looks for these in float32. Around them it finds the conversions, which it folds into its int8 kernels,
+    so that they read and write bfloat16.
+    """
+    parts: set[str] = set()
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "FakeQuantize":
+            parts.add(node.get_friendly_name())
+        if node.get_type_name() not in QUANTISABLE_PRODUCTS:
+            continue
+        activation, weight = (node.input_value(index).get_node() for index in (0, 1))
+        if way := _way_to_quantiser(activation):
+            parts |= {node.get_friendly_name(), *way, *_all_above(weight)}
+    return parts
 
 
 # What the plugin moves the scales of an int8 product through, if all else that it reads is constant.
@@ -151,6 +173,14 @@ def _way_to_quantiser(node: Any) -> list[str]:
     above = [_way_to_quantiser(port.get_source_output().get_node()) for port in node.inputs()] if kind in MOVES else []
     found = [each for way in above for each in way]
     return [name, *found] if found else []
+
+
+def _all_above(node: Any) -> list[str]:
+    """What computes a factor of weights."""
+    if node.get_type_name() == "Constant":
+        return []
+    above = (_all_above(port.get_source_output().get_node()) for port in node.inputs())
+    return [node.get_friendly_name(), *(name for names in above for name in names)]
 
 
 def _set_ranges(model: Any, thresholds: Mapping[str, float]) -> None:

@@ -49,8 +49,7 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
     try:
         model = openvino.Core().read_model(onnx_file)  # convert_model would send a usage report
         if precision == "bf16":
-            kept = {str(node.name) for node in ir.load(onnx_file).graph if FLOAT32 in node.metadata_props}
-            _type_as_bfloat16(model, kept)
+            type_as_bfloat16(model, float32_nodes(onnx_file))
         name_outputs(model, onnx_file)
     except Exception as error:
         which = _refused(str(error), onnx_file)
@@ -108,7 +107,12 @@ PRODUCTS = {"MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropDat
 LOOPS = {"TensorIterator", "Loop"}
 
 
-def _type_as_bfloat16(model: Any, kept: Collection[str]) -> None:
+def float32_nodes(onnx_file: Path) -> set[str]:
+    """The nodes that have to stay in float32 in any precision."""
+    return {str(node.name) for node in ir.load(onnx_file).graph if FLOAT32 in node.metadata_props}
+
+
+def type_as_bfloat16(model: Any, kept: Collection[str]) -> None:
     """bfloat16 from the first products on: constants in that type, conversions where float32 comes in or goes out; the
     nodes of these names stay float32."""
     from openvino import Type

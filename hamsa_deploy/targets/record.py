@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 Feeds = Iterable[Mapping[str, "np.ndarray"]]
 # An engine's own quantiser: from the float32 ONNX file in a folder to what the engine loads, in place of it. It is
-# given the nodes that become int8, for each of their activations the magnitude that the largest level stands for, and
-# graph inputs by name, for the correction of biases.
-Quantiser = Callable[[Path, Collection[str], Mapping[str, float], Feeds], None]
+# given the nodes that become int8, for each of their activations the magnitude that the largest level stands for,
+# graph inputs by name, for the correction of biases, and the precision of all else.
+Quantiser = Callable[[Path, Collection[str], Mapping[str, float], Feeds, str], None]
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,13 @@ class Int8:
         products: the ONNX operators that it has int8 kernels for, of MatMul, Gemm and Conv.
         around: the type between the products, in a file whose QuantizeLinear and DequantizeLinear say what is int8.
         quantiser: for an engine that wants no such file, but a float32 one that it quantises by itself.
+        also_around: precisions that its quantiser can also leave between the products, instead of float32.
     """
 
     products: tuple[str, ...]
     around: Literal["float32", "float16"] = "float32"
     quantiser: Quantiser | None = None
+    also_around: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -195,14 +195,16 @@ def test_int8_says_what_it_was_calibrated_on_and_which_layers_it_left() -> None:
     }
     text = shown(show_result, {}, Path("out"), calibration=calibration)
     assert "90 of 99 inputs, photos, 1 of them unreadable; mse (the best on those held out, 41.2 dB)" in text
-    assert "49 layers; in float32: head (node_1)" in text
+    assert "49 layers; not, for accuracy: head (node_1)" in text
+    text = shown(show_result, {}, Path("out"), calibration={**calibration, "around": "bf16", "kept_layers": []})
+    assert "49 layers, all else in bfloat16" in text
     assert "24 activations scaled by channel" in text
 
 
 def test_int8_where_it_pays_says_what_was_timed() -> None:
     product = {"layers": ["a (n_1)", "b (n_2)"], "int8_milliseconds": 9.512, "float_milliseconds": 9.914}
     slower = {**product, "layers": ["c (n_3)"], "float_milliseconds": 9.187}
-    form = {"int8_layers": 0, "milliseconds": 12.0, "ratio": 1.0, "chosen": False}
+    form = {"int8_layers": 0, "around": "fp32", "milliseconds": 12.0, "ratio": 1.0, "chosen": False}
     choice = {
         "device": "a processor",
         "batch": 8,
@@ -220,8 +222,8 @@ def test_int8_where_it_pays_says_what_was_timed() -> None:
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "MatMul [8,4] x [4,4] 2 9.51 9.91 yes" in lines
     assert "MatMul [8,4] x [4,2] 1 9.51 9.19 no: slower" in lines
-    assert "fp32 0 12 1.00" in lines
-    assert "int8 2 9.2 0.77 it is" in lines
+    assert "fp32 0 fp32 12 1.00" in lines
+    assert "int8 2 fp32 9.2 0.77 it is" in lines
     assert "Where int8 pays" not in shown(show_result, {}, Path("out"))
 
 

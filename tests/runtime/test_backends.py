@@ -54,6 +54,25 @@ def test_openvino_runs_in_the_bundles_precision_or_not_at_all(
     assert np.abs(logits - expected).max() / np.abs(expected).max() < ROUNDING[precision]
 
 
+def calibration(around: str | None) -> dict[str, Any]:
+    inputs = {"source": "images", "found": 9, "used": 9, "skipped": {}, "sha256": "ab" * 32}
+    said = {"inputs": inputs, "method": "mse", "signal_to_noise_db": {}, "passes": {}, "int8_layers": 0}
+    return {**said, "kept_layers": [], **({} if around is None else {"around": around})}
+
+
+@pytest.mark.parametrize("around", [None, "fp32", "bf16"])
+def test_an_int8_bundle_says_in_which_precision_all_else_runs(make_bundle: MakeBundle, around: str | None) -> None:
+    folder = make_bundle("openvino", precision="int8", calibration=calibration(around))
+    layers, capability = LAYERS[around or "fp32"]
+    if capability not in CAPABILITIES:
+        with pytest.raises(MissingError, match=f"cannot run {around}"):
+            Engine(folder)
+        return
+    with Engine(folder) as engine:
+        assert engine.describe()["precision"] == layers
+        assert [each.precision for each in products_of(engine)] == [layers, layers]
+
+
 def products_of(engine: Engine) -> list[Operator]:
     """The convolution and the linear head: the only products of the image model."""
     return [each for each in engine.operators() if each.kind in ("Conv", "Convolution", "FullyConnected", "Gemm")]

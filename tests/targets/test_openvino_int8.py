@@ -174,3 +174,27 @@ def test_any_batch_computes_what_one_of_a_known_size_does(
         model.reshape([size, 6, 8])
         results.append(compiled(model)([x.numpy()])[0])
     np.testing.assert_allclose(results[0], results[1], rtol=0, atol=1e-5 * np.abs(results[1]).max())
+
+
+def test_bfloat16_around_the_products_leaves_them_in_int8(
+    onnx_file: Path, sites: list[Site], feeds: list[dict[str, np.ndarray]], folder: Path, tmp_path: Path
+) -> None:
+    thresholds = {name: 2.0 + i for i, name in enumerate(sorted({site.activation for site in sites}))}
+    int8_ir_from_onnx(onnx_file, tmp_path, {site.node for site in sites}, thresholds, feeds, "bf16")
+    core = openvino.Core()
+    model, other = (core.read_model(each / "model.xml") for each in (tmp_path, folder))
+    for site in sites:
+        [node] = [each for each in model.get_ops() if each.get_friendly_name().startswith(site.node)
+                  and each.get_type_name() in ("MatMul", "Convolution")]  # fmt: skip
+        assert node.get_output_element_type(0) == openvino.Type.f32
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return
+    found = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    rows = [node.get_rt_info() for node in found.get_runtime_model().get_ops()]
+    products = [row for row in rows if row["layerType"].astype(str) in ("FullyConnected", "Convolution", "MatMul")]
+    narrow = [row for row in products if "8" in row["runtimePrecision"].astype(str)]
+    assert len(narrow) == len(sites)
+    assert {row["runtimePrecision"].astype(str) for row in products} - {"i8", "u8"} == {"bf16"}
+    results = [compiled(other)(feeds[0])["logits"], found(feeds[0])["logits"]]
+    # Inputs that move by bfloat16's 2^-9 are rounded to other levels, and these ranges, which are made up, are coarse.
+    np.testing.assert_allclose(results[1], results[0], atol=0.1 * np.abs(results[0]).max())

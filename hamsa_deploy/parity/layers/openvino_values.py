@@ -15,6 +15,7 @@ import numpy as np
 
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.batches import Arrays
+from hamsa_runtime.manifest import Manifest
 
 
 class OpenVinoValues:
@@ -22,17 +23,17 @@ class OpenVinoValues:
 
     Args:
         file: model.xml.
-        precision: of the bundle.
+        manifest: of the bundle.
     """
 
-    def __init__(self, file: Path, precision: str) -> None:
+    def __init__(self, file: Path, manifest: Manifest) -> None:
         with no_usage_reports():
             import openvino
-        from hamsa_runtime.backends.openvino import PRECISIONS
+        from hamsa_runtime.backends.openvino import hint_and_precision
 
         self._openvino = openvino
         self._model = openvino.Core().read_model(file)
-        self._options = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision][0]}
+        self._options = {"INFERENCE_PRECISION_HINT": hint_and_precision(manifest)[0]}
         self._compiled: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
 
     @cached_property

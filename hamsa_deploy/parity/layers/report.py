@@ -127,7 +127,7 @@ def _graph_of(bundle: Bundle, model: nn.Module) -> tuple[ir.Model, Values, str]:
             fix="leave --layers away: the outputs can be compared",
         )
     note = "layers: the IR on OpenVINO, each value read through a result of its own, so that nothing is fused with it"
-    values = OpenVinoValues(bundle.folder / IR_FILES[0], bundle.manifest.precision)
+    values = OpenVinoValues(bundle.folder / IR_FILES[0], bundle.manifest)
     return float32_form(model, bundle.manifest), values, note
 
 

@@ -137,6 +137,9 @@ Manifest manifest_of(const Json& document) {
     }
     manifest.target = document["target"];
     manifest.precision = document["precision"];
+    const Json& calibration = document["calibration"];
+    const bool says_around = calibration.is_object() && calibration.contains("around");
+    manifest.around = says_around && !calibration["around"].is_null() ? calibration["around"] : document["precision"];
     for (const auto& item : document["files"].items()) {
         manifest.files[item.key()] = {item.value()["sha256"], item.value()["bytes"]};
     }

@@ -71,7 +71,8 @@ struct Manifest {
     std::optional<Preprocessing> preprocessing;
     std::optional<Audio> audio;
     std::optional<std::vector<std::string>> labels;
-    std::string target, precision;
+    // The last is that of all but the products in int8, where the file says so.
+    std::string target, precision, around;
     std::map<std::string, FileEntry> files;
     // A JSON object of scalars: which ones there are is the target's business.
     std::string options;

@@ -255,6 +255,26 @@ TEST_CASE("a precision that this device does not have, or a model that is not in
     CHECK(has(error.found(), "fp16") != has(error.found(), "OpenVINO would run in"));
 }
 
+TEST_CASE("an int8 bundle says in which precision all else runs") {
+    const std::string calibration =
+        R"("calibration": {"inputs": {"source": "images", "found": 9, "used": 9, "skipped": {}, "sha256": ")" +
+        std::string(64, 'a') + R"("}, "method": "mse", "signal_to_noise_db": {}, "passes": {}, "int8_layers": 0, )" +
+        R"("kept_layers": [], "around": )";
+    const BundleCopy copy("tiny");
+    const auto path = copy.folder() / "manifest.json";
+    const std::string int8 = replaced(text_of(path), "\"precision\": \"fp32\"", "\"precision\": \"int8\"");
+    for (const std::string around : {"null", "\"fp32\"", "\"bf16\""}) {
+        write(path, replaced(int8, "\"calibration\": null", calibration + around + "}"));
+        try {
+            const auto facts = Engine::load(copy.folder()).describe();
+            CHECK(facts.at("precision") == (around == "\"bf16\"" ? "bf16" : "f32"));
+        } catch (const hamsa::MissingError& error) {
+            CHECK(around == "\"bf16\"");
+            CHECK(has(error.found(), "cannot run bf16"));
+        }
+    }
+}
+
 TEST_CASE("a target that no engine of this library runs is said to be one, whichever engine is asked for") {
     const std::optional<std::string> any;
     for (const auto& name : {any, std::optional<std::string>("openvino")}) {

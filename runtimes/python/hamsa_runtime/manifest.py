@@ -321,7 +321,8 @@ class Calibration:
 
     `signal_to_noise_db` has a score for each method that was tried; `passes` what each rewriting did, in its own
     words; `kept_layers` are those that stay in floating point because int8 costs too much accuracy there, beside
-    `int8_layers` that do not.
+    `int8_layers` that do not. `around` is the precision of all but the products in int8, where that is not float32;
+    float16, which TensorRT has there, it does not say.
     """
 
     inputs: CalibrationInputs
@@ -330,15 +331,18 @@ class Calibration:
     passes: Mapping[str, str]
     int8_layers: int
     kept_layers: tuple[str, ...]
+    around: str | None = field(default=None, metadata=SINCE)
 
 
 @dataclass(frozen=True)
 class TimedForm:
-    """A bundle of the model that was timed beside others: its precision, how many of its layers are in int8, how long
-    an inference took (the first quartile of many in turn), the ratio to float32's, and whether it is this bundle."""
+    """A bundle of the model that was timed beside others: its precision, how many of its layers are in int8, in which
+    precision all else is, how long an inference took (the first quartile of many in turn), the ratio to float32's, and
+    whether it is this bundle."""
 
     precision: str
     int8_layers: int
+    around: str
     milliseconds: float
     ratio: float
     chosen: bool

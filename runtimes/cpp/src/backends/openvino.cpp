@@ -92,10 +92,11 @@ bool has_capability(const std::vector<std::string>& capabilities, const Precisio
 }
 
 // Those of the names that can run the precision; one of all is enough where nobody named any.
-std::vector<DeviceName> able_names(ov::Core& core, const Device& asked, const Precision& precision) {
+std::vector<DeviceName> able_names(ov::Core& core, const Device& asked, const std::vector<DeviceName>& names,
+                                   const Precision& precision) {
     std::vector<DeviceName> able;
     std::vector<std::string> unable;
-    for (const DeviceName& name : names_here(core, asked)) {
+    for (const DeviceName& name : names) {
         if (has_capability(core.get_property(name.text(), ov::device::capabilities), precision)) {
             able.push_back(name);
         } else {
@@ -179,8 +180,9 @@ class OpenVino final : public Backend {
                                "transforms that are products", "the bundle was exported with --fft native",
                                "a bundle exported without --fft native");
         }
-        precision_ = &precision_of(model_.manifest.precision);
-        names_ = able_names(core_, asked_, *precision_);
+        precision_ = &precision_of(model_.manifest.around);
+        names_ = able_names(core_, asked_, names_here(core_, asked_), precision_of(model_.manifest.precision));
+        names_ = able_names(core_, asked_, names_, *precision_);
         device_ = runs_on_ = Device{asked_.choice, names_}.text();
         // An NPU computes in float16 whatever the model says.
         const auto is_npu = [](const DeviceName& name) { return name.kind == npu; };

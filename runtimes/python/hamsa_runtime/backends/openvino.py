@@ -34,8 +34,8 @@ with no_usage_reports():
     import openvino
 
 # bundle precision: (execution precision to ask for, what layers then run in, capability that the device must report).
-# What an int8 bundle leaves in floating point runs in float32: asked for bfloat16, the plugin converts back and forth,
-# slower by 6 % (HAMSA-S).
+# What an int8 bundle leaves in floating point runs in float32, unless its manifest says that the file has it in
+# bfloat16: where it has not, and is asked for that, the plugin converts back and forth, slower by 6 % (HAMSA-S).
 PRECISIONS = {
     "fp32": ("f32", "f32", "FP32"),
     "fp16": ("dynamic", "f16", "FP16"),
@@ -71,7 +71,7 @@ class Runner:
         self._asked = device_from(settings.device or "CPU")
         names = _names_here(core, self._asked)
         outputs = [spec.name for spec in manifest.graph_outputs]
-        self._names, self._hint, self._precision = _names_and_precision(core, self._asked, names, manifest.precision)
+        self._names, self._hint, self._precision = _names_and_precision(core, self._asked, names, manifest)
         self._device = device = str(Device(self._asked.choice, self._names))
         # A plug-in for NPUs compiles models of known shapes only.
         self.batch_limits = (1, 1) if any(name.kind == NPU for name in self._names) else None
@@ -304,14 +304,17 @@ def _nodes_by_device(core: openvino.Core, model: openvino.Model, device: str) ->
 
 
 def _names_and_precision(
-    core: openvino.Core, asked: Device, names: tuple[Name, ...], wanted: str
+    core: openvino.Core, asked: Device, names: tuple[Name, ...], manifest: Manifest
 ) -> tuple[tuple[Name, ...], str, str]:
     """Those of the devices that can run the precision, where one of all is enough; the hint, and what layers run in."""
-    hint, precision, capability = PRECISIONS[wanted]
-    able = tuple(each for each in names if capability in core.get_property(str(each), "OPTIMIZATION_CAPABILITIES"))
-    unable = [each for each in names if each not in able]
-    if unable and (asked.names or not able):
-        raise _cannot_run(core, unable[0], wanted)
+    hint, precision = hint_and_precision(manifest)
+    able = names
+    for wanted in (manifest.precision, _around(manifest)):
+        capability, among = PRECISIONS[wanted][2], able
+        able = tuple(each for each in among if capability in core.get_property(str(each), "OPTIMIZATION_CAPABILITIES"))
+        unable = [each for each in among if each not in able]
+        if unable and (asked.names or not able):
+            raise _cannot_run(core, unable[0], wanted)
     return able, NPU_HINT if {each.kind for each in able} == {NPU} else hint, precision
 
 
@@ -336,3 +339,13 @@ def threads_option(threads: int | None, names: tuple[Name, ...]) -> dict[str, ob
             fix="leave it away",
         )
     return {"INFERENCE_NUM_THREADS": threads}
+
+
+def hint_and_precision(manifest: Manifest) -> tuple[str, str]:
+    """What the plugin is asked for, and what layers then run in, but for products in int8."""
+    hint, precision, _ = PRECISIONS[_around(manifest)]
+    return hint, precision
+
+
+def _around(manifest: Manifest) -> str:
+    return (manifest.calibration and manifest.calibration.around) or manifest.precision
