@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hamsa_deploy.spectral import compilation, dft_operator, factored, framed, rader
+from hamsa_deploy.spectral import compilation, dft_operator, factored, framed
 from hamsa_deploy.spectral.frames import Frames
 from hamsa_deploy.spectral.mirrored import EVEN, ODD, Mirrored
 from hamsa_deploy.spectral.padded import Padded, linearly
@@ -29,6 +29,7 @@ from hamsa_deploy.spectral.values import (
     is_zero,
     settled,
 )
+from hamsa_runtime.dft import rader
 from hamsa_runtime.dft.costs import Work, nanoseconds
 from hamsa_runtime.dft.factorisations import Plan, rows_of_dft
 from hamsa_runtime.dft.half_spectrum import HalfSpectrum

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -71,15 +72,17 @@ def test_a_dft_in_every_layout_cropped_and_padded(layout: list[Any], axis: int, 
         assert error(run(model, x=x), expected) < TOLERANCE[DOUBLE], (length, inverse, onesided)
 
 
-@pytest.mark.parametrize("factors", [(24,), (2, 12), (12, 2), (3, 8), (2, 3, 4), (2, 2, 3, 2)], ids=str)
+@pytest.mark.parametrize("factors", [(24,), (2, 12), (12, 2), (3, 8), (2, 3, 4), (2, 2, 3, 2), ()], ids=str)
 @pytest.mark.parametrize(("parts", "inverse", "onesided"), [(1, 0, 1), (1, 1, 0), (2, 0, 0), (2, 1, 0), (2, 1, 1)])
 def test_every_plan_is_exact(factors: tuple[int, ...], parts: int, inverse: int, onesided: int) -> None:
-    for points in (24, 17, 5):
-        model = ir.from_proto(dft_model(["N", points, 4, parts], axis=1, length=24, inverse=inverse, onesided=onesided))
-        (replaced,) = replace_transforms(model, plans={24: Plan(24, factors)}).replaced
+    n = math.prod(factors) if factors else 13  # without factors: Rader's form of a prime
+    for points, columns in ((n, 4), (n - 7, 40), (5, 1)):
+        shape: list[int | str] = ["N", points, columns, parts]
+        model = ir.from_proto(dft_model(shape, axis=1, length=n, inverse=inverse, onesided=onesided))
+        (replaced,) = replace_transforms(model, plans={n: Plan(n, factors)}).replaced
         assert replaced.plan.factors == factors
-        x = noise(["N", points, 4, parts])
-        assert error(run(model, x=x), numpy_dft(x, 1, 24, inverse, onesided)) < TOLERANCE[DOUBLE]
+        x = noise(shape)
+        assert error(run(model, x=x), numpy_dft(x, 1, n, inverse, onesided)) < TOLERANCE[DOUBLE]
 
 
 @pytest.mark.parametrize("points", [5, 40])

@@ -24,7 +24,7 @@ def vector(name: str, *numbers: int) -> onnx.TensorProto:
 def computed(nodes: list[onnx.NodeProto], shape: list[Any], **constants: onnx.TensorProto) -> Dft | Stft:
     """What the one transform of a graph computes."""
     named = [*constants.values()]
-    (found,) = operators_in(ir.from_proto(graph_model(nodes, shape, 4, constants=named)))
+    ((found, _),) = operators_in(ir.from_proto(graph_model(nodes, shape, 4, constants=named)))
     return found
 
 
@@ -110,3 +110,12 @@ def test_each_node_that_cannot_be_replaced_is_named_with_its_reason() -> None:
     assert "'second': axis -1 of 3 dimensions" in text
     assert "third" not in text
     assert "make_dynamic_shape_fixed" in text
+
+
+def test_matrices_that_no_file_can_hold_are_refused_with_a_way_out() -> None:
+    """Two times a prime: a product of 44,101 points for each half of it."""
+    with pytest.raises(
+        UnsupportedTransformError, match=r"'spectrum': the matrices of 88202 points would have \d"
+    ) as caught:
+        operators_in(ir.from_proto(dft_model(["N", 88202, 1], axis=1, onesided=1)))
+    assert "small factors" in str(caught.value)

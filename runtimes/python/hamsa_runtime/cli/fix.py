@@ -93,7 +93,7 @@ def _fix(options: argparse.Namespace) -> int:
         print(f"{name}: no DFT, no STFT; a copy of {printable(str(options.model))}")
         return 0
     rows = [
-        (each.name, _described(each.operator), _planned(each.plan), f"{error:.1e}")
+        (each.name, _described(each.operator), _planned(each.operator, each.plan), f"{error:.1e}")
         for each, error in zip(fixed.replaced, fixed.errors, strict=True)
     ]
     _print_table(("node", "computes", "as", "error"), rows)
@@ -138,8 +138,13 @@ def _text(shape: Shape) -> str:
     return "x".join("?" if size is None else str(size) for size in shape)
 
 
-def _planned(plan: Plan) -> str:
-    return "1 product" if plan.is_dense else " x ".join(map(str, plan.factors))
+def _planned(operator: Dft | Stft, plan: Plan) -> str:
+    """`25 x 16`, the lengths of the products' transforms."""
+    from hamsa_runtime.fix.operators import Stft
+
+    if plan.is_dense:
+        return "1 convolution" if isinstance(operator, Stft) else "1 product"
+    return plan.kind if plan.is_rader else " x ".join(map(str, plan.factors))
 
 
 def _count(nodes: int) -> str:

@@ -31,7 +31,7 @@ class Constants:
         """The initializer that holds an array; `name` is made unique."""
         key = (array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).digest())
         if key not in self._stored:
-            tensor = ir.tensor(np.ascontiguousarray(array), name=self.unused(name))
+            tensor = ir.tensor(np.asarray(array, order="C"), name=self.unused(name))
             kind, shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
             self._stored[key] = ir.Value(name=tensor.name, type=kind, shape=shape, const_value=tensor)
         return self._stored[key]
@@ -73,6 +73,10 @@ class Nodes:
     def integers(self, *numbers: int) -> ir.Value:
         """A constant vector, for shapes and positions."""
         return self._constants.add(np.array(numbers, dtype=np.int64), "fourier_sizes")
+
+    def integer(self, number: int) -> ir.Value:
+        """A constant number: Gather by it drops the axis."""
+        return self._constants.add(np.array(number, dtype=np.int64), "fourier_part")
 
     def positions(self, array: np.ndarray) -> ir.Value:
         """A constant vector of many positions."""

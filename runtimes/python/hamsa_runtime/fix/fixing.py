@@ -98,7 +98,7 @@ def transforms_in(path: str | Path) -> list[tuple[str, Dft | Stft]]:
     model = _understood(proto, Path(path).parent)
     inline_spectral_functions(model)
     operators = operators_in(model)
-    return [(name_of(node), each) for node, each in zip(spectral_nodes(model), operators, strict=True)]
+    return [(name_of(node), each) for node, (each, _) in zip(spectral_nodes(model), operators, strict=True)]
 
 
 def _understood(proto: onnx.ModelProto, folder: Path) -> ir.Model:

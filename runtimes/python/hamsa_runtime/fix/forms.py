@@ -14,9 +14,8 @@ samples. Reshape's 0 stands for a size as it is, so that any of them may be dyna
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -46,31 +45,19 @@ class Window:
     array: np.ndarray | None
 
 
-def products_of(
-    nodes: Nodes,
-    operator: Dft | Stft,
-    x: ir.Value,
-    window: Window | None = None,
-    rates: Rates = CPU,
-    plans: Mapping[int, Plan] = MappingProxyType({}),
-) -> tuple[ir.Value, Plan]:
-    """Add the nodes that compute what an operator computes.
+def products_of(nodes: Nodes, operator: Dft | Stft, plan: Plan, x: ir.Value, window: Window | None = None) -> ir.Value:
+    """Add the nodes that compute what an operator computes; its output.
 
     Args:
         nodes: of `working_type(operator.dtype)`.
+        plan: from `plan_of`.
         x, window: the operator's inputs.
-        rates: what computing costs: they choose the plan.
-        plans: the plan of some lengths.
-
-    Returns:
-        The operator's output, and the plan.
     """
     is_narrow = nodes.dtype != operator.dtype
     if is_narrow:
         x = nodes.cast(x, nodes.dtype)
-    plan = _plan(operator, rates, plans.get(operator.length))
     result = _dft(nodes, operator, plan, x) if isinstance(operator, Dft) else _stft(nodes, operator, plan, x, window)
-    return (nodes.cast(result, operator.dtype) if is_narrow else result), plan
+    return nodes.cast(result, operator.dtype) if is_narrow else result
 
 
 def working_type(dtype: ir.DataType) -> ir.DataType:
@@ -78,18 +65,21 @@ def working_type(dtype: ir.DataType) -> ir.DataType:
     return dtype if dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
 
 
-def _plan(operator: Dft | Stft, rates: Rates, given: Plan | None) -> Plan:
+def plan_of(operator: Dft | Stft, rates: Rates = CPU, given: Plan | None = None) -> Plan:
     """The plan for a length; of frames, dense stands for the convolution.
 
-    Without Rader's form, which pays for primes above a thousand only.
+    Args:
+        rates: what computing costs: they choose.
+        given: another choice.
     """
     n = operator.length
     if isinstance(operator, Stft) and pieces(n, operator.step) > MOST_PIECES:
         return Plan(n, (n,))
-    if given is not None and not given.is_rader:
+    if given is not None:
         return given
-    plans = [plan for plan in candidates(n) if not plan.is_rader]
-    works = {each: framed_work(each, operator.step) if isinstance(operator, Stft) else each.work for each in plans}
+    works = {
+        each: framed_work(each, operator.step) if isinstance(operator, Stft) else each.work for each in candidates(n)
+    }
     columns = columns_of(operator) or USUAL_COLUMNS
     return best({each: nanoseconds(work, rates, columns) for each, work in works.items()})
 

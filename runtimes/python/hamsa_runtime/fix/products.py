@@ -19,7 +19,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from hamsa_runtime.dft.factorisations import Plan, rows_of_dft
+from hamsa_runtime.dft import rader
+from hamsa_runtime.dft.factorisations import Plan, plan_for, rows_of_dft
 from hamsa_runtime.fix.emission import Nodes
 
 Lead = tuple[int, ...]
@@ -55,11 +56,14 @@ def spectrum(
     """The spectrum of (lead, samples * parts, c) at some frequencies, times a scale: (lead, 2 h, c).
 
     Args:
-        plan: dense, or with factors. Samples behind the last one are zero; there are at most plan.n.
+        plan: any. Samples behind the last one are zero; there are at most plan.n.
     """
     if plan.is_dense:
         matrix = spectrum_matrix(plan.n, parts, frequencies, samples)
         return nodes.add("MatMul", nodes.matrix(scale * matrix), x)
+    if plan.is_rader:
+        x = nodes.padded(x, len(lead) + 2, len(lead), (plan.n - samples) * parts) if samples < plan.n else x
+        return _convolved(nodes, x, lead, plan, frequencies, parts, scale)
     x, rows = _whole_rows(nodes, x, lead, plan, samples, parts)
     final, order = _last_step(plan, parts, frequencies)
     others = plan.factors[1:]
@@ -106,11 +110,77 @@ def _last_step(plan: Plan, parts: int, frequencies: np.ndarray) -> tuple[np.ndar
     return np.concatenate(blocks, axis=1), np.stack(rows, axis=1).reshape(-1)
 
 
+def _convolved(
+    nodes: Nodes, x: ir.Value, lead: Lead, plan: Plan, frequencies: np.ndarray, parts: int, scale: float
+) -> ir.Value:
+    """Rader's form of a prime length: a cyclic convolution of length n - 1, see hamsa_runtime/dft/rader.py.
+
+    The two parts of a complex signal are columns of a real one, and meet at the end.
+    """
+    n, axis = plan.n, len(lead)
+    inner, half = plan_for(n - 1), (n - 1) // 2
+    x = nodes.reshape(x, (*lead, n, -1))
+    turned = nodes.add("Gather", x, nodes.positions(rader.powers(n, 1)), axis=axis)
+    y = spectrum(nodes, turned, lead, inner, np.arange(n - 1), samples=n - 1, parts=1)
+    response = scale * np.sqrt(n) / (n - 1) * rader.forward_response(n)
+    z = _multiplied(nodes, nodes.reshape(y, (*lead, n - 1, 2, -1)), response, axis)
+    z = nodes.reshape(z, (*lead, 2 * (n - 1), -1))
+    w = spectrum(nodes, z, lead, inner, -np.arange(half) % (n - 1), samples=n - 1, parts=2)
+    first = nodes.add("Mul", nodes.cut(x, axis, 0, 1), nodes.matrix(np.tile([scale, 0.0], half)[:, None]))
+    total = nodes.add("Mul", nodes.add("ReduceSum", x, nodes.integers(axis)), nodes.matrix(np.array(scale)))
+    rows = nodes.add("Concat", total, nodes.add("Add", w, first), axis=axis)
+    return _in_order(nodes, rows, lead, plan, frequencies, parts)
+
+
+def _multiplied(nodes: Nodes, z: ir.Value, factor: np.ndarray, axis: int) -> ir.Value:
+    """(lead, m, 2, c), complex, times m complex numbers."""
+    turned = nodes.add("Gather", z, nodes.integers(1, 0), axis=axis + 1)
+    straight = nodes.add("Mul", z, nodes.matrix(factor.real[:, None, None]))
+    across = nodes.add("Mul", turned, nodes.matrix(np.stack([-factor.imag, factor.imag], axis=1)[:, :, None]))
+    return nodes.add("Add", straight, across)
+
+
+def _in_order(nodes: Nodes, rows: ir.Value, lead: Lead, plan: Plan, frequencies: np.ndarray, parts: int) -> ir.Value:
+    """From rows X[0], and re and im of each other stored frequency, of real columns: (lead, 2 h, c)."""
+    axis, spectra = len(lead), plan.half_spectrum
+    place = spectra.order[frequencies]
+    mirrored, stored = place >= len(spectra.half), place % len(spectra.half)
+    re, im = np.where(stored > 0, 2 * stored - 1, 0), 2 * stored
+    sign = np.where(stored > 0, np.where(mirrored, -1.0, 1.0), 0.0)  # of the imaginary part
+    one = np.ones(len(sign))
+
+    def taken(x: ir.Value, first: np.ndarray, second: np.ndarray, *signs: np.ndarray) -> ir.Value:
+        order, factor = np.stack([first, second], axis=1).reshape(-1), np.stack(signs, axis=1).reshape(-1, 1)
+        return nodes.add("Mul", nodes.add("Gather", x, nodes.positions(order), axis=axis), nodes.matrix(factor))
+
+    if parts == 1:
+        return taken(rows, re, im, one, sign)
+    both = nodes.reshape(rows, (*lead, plan.n, 2, -1))
+    a, b = (nodes.add("Gather", both, nodes.integer(part), axis=axis + 1) for part in (0, 1))
+    return nodes.add("Add", taken(a, re, im, one, sign), taken(b, im, re, -sign, one))
+
+
+def _of_both_halves(nodes: Nodes, x: ir.Value, lead: Lead, plan: Plan, bins: int) -> ir.Value:
+    """The real signal of half a spectrum, (lead, bins * 2, c), by way of all of it: the real rows of its inverse."""
+    n, axis, k = plan.n, len(lead), np.arange(plan.n)
+    folded = np.minimum(k, n - k)
+    given = folded < bins
+    order = 2 * np.where(given, folded, 0)
+    sign = np.where(k == 0, 0.0, np.where(k > n // 2, -1.0, 1.0)) * given
+    factor = np.stack([1.0 * given, sign], axis=1).reshape(-1, 1)
+    z = nodes.add("Gather", x, nodes.positions(np.stack([order, order + 1], axis=1).reshape(-1)), axis=axis)
+    z = nodes.add("Mul", z, nodes.matrix(factor))
+    both = spectrum(nodes, z, lead, plan, -k % n, samples=n, parts=2, scale=1 / n)
+    return nodes.add("Gather", both, nodes.positions(2 * k), axis=axis)
+
+
 def signal(nodes: Nodes, x: ir.Value, lead: Lead, plan: Plan, bins: int) -> ir.Value:
     """The real signal of a half spectrum (lead, bins * 2, c): (lead, n, c); see `spectrum`."""
     n = plan.n
     if plan.is_dense:
         return nodes.add("MatMul", nodes.matrix(signal_matrix(n, bins)), x)
+    if plan.is_rader:
+        return _of_both_halves(nodes, x, lead, plan, bins)
     others, last = plan.factors[1:], plan.factors[-1]
     order, weight = _stored_bins(plan, bins)
     x = nodes.add("Gather", x, nodes.positions(order), axis=len(lead))

@@ -18,9 +18,12 @@ from hamsa_runtime.dft.factorisations import Plan
 from hamsa_runtime.errors import UnsupportedTransformError
 from hamsa_runtime.fix.constants import folded
 from hamsa_runtime.fix.emission import Constants, Nodes
-from hamsa_runtime.fix.forms import Window, products_of, working_type
+from hamsa_runtime.fix.forms import Window, plan_of, products_of, working_type
 from hamsa_runtime.fix.loading import copy_of
 from hamsa_runtime.fix.operators import Dft, Stft, is_spectral, name_of, operator_of, spectral_nodes
+
+# Protobuf holds 2 GiB in all.
+LARGEST_MATRICES, FLOAT_BYTES = 2**30, 4
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,13 @@ def inline_spectral_functions(model: ir.Model) -> bool:
     return bool(holding)
 
 
-def operators_in(model: ir.Model) -> list[Dft | Stft]:
-    """What each node of `spectral_nodes(model)` computes.
+def operators_in(
+    model: ir.Model, rates: Rates = CPU, plans: Mapping[int, Plan] = MappingProxyType({})
+) -> list[tuple[Dft | Stft, Plan]]:
+    """What each node of `spectral_nodes(model)` computes, and how products will.
+
+    Args:
+        rates, plans: see `replace_transforms`.
 
     Raises:
         UnsupportedTransformError: names each node that cannot be replaced, and why.
@@ -121,16 +129,30 @@ def operators_in(model: ir.Model) -> list[Dft | Stft]:
     inferred = copy_of(model)
     passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(inferred)
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
-    found: list[Dft | Stft] = []
+    found: list[tuple[Dft | Stft, Plan]] = []
     refused: list[UnsupportedTransformError] = []
     for node in spectral_nodes(inferred):
         try:
-            found.append(operator_of(node, opset))
+            operator = operator_of(node, opset)
+            found.append((operator, _affordable(node, plan_of(operator, rates, plans.get(operator.length)))))
         except UnsupportedTransformError as error:
             refused.append(error)
     if refused:
         raise _all_of(refused, len(nodes))
     return found
+
+
+def _affordable(node: ir.Node, plan: Plan) -> Plan:
+    """The plan, if its matrices can be held."""
+    size = FLOAT_BYTES * plan.work.stored
+    if size > LARGEST_MATRICES:
+        raise UnsupportedTransformError(
+            f"{node.op_type} node '{name_of(node)}': the matrices of {plan.n} points would have {size / 1e9:.1f} GB",
+            expected=f"at most {LARGEST_MATRICES / 1e9:.1f} GB",
+            cause="a length with a large prime factor",
+            fix="pad the signal to a length of small factors",
+        )
+    return plan
 
 
 def _all_of(refused: list[UnsupportedTransformError], nodes: int) -> UnsupportedTransformError:
@@ -159,11 +181,11 @@ def replace_transforms(
     Raises:
         UnsupportedTransformError: see `operators_in`; the model is as it was.
     """
-    operators = operators_in(model)
+    operators = operators_in(model, rates, plans)
     constants = Constants(_names(model))
     pairs = list(zip(spectral_nodes(model), operators, strict=True))
     asked = [value for node, _ in pairs for value in node.inputs[1:] if value is not None]
-    replaced = tuple(_replaced(node, operator, constants, rates, plans) for node, operator in pairs)
+    replaced = tuple(_replaced(node, operator, plan, constants) for node, (operator, plan) in pairs)
     for value in constants.values:
         model.graph.register_initializer(value)
     tensors = tuple(value.const_value for value in constants.values if value.const_value is not None)
@@ -179,9 +201,7 @@ def _names(model: ir.Model) -> Collection[str]:
     return {name for name in names if name}
 
 
-def _replaced(
-    node: ir.Node, operator: Dft | Stft, constants: Constants, rates: Rates, plans: Mapping[int, Plan]
-) -> Replaced:
+def _replaced(node: ir.Node, operator: Dft | Stft, plan: Plan, constants: Constants) -> Replaced:
     """Put the products in the place of a node; its output keeps its name."""
     nodes = Nodes(constants, name_of(node), working_type(operator.dtype))
     signal, old = node.inputs[0], node.outputs[0]
@@ -189,7 +209,7 @@ def _replaced(
     assert node.graph is not None
     given = node.inputs[2] if isinstance(operator, Stft) and len(node.inputs) > 2 else None
     window = None if given is None else Window(given, folded(given))
-    new, plan = products_of(nodes, operator, signal, window, rates, plans)
+    new = products_of(nodes, operator, plan, signal, window)
     ir.convenience.replace_nodes_and_values(node.graph, node, [node], nodes.made, [old], [new])
     inputs = (signal,) if window is None or window.array is not None else (signal, window.value)
     known = None if window is None else window.array
