@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -297,6 +298,34 @@ class TestNodesElsewhere:
         monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda session: ["CPUExecutionProvider"])
         with pytest.raises(MissingError, match="no device 'AZURE' here: the provider does not start"):
             Engine(make_bundle("onnx"), device="HETERO:AZURE,CPU")
+
+
+def test_a_provider_that_has_devices_is_given_one_of_them_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plug-in's, in a package of its own or in a build of onnxruntime; ONNX Runtime takes no other way to it."""
+    from hamsa_runtime.backends import providers
+
+    def device(provider: str, hardware: str) -> Any:
+        return SimpleNamespace(ep_name=provider, device=SimpleNamespace(type=SimpleNamespace(name=hardware)))
+
+    class Options:
+        def add_provider_for_devices(self, devices: list[Any], options: dict[str, str]) -> None:
+            self.given = devices, options
+
+    cuda = [device("CUDAExecutionProvider", "GPU") for _ in range(2)]
+    openvino = [device("OpenVINOExecutionProvider", kind) for kind in ("GPU", "CPU")]
+    monkeypatch.setattr(onnxruntime, "get_ep_devices", lambda: [*cuda, *openvino])
+    monkeypatch.setattr(providers, "problem_of", lambda kind: ("", ""))
+    for name, found, extra in [
+        (Name("CUDA", "1"), cuda[1], {"use_tf32": "0"}),
+        (Name("OPENVINO"), openvino[1], {"precision": "ACCURACY"}),
+        (Name("OPENVINO", "GPU"), openvino[0], {"precision": "ACCURACY"}),
+    ]:
+        options = Options()
+        providers.add_provider(options, name, "fp32")
+        assert options.given == ([found], extra)
+    for name in (Name("CUDA", "2"), Name("OPENVINO", "NPU")):
+        with pytest.raises(MissingError, match="has no device"):
+            providers.add_provider(Options(), name, "fp32")
 
 
 def test_float32_where_a_provider_cannot_be_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

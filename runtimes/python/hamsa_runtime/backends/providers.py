@@ -168,7 +168,7 @@ def add_provider(options: onnxruntime.SessionOptions, name: Name, precision: str
     check_here(name)
     _check_environment(name, provider, precision)
     chosen = {**provider.options, **({provider.which: name.which} if name.which else {})}
-    if provider.plugin:
+    if _devices(provider):  # a plug-in's, also of one that is in the package, as CUDA is in builds of 1.31
         chosen.pop(provider.which, None)  # the device itself says it
         options.add_provider_for_devices([_device(name, provider)], chosen)
         return
@@ -196,10 +196,13 @@ def not_here(name: Name, problem: str, fix: str = "") -> MissingError:
 
 
 def _device(name: Name, provider: Provider) -> onnxruntime.OrtEpDevice:
-    devices, number = _devices(provider), int(name.which or 0)
+    devices, number = _devices(provider), 0 if provider.parts else int(name.which or 0)
+    if provider.parts:
+        kind = name.which or provider.parts[0]
+        devices = [each for each in devices if each.device.type.name == kind]
     if number < len(devices):
         return devices[number]
-    raise not_here(name, f"the plug-in finds {len(devices)}, which count from 0")
+    raise not_here(name, f"it finds {len(devices)} of them, counted from 0")
 
 
 def _check_environment(name: Name, provider: Provider, precision: str) -> None:
