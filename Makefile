@@ -114,6 +114,7 @@ bench: $(INSTALLED) $(WEIGHTS)
 	for model in nano s; do for target in openvino onnx; do \
 	  $(BIN)/hamsa-export --quiet --model hamsa_$$model --to $$target --output out/bench/$$model-$$target || exit 1; \
 	done; done
+	$(call MEASURE,export_time)
 	$(call MEASURE,hamsa_s,--batch 1)
 	$(call MEASURE,growth)
 	$(call MEASURE,short_time,--inverse)
