@@ -29,8 +29,7 @@ from hamsa_deploy import to_real
 from hamsa_deploy.measure.interleaved import Clock, Run, time_in_turn
 from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.targets import target_of
-from hamsa_deploy.targets.onnx_exporter import OPSET
-from hamsa_deploy.targets.onnx_file import onnx_from_program
+from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program
 from hamsa_runtime.dft.costs import nanoseconds
 from hamsa_runtime.dft.factorisations import candidates, framed_plan_for, framed_work
 

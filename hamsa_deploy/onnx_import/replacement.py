@@ -10,11 +10,10 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
-from onnxscript.version_converter import ConvertVersionPass
 
 from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.spectral.framed import FRAMES
-from hamsa_deploy.targets import onnx_exporter, target_of
+from hamsa_deploy.targets import onnx_file, target_of
 from hamsa_runtime.dft.factorisations import Plan
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.fix.forms import columns_of
@@ -69,14 +68,16 @@ def _transform_of(replaced: Replaced) -> Transform:
 def _raise_opset(model: ir.Model) -> None:
     """To the opset that all that follows is made for; DFT itself is the same in 17, 18 and 19."""
     found = model.opset_imports.get("", 0)
-    if found >= onnx_exporter.OPSET:
+    if found >= onnx_file.OPSET:
         return
-    ConvertVersionPass(onnx_exporter.OPSET, fallback=True)(model)
-    if model.opset_imports.get("") != onnx_exporter.OPSET:
+    from onnxscript.version_converter import ConvertVersionPass  # 0.2 s, which no other export need take before its end
+
+    ConvertVersionPass(onnx_file.OPSET, fallback=True)(model)
+    if model.opset_imports.get("") != onnx_file.OPSET:
         raise InputError(
-            f"opset {found} cannot be converted to {onnx_exporter.OPSET}",
-            expected=f"a file of opset {onnx_exporter.OPSET} or later, or operators that onnx.version_converter knows",
-            fix=f"export it again with opset {onnx_exporter.OPSET}",
+            f"opset {found} cannot be converted to {onnx_file.OPSET}",
+            expected=f"a file of opset {onnx_file.OPSET} or later, or operators that onnx.version_converter knows",
+            fix=f"export it again with opset {onnx_file.OPSET}",
         )
 
 

@@ -26,13 +26,11 @@ from torch.export import ExportedProgram
 from hamsa_deploy.spectral.compiler.capture import ONE_AT_A_TIME
 from hamsa_deploy.targets.translations import TRANSLATIONS
 
-OPSET = 20
-
 # That the exporter leaves out.
 CHECKS = {torch.ops.aten._assert_tensor_metadata.default}
 
 
-def onnx_model(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
+def onnx_model(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> ir.Model:
     """A program as PyTorch's exporter translates it, optimised where that is exact; the program stays as it is."""
     with (
         ONE_AT_A_TIME,
@@ -42,9 +40,9 @@ def onnx_model(program: ExportedProgram, inputs: Sequence[str], outputs: Sequenc
         _exact_patterns() as is_exact,
     ):
         exported = torch.onnx.export(
-            _traced_where_needed(program),
+            _traced_where_needed(program, opset),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=list(inputs),
             output_names=list(outputs),
             custom_translation_table=TRANSLATIONS,
@@ -55,13 +53,13 @@ def onnx_model(program: ExportedProgram, inputs: Sequence[str], outputs: Sequenc
     return exported.model
 
 
-def _traced_where_needed(program: ExportedProgram) -> ExportedProgram:
+def _traced_where_needed(program: ExportedProgram, opset: int) -> ExportedProgram:
     """The exporter has a program traced once more, for operators that it can translate in parts only: two thirds of its
     time, and few programs have such operators. Where its register is another one, it takes its time."""
     if (found := _register()) is None:
         return program
     translated = (
-        {each[0].fx_target for each in found[1](opset_version=OPSET).functions.values()} | TRANSLATIONS.keys() | CHECKS
+        {each[0].fx_target for each in found[1](opset_version=opset).functions.values()} | TRANSLATIONS.keys() | CHECKS
     )
     targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
     if any(isinstance(each, OperatorBase) and each not in translated for each in targets):
@@ -116,20 +114,24 @@ def _exact_patterns() -> Iterator[bool]:
     The matcher is private: gives whether it is as known. Where onnxscript has another one, nothing is to be optimised.
     """
     try:
-        from onnxscript.rewriter._basics import MatchResult
         from onnxscript.rewriter._matcher import SimplePatternMatcher
+        from onnxscript.rewriter._rewrite_rule import RewriteRule
 
-        everywhere, nearly = SimplePatternMatcher.match, SimplePatternMatcher._match_constant
+        everywhere, nearly = RewriteRule.try_rewrite, SimplePatternMatcher._match_constant
     except (ImportError, AttributeError):
         yield False
         return
 
-    fails = MatchResult().fail("another operator")
+    @functools.cache
+    def last_operator(rule: Any) -> tuple[str, str] | None:
+        if not isinstance(rule._matcher, SimplePatternMatcher):
+            return None
+        operator: Any = rule._matcher.pattern.output_nodes[0].op_identifier()
+        return operator and operator[:2]
 
-    def match(self: Any, model: Any, graph: Any, node: ir.Node, **options: Any) -> Any:
-        wanted = self.pattern.output_nodes[0].op_identifier()
-        if wanted is not None and wanted[:2] != (node.domain, node.op_type):
-            return fails
+    def try_rewrite(self: Any, model: Any, graph: Any, node: ir.Node, **options: Any) -> Any:
+        if last_operator(self) not in (None, (node.domain, node.op_type)):
+            return None
         return everywhere(self, model, graph, node, **options)
 
     def match_constant(self: Any, pattern: Any, value: ir.Value) -> bool:
@@ -140,11 +142,11 @@ def _exact_patterns() -> Iterator[bool]:
         is_same = bool((found == np.asarray(pattern.value).astype(found.dtype)).all())
         return is_same or self.fail("another constant, though near")
 
-    SimplePatternMatcher.match, SimplePatternMatcher._match_constant = match, match_constant  # type: ignore[assignment, method-assign]
+    RewriteRule.try_rewrite, SimplePatternMatcher._match_constant = try_rewrite, match_constant  # type: ignore[assignment, method-assign]
     try:
         yield True
     finally:
-        SimplePatternMatcher.match, SimplePatternMatcher._match_constant = everywhere, nearly  # type: ignore[method-assign]
+        RewriteRule.try_rewrite, SimplePatternMatcher._match_constant = everywhere, nearly  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

@@ -18,11 +18,11 @@ from types import MappingProxyType
 import onnx_ir as ir
 from torch.export import ExportedProgram
 
-from hamsa_deploy.scan.onnx_loops import lower_loops
 from hamsa_deploy.spectral.provenance import FLOAT32, innermost_frame
-from hamsa_deploy.targets.onnx_exporter import onnx_model
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import BATCH
+
+OPSET = 20
 
 # Protobuf cannot hold 2 GiB; from here on weights go into a file of their own beside the model.
 EXTERNAL_DATA_BYTES = 1_900_000_000
@@ -48,7 +48,11 @@ def onnx_from_program(
     Returns:
         The model as written.
     """
-    model = onnx_model(program, inputs, outputs)
+    # onnxscript takes a fifth of a second, which a plan that is only shown need not wait for.
+    from hamsa_deploy.scan.onnx_loops import lower_loops
+    from hamsa_deploy.targets.onnx_exporter import onnx_model
+
+    model = onnx_model(program, inputs, outputs, OPSET)
     model.producer_name = "hamsa-deploy"
     _name_axes(model, shapes)
     reasons = {node.name: node.meta.get("custom", {}).get(FLOAT32, "") for node in program.graph.nodes}

@@ -31,7 +31,7 @@ from hamsa_runtime import Engine, open_bundle
 from hamsa_runtime.backends.onnxruntime import has_native_transforms
 from hamsa_runtime.bundle import sha256_of
 
-from .conftest import Export, Run, UserModel
+from .conftest import Export, Run, UserModel, run_command
 
 UserModel = UserModel
 Captured = pytest.CaptureFixture[str]
@@ -107,6 +107,24 @@ def test_dry_run_shows_the_plan_and_writes_nothing(workplace: Path, user_model: 
     assert "dense" in text
     assert str(Path("out") / "Sharpening-onnx-fp16") in text
     assert sorted(workplace.rglob("*")) == before
+
+
+SAY_WHAT_IS_IMPORTED = "import atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+HEAVY = {"torch", "sympy", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf"}
+
+
+def test_a_typo_imports_nothing_heavy(workplace: Path) -> None:
+    done = run_command("export", "--modl", "hamsa_nano", cwd=workplace, before=SAY_WHAT_IS_IMPORTED)
+    assert done.code == 2
+    assert HEAVY & set(done.err.split()) == set()
+
+
+def test_a_dry_run_imports_no_translator(workplace: Path, user_model: UserModel) -> None:
+    """Nor another engine than that of the bundle."""
+    arguments = ["--model", user_model("Sharpening"), *SHAPES, "--dry-run"]
+    done = run_command("export", *arguments, cwd=workplace, before=SAY_WHAT_IS_IMPORTED)
+    assert done.code == 0, done.err
+    assert {"onnxscript", "openvino", "nncf"} & set(done.err.split()) == set()
 
 
 def test_tuning_is_a_stage_that_a_dry_run_names(workplace: Path, user_model: UserModel, capsys: Captured) -> None:

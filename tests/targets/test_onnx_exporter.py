@@ -19,7 +19,7 @@ from torch.onnx._internal.fx.passes.type_promotion import _TypePromotionInterpre
 
 from hamsa_deploy import to_real
 from hamsa_deploy.targets import onnx_exporter
-from hamsa_deploy.targets.onnx_file import onnx_from_program
+from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program
 
 
 def test_the_exporters_translations_are_read_once_and_it_is_left_as_it_was(
@@ -110,9 +110,9 @@ def test_types_are_promoted_and_other_operators_do_not_run(tmp_path: Path, monke
 
 
 def test_translations_are_read_without_their_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = ONNXRegistry.from_torchlib(opset_version=onnx_exporter.OPSET).functions
+    expected = ONNXRegistry.from_torchlib(opset_version=OPSET).functions
     monkeypatch.setattr(ast_utils, "get_src_and_ast", None)
-    found = onnx_exporter.without_sources(ONNXRegistry.from_torchlib)(opset_version=onnx_exporter.OPSET).functions
+    found = onnx_exporter.without_sources(ONNXRegistry.from_torchlib)(opset_version=OPSET).functions
     assert len(expected) > 400  # operators, of 497 translations
     assert {target: str(each) for target, each in found.items()} == {t: str(each) for t, each in expected.items()}
     with pytest.raises(TypeError):

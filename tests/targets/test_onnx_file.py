@@ -13,8 +13,7 @@ import torch
 
 import hamsa_deploy
 from hamsa_deploy.models import load_model
-from hamsa_deploy.targets.onnx_exporter import OPSET
-from hamsa_deploy.targets.onnx_file import check_operators, save
+from hamsa_deploy.targets.onnx_file import OPSET, check_operators, save
 from hamsa_deploy.targets.tensorrt import LATER, OPERATORS
 from hamsa_runtime.backends import module_of_node
 from hamsa_runtime.errors import InputError
