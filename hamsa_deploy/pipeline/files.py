@@ -59,7 +59,15 @@ def write_files(
 
 def order_of(request: Request, form: RealModel, precision: str) -> Order:
     """What the target's `write` is asked for, in a precision."""
-    return Order(precision, builder_of(request, form.batch), request.require_plan, form.program, form.inputs)
+    manifest = manifest_of(request, form)
+    return Order(
+        precision,
+        builder_of(request, form.batch),
+        request.require_plan,
+        form.program,
+        manifest.graph_inputs,
+        tuple(spec.name for spec in manifest.graph_outputs),
+    )
 
 
 def _write_onnx(

@@ -61,7 +61,8 @@ class Order:
         builder: for an engine with a builder.
         require_plan: whether it is an error that the builder cannot be had here.
         program: for a target that `takes_program`: in real arithmetic, with tensors as its only outputs.
-        inputs: of the program, without those for what the model keeps between calls.
+        inputs: of the program, with those for what the model keeps between calls.
+        outputs: names of what it gives, likewise.
     """
 
     precision: str
@@ -69,6 +70,7 @@ class Order:
     require_plan: bool = False
     program: ExportedProgram | None = None
     inputs: tuple[InputSpec, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

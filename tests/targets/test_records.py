@@ -33,7 +33,21 @@ from hamsa_runtime.vocabulary import PRECISIONS, TARGETS
 
 from ..runtime.tiny_bundles import image_model, manifest_for, save_model, write_files
 
-HEAVY = ("torch", "onnx", "onnx_ir", "onnxruntime", "openvino", "nncf", "tensorrt", "tensorrt_rtx", "cuda")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnx_ir",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "tensorrt",
+    "tensorrt_rtx",
+    "cuda",
+    "executorch",
+    "litert_torch",
+    "ai_edge_litert",
+    "coremltools",
+)
 EACH = pytest.mark.parametrize("target", all_targets(), ids=TARGETS)
 
 

@@ -3,7 +3,9 @@ backends of all engines."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import keyword
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hamsa_runtime.errors import BuildError
 from hamsa_runtime.manifest import InputSpec
@@ -43,3 +45,21 @@ def check_input(declared: InputSpec, dtype: str, shape: Sequence[int | None] | N
             cause="a manifest of another model, or one that was changed",
             fix="export the model again",
         )
+
+
+def as_identifiers(names: Sequence[str]) -> Mapping[str, str]:
+    """What an engine calls a graph's inputs or outputs whose names have to be identifiers, by what the manifest does:
+    the same wherever it can be. "state.heard" -> "state_heard".
+
+    Args:
+        names: each once, in the graph's order.
+    """
+    found: dict[str, str] = {}
+    for index, name in enumerate(names):
+        text = re.sub(r"\W", "_", name, flags=re.ASCII)
+        if not text.isidentifier() or keyword.iskeyword(text):
+            text = f"port_{index}"
+        while text in found.values() or (text != name and text in names):
+            text += "_"
+        found[name] = text
+    return found

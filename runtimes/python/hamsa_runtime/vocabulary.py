@@ -38,7 +38,7 @@ MOST_SECONDS = 86400
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 ONNX_FILE, PLAN_FILE = "model.onnx", "model.plan"
 IR_FILES = ("model.xml", "model.bin")
-PTE_FILE = "model.pte"
+PTE_FILE, TFLITE_FILE = "model.pte", "model.tflite"
 SAMPLE_FILE = "sample.safetensors"  # what a page compares again: inputs, and what the original computes for them
 STATE_FILE = "state_{}.bin"  # what the N-th thing that a model keeps between calls starts as
 
@@ -75,6 +75,7 @@ _LISTED = {
     "onnxruntime": _own("onnxruntime", "ONNX Runtime")._replace(runs=("onnx", "tensorrt", "tensorrt-rtx", "web")),
     "openvino": _own("openvino", "OpenVINO")._replace(runs=("openvino", "onnx")),
     "executorch": _own("executorch", "ExecuTorch"),
+    "litert": _own("litert", "LiteRT"),
 }
 
 
