@@ -84,7 +84,7 @@ def test_help_of_export_explains_every_parameter_once() -> None:
     lines = (export.__doc__ or "").splitlines()
     names = [line.strip().partition(":")[0] for line in lines if line.startswith("    ") and line[4] != " "]
     assert names[: len(inspect.signature(export).parameters)] == list(inspect.signature(export).parameters)
-    tune = "    tune: measure the plans of the transforms on this machine, which takes minutes, and the forms of the"
+    tune = "    tune: measure the plans of the transforms on this machine, which takes minutes, and the forms"
     assert any(line.startswith(tune) for line in lines)
     assert max(map(len, lines)) <= 116
     assert lines[0] == "Export a model, check it against the original, and publish the bundle."
