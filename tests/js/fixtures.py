@@ -25,6 +25,7 @@ from hamsa_runtime.images import load_image
 from hamsa_runtime.manifest import manifest_from_json
 from hamsa_runtime.preprocess import inputs_from_images
 
+from ..odd_bmp_webp import BITS, bmp
 from ..odd_images import (
     HEIGHT,
     IDAT,
@@ -44,6 +45,13 @@ from ..odd_images import (
 from ..runtime.tiny_bundles import manifest_for
 
 FILE = Path(__file__).parents[2] / "runtimes/js/tests/fixtures.json"
+
+
+def bmps() -> Iterator[tuple[str, bytes]]:
+    """One of each kind that is read."""
+    for bits in BITS:
+        yield f"BMP, {bits} bits", bmp(bits)
+    yield "BMP, from the top, few colours", bmp(4, height=-HEIGHT, colours=5)
 
 
 def pngs() -> Iterator[tuple[str, bytes]]:
@@ -125,7 +133,7 @@ def document(folder: Path) -> dict[str, Any]:
     """All of it; `folder` is for files that are read by their names."""
     return {
         "manifest": manifest_for(target="web", versions={}),
-        "images": [{"name": name, "file": text(data), **seen(data)} for name, data in pngs()],
+        "images": [{"name": name, "file": text(data), **seen(data)} for name, data in (*pngs(), *bmps())],
         "prepared": [
             {"name": name, "height": size[0], "width": size[1], "how": how, **prepared(noise(*size, 3), how)}
             for name, size, how in preparations()

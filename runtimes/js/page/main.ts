@@ -66,12 +66,12 @@ function offer(manifest: Manifest): void {
   element("file-field").hidden = !preprocessing && !audio;
   element("camera-field").hidden = !preprocessing;
   element("file-label").textContent = audio ? "Sound" : "Image";
-  file.accept = audio ? ".wav,audio/wav" : "image/png,image/jpeg,image/webp";
+  file.accept = audio ? ".wav,audio/wav" : "image/png,image/jpeg,image/webp,image/bmp";
   element("file-note").textContent = noteOf(manifest);
 }
 
 function noteOf({ preprocessing, audio }: Manifest): string {
-  if (preprocessing) return "PNG, JPEG or WebP. The picture stays on this machine.";
+  if (preprocessing) return "PNG, JPEG, WebP or BMP. The picture stays on this machine.";
   if (!audio) return "This model takes arrays, which a page has no control for: call it with hamsa-runtime.js.";
   return `A WAV file of ${audio.sample_rate} Hz, ${audio.channels === 1 ? "mono" : `${audio.channels} channels`}. The sound stays on this machine.`;
 }

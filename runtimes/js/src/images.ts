@@ -1,4 +1,5 @@
 /** Image files to upright pixels, by what is in them, whatever they are called. */
+import { isBmp, pixelsFromBmp } from "./bmp";
 import { decoded } from "./decoding";
 import { InputError } from "./errors";
 import { isJpeg, plainJpeg } from "./jpeg";
@@ -9,7 +10,7 @@ import { isWebp, plainWebp } from "./webp";
 const MOST_BYTES = 3 * MOST_PIXELS;
 
 /**
- * Decodes a PNG, JPEG or WebP file. PNG is read here, the same in every browser; the others are left to the browser.
+ * Decodes a PNG, BMP, JPEG or WebP file. PNG and BMP are read here, the same in every browser; the others by the browser.
  *
  * @param data the file's content.
  * @param channels 3: red, green, blue; 1: grey.
@@ -22,10 +23,11 @@ export async function pixelsFromFile(data: Uint8Array, channels: 1 | 3 = 3): Pro
 
 async function read(data: Uint8Array): Promise<Pixels> {
   if (isPng(data)) return pixelsFromPng(data);
+  if (isBmp(data)) return pixelsFromBmp(data);
   if (isJpeg(data)) return decoded(plainJpeg(data));
   if (isWebp(data)) return decoded(plainWebp(data));
   throw new InputError("not an image in a known format", {
-    expected: "a PNG, JPEG or WebP file",
+    expected: "a PNG, JPEG, BMP or WebP file",
     cause: "another format behind this name, or an empty or damaged file",
   });
 }

@@ -157,19 +157,23 @@ function pixelsFromRows(rows: Uint8Array, header: Header, palette: Uint8Array | 
   return { width, height, channels, data: out };
 }
 
+// What a byte is the difference from, of the bytes to the left, above, and above to the left; by the number of the filter.
+const PREDICTIONS: ((a: number, b: number, c: number) => number)[] = [() => 0, (a) => a, (_, b) => b, (a, b) => (a + b) >> 1, paeth];
+
 /** In place; `left` is how many bytes before a byte that of the pixel to the left lies. */
 function unfilter(row: Uint8Array, above: Uint8Array, filter: number, left: number): void {
-  if (filter > 4) throw unread(`a row with the filter ${filter}`);
+  const predicted = PREDICTIONS[filter];
+  if (!predicted) throw unread(`a row with the filter ${filter}`);
   for (let i = 0; i < row.length && filter; i++) {
-    const a = i >= left ? row[i - left]! : 0;
-    const b = above[i]!;
-    const c = i >= left ? above[i - left]! : 0;
-    row[i] = row[i]! + [a, b, (a + b) >> 1, paeth(a, b, c)][filter - 1]!;
+    const inside = i >= left;
+    row[i] = row[i]! + predicted(inside ? row[i - left]! : 0, above[i]!, inside ? above[i - left]! : 0);
   }
 }
 
 function paeth(a: number, b: number, c: number): number {
-  const [toA, toB, toC] = [Math.abs(b - c), Math.abs(a - c), Math.abs(a + b - 2 * c)];
+  const toA = Math.abs(b - c);
+  const toB = Math.abs(a - c);
+  const toC = Math.abs(a + b - 2 * c);
   return toA <= toB && toA <= toC ? a : toB <= toC ? b : c;
 }
 

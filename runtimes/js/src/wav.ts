@@ -118,11 +118,11 @@ function check({ rate, channels }: Format, frames: number, how?: Audio): void {
   }
 }
 
-/** One sample, from where it begins; of 32 bits rounded to float32 first, as in the other runtimes. */
+/** One sample, from where it begins, before it is rounded to float32. */
 function reader(view: DataView, { kind, bits }: Format): (at: number) => number {
   if (kind === FLOAT) return bits === 32 ? (at) => view.getFloat32(at, true) : (at) => view.getFloat64(at, true);
   if (bits === 8) return (at) => (view.getUint8(at) - 128) / 128;
   if (bits === 16) return (at) => view.getInt16(at, true) / 2 ** 15;
   if (bits === 24) return (at) => (view.getUint16(at, true) + view.getInt8(at + 2) * 65536) / 2 ** 23;
-  return (at) => Math.fround(view.getInt32(at, true)) / 2 ** 31;
+  return (at) => view.getInt32(at, true) / 2 ** 31;
 }

@@ -5,7 +5,7 @@ import { pixelsFromFile, resized, tensorFromPixels } from "../src";
 import { plainJpeg } from "../src/jpeg";
 import { bytes, FIXTURES, named, raw, sha256 } from "./fixtures";
 
-describe("PNG files", () => {
+describe("PNG and BMP files", () => {
   test.each(named(FIXTURES.images))("%s", async (_, { file, shape, colours, grey }) => {
     const pixels = await pixelsFromFile(bytes(file), 3);
     expect([pixels.height, pixels.width]).toEqual(shape);
