@@ -19,7 +19,7 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.fix.forms import columns_of
 from hamsa_runtime.fix.loading import copy_of
 from hamsa_runtime.fix.operators import Stft, spectral_nodes
-from hamsa_runtime.fix.replacement import Replaced, replace_transforms
+from hamsa_runtime.fix.replacement import Replaced, inline, replace_transforms
 from hamsa_runtime.manifest import Transform
 
 
@@ -42,7 +42,7 @@ def real_onnx(
         InputError: an opset that cannot be raised to the exporter's.
     """
     model = copy_of(model)
-    passes.InlinePass()(model)
+    inline(model)
     passes.RemoveInitializersFromInputsPass()(model)
     if spectral_nodes(model):
         _raise_opset(model)

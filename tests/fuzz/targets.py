@@ -26,6 +26,8 @@ from hamsa_deploy.onnx_import import load_onnx
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.clips import load_clip
 from hamsa_runtime.errors import HamsaError
+from hamsa_runtime.fix.fixing import fixed_proto
+from hamsa_runtime.fix.loading import read_onnx
 from hamsa_runtime.images import load_image
 from hamsa_runtime.manifest import FileEntry, manifest_from_json
 from hamsa_runtime.tensorrt import cache
@@ -95,7 +97,9 @@ def _onnx(data: bytes, folder: Path) -> None:
     """With a file of 64 bytes beside the model, for its external data."""
     if not (folder / "weights.bin").exists():
         _written(WEIGHTS, folder / "weights.bin")
-    load_onnx(_written(data, folder / "model.onnx"))
+    path = _written(data, folder / "model.onnx")
+    load_onnx(path)
+    fixed_proto(read_onnx(path)[0], path)
 
 
 def _image(data: bytes, folder: Path) -> None:

@@ -207,3 +207,16 @@ def test_a_dynamic_length_is_refused_and_nothing_written(tmp_path: Path) -> None
     with pytest.raises(UnsupportedTransformError, match=r"'spectrum'.*axis 1, whose length is dynamic"):
         fix_onnx(path, tmp_path / "fixed.onnx")
     assert not (tmp_path / "fixed.onnx").exists()
+
+
+@pytest.mark.parametrize("dtype", [onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE])
+def test_nodes_of_every_type_are_checked(tmp_path: Path, dtype: int) -> None:
+    """ONNX Runtime takes no bfloat16: the reference runs those products, and it is said that no file was run."""
+    path = saved(dft_model(["N", 24, 2], axis=1, dtype=dtype), tmp_path)
+    fixed = fix_onnx(path, tmp_path / "fixed.onnx")
+    assert fixed.whole is not None
+    if dtype == onnx.TensorProto.BFLOAT16:
+        assert "does not run the original" in fixed.whole.not_run
+    else:
+        assert fixed.whole.not_run == ""
+    assert 0 < fixed.errors[0] < 1e-2

@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from hamsa_runtime.errors import UnsupportedTransformError
+from hamsa_runtime.errors import InputError, UnsupportedTransformError
 from hamsa_runtime.fix import RealTransformsPass
-from hamsa_runtime.fix.replacement import replace_transforms
+from hamsa_runtime.fix.replacement import inline_spectral_functions, replace_transforms
 
 from .files import DOUBLE, INT64, dft_model, graph_model, numpy_dft, scalar
 
@@ -148,3 +148,11 @@ def test_a_model_with_a_node_that_cannot_be_replaced_stays_as_it_was() -> None:
     with pytest.raises(UnsupportedTransformError, match="'dynamic'"):
         replace_transforms(model)
     assert ir.to_proto(model).SerializeToString(deterministic=True) == before
+
+
+def test_functions_that_cannot_be_written_out_say_why() -> None:
+    proto = with_function(attribute=False)
+    proto.functions[0].opset_import[0].version = 19
+    with pytest.raises(InputError, match="Opset mismatch") as error:
+        inline_spectral_functions(ir.from_proto(proto))
+    assert "convert_version=True" in str(error.value)

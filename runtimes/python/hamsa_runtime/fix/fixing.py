@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.fix.loading import MAX_BYTES, read_onnx
+from hamsa_runtime.fix.loading import MAX_BYTES, invalid, read_onnx, understood
 from hamsa_runtime.fix.operators import Dft, Stft, name_of, spectral_nodes
 from hamsa_runtime.fix.replacement import (
     Replaced,
@@ -70,7 +70,7 @@ def fix_onnx(path: str | Path, output: str | Path, *, overwrite: bool = False) -
     path, output = Path(path), Path(output)
     proto, data = read_onnx(path)
     _check_output(path, output, data, overwrite)
-    fixed, replacement, inlined = fixed_proto(proto, path.parent)
+    fixed, replacement, inlined = fixed_proto(proto, path)
     content = path.read_bytes() if not replacement.replaced else _serialised(path, fixed)
     whole, errors = None, []
     if replacement.replaced:
@@ -95,28 +95,21 @@ def transforms_in(path: str | Path) -> list[tuple[str, Dft | Stft]]:
         InputError, UnsupportedTransformError: as for `fix_onnx`.
     """
     proto, _ = read_onnx(Path(path))
-    model = _understood(proto, Path(path).parent)
+    model = understood(proto, Path(path))
     inline_spectral_functions(model)
     operators = operators_in(model)
     return [(name_of(node), each) for node, (each, _) in zip(spectral_nodes(model), operators, strict=True)]
 
 
-def _understood(proto: onnx.ModelProto, folder: Path) -> ir.Model:
-    """As a graph; external data are read when they are asked for, as those of a window are."""
-    model = ir.from_proto(proto)
-    ir.external_data.set_base_dir(model.graph, folder)
-    return model
-
-
-def fixed_proto(proto: onnx.ModelProto, folder: Path) -> tuple[onnx.ModelProto, Replacement, bool]:
+def fixed_proto(proto: onnx.ModelProto, path: Path) -> tuple[onnx.ModelProto, Replacement, bool]:
     """A copy of the model with its nodes exchanged, what was replaced, and whether functions were inlined.
 
     Args:
-        folder: which has its external data.
+        path: where it was read from; its external data lie beside it.
     """
-    model = _understood(proto, folder)
+    model = understood(proto, path)
     if inlined := inline_spectral_functions(model):
-        proto = ir.to_proto(model)
+        proto = _written_out(model, path)
     fixed = onnx.ModelProto()
     fixed.CopyFrom(proto)
     before = _tree(model.graph)
@@ -128,6 +121,13 @@ def fixed_proto(proto: onnx.ModelProto, folder: Path) -> tuple[onnx.ModelProto, 
         _exchange(fixed.graph, before, new, unused)
         fixed.graph.initializer.extend(ir.to_proto(tensor) for tensor in replacement.constants)
     return fixed, replacement, inlined
+
+
+def _written_out(model: ir.Model, path: Path) -> onnx.ModelProto:
+    try:
+        return ir.to_proto(model)
+    except Exception as error:
+        raise invalid(path, error) from error
 
 
 @dataclass(frozen=True)

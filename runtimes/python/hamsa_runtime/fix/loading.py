@@ -64,12 +64,11 @@ def load_onnx(path: str | Path) -> OnnxFile:
             expected="dense weights",
             fix="write them as dense tensors, as a Constant of them or an initializer",
         )
+    model = understood(proto, path)
     try:
-        model = ir.serde.deserialize_model(proto)
-        ir.external_data.set_base_dir(model.graph, path.parent)
         ir.external_data.load_to_model(model)
     except Exception as error:  # the reader raises from many layers, without a common class
-        raise _invalid(path, error) from error
+        raise invalid(path, error) from error
     digests = {file.relative_to(path.parent).as_posix(): sha256_of(file)[0] for file in (path, *data)}
     return OnnxFile(path, digests, model)
 
@@ -93,8 +92,22 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
     try:
         onnx.checker.check_model(str(path))
     except Exception as error:  # the checker raises from many layers, without a common class
-        raise _invalid(path, error) from error
+        raise invalid(path, error) from error
     return proto, data
+
+
+def understood(proto: onnx.ModelProto, path: Path) -> ir.Model:
+    """The graph of a file that was read from `path`. Its external data are read when they are asked for.
+
+    Raises:
+        InputError: what the checker lets pass, and nobody can make a graph of.
+    """
+    try:
+        model = ir.serde.deserialize_model(proto)
+        ir.external_data.set_base_dir(model.graph, path.parent)
+    except Exception as error:  # the reader raises from many layers, without a common class
+        raise invalid(path, error) from error
+    return model
 
 
 def check_number_of_steps(path: Path) -> None:
@@ -113,10 +126,11 @@ def _parsed(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # protobuf's own class differs between its implementations
-        raise _invalid(path, error) from error
+        raise invalid(path, error) from error
 
 
-def _invalid(path: Path, error: Exception) -> InputError:
+def invalid(path: Path, error: Exception) -> InputError:
+    """The error for a file that is no ONNX, in the words of whoever found that."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return InputError(
         f"{path} is no valid ONNX file: {text[:300]}",

@@ -153,6 +153,14 @@ def _integer(node: ir.Node, index: int, name: str, default: int | None) -> int:
         if default is None:
             raise _unsupported(node, f"no {name}", "a constant")
         return default
+    if value.is_graph_input():
+        is_default = value.const_value is not None
+        raise _unsupported(
+            node,
+            f"the input {name} is an input of the graph" + (", which has a default only" if is_default else ""),
+            "a number that stands in the file",
+            "if no caller gives it: onnx_ir.passes.common.RemoveInitializersFromInputsPass()" if is_default else "",
+        )
     number = folded(value)
     if number is None or number.size != 1:
         found = f"the input {name} is computed in the graph" if number is None else f"{number.size} numbers for {name}"

@@ -15,7 +15,7 @@ from onnx_ir.passes import common as passes
 
 from hamsa_runtime.dft.costs import CPU, Rates
 from hamsa_runtime.dft.factorisations import Plan
-from hamsa_runtime.errors import UnsupportedTransformError
+from hamsa_runtime.errors import InputError, UnsupportedTransformError
 from hamsa_runtime.fix.constants import folded
 from hamsa_runtime.fix.emission import Constants, Nodes
 from hamsa_runtime.fix.forms import Window, plan_of, products_of, working_type
@@ -109,8 +109,26 @@ def inline_spectral_functions(model: ir.Model) -> bool:
         found = len(more)
         holding |= more
     if holding:
-        passes.InlinePass(criteria=lambda function: function.identifier() in holding)(model)
+        inline(model, holding)
     return bool(holding)
+
+
+def inline(model: ir.Model, functions: Collection[ir.OperatorIdentifier] | None = None) -> None:
+    """Write out functions where they are called: some, or all.
+
+    Raises:
+        InputError: they cannot be, such as those of another opset than the model's.
+    """
+    try:
+        passes.InlinePass(None if functions is None else lambda each: each.identifier() in functions)(model)
+    except Exception as error:  # the pass raises whatever it meets, in classes of its own or Python's
+        text = str(error.__cause__ or error).splitlines()[0]
+        raise InputError(
+            f"functions of the file cannot be written out where they are called: {text[:300]}",
+            expected="functions of the model's own opset, which do not call themselves",
+            fix="export it again without functions, or write them out by onnx.inliner.inline_local_functions(model, "
+            "convert_version=True)",
+        ) from error
 
 
 def operators_in(

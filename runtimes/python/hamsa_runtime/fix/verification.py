@@ -8,7 +8,7 @@ not installed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -32,8 +32,6 @@ ALLOWED = {
 SEED = 20261127
 # What stands for a size that may be any.
 SOME = 2
-
-Run = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 
 def verify_nodes(replacement: Replacement, opset: int, ir_version: int) -> list[float]:
@@ -62,7 +60,7 @@ def _error_of(replaced: Replaced, opset: int, ir_version: int) -> float:
         arrays.append(rng.standard_normal(operator.length).astype(kind))
     expected = reference(operator, *arrays, *(() if replaced.window is None else (replaced.window,)))
     feeds = {str(value.name): array for value, array in zip(replaced.inputs, arrays, strict=True)}
-    found = _runner(_model_of(replaced, opset, ir_version))(feeds).astype(np.float64)
+    found = _outcome(_model_of(replaced, opset, ir_version), feeds).astype(np.float64)
     error = relative_error(found, expected)
     if not error <= ALLOWED[operator.dtype]:
         raise ParityError(
@@ -130,21 +128,14 @@ def _model_of(replaced: Replaced, opset: int, ir_version: int) -> onnx.ModelProt
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
 
 
-def _runner(model: onnx.ModelProto) -> Run:
-    """ONNX Runtime where it is installed and takes the type; it has no bfloat16 products on CPUs."""
+def _outcome(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    """On ONNX Runtime where it is installed and takes the type: of bfloat16 it has no arrays and no products."""
     try:
         import onnxruntime
-    except ImportError:
-        return _by_reference(model)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    try:
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception:  # noqa: BLE001  # what it does not take it refuses in many ways
-        return _by_reference(model)
-    return lambda feeds: np.asarray(session.run(None, feeds)[0])
-
-
-def _by_reference(model: onnx.ModelProto) -> Run:
-    evaluator = ReferenceEvaluator(model)
-    return lambda feeds: np.asarray(next(iter(evaluator.run(None, feeds))))
+        return np.asarray(session.run(None, feeds)[0])
+    except Exception:  # noqa: BLE001  # not there, or what it does not take, which it refuses in many ways
+        return np.asarray(next(iter(ReferenceEvaluator(model).run(None, feeds))))
