@@ -213,7 +213,8 @@ def _show_result(
     if terminal.as_json:
         rows = [{"name": name, "seconds": round(time, 3)} for name, time in seconds.items()]
         extra = as_document(repository, files) if repository else {}
-        _write_json("passed", dataclasses.asdict(manifest) | extra, rows, output, terminal)
+        verdict = "not compared" if manifest.parity is None else "passed"
+        _write_json(verdict, dataclasses.asdict(manifest) | extra, rows, output, terminal)
         return
     summary.show_result(terminal.out, manifest, seconds, output)
     if repository:

@@ -371,7 +371,13 @@ def _speed_text(execution: Execution, precision: str) -> str:
 
 def _verdict(manifest: Manifest) -> Text:
     original = manifest.model.reference if manifest.model.is_onnx_file else "PyTorch"
-    widened = manifest.parity is not None and manifest.parity.note
+    if manifest.parity is None:
+        why = target_of(manifest.target).no_engine_here()
+        return Text.assemble(
+            ("NOT VERIFIED  ", "bold yellow"),
+            f"nothing has run this bundle: {why}. Whether it computes what {original} does, hamsa-parity tells there",
+        )
+    widened = manifest.parity.note
     accuracy = "ONNX Runtime's DFT" if widened else manifest.precision
     return Text.assemble(
         ("✓ PASSED  ", "bold green"),

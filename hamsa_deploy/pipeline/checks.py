@@ -57,6 +57,12 @@ def check_request(request: Request) -> None:
         raise MissingError(
             f"no GPU to measure plans on for {request.to}", fix="leave --tune away: the cost model then chooses"
         )
+    if request.tune and target.no_engine_here():
+        raise MissingError(
+            f"no engine to measure plans with for {request.to}",
+            cause=target.no_engine_here(),
+            fix="leave --tune away: the cost model then chooses",
+        )
     target.check_here()
     # Parity runs the bundle: without its engine, fail now. What another one stands in for is left to the device.
     if request.device is None:

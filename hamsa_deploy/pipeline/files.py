@@ -66,7 +66,7 @@ def order_of(request: Request, form: RealModel, precision: str) -> Order:
         request.require_plan,
         form.program,
         manifest.graph_inputs,
-        tuple(spec.name for spec in manifest.graph_outputs),
+        manifest.graph_outputs,
     )
 
 

@@ -15,6 +15,7 @@ pack                  manifest, hashes, one rename                  pipeline.sta
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -76,7 +77,9 @@ def export(arguments: ExportArguments) -> Bundle:
         fast. That it does not pay, or not everywhere, is logged as a warning.
 
     Raises:
-        ParityError: the bundle does not compute what the model computes; nothing is published.
+        ParityError: the bundle does not compute what the model computes; nothing is published. Only where a target's
+            engine runs on no machine of this kind, a bundle is published that nothing has run: its manifest has no
+            parity, and a warning says so.
         InputError, MissingError, BuildError: see hamsa_runtime.errors; nothing is published.
     """
     return _exported(_loaded(arguments), Path(arguments.output), arguments.progress)
@@ -104,18 +107,15 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
                 form = tuned_form(request, form)
         written = write_files(request, form, stage.folder, progress, float32_bundle)
         manifest = written.added_to(manifest_of(request, form))
-        with progress("parity"):
-            outputs = separated_outputs(
-                called(request.model, request.example_inputs), parity_data(request, form), manifest
-            )
-            manifest = replace(manifest, outputs=outputs)
-            report = check_parity(
-                stage.write_manifest(manifest),
-                called(request.model, request.example_inputs),
-                parity_data(request, form),
-                device=request.device,
-            )
-            _require(report, written.calibrated)
+        original, unverified = called(request.model, request.example_inputs), target_of(to).no_engine_here()
+        with progress("parity") if not unverified else nullcontext():
+            manifest = replace(manifest, outputs=separated_outputs(original, parity_data(request, form), manifest))
+            parity = None
+            if not unverified:
+                bundle = stage.write_manifest(manifest)
+                report = check_parity(bundle, original, parity_data(request, form), device=request.device)
+                _require(report, written.calibrated)
+                parity = report.recorded
         if float32_bundle and manifest.precision != FLOAT32:
             with progress("speed"):
                 execution = _execution(request, form, written, stage, float32_bundle)
@@ -123,9 +123,9 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
         with progress("pack"):
             target_of(to).complete(
                 stage.folder,
-                lambda: sample_of(called(request.model, request.example_inputs), parity_data(request, form), manifest),
+                lambda: sample_of(original, parity_data(request, form), manifest),
             )
-            stage.write_manifest(replace(manifest, parity=report.recorded))
+            stage.write_manifest(replace(manifest, parity=parity))
             bundle = stage.publish()
     if written.precision is not None:
         LOG.warning("int8 does not pay on this machine: the bundle is in %s", written.precision)
@@ -134,6 +134,10 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
     elif bundle.manifest.execution:
         for sentence in warnings_of(bundle.manifest.execution, to, precision):
             LOG.warning(sentence)
+    if unverified:
+        LOG.warning(
+            "NOT VERIFIED: nothing has run this bundle. %s; where that is not so, hamsa-parity does", unverified
+        )
     engine = bundle.manifest.engine
     if engine is not None and engine.achieved is not None and engine.achieved.fell_back:
         LOG.warning("%s", fallen_text(engine.achieved.fell_back))
@@ -175,5 +179,6 @@ def stages_of(to: str, precision: str, *, tune: bool = False, search: bool = Fal
     typing = [] if target.takes_program else ["onnx", *precision_of(precision).stages]
     typing = [stage for stage in typing if optional.get(stage, True)]
     writing = [target.stage] if writes_after_typing(target, precision) else []
+    parity = [] if target.no_engine_here() else ["parity"]
     comparison = ["speed"] if precision != FLOAT32 and target.timed_beside_float32 else []
-    return ["real form", *tuning, *typing, *writing, "parity", *comparison, "pack"]
+    return ["real form", *tuning, *typing, *writing, *parity, *comparison, "pack"]

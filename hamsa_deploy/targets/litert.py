@@ -70,7 +70,7 @@ def one_at_a_time(order: Order) -> tuple[nn.Module, dict[str, torch.Tensor]]:
 
     assert order.program is not None
     names = list(as_identifiers([spec.name for spec in order.inputs]).values())
-    outputs = list(as_identifiers(order.outputs).values())
+    outputs = list(as_identifiers([spec.name for spec in order.outputs]).values())
 
     class Named(nn.Module):
         """The program's inputs by name, one tensor each."""
@@ -88,7 +88,12 @@ def one_at_a_time(order: Order) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     zeros = [
         torch.zeros(shape, dtype=getattr(torch, spec.dtype)) for shape, spec in zip(shapes, order.inputs, strict=True)
     ]
-    return Named(order.program.module(check_guards=False)), dict(zip(names, zeros, strict=True))
+    program = order.program.module(check_guards=False)
+    assert isinstance(program, torch.fx.GraphModule)
+    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
+        program.graph.erase_node(node)  # what is traced has the types that the caller gives it
+    program.recompile()
+    return Named(program), dict(zip(names, zeros, strict=True))
 
 
 @contextlib.contextmanager

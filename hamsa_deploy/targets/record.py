@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hamsa_deploy.targets.here import HERE, Answer, Machine, Package
 from hamsa_runtime.dft.costs import Rates
-from hamsa_runtime.manifest import EngineBuild, InputSpec
+from hamsa_runtime.manifest import EngineBuild, InputSpec, OutputSpec
 from hamsa_runtime.tensorrt.options import BuildOptions
 from hamsa_runtime.vocabulary import ENGINES, EngineName
 
@@ -62,7 +62,7 @@ class Order:
         require_plan: whether it is an error that the builder cannot be had here.
         program: for a target that `takes_program`: in real arithmetic, with tensors as its only outputs.
         inputs: of the program, with those for what the model keeps between calls.
-        outputs: names of what it gives, likewise.
+        outputs: what it gives, likewise.
     """
 
     precision: str
@@ -70,7 +70,7 @@ class Order:
     require_plan: bool = False
     program: ExportedProgram | None = None
     inputs: tuple[InputSpec, ...] = ()
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[OutputSpec, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,11 @@ class Target:
             BuildError: the engine refuses the file; its own message is quoted.
         """
         return None
+
+    def no_engine_here(self) -> str:
+        """Why bundles cannot be run on this machine, whatever is installed, so that they are published without having
+        been compared; empty where they can, or a stand-in can in their engine's place."""
+        return ""
 
     def check_here(self) -> None:
         """Before anything is built.

@@ -21,7 +21,7 @@ from hamsa_deploy.targets.record import Order
 from hamsa_runtime import Engine
 from hamsa_runtime.bundle import Bundle
 from hamsa_runtime.errors import BuildError, InputError, MissingError
-from hamsa_runtime.manifest import InputSpec
+from hamsa_runtime.manifest import InputSpec, OutputSpec
 
 NEEDS = "litert-torch is not installed: pip install 'hamsa-deploy[litert]'"
 needs_litert = pytest.mark.skipif(importlib.util.find_spec("litert_torch") is None, reason=NEEDS)
@@ -135,7 +135,9 @@ def test_an_operator_without_a_lowering_is_a_build_error_that_names_it(tmp_path:
             return foreign(x)
 
     program = torch.export.export(Foreign().eval(), (torch.ones(2),))
-    order = Order("fp32", program=program, inputs=(InputSpec("x", "float32", (2,)),), outputs=("y",))
+    order = Order(
+        "fp32", program=program, inputs=(InputSpec("x", "float32", (2,)),), outputs=(OutputSpec("y", "float32", (2,)),)
+    )
     with pytest.raises(BuildError, match="hamsa_tests"):
         TARGET.write(tmp_path, order)
 

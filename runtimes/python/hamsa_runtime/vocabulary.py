@@ -38,7 +38,7 @@ MOST_SECONDS = 86400
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 ONNX_FILE, PLAN_FILE = "model.onnx", "model.plan"
 IR_FILES = ("model.xml", "model.bin")
-PTE_FILE, TFLITE_FILE = "model.pte", "model.tflite"
+PTE_FILE, TFLITE_FILE, MLPACKAGE = "model.pte", "model.tflite", "model.mlpackage"  # the last is a folder
 SAMPLE_FILE = "sample.safetensors"  # what a page compares again: inputs, and what the original computes for them
 STATE_FILE = "state_{}.bin"  # what the N-th thing that a model keeps between calls starts as
 
@@ -76,6 +76,7 @@ _LISTED = {
     "openvino": _own("openvino", "OpenVINO")._replace(runs=("openvino", "onnx")),
     "executorch": _own("executorch", "ExecuTorch"),
     "litert": _own("litert", "LiteRT"),
+    "coreml": _own("coreml", "Core ML"),
 }
 
 
