@@ -41,8 +41,6 @@ from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Calibration, Int8Choice, Manifest, TimedLayers
 from hamsa_runtime.whole_files import scratch_folder
 
-# Biases of files that are only timed are corrected on one input: their values cost no time.
-TIMED_ONLY = 1
 CPU = "CPU"
 
 
@@ -81,7 +79,7 @@ class Int8Files:
             with self.progress("pays"):
                 everywhere = self._everywhere(scratch)
                 ready = self._around_the_fastest(everywhere)
-                layers = self._timed_layers(ready, everywhere[ready.around]) if everywhere else []
+                layers = self._timed_layers(ready, everywhere) if everywhere else []
             some = ready.only([layer for each in layers if each.pays for layer in each.layers])
             kept: Sequence[str] = ()
             if self.request.max_drop is not None:
@@ -96,11 +94,15 @@ class Int8Files:
     def _everywhere(self, scratch: Path) -> dict[str | None, Path]:
         """Bundles with all products in int8, if there are any, by the precision around them."""
         arounds = (None, *(each for each in self._kernels if each in int8_of(self.request.to).also_around))
-        found: dict[str | None, Path] = {}
-        for around in arounds if self.ready.quantisation.sites else ():
-            found[around] = scratch / f"int8-{around}"
-            self._write_timed_only(replace(self.ready, around=around), found[around], ())
-        return found
+        folders = {around: scratch / f"int8-{around}" for around in arounds if self.ready.quantisation.sites}
+        for around, folder in folders.items():
+            folder.mkdir()
+            if around is None:
+                self.ready.write(self.request.to, folder)
+                self._bundle(folder, self.ready.recorded(()))
+            else:
+                self._write_timed_only(replace(self.ready, around=around), folders[None], folder, ())
+        return folders
 
     def _around_the_fastest(self, everywhere: Mapping[str | None, Path]) -> Calibrated:
         if len(everywhere) < 2:
@@ -108,24 +110,23 @@ class Int8Files:
         times = time_bundles(everywhere, self._inputs, self.request.device)
         return replace(self.ready, around=fastest(times, list(everywhere)))
 
-    def _timed_layers(self, ready: Calibrated, everywhere: Path) -> list[TimedLayers]:
-        """What `time_groups` finds; the folder is the bundle with all of them in int8."""
+    def _timed_layers(self, ready: Calibrated, everywhere: Mapping[str | None, Path]) -> list[TimedLayers]:
+        """What `time_groups` finds."""
 
         def timer(candidates: Sequence[Kept]) -> Times[Kept]:
             with scratch_folder() as scratch:
-                folders = {
-                    kept: scratch / str(number) if kept else everywhere for number, kept in enumerate(candidates)
-                }
+                folders = {kept: scratch / str(number) for number, kept in enumerate(candidates)}
+                folders[()] = everywhere[ready.around]
                 for kept in filter(None, candidates):
-                    self._write_timed_only(ready, folders[kept], kept)
+                    folders[kept].mkdir()
+                    self._write_timed_only(ready, everywhere[None], folders[kept], kept)
                 return time_bundles(folders, self._inputs, self.request.device)
 
         found = ready.quantisation
         return time_groups(groups_of(found.model.graph, found.sites), timer)
 
-    def _write_timed_only(self, ready: Calibrated, folder: Path, kept: Sequence[str]) -> None:
-        folder.mkdir()
-        ready.write(self.request.to, folder, kept, TIMED_ONLY)
+    def _write_timed_only(self, ready: Calibrated, everywhere: Path, folder: Path, kept: Sequence[str]) -> None:
+        ready.write_timed_only(self.request.to, everywhere, folder, kept)
         self._bundle(folder, ready.recorded(kept))
 
     def _kept_of_some(self, some: Calibrated) -> Sequence[str]:

@@ -51,6 +51,13 @@ def quantise(folder: Path, nodes: Collection[str], thresholds: Mapping[str, floa
     _drop_onnx(folder)
 
 
+def partly_float(source: Path, folder: Path, nodes: Collection[str], float32: Collection[str], around: str) -> None:
+    """See `Int8`."""
+    from hamsa_deploy.targets.openvino_int8 import partly_float_ir
+
+    partly_float_ir(source, folder, nodes, float32, around)
+
+
 def _drop_onnx(folder: Path) -> None:
     """With its external data."""
     for path in folder.glob(f"{ONNX_FILE}*"):
@@ -65,7 +72,7 @@ TARGET = OpenVino(
     "openvino",
     precisions=("fp32", "fp16", "bf16", "int8"),
     rates=RATES,
-    int8=Int8(("MatMul", "Gemm", "Conv"), quantiser=quantise, also_around=("bf16",)),
+    int8=Int8(("MatMul", "Gemm", "Conv"), quantiser=quantise, also_around=("bf16",), partly_float=partly_float),
     no_native_fft="OpenVINO 2026.4 reads the operator DFT wrongly",
     stage="openvino",
     stage_words="convert to OpenVINO",

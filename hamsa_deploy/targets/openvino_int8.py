@@ -21,6 +21,7 @@ import numpy as np
 from hamsa_deploy.targets.openvino_ir import float32_nodes, name_outputs, save, type_as_bfloat16
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import BuildError, MissingError
+from hamsa_runtime.vocabulary import IR_FILES
 
 # Activations that cannot be negative get the levels 0..255, all others -128..127 with 127 for the threshold.
 LARGEST, SMALLEST = 127, -128
@@ -78,6 +79,50 @@ def int8_ir_from_onnx(
     save(quantised, folder)
 
 
+def partly_float_ir(source: Path, folder: Path, nodes: Collection[str], float32: Collection[str], around: str) -> None:
+    """From an int8 IR one that takes as long as if some of its products had never been quantised; NNCF takes longer.
+
+    For measurements only: biases are still those that make up for the error of all products.
+
+    Args:
+        source: the folder of the IR, with float32 around the products.
+        folder: where the new IR goes.
+        nodes: names of the products that are no longer in int8.
+        float32: the nodes that have to stay in float32 in any precision.
+        around: as for `int8_ir_from_onnx`.
+    """
+    _, openvino = _packages()
+    from openvino import opset13 as op
+
+    model = openvino.Core().read_model(source / IR_FILES[0])
+    for node in model.get_ordered_ops():
+        if _is_one_of(node, nodes):
+            for name in _way_to_quantiser(node.input_value(0).get_node())[-1:]:
+                quantiser = next(each for each in model.get_ops() if each.get_friendly_name() == name)
+                readers = [node.input(0)] if node.input_value(0).get_node() == quantiser else []
+                for port in readers or quantiser.output(0).get_target_inputs():
+                    port.replace_source_output(quantiser.input_value(0))
+            weight = op.constant(_value_of(node.input_value(1).get_node()))
+            node.input(1).replace_source_output(weight.output(0))
+    if around == "bf16":
+        type_as_bfloat16(model, {*float32, *_int8_parts(model)})
+    save(model, folder)
+
+
+def _value_of(node: Any) -> np.ndarray:
+    """Of what makes a constant of int8 weights."""
+    kind = node.get_type_name()
+    if kind == "Constant":
+        return np.array(node.data)
+    first, *others = (_value_of(port.get_source_output().get_node()) for port in node.inputs())
+    if kind == "Convert":
+        return first.astype(np.float32)
+    if kind == "Reshape":
+        return first.reshape(node.get_output_shape(0))
+    assert kind in ("Multiply", "Subtract"), kind
+    return np.asarray(first * others[0] if kind == "Multiply" else first - others[0])
+
+
 def _packages() -> tuple[Any, Any]:
     with no_usage_reports():
         try:
@@ -97,11 +142,15 @@ def _all_but(model: Any, nodes: Collection[str]) -> list[str]:
     """Names of all operators but some products: NNCF may not quantise them."""
     names = []
     for node in model.get_ordered_ops():
-        name = node.get_friendly_name()
-        is_wanted = node.get_type_name() in QUANTISABLE_PRODUCTS and name.removesuffix("/WithoutBiases") in nodes
-        if node.get_type_name() not in ("Constant", "Parameter", "Result") and not is_wanted:
-            names.append(name)
+        if node.get_type_name() not in ("Constant", "Parameter", "Result") and not _is_one_of(node, nodes):
+            names.append(node.get_friendly_name())
     return names
+
+
+def _is_one_of(node: Any, products: Collection[str]) -> bool:
+    """Whether it is a product with one of these names in the ONNX file."""
+    name = node.get_friendly_name().removesuffix("/WithoutBiases")
+    return node.get_type_name() in QUANTISABLE_PRODUCTS and name in products
 
 
 # What may stand between an activation's FakeQuantize and the product: it moves numbers, whatever they are.

@@ -44,12 +44,16 @@ class Int8:
         around: the type between the products, in a file whose QuantizeLinear and DequantizeLinear say what is int8.
         quantiser: for an engine that wants no such file, but a float32 one that it quantises by itself.
         also_around: precisions that its quantiser can also leave between the products, instead of float32.
+        partly_float: for one whose quantiser takes long: from a bundle's folder with all products in int8 to files in
+            another folder that take as long as if some of them were in float. It is given these nodes, those that have
+            to stay in float32, and the precision of all else.
     """
 
     products: tuple[str, ...]
     around: Literal["float32", "float16"] = "float32"
     quantiser: Quantiser | None = None
     also_around: tuple[str, ...] = ()
+    partly_float: Callable[[Path, Path, Collection[str], Collection[str], str], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from hamsa_deploy.form.from_request import real_model_of_request
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_deploy.precision.int8.int8_sites import Site, sites_of
-from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx
+from hamsa_deploy.targets.openvino_int8 import int8_ir_from_onnx, partly_float_ir
 from hamsa_runtime.backends.quiet import no_usage_reports
 from hamsa_runtime.errors import MissingError
 
@@ -198,3 +198,22 @@ def test_bfloat16_around_the_products_leaves_them_in_int8(
     results = [compiled(other)(feeds[0])["logits"], found(feeds[0])["logits"]]
     # Inputs that move by bfloat16's 2^-9 are rounded to other levels, and these ranges, which are made up, are coarse.
     np.testing.assert_allclose(results[1], results[0], atol=0.1 * np.abs(results[0]).max())
+
+
+@pytest.mark.parametrize("around", ["fp32", "bf16"])
+def test_products_that_are_float_again_are_those_that_were_named(
+    folder: Path, sites: list[Site], tmp_path: Path, around: str
+) -> None:
+    core = openvino.Core()
+    if around == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU cannot run bf16")
+    gone = {site.node for site in sites[::2]}
+    partly_float_ir(folder, tmp_path, gone, (), around)
+    hint = {"fp32": "f32", "bf16": "bf16"}[around]
+    model = core.compile_model(tmp_path / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    rows = [node.get_rt_info() for node in model.get_runtime_model().get_ops()]
+    products = [row for row in rows if row["layerType"].astype(str) in ("FullyConnected", "Convolution", "MatMul")]
+    narrow = [row["originalLayersNames"].astype(str) for row in products if "8" in row["runtimePrecision"].astype(str)]
+    assert len(narrow) == len(sites) - len(gone)
+    for site in sites:
+        assert any(site.node in names for names in narrow) == (site.node not in gone), site.layer
