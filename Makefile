@@ -25,7 +25,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow nightly faults fuzz fuzz-cpp lint bench page js cpp test-cpp test-aarch64 sanitize tidy clean
+.PHONY: help demo test slow nightly faults fuzz fuzz-cpp lint bench page js types-js cpp test-cpp test-aarch64 sanitize tidy clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
@@ -36,7 +36,7 @@ help:
 	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
 	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of thirteen targets"
 	@echo "make bench    the README's tables, an hour or two; RESULTS=docs/results is where they are kept, and a page of them"
-	@echo "make page     build the page of --to web, which an export needs; make js: the JavaScript runtime's types and tests"
+	@echo "make page     build the page of --to web, which an export needs; make js: the JavaScript runtime's tests"
 	@echo "make cpp      build the C++ runtime in build/cpp/dev; make test-cpp builds and runs its tests"
 	@echo "make test-aarch64 builds it for 64-bit ARM and runs it in an emulator"
 	@echo "make fuzz-cpp the same for what the C++ runtime reads, eight targets, with clang's libFuzzer (package clang)"
@@ -75,7 +75,7 @@ fuzz-cpp:
 	    -rss_limit_mb=4096 -print_final_stats=1 || exit 1; \
 	done
 
-lint: $(INSTALLED)
+lint: $(INSTALLED) types-js
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -89,11 +89,13 @@ NPM := $(shell node -e '$(NEW_ENOUGH)' 2> /dev/null && command -v npm)
 NO_NODE := echo "Node.js 20.19 with npm is missing: the page of --to web is not built, and its tests are skipped"
 
 ifneq ($(NPM),)
-js: $(SITE)/index.html
-	cd $(JS) && npm run --silent check && npm run --silent test && npm run --silent build
+js: types-js $(SITE)/index.html
+	cd $(JS) && npm run --silent test && npm run --silent build
+types-js: $(JS)/node_modules/.package-lock.json
+	cd $(JS) && npm run --silent check
 page: $(SITE)/index.html
 else
-js:
+js types-js:
 	@$(NO_NODE)
 page:
 	@$(NO_NODE); exit 1

@@ -64,7 +64,10 @@ def _calls(data: Any, manifest: Manifest) -> list[Any]:
         ]
     if manifest.preprocessing is not None:
         size = manifest.inputs[0].shape[0]
-        return [data[: size if isinstance(size, int) else SAMPLES]]
+        if not isinstance(size, int):
+            return [data[:SAMPLES]]
+        images = list(data[:size])
+        return [images + images[-1:] * (size - len(images))]  # as an engine fills a batch up
     if is_calls(data, manifest):
         return calls_of(data, manifest)[:1]
     return [next(iter(feeds_of(data, manifest, SAMPLES, SAMPLES)))]

@@ -264,6 +264,7 @@ def test_the_page_says_what_is_missing_and_goes_on(folder: Path, ask: Ask) -> No
     assert "No camera" in camera["text"]
     assert "its use was not allowed" in camera["text"]
     card = ask(page(file=str(folder / "grey.png"), device="webgpu"))
+    assert "Most probable classes" in card["text"]
     assert "WebGPU" in card["text"]
     assert 'the device "wasm"' in card["text"]
     assert card["device"] == "wasm"  # what runs is what is shown to be chosen

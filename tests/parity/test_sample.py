@@ -64,6 +64,21 @@ def test_the_first_images_as_the_graph_takes_them() -> None:
     np.testing.assert_allclose(found["output.y"], 2 * (pixels / 255 - 0.5).reshape(SAMPLES, -1) / 0.5, rtol=1e-5)
 
 
+def test_a_fixed_batch_is_filled_up() -> None:
+    how = Preprocessing((4, 6), 3, "bicubic", 1.0, (0.5,) * 3, (0.5,) * 3)
+    found = sample_of(
+        Doubled(),
+        [np.full((4, 6, 3), level, np.uint8) for level in (1, 2)],
+        manifest(
+            [InputSpec("x", "uint8", (3, 4, 6, 3), "NHWC")],
+            [OutputSpec("y", "float32", (3, 72)), OutputSpec("n", "int64", (3,))],
+            preprocessing=how,
+        ),
+    )
+    assert found["input.x"][:, 0, 0, 0].tolist() == [1, 2, 2]
+    assert found["output.y"].shape == (3, 72)
+
+
 @pytest.mark.parametrize("error", [1e-3, 7.0])
 def test_units_give_the_errors_that_the_manifest_has(error: float) -> None:
     x = np.random.default_rng(1).normal(size=(3, 50)).astype(np.float32)

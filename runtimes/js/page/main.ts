@@ -78,9 +78,9 @@ function noteOf({ preprocessing, audio }: Manifest): string {
 
 async function open(wanted: Device): Promise<void> {
   say(`Loading the model on ${NAMES[wanted]} ...`);
-  const opened = await Engine.open(bundle, { device: wanted });
-  await engine?.close();
-  engine = opened;
+  const before = engine as Engine | undefined;
+  engine = await Engine.open(bundle, { device: wanted });
+  await before?.close(); // a camera goes on meanwhile, on the new one
   const threads = wanted === "wasm" ? `, ${engine.threads === 1 ? "one thread" : `${engine.threads} threads`}` : "";
   const place = `${NAMES[wanted]}${threads}`;
   element("device-note").textContent =

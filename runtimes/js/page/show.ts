@@ -1,5 +1,5 @@
 /** What is found, put into the page; texts of files only ever as text. */
-import { type Arrays, type Bundle, HamsaError, type Label, type Manifest, type Pixels, type Verdict } from "../src";
+import { type Arrays, type Bundle, HamsaError, type Label, type Manifest, numbersOf, type Pixels, type Verdict } from "../src";
 
 const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
 
@@ -90,11 +90,11 @@ export function showLabels(labels: Label[] | undefined): void {
 export function showOutputs(outputs: Arrays | undefined): void {
   const table = element<HTMLTableElement>("outputs");
   table.hidden = !outputs;
-  const rows = Object.entries(outputs ?? {}).map(([name, { shape, data }]) => {
+  const rows = Object.entries(outputs ?? {}).map(([name, tensor]) => {
     let [low, high] = [Infinity, -Infinity];
-    for (const value of data) [low, high] = [Math.min(low, Number(value)), Math.max(high, Number(value))];
+    for (const value of Array.from(numbersOf(tensor))) [low, high] = [Math.min(low, value), Math.max(high, value)];
     const row = made("tr");
-    row.append(made("th", name, { scope: "row" }), made("td", shape.join(" × ")), made("td", `${low.toPrecision(3)} to ${high.toPrecision(3)}`, { class: "number" }));
+    row.append(made("th", name, { scope: "row" }), made("td", tensor.shape.join(" × ")), made("td", `${low.toPrecision(3)} to ${high.toPrecision(3)}`, { class: "number" }));
     return row;
   });
   table.tBodies[0]!.replaceChildren(...rows);

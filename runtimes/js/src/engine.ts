@@ -5,7 +5,7 @@ import { BuildError, InputError, MissingError } from "./errors";
 import { type Manifest, MODEL } from "./manifest";
 import type { Pixels } from "./pixels";
 import { blocksOf, tensorFromPixels } from "./preprocess";
-import { type Dtype, type Tensor, tensorFromBytes, zeros } from "./tensors";
+import { type Dtype, numbersOf, type Tensor, tensorFromBytes, zeros } from "./tensors";
 import type { Clip } from "./wav";
 
 type Ort = typeof import("onnxruntime-web");
@@ -175,7 +175,10 @@ function initialStates({ manifest, model }: Bundle): Arrays {
 
 function tensorFrom(found: InferenceSession.OnnxValueMapType, name: string): Tensor {
   const { type, dims, data } = found[name] as OrtTensor;
-  return { dtype: type as Dtype, shape: [...dims], data: data as Tensor["data"] };
+  const { buffer, byteOffset, length } = data as Tensor["data"];
+  // Where the browser has arrays of float16, that is what it gives: here they are bits everywhere.
+  const values = type === "float16" ? new Uint16Array(buffer, byteOffset, length) : data;
+  return { dtype: type as Dtype, shape: [...dims], data: values as Tensor["data"] };
 }
 
 function checkInputs(inputs: Arrays, manifest: Manifest): void {
@@ -206,7 +209,7 @@ export function labelsOf(outputs: Arrays, manifest: Manifest, top = 5): Label[] 
   const classes = logits?.shape[1] ?? 0;
   const labels = manifest.labels ?? Array.from({ length: classes }, (_, i) => `${i}`);
   if (!logits || logits.shape.length !== 2 || logits.shape[0] !== 1 || classes < 2 || labels.length !== classes) return undefined;
-  const values = Array.from(logits.data, Number);
+  const values = Array.from(numbersOf(logits));
   const largest = values.reduce((a, b) => Math.max(a, b));
   const powers = values.map((value) => Math.exp(value - largest));
   const sum = powers.reduce((a, b) => a + b);

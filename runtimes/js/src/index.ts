@@ -8,5 +8,5 @@ export { type Audio, type Manifest, manifestFromJson, type Parity, type Preproce
 export { type Pixels, pixelsFromRgba, withChannels } from "./pixels";
 export { blocksOf, resized, tensorFromPixels } from "./preprocess";
 export { compareAgain, type Verdict } from "./sample";
-export type { Dtype, Tensor, Values } from "./tensors";
+export { type Dtype, numbersOf, type Tensor, type Values } from "./tensors";
 export { type Clip, clipFromWav } from "./wav";

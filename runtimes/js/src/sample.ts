@@ -6,7 +6,7 @@
 import type { Bundle, Bytes } from "./bundle";
 import type { Arrays, Engine } from "./engine";
 import { InputError } from "./errors";
-import { type Dtype, type Tensor, tensorFromBytes } from "./tensors";
+import { type Dtype, numbersOf, type Tensor, tensorFromBytes } from "./tensors";
 
 export const SAMPLE = "sample.safetensors";
 
@@ -60,8 +60,8 @@ function add(verdict: Verdict, outputs: Arrays, sample: Arrays): void {
   const units = inside(sample, "unit.");
   for (const [name, expected] of Object.entries(inside(sample, "output."))) {
     const found = outputs[name];
-    if (found?.shape.join() !== expected.shape.join()) {
-      throw new InputError(`the output "${name}" has shape ${found?.shape}`, { expected: `${expected.shape}` });
+    if (found?.dtype !== expected.dtype || found.shape.join() !== expected.shape.join()) {
+      throw new InputError(`the output "${name}" is ${found?.dtype} ${found?.shape}`, { expected: `${expected.dtype} ${expected.shape}` });
     }
     const unit = units[name];
     if (unit) verdict.relativeError = Math.max(verdict.relativeError, largestError(found, expected, unit));
@@ -72,9 +72,10 @@ function add(verdict: Verdict, outputs: Arrays, sample: Arrays): void {
 
 /** NaN counts as infinitely wrong. */
 function largestError(found: Tensor, expected: Tensor, unit: Tensor): number {
+  const [a, b, units] = [numbersOf(found), numbersOf(expected), numbersOf(unit)];
   let worst = 0;
-  for (let i = 0; i < found.data.length; i++) {
-    const error = Math.abs(Number(found.data[i]) - Number(expected.data[i])) / Number(unit.data[i]);
+  for (let i = 0; i < a.length; i++) {
+    const error = Math.abs(a[i]! - b[i]!) / units[i]!;
     worst = error <= worst ? worst : Number.isNaN(error) ? Infinity : error;
   }
   return worst;

@@ -35,3 +35,18 @@ export function tensorFromBytes(dtype: Dtype, shape: number[], bytes: Uint8Array
   const copy = bytes.slice(0, bytesOf(dtype, shape));
   return { dtype, shape, data: new KINDS[dtype](copy.buffer as ArrayBuffer) };
 }
+
+/** The values as numbers; of int64 those beyond 2^53 are rounded. */
+export function numbersOf({ dtype, data }: Tensor): ArrayLike<number> {
+  if (dtype === "float16") return Float64Array.from(data as Uint16Array, numberFromHalf);
+  return dtype === "int64" ? Float64Array.from(data as BigInt64Array, Number) : (data as Float32Array);
+}
+
+/** A sign, five bits of exponent, and ten of fraction. */
+function numberFromHalf(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = (bits & 1023) / 1024;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent ? (1 + fraction) * 2 ** (exponent - 15) : fraction * 2 ** -14);
+}

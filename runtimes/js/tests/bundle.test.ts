@@ -1,6 +1,6 @@
 /** A bundle is what its manifest says, or is not loaded. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Engine, labelsOf, loadBundle, type Manifest } from "../src";
+import { Engine, labelsOf, loadBundle, type Manifest, numbersOf } from "../src";
 import { arraysFrom } from "../src/sample";
 import { FIXTURES, sha256 } from "./fixtures";
 
@@ -83,4 +83,10 @@ test("a safetensors file gives its arrays", () => {
   values.setBigInt64(8, -3n, true);
   const { x, n } = arraysFrom(data);
   expect([[...x!.data], n!.shape, [...n!.data]]).toEqual([[0, 1.5], [], [-3n]]);
+});
+
+test("float16 is bits, and numbers where they are compared", () => {
+  const bits = [0, 0x8000, 0x3c00, 0xc000, 0x0001, 0x7bff, 0x7c00, 0x7e00, 0x3555];
+  const found = numbersOf({ dtype: "float16", shape: [bits.length], data: Uint16Array.from(bits) });
+  expect(Array.from(found)).toEqual([0, -0, 1, -2, 2 ** -24, 65504, Infinity, NaN, 0.333251953125]);
 });
