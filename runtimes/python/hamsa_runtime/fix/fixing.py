@@ -76,7 +76,7 @@ def fix_onnx(path: str | Path, output: str | Path, *, overwrite: bool = False) -
     if replacement.replaced:
         opset = next(each.version for each in fixed.opset_import if each.domain in ("", "ai.onnx"))
         errors = verify_nodes(replacement, opset, fixed.ir_version)
-        whole = compare(path, content, [each.operator for each in replacement.replaced])
+        whole = compare(path, content, [each.operator for each in replacement.replaced], data)
     _write(path, output, data, content)
     return Fixed(
         replacement.replaced,
