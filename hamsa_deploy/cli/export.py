@@ -41,7 +41,7 @@ DESCRIPTION = (
 )
 MODELS = (
     "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vim_nano, vim_tiny, vmamba_t, vminet_ti, vminet_xs, vminet_s, "
-    "vminet_b, or package.module:factory"
+    "vminet_b, timm:NAME, hf:ID, or package.module:factory"
 )
 STAGES = {
     "load": "load PyTorch and the model",

@@ -28,6 +28,7 @@ from hamsa_runtime.clips import load_clip
 from hamsa_runtime.errors import InputError, nearest
 from hamsa_runtime.folders import small_file
 from hamsa_runtime.manifest import BATCH, preprocessing_from
+from hamsa_runtime.vocabulary import is_of_hub
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -90,14 +91,15 @@ def examples_for_file(options: Any, file: OnnxFile) -> tuple[torch.Tensor, ...] 
 
 
 def preprocessing_of(options: Any, entry: ModelEntry) -> Preprocessing | None:
-    """A built-in model knows its own; a user's factory becomes a model of images by what the options say."""
-    if ":" not in options.model:
+    """A built-in model and one of a hub know their own; a user's factory becomes a model of images by what the options
+    say."""
+    if ":" not in options.model or is_of_hub(options.model):
         if options.input or options.dynamic or options.preprocessing:
             found = "--input" if options.input else "--dynamic" if options.dynamic else "--preprocessing"
             raise InputError(
-                f"{found} with the built-in model {options.model}",
+                f"{found} with {options.model}, whose images are known",
                 expected=f"{found} only with package.module:factory",
-                fix="--set image_size=448, or --batch N",
+                fix="leave it away; --batch N sets the batch, and --set the options of the model",
             )
         return entry.preprocessing
     if options.preprocessing is not None:

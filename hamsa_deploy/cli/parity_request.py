@@ -28,6 +28,7 @@ from hamsa_runtime.folders import is_folder
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import LOGITS, classes_in
 from hamsa_runtime.trial import try_bundle
+from hamsa_runtime.vocabulary import is_of_hub
 
 if TYPE_CHECKING:
     from hamsa_deploy.parity.layers import LayerReport
@@ -150,6 +151,7 @@ def _reference_text(options: Any, manifest: Manifest, other: Manifest | None) ->
     if model.is_onnx_file:
         return f"{model.reference} in float64, by onnx.reference"
     weights = "random weights" if ":" not in model.reference else "weights as the factory makes them"
+    weights = "the hub's weights" if is_of_hub(model.reference) else weights
     if model.weights is not None:
         weights = f"{model.weights.file}, sha256 {model.weights.sha256[:12]}"
     return f"{model.reference} in PyTorch, {weights}"

@@ -17,12 +17,14 @@ from hamsa_deploy.form.options import Flag, flags_of
 from hamsa_deploy.form.request import BUILDER_FLAGS, Request
 from hamsa_deploy.inputs.files import kind_of_data, read_classes, read_data
 from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
+from hamsa_deploy.models.hubs import name_in_hub
 from hamsa_deploy.models.registry import bundled_weights
 from hamsa_deploy.onnx_import import load_onnx
 from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
 from hamsa_runtime.tensorrt.options import BuildOptions
+from hamsa_runtime.vocabulary import is_of_hub
 
 
 def request_from_options(options: Any) -> Request:
@@ -61,7 +63,7 @@ def _found_in_model(options: Any) -> dict[str, Any]:
     how = preprocessing_of(options, entry)
     return {
         "model": model,
-        "name": options.model.rpartition(":")[2],
+        "name": name_in_hub(options.model) if is_of_hub(options.model) else options.model.rpartition(":")[2],
         "preprocessing": how,
         **({} if how else inputs_of(options, model, entry)),
         "labels": entry.labels,
@@ -86,7 +88,7 @@ def _found_in_file(options: Any) -> dict[str, Any]:
 
 
 def _model_and_entry(name: str, weights: Path | None, config: dict[str, Any]) -> tuple[nn.Module, ModelEntry]:
-    if ":" in name:
+    if ":" in name and not is_of_hub(name):
         import_from_here()
     try:
         return load_model(name, weights, **config), model_entry(name, **config)
@@ -95,10 +97,11 @@ def _model_and_entry(name: str, weights: Path | None, config: dict[str, Any]) ->
     except Exception as error:  # whatever a user's factory, or a built-in one with odd values, raises
         if ":" not in name and not config:
             raise
+        is_factory = ":" in name and not is_of_hub(name)
         raise InputError(
             f"{name} cannot be built: {type(error).__name__}: {error}",
             expected="a factory that builds the model from its --set options",
-            cause="an error in the factory's module" if ":" in name else "a --set value of the wrong kind",
+            cause="an error in the factory's module" if is_factory else "a --set value of the wrong kind",
             fix="add --verbose to see where it happens",
         ) from error
 

@@ -37,7 +37,7 @@ from hamsa_runtime.manifest import (
 )
 from hamsa_runtime.outputs import LOGITS
 from hamsa_runtime.tensorrt.achieved import fallen_text
-from hamsa_runtime.vocabulary import ENGINES
+from hamsa_runtime.vocabulary import ENGINES, is_of_hub
 
 BUILT_LATER = (
     "It is built on the device by the command hamsa-build BUNDLE, or when it is first loaded, which takes minutes. "
@@ -143,6 +143,8 @@ def _weights_text(model: Model) -> str:
     if model.weights is not None:
         files = {model.weights.file: model.weights.sha256, **model.config.get("external_data", {})}
         return "; ".join(f"{name}, sha256 {digest[:12]}" for name, digest in files.items())
+    if is_of_hub(model.reference):
+        return "the hub's"
     return "as the factory made them" if ":" in model.reference else RANDOM
 
 
@@ -153,9 +155,10 @@ def _spec_text(spec: InputSpec | OutputSpec) -> str:
 
 def _pixels_text(how: Preprocessing, model: Model) -> str:
     where = "in the graph" if how.normalise == "graph" else "by the runtime"
-    users = " (ImageNet's, assumed)" if ":" in model.reference else ""
+    users = " (ImageNet's, assumed)" if ":" in model.reference and not is_of_hub(model.reference) else ""
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (how.mean, how.std))
-    return f"resized to {how.size[0]} x {how.size[1]}; normalised {where}, mean {mean}, std {std}{users}"
+    made = "stretched" if how.fit == "stretch" else "resized"
+    return f"{made} to {how.size[0]} x {how.size[1]}; normalised {where}, mean {mean}, std {std}{users}"
 
 
 def _clips_text(how: Audio) -> str:

@@ -21,6 +21,7 @@ from torch import nn
 
 from hamsa_deploy.models.checkpoint import load_weights
 from hamsa_deploy.models.hamsa import HAMSA
+from hamsa_deploy.models.hubs import HubModel, found_in_hub
 from hamsa_deploy.models.preprocessing import DIGITS, IMAGENET
 from hamsa_deploy.models.vim import Vim
 from hamsa_deploy.models.vmamba import VMamba
@@ -28,6 +29,7 @@ from hamsa_deploy.models.vminet import VMINet
 from hamsa_deploy.scan.extensions import without_extensions
 from hamsa_runtime.errors import InputError, nearest
 from hamsa_runtime.manifest import Preprocessing
+from hamsa_runtime.vocabulary import is_of_hub
 
 logger = logging.getLogger("hamsa_deploy")
 
@@ -95,21 +97,22 @@ def load_model(name: str, weights: str | PathLike[str] | None = None, **config: 
     """Build a model in eval mode.
 
     Args:
-        name: a key of MODELS, or `package.module:factory`, which is imported and called with **config.
-        weights: a checkpoint for `load_weights`. Without it the bundled weights are taken if the model has
-            some and **config leaves its architecture alone; else the initialisation is random with a fixed
-            seed, so that two exports are equal. The global random state is left as it was.
+        name: a key of MODELS; `package.module:factory`, which is imported and called with **config; or timm:NAME or
+            hf:ID, see hubs.py.
+        weights: a checkpoint for `load_weights`. Without it the hub's, or the bundled weights, are taken if the model
+            has some and **config leaves its architecture alone; else the initialisation is random with a fixed seed, so
+            that two exports are equal. The global random state is left as it was.
         **config: overrides of the model's configuration, such as num_classes=10 or image_size=448.
 
     Raises:
         InputError: unknown name or option, a factory that cannot be imported or that returns no module,
             bad weights.
-        MissingError: a factory that imports what is not installed, and has no stand-in.
+        MissingError: a factory that imports what is not installed, and has no stand-in; the hub's library is not.
     """
-    entry = model_entry(name)
+    entry = model_entry(name, **(config if is_of_hub(name) else {}))
     _check_options(name, entry, config)
     with contextlib.nullcontext() if name in MODELS else without_extensions():
-        model = _built(entry, config)
+        model = _built(entry, config | ({"pretrained": weights is None} if is_of_hub(name) else {}))
     if not isinstance(model, nn.Module):
         raise InputError(
             f"{name} returned {type(model).__name__}",
@@ -118,7 +121,7 @@ def load_model(name: str, weights: str | PathLike[str] | None = None, **config: 
         )
     source = Path(weights) if weights is not None else bundled_weights(entry, config)
     if source is not None:
-        load_weights(model, source)
+        load_weights(model.model if isinstance(model, HubModel) else model, source)
     elif name in MODELS:
         logger.info("%s: no weights given, random initialisation with seed %d", name, INIT_SEED)
     return model.eval()
@@ -129,13 +132,17 @@ def model_entry(name: str, **config: Any) -> ModelEntry:
 
     Raises:
         InputError: unknown name, or a factory that cannot be imported.
+        MissingError: the library of a hub is not installed.
     """
+    if is_of_hub(name):
+        found = found_in_hub(name, **config)
+        return ModelEntry(f"{name} of a hub", found.build, {}, found.preprocessing, found.labels)
     if ":" in name:
         return ModelEntry(f"{name} of the user", _imported_factory(name))
     if name not in MODELS:
         raise InputError(
             f"no model is called {name!r}",
-            expected=f"one of {', '.join(MODELS)}, or package.module:factory",
+            expected=f"one of {', '.join(MODELS)}, timm:NAME, hf:ID or package.module:factory",
             fix=nearest(name, MODELS),
         )
     return _adapted(MODELS[name], config)

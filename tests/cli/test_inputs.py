@@ -132,5 +132,5 @@ def test_what_is_wrong_in_that_file_is_said_with_its_name(text: str, message: st
 @pytest.mark.parametrize("option", [["--input", "1x3x8x8"], ["--dynamic", "x:1=t"], ["--preprocessing", "a.toml"]])
 def test_built_in_models_know_their_inputs(option: list[str]) -> None:
     options = parser().options_from(["--model", "hamsa_nano", *option])
-    with pytest.raises(InputError, match=f"{option[0]} with the built-in model"):
+    with pytest.raises(InputError, match=f"{option[0]} with hamsa_nano, whose images are known"):
         preprocessing_of(options, ModelEntry("", Embedding))

@@ -210,7 +210,7 @@ def test_resizing_is_pillows_bit_for_bit(probe: Probe, tmp_path: Path, filter_na
         )
 
 
-def manifest(size: tuple[int, int], crop: float, resize: str, channels: int, normalise: str) -> str:
+def manifest(size: tuple[int, int], crop: float, resize: str, channels: int, normalise: str, fit: str = "cover") -> str:
     mean, std = [0.485, 0.456, 0.406][:channels], [0.229, 0.224, 0.225][:channels]
     how = {
         "size": list(size),
@@ -220,6 +220,7 @@ def manifest(size: tuple[int, int], crop: float, resize: str, channels: int, nor
         "mean": mean,
         "std": std,
         "normalise": normalise,
+        "fit": fit,
     }
     spec = {"name": "x", "dtype": "uint8", "shape": ["batch", *size, channels], "layout": "NHWC"}
     if normalise == "runtime":
@@ -234,7 +235,8 @@ def test_whole_preprocessing_is_the_same(probe: Probe, tmp_path: Path, normalise
         size: tuple[int, int] = tuple(rng.integers(5, 70, 2).tolist())
         channels = int(rng.choice([1, 3]))
         crop = float(rng.choice([1.0, 0.875, 0.9, 1 / 3]))
-        text = manifest(size, crop, str(rng.choice(["bicubic", "bilinear"])), channels, normalise)
+        resize, fit = str(rng.choice(["bicubic", "bilinear"])), str(rng.choice(["cover", "stretch"]))
+        text = manifest(size, crop, resize, channels, normalise, fit)
         (tmp_path / "manifest.json").write_text(text)
         height, width = rng.integers(1, 120, 2).tolist()
         pixels = noise(height, width, int(rng.choice([1, 3])), seed)

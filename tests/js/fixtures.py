@@ -90,6 +90,7 @@ def preparations() -> Iterator[tuple[str, tuple[int, int], dict[str, Any]]]:
             yield f"{resize}, {size}", size, {**plain, "resize": resize}
     yield "cropped", (41, 30), {**plain, "size": [11, 11], "crop_fraction": 0.875}
     yield "cropped, halves", (33, 20), {**plain, "size": [5, 5], "crop_fraction": 0.4}
+    yield "stretched", (41, 30), {**plain, "size": [11, 11], "crop_fraction": 0.875, "fit": "stretch"}
     yield "its own size", (8, 12), plain
     yield "grey", (19, 25), {**plain, "channels": 1, "mean": [0.5], "std": [0.25]}
     yield "normalised", (19, 25), {**plain, "normalise": "runtime"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,14 @@ def test_a_model_that_is_not_square_is_covered() -> None:
     image = Image.fromarray(noise(30, 30))
     expected = np.asarray(image.resize((12, 12), Image.Resampling.BICUBIC))[2:10]
     np.testing.assert_array_equal(resized(image, how((8, 12))), expected)
+
+
+def test_an_image_may_be_stretched_before_it_is_cropped() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 70, 3), dtype=np.uint8))
+    stretched = np.asarray(image.resize((40, 30), Image.Resampling.BICUBIC).resize((40, 40), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(resized(image, replace(how((40, 40)), fit="stretch")), stretched)
+    cropped = resized(image, replace(how((32, 32), crop=0.8), fit="stretch"))
+    np.testing.assert_array_equal(cropped, stretched[4:36, 4:36])
 
 
 def test_an_extreme_aspect_ratio_is_no_bomb() -> None:

@@ -336,7 +336,7 @@ def test_names_that_transformers_has_dropped_are_seen_by_the_repository_alone(re
     )
     with hamsa_deploy.without_extensions():
         import old  # type: ignore[import-not-found]
-        import transformers  # type: ignore[import-not-found]
+        import transformers
     assert old.GreedySearchDecoderOnlyOutput is transformers.GenerateDecoderOnlyOutput
     assert old.Streamer is transformers.Streamer
     assert not hasattr(transformers, "GreedySearchDecoderOnlyOutput")

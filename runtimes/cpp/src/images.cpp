@@ -46,7 +46,8 @@ Size scaled_size(const Image& image, const Preprocessing& how) {
     if (width > limit || height > limit) {
         check_size(max_pixels, 2, name);
     }
-    const Size scaled = covering(size, {rounded(width), rounded(height)});
+    const Size box{rounded(width), rounded(height)};
+    const Size scaled = how.stretched ? box : covering(size, box);
     check_size(scaled.width, scaled.height, name);
     return scaled;
 }

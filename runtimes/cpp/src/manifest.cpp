@@ -67,6 +67,7 @@ std::optional<Preprocessing> preprocessing_of(const Json& row) {
     how.channels = row["channels"];
     how.resize = row["resize"];
     how.crop_fraction = row["crop_fraction"];
+    how.stretched = row.value("fit", "cover") == "stretch";
     how.mean = row["mean"].get<std::vector<double>>();
     how.std = row["std"].get<std::vector<double>>();
     how.normalised_in_graph = row["normalise"] == "graph";

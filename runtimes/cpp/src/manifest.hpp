@@ -21,6 +21,7 @@ struct Preprocessing {
     std::int64_t height = 0, width = 0, channels = 0;
     std::string resize;
     double crop_fraction = 1;
+    bool stretched = false;  // to size / crop_fraction, or else scaled until it covers that
     std::vector<double> mean, std;
     bool normalised_in_graph = true;
 };

@@ -44,6 +44,7 @@ export interface Preprocessing {
   mean: number[];
   std: number[];
   normalise: "graph" | "runtime";
+  fit?: "cover" | "stretch";
 }
 
 /** Which input takes clips, and of what kind: float32 samples in [-1, 1]. */

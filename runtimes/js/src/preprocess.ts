@@ -34,10 +34,11 @@ function normalised(data: ArrayLike<number>, { channels, mean, std }: Preprocess
   return x;
 }
 
-/** Scaled until the picture covers size / crop_fraction, aspect kept; then the centre is cut out. */
+/** Scaled until the picture covers size / crop_fraction, aspect kept, or stretched to that; then the centre is cut out. */
 export function resized(pixels: Pixels, how: Preprocessing): Pixels {
   const [height, width] = how.size;
-  const [wide, high] = scaledSize(pixels, halfToEven(width / how.crop_fraction), halfToEven(height / how.crop_fraction));
+  const box: [number, number] = [halfToEven(width / how.crop_fraction), halfToEven(height / how.crop_fraction)];
+  const [wide, high] = how.fit === "stretch" ? box : scaledSize(pixels, ...box);
   checkSize(wide, high);
   const scaled = resample(pixels, wide, high, how.resize);
   return cropped(scaled, halfToEven((wide - width) / 2), halfToEven((high - height) / 2), width, height);

@@ -211,7 +211,8 @@ def image_from_pixels(pixels: np.ndarray, channels: int) -> Image.Image:
 
 
 def resized(image: Image.Image, how: Preprocessing) -> np.ndarray:
-    """Scales until the image covers size / crop_fraction, then cuts the centre: uint8 (H, W, channels).
+    """Scales until the image covers size / crop_fraction, or stretches it to that, then cuts the centre: uint8
+    (H, W, channels).
 
     For a square model this is "shorter side to round(size / crop_fraction), then centre crop", with the
     roundings of torchvision's Resize and CenterCrop. An image of the model's own size is left untouched when
@@ -227,7 +228,8 @@ def resized(image: Image.Image, how: Preprocessing) -> np.ndarray:
 def scaled(image: Image.Image, how: Preprocessing) -> Image.Image:
     """The first half of `resized`: what it gives, `resized` only crops."""
     height, width = how.size
-    size = _scaled_size(image.size, (round(width / how.crop_fraction), round(height / how.crop_fraction)))
+    box = round(width / how.crop_fraction), round(height / how.crop_fraction)
+    size = _scaled_size(image.size, box) if how.fit == "cover" else box
     _check_size(size, f"an image of {image.size[0]} x {image.size[1]}, scaled for this model,")
     # Width, then height, each rounded to whole numbers: the order in which Pillow 13 takes them depends on the sizes,
     # older versions always begin with the width, and pixels differ by up to 19 levels between the two.

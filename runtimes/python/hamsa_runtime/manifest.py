@@ -154,8 +154,8 @@ class State:
 class Preprocessing:
     """How a decoded 8-bit image becomes the input.
 
-    It is scaled, aspect kept, until it covers size / crop_fraction (if square: its shorter side is that long), the
-    centre is cropped to `size`, and each channel becomes ``(p / 255 - mean) / std``.
+    It is scaled, aspect kept, until it covers size / crop_fraction (if square: its shorter side is that long), or
+    stretched to just that; the centre is cropped to `size`, and each channel becomes ``(p / 255 - mean) / std``.
 
     Attributes:
         size: (H, W) of the input, in pixels.
@@ -164,6 +164,7 @@ class Preprocessing:
         crop_fraction: side of the crop over side of the resized image, in (0, 1].
         mean, std: one value per channel, of pixels scaled to 0..1.
         normalise: where the last step happens: "graph" takes uint8 NHWC pixels, "runtime" float32 NCHW.
+        fit: "cover" keeps the aspect, "stretch" does not.
     """
 
     size: tuple[int, int]
@@ -173,6 +174,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     normalise: Literal["graph", "runtime"] = "graph"
+    fit: Literal["cover", "stretch"] = field(default="cover", metadata=SINCE)
 
     def resized_to(self, size: tuple[int, int]) -> Preprocessing:
         """The same for another input size (H, W)."""

@@ -31,6 +31,9 @@ PASSES = ("mean-split", "equalise", "smooth")
 # Transforms as products, or as the engine's own operator.
 FFTS = ("real", "native")
 
+# Where models are known by name, and the library that loads them.
+HUBS = {"timm": "timm", "hf": "transformers"}
+
 # How long a stranger's model may take to be loaded and run once, where it is tried: see trial.py.
 TRIAL_SECONDS = 45
 MOST_SECONDS = 86400
@@ -87,3 +90,8 @@ def engines_of(targets: tuple[str, ...]) -> dict[str, EngineName]:
 
 
 ENGINES = engines_of(TARGETS)
+
+
+def is_of_hub(reference: str) -> bool:
+    """Whether a model's name is one in a hub: timm:NAME, hf:ID."""
+    return reference.partition(":")[0] in HUBS
