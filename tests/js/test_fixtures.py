@@ -20,4 +20,4 @@ def test_python_makes_of_the_committed_files_what_is_committed_with_them(tmp_pat
         assert case.items() >= prepared(pixels, case["how"]).items(), case["name"]
     for case in found["clips"]:
         assert case.items() >= heard(base64.b64decode(case["file"]), tmp_path).items(), case["name"]
-    assert [len(found[kind]) for kind in ("images", "prepared", "clips")] == [25, 14, 8]
+    assert [len(found[kind]) for kind in ("images", "prepared", "clips")] == [25, 15, 8]

@@ -95,6 +95,7 @@ def complete() -> dict[str, Any]:
     images = manifest_for()
     parts = {name: images[name] for name in ("inputs", "outputs", "preprocessing")}
     parts["inputs"][0]["is_complex"] = True
+    parts["preprocessing"]["fit"] = "stretch"
     for output in parts["outputs"]:
         output.update(batch_axis=1, is_complex=True)
     axes = [{**sample(SCHEMA["$defs"]["axis"]), "name": name} for name in ("hops", "channels")]

@@ -329,14 +329,19 @@ def test_nested_use_and_use_in_threads_leave_everything_as_it_was(repository: Re
     assert (builtins.__import__, torch.cuda.device) == before
 
 
-def test_names_that_transformers_has_dropped_are_seen_by_the_repository_alone(repository: Repository) -> None:
+def test_names_that_transformers_has_dropped_are_seen_by_the_repository_alone(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == "transformers"]:
+        monkeypatch.delitem(sys.modules, name)
     repository(
         transformers="class GenerateDecoderOnlyOutput: ...\nclass Streamer: ...",
         old="from transformers import GreedySearchDecoderOnlyOutput, Streamer",
     )
     with hamsa_deploy.without_extensions():
         import old  # type: ignore[import-not-found]
-        import transformers
+
+        transformers: Any = importlib.import_module("transformers")
     assert old.GreedySearchDecoderOnlyOutput is transformers.GenerateDecoderOnlyOutput
     assert old.Streamer is transformers.Streamer
     assert not hasattr(transformers, "GreedySearchDecoderOnlyOutput")
