@@ -5,7 +5,10 @@
 
 Recording asks nothing new of the sizes that vary: they are the capture's, and what that has proven of them holds. Where
 interpreting has decided anything more by the example (a size is compared, or taken for a number), only torch.export can
-say whether it may, so the program is traced anew. That takes twice as long: sizes that vary cost most of a trace.
+say whether it may, so the program is traced anew. Capture and all, hamsa_nano takes 3.6 CPU s in place of 5.1.
+
+What is left is mostly PyTorch's arithmetic on the symbols of sizes, fifty operations in Python for each operator: with
+a fixed batch it takes 1.8. A trace at one size, or at two that are compared, would prove nothing of the others.
 """
 
 from __future__ import annotations
