@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 INSTALL = "pip install 'hamsa-deploy[litert]'"
-ONLY_FLOAT32 = "LiteRT is given float32 programs only so far"
+# Tried with ai-edge-quantizer 0.10 and LiteRT 2.3, on a dozen photographs.
+NO_INT8 = (
+    "its quantiser chooses by operator, and a transform is the same operator as a layer: in int8 as it makes it, "
+    "hamsa_nano's logits keep a cosine of 0.50 with PyTorch's; with fully connected layers alone 0.966"
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,9 @@ class LiteRt(Target):
     """See `Target`."""
 
     def write(self, folder: Path, order: Order) -> None:
-        """Convert the program."""
-        (folder / TFLITE_FILE).write_bytes(_converted(order))
+        """Convert the program; its weights to float16 afterwards, if asked for."""
+        model = _converted(order)
+        (folder / TFLITE_FILE).write_bytes(_in_float16(model) if order.precision == "fp16" else model)
 
 
 def _converted(order: Order) -> bytes:
@@ -57,6 +62,33 @@ def _converted(order: Order) -> bytes:
             f"LiteRT cannot convert this model: {error}",
             cause="an operator or type that this version of litert-torch does not lower",
             fix="export with --to onnx, or try another version of litert-torch",
+        ) from error
+    return bytes(found)
+
+
+def _in_float16(model: bytes) -> bytes:
+    """The same with weights in float16, by its own quantiser: XNNPACK makes them float32 again when it loads them, but
+    on processors that compute in float16."""
+    try:
+        with _quietly():
+            from ai_edge_quantizer import qtyping, quantizer
+            from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    except ImportError as error:
+        raise MissingError(f"the package ai-edge-quantizer cannot be imported: {error}", fix=INSTALL) from error
+    weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    how = qtyping.OpQuantizationConfig(
+        weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
+    )
+    try:
+        with _quietly():
+            casting = quantizer.Quantizer(bytearray(model))
+            casting.update_quantization_recipe(
+                ".*", qtyping.TFLOperationName.ALL_SUPPORTED, how, AlgorithmName.FLOAT_CASTING
+            )
+            found = casting.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model
+    except Exception as error:
+        raise BuildError(
+            f"LiteRT's quantiser cannot make the weights float16: {error}", fix="--fp32, or another version of it"
         ) from error
     return bytes(found)
 
@@ -111,9 +143,9 @@ def _quietly() -> Iterator[None]:
 
 TARGET = LiteRt(
     "litert",
-    precisions=("fp32",),
+    precisions=("fp32", "fp16"),
     rates=RATES,  # not fitted, and the same: loops of scans are operators of ours there as well
-    lacks={"fp16": ONLY_FLOAT32, "bf16": "LiteRT has no bfloat16 on processors", "int8": ONLY_FLOAT32},
+    lacks={"bf16": "LiteRT has no bfloat16 on processors", "int8": NO_INT8},
     no_native_fft="LiteRT has no kernel for the FFT of complex numbers that XNNPACK runs",
     stage="litert",
     stage_words="convert to LiteRT",

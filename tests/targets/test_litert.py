@@ -142,10 +142,30 @@ def test_an_operator_without_a_lowering_is_a_build_error_that_names_it(tmp_path:
         TARGET.write(tmp_path, order)
 
 
-def test_bfloat16_is_refused_with_its_reason() -> None:
-    with pytest.raises(InputError, match="precision bf16 for litert") as caught:
-        check_request(Request(nn.ReLU().eval(), (torch.ones(2, 3),), to="litert", precision="bf16"))
-    assert caught.value.cause == TARGET.lacks["bf16"]
+@needs_litert
+def test_in_float16_weights_take_half_and_the_engine_says_what_it_computes_in(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 64)).eval()
+    sizes, errors, examples = {}, {}, (torch.randn(2, 64),)
+    for precision in ("fp32", "fp16"):
+        made = hamsa_deploy.export(
+            model, example_inputs=examples, to="litert", precision=precision, output=tmp_path / precision
+        )
+        sizes[precision] = made.manifest.files["model.tflite"].bytes
+        assert made.manifest.parity is not None
+        errors[precision] = made.manifest.parity.metrics["output"]["max_relative_error"]
+    assert 1e-6 < errors["fp16"] < 1e-3  # it is another model, and near
+    assert sizes["fp16"] < 0.55 * sizes["fp32"]
+    assert made.manifest.execution is not None
+    with Engine(tmp_path / "fp16") as engine:
+        assert engine.describe()["precision"] == "f32, weights f16"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_what_it_lacks_is_refused_with_its_reason(precision: str) -> None:
+    with pytest.raises(InputError, match=f"precision {precision} for litert") as caught:
+        check_request(Request(nn.ReLU().eval(), (torch.ones(2, 3),), to="litert", precision=precision))
+    assert caught.value.cause == TARGET.lacks[precision]
 
 
 def test_without_the_package_the_extra_is_named_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,8 @@ class Runner:
             self._run: Any = self._model.get_signature_runner()
         except Exception as error:
             raise BuildError(f"{path}: LiteRT cannot load this model\n{error}") from error
+        # Of a processor that computes in float16 it is not told.
+        self._precision = "f32, weights f16" if manifest.precision == "fp16" else "f32"
         self._inputs = as_identifiers([spec.name for spec in manifest.graph_inputs])
         self._outputs = as_identifiers([spec.name for spec in manifest.graph_outputs])
         self.batch_limits = self._checked(manifest)
@@ -67,7 +69,7 @@ class Runner:
             "backend": "litert",
             "version": version("ai-edge-litert"),
             "device": CPU,
-            "precision": "f32",
+            "precision": self._precision,
             "operators": f"{delegated} XNNPACK, {len(kinds) - delegated} built in",
         }
 
