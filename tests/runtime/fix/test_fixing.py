@@ -16,7 +16,8 @@ from hamsa_runtime.fix import fix_onnx, fixing, products, transforms_in
 from hamsa_runtime.fix.operators import Dft
 from hamsa_runtime.fix.whole_file import Whole
 
-from .files import FLOAT, dft_model, graph_model, saved, scalar
+from .files import FLOAT, dft_model, graph_model, numpy_dft, saved, scalar
+from .test_replacement import with_function
 
 
 @pytest.fixture
@@ -238,3 +239,23 @@ def test_a_node_of_too_many_numbers_is_refused_with_a_way_out(tmp_path: Path) ->
     with pytest.raises(InputError, match=r"takes 2.7e\+08 numbers, too many"):
         fix_onnx(path, tmp_path / "fixed.onnx")
     assert not (tmp_path / "fixed.onnx").exists()
+
+
+@pytest.mark.usefixtures("nodes_only")
+def test_a_function_is_written_out_and_what_lies_beside_it_stays(tmp_path: Path) -> None:
+    proto = with_function(attribute=True)
+    proto.training_info.add().initialization.name = "start"
+    values = numpy_helper.from_array(np.ones(1, np.float32), "sparse")
+    indices = numpy_helper.from_array(np.array([3], dtype=np.int64), "places")
+    proto.graph.sparse_initializer.append(onnx.SparseTensorProto(values=values, indices=indices, dims=[9]))
+    path, output = saved(proto, tmp_path), tmp_path / "fixed.onnx"
+    assert [name for name, _ in transforms_in(path)] == ["inside__2", "inside__4"]
+    fixed = fix_onnx(path, output)
+    assert fixed.inlined
+    new = onnx.load(output)
+    assert [function.name for function in new.functions] == ["Twice"]
+    assert new.training_info == proto.training_info
+    assert new.graph.sparse_initializer == proto.graph.sparse_initializer
+    x = np.random.default_rng(0).standard_normal((2, 6, 2))
+    expected = 2 * np.concatenate([numpy_dft(part, 1, None, 1, 0) for part in (x, x[:, :4])], axis=1)
+    np.testing.assert_allclose(outputs(output, x=x)[0], expected, rtol=0, atol=1e-12)

@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.fix.loading import MAX_BYTES, invalid, read_onnx, understood
+from hamsa_runtime.fix.loading import MAX_BYTES, read_onnx, understood
 from hamsa_runtime.fix.operators import Dft, Stft, name_of, spectral_nodes
 from hamsa_runtime.fix.replacement import (
     Replaced,
     Replacement,
-    inline_spectral_functions,
+    not_inlined,
     operators_in,
     replace_transforms,
+    spectral_functions,
 )
 from hamsa_runtime.fix.verification import verify_nodes
 from hamsa_runtime.fix.whole_file import Whole, compare
@@ -95,8 +97,7 @@ def transforms_in(path: str | Path) -> list[tuple[str, Dft | Stft]]:
         InputError, UnsupportedTransformError: as for `fix_onnx`.
     """
     proto, _ = read_onnx(Path(path))
-    model = understood(proto, Path(path))
-    inline_spectral_functions(model)
+    model = understood(_inlined(proto, Path(path)), Path(path))
     operators = operators_in(model)
     return [(name_of(node), each) for node, (each, _) in zip(spectral_nodes(model), operators, strict=True)]
 
@@ -107,11 +108,10 @@ def fixed_proto(proto: onnx.ModelProto, path: Path) -> tuple[onnx.ModelProto, Re
     Args:
         path: where it was read from; its external data lie beside it.
     """
-    model = understood(proto, path)
-    if inlined := inline_spectral_functions(model):
-        proto = _written_out(model, path)
+    written_out = _inlined(proto, path)
+    model = understood(written_out, path)
     fixed = onnx.ModelProto()
-    fixed.CopyFrom(proto)
+    fixed.CopyFrom(written_out)
     before = _tree(model.graph)
     replacement = replace_transforms(model)
     new = {id(each.node): [ir.to_proto(node) for node in each.nodes] for each in replacement.replaced}
@@ -120,14 +120,20 @@ def fixed_proto(proto: onnx.ModelProto, path: Path) -> tuple[onnx.ModelProto, Re
     if new:
         _exchange(fixed.graph, before, new, unused)
         fixed.graph.initializer.extend(ir.to_proto(tensor) for tensor in replacement.constants)
-    return fixed, replacement, inlined
+    return fixed, replacement, written_out is not proto
 
 
-def _written_out(model: ir.Model, path: Path) -> onnx.ModelProto:
+def _inlined(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """With functions that hold a transform written out where they are called, all else as it is; itself without such.
+
+    By onnx's own inliner: onnx_ir, which the pass for its models uses, drops what it does not know.
+    """
+    if not (holding := spectral_functions(understood(proto, path))):
+        return proto
     try:
-        return ir.to_proto(model)
-    except Exception as error:
-        raise invalid(path, error) from error
+        return onnx.inliner.inline_selected_functions(proto, [(domain, name) for domain, name, _ in holding])
+    except Exception as error:  # in classes of C++'s or Python's
+        raise not_inlined(error) from error
 
 
 @dataclass(frozen=True)

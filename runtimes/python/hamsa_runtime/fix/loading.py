@@ -68,7 +68,7 @@ def load_onnx(path: str | Path) -> OnnxFile:
     try:
         ir.external_data.load_to_model(model)
     except Exception as error:  # the reader raises from many layers, without a common class
-        raise invalid(path, error) from error
+        raise _invalid(path, error) from error
     digests = {file.relative_to(path.parent).as_posix(): sha256_of(file)[0] for file in (path, *data)}
     return OnnxFile(path, digests, model)
 
@@ -92,7 +92,7 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
     try:
         onnx.checker.check_model(str(path))
     except Exception as error:  # the checker raises from many layers, without a common class
-        raise invalid(path, error) from error
+        raise _invalid(path, error) from error
     return proto, data
 
 
@@ -106,7 +106,7 @@ def understood(proto: onnx.ModelProto, path: Path) -> ir.Model:
         model = ir.serde.deserialize_model(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
     except Exception as error:  # the reader raises from many layers, without a common class
-        raise invalid(path, error) from error
+        raise _invalid(path, error) from error
     return model
 
 
@@ -126,11 +126,10 @@ def _parsed(path: Path) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # protobuf's own class differs between its implementations
-        raise invalid(path, error) from error
+        raise _invalid(path, error) from error
 
 
-def invalid(path: Path, error: Exception) -> InputError:
-    """The error for a file that is no ONNX, in the words of whoever found that."""
+def _invalid(path: Path, error: Exception) -> InputError:
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return InputError(
         f"{path} is no valid ONNX file: {text[:300]}",

@@ -97,38 +97,45 @@ class RealTransformsPass(ir.passes.InPlacePass):
 def inline_spectral_functions(model: ir.Model) -> bool:
     """Write out, where they are called, the functions that have a DFT or STFT in them: each call may have other
     shapes. Whether there were any."""
-    holding: set[ir.OperatorIdentifier] = set()
-    found = 1
-    while found:
-        more = {
-            key
-            for key, function in model.functions.items()
-            if key not in holding
-            and any(is_spectral(node) or node.op_identifier() in holding for node in function.all_nodes())
-        }
-        found = len(more)
-        holding |= more
-    if holding:
+    if holding := spectral_functions(model):
         inline(model, holding)
     return bool(holding)
+
+
+def spectral_functions(model: ir.Model) -> set[ir.OperatorIdentifier]:
+    """Those with a DFT or STFT in them, or in a function that they call."""
+    holding: set[ir.OperatorIdentifier] = set()
+    while more := {
+        key
+        for key, function in model.functions.items()
+        if key not in holding
+        and any(is_spectral(node) or node.op_identifier() in holding for node in function.all_nodes())
+    }:
+        holding |= more
+    return holding
 
 
 def inline(model: ir.Model, functions: Collection[ir.OperatorIdentifier] | None = None) -> None:
     """Write out functions where they are called: some, or all.
 
     Raises:
-        InputError: they cannot be, such as those of another opset than the model's.
+        InputError: see `not_inlined`.
     """
     try:
         passes.InlinePass(None if functions is None else lambda each: each.identifier() in functions)(model)
     except Exception as error:  # the pass raises whatever it meets, in classes of its own or Python's
-        text = str(error.__cause__ or error).splitlines()[0]
-        raise InputError(
-            f"functions of the file cannot be written out where they are called: {text[:300]}",
-            expected="functions of the model's own opset, which do not call themselves",
-            fix="export it again without functions, or write them out by onnx.inliner.inline_local_functions(model, "
-            "convert_version=True)",
-        ) from error
+        raise not_inlined(error) from error
+
+
+def not_inlined(error: Exception) -> InputError:
+    """The error for functions that cannot be written out, such as those of another opset than the model's."""
+    text = str(error.__cause__ or error).splitlines()[0]
+    return InputError(
+        f"functions of the file cannot be written out where they are called: {text[:300]}",
+        expected="functions of the model's own opset, which do not call themselves",
+        fix="export it again without functions, or write them out by onnx.inliner.inline_local_functions(model, "
+        "convert_version=True)",
+    )
 
 
 def operators_in(
