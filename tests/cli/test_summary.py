@@ -211,6 +211,7 @@ def test_int8_where_it_pays_says_what_was_timed() -> None:
         "layers": [
             {"product": "MatMul [8,4] x [4,4]", "pays": True, **product},
             {"product": "MatMul [8,4] x [4,2]", "pays": False, **slower},
+            {"product": "MatMul [8,4] x [4,3]", "pays": True, **slower},
         ],
         "forms": [
             {"precision": "fp32", **form},
@@ -222,6 +223,7 @@ def test_int8_where_it_pays_says_what_was_timed() -> None:
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "MatMul [8,4] x [4,4] 2 9.51 9.91 yes" in lines
     assert "MatMul [8,4] x [4,2] 1 9.51 9.19 no: slower" in lines
+    assert "MatMul [8,4] x [4,3] 1 9.51 9.19 yes, together" in lines
     assert "fp32 0 fp32 12 1.00" in lines
     assert "int8 2 fp32 9.2 0.77 it is" in lines
     assert "Where int8 pays" not in shown(show_result, {}, Path("out"))
