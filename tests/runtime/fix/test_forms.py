@@ -54,7 +54,7 @@ LAYOUTS: list[tuple[list[Any], int]] = [
     (["N", "K", 0, "C", "D", 2], 2),
     (["N", 0, 1, 1], -3),
 ]
-LENGTHS = [1, 2, 7, 96, 200]
+LENGTHS = [1, 7, 96, 200]
 
 
 @pytest.mark.parametrize("n", LENGTHS)
@@ -133,7 +133,7 @@ FRAMES = [(16, 5), (8, 11), (64, 64), (256, 64), (400, 160), (400, 10), (1, 1)]
 @pytest.mark.parametrize("window", ["none", "constant", "computed"])
 @pytest.mark.parametrize(("n", "hop"), FRAMES)
 def test_an_stft_of_any_length_is_framing_window_and_transform(n: int, hop: int, window: str) -> None:
-    lengths: list[int | str] = ["L", n + 3 * hop + 1, n]
+    lengths: list[int | str] = ["L", n if n < hop else n + 3 * hop + 1]
     for dtype, length, (parts, onesided) in itertools.product((FLOAT, DOUBLE), lengths, ((1, 1), (1, 0), (2, 0))):
         proto, factor = stft_model(n, hop, length, dtype=dtype, window=window, parts=parts, onesided=onesided)
         model = ir.from_proto(proto)
