@@ -6,22 +6,16 @@ that it computes what the model does. Packages are for one input at a time, whic
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import sys
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hamsa_deploy.targets.executorch import RATES
 from hamsa_deploy.targets.here import HERE, ON_THE_DEVICE, Answer, Machine, Package
-from hamsa_deploy.targets.litert import one_at_a_time
+from hamsa_deploy.targets.litert import one_at_a_time, quietly
 from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime.errors import BuildError, MissingError
-from hamsa_runtime.interrupts import interruptible
 from hamsa_runtime.port_names import as_identifiers
 from hamsa_runtime.vocabulary import MLPACKAGE
 
@@ -56,14 +50,14 @@ def _converted(order: Order) -> Any:
     import torch
 
     try:
-        with _quietly():
+        with quietly():
             import coremltools
     except ImportError as error:
         raise MissingError(f"the package coremltools cannot be imported: {error}", fix=INSTALL) from error
     module, examples = one_at_a_time(order)
     examples |= {name: examples[name].int() for name in _pixels(order)}
     try:
-        with _quietly():
+        with quietly():
             return coremltools.convert(
                 torch.export.export(module, (), examples).run_decompositions({}),
                 outputs=[coremltools.TensorType(name=name, dtype=dtype) for name, dtype in _outputs(order)],
@@ -116,19 +110,6 @@ def _pixels(order: Order) -> list[str]:
             )
         found.append(ports[spec.name])
     return found
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without its progress, and its advice about the versions of PyTorch that it was tested with."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with interruptible(), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 TARGET = CoreMl(

@@ -48,13 +48,13 @@ class LiteRt(Target):
 def _converted(order: Order) -> bytes:
     """The file's content, in float32."""
     try:
-        with _quietly():
+        with quietly():
             import litert_torch
     except ImportError as error:
         raise MissingError(f"the package litert-torch cannot be imported: {error}", fix=INSTALL) from error
     module, examples = one_at_a_time(order)
     try:
-        with _quietly():
+        with quietly():
             # 64 bits stay 64 bits: the manifest says so of whole numbers.
             found = litert_torch.convert(module, sample_kwargs=examples, enable_x64=True).model_content()
     except Exception as error:
@@ -70,7 +70,7 @@ def _in_float16(model: bytes) -> bytes:
     """The same with weights in float16, by its own quantiser: XNNPACK makes them float32 again when it loads them, but
     on processors that compute in float16."""
     try:
-        with _quietly():
+        with quietly():
             from ai_edge_quantizer import qtyping, quantizer
             from ai_edge_quantizer.algorithm_manager import AlgorithmName
     except ImportError as error:
@@ -80,7 +80,7 @@ def _in_float16(model: bytes) -> bytes:
         weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
     )
     try:
-        with _quietly():
+        with quietly():
             casting = quantizer.Quantizer(bytearray(model))
             casting.update_quantization_recipe(
                 ".*", qtyping.TFLOperationName.ALL_SUPPORTED, how, AlgorithmName.FLOAT_CASTING
@@ -129,12 +129,17 @@ def one_at_a_time(order: Order) -> tuple[nn.Module, dict[str, torch.Tensor]]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without its progress, on standard output, and its advice about types that we keep."""
+def quietly() -> Iterator[None]:
+    """Without a converter's progress, and its advice about types that we keep and versions that it was tested with."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with interruptible(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with (
+            interruptible(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
