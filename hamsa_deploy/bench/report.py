@@ -35,7 +35,7 @@ def document(tables: Sequence[Table], energy: str, notes: Sequence[str]) -> dict
         notes: what the user was told on the way.
     """
     return {
-        "machine": {"processor": processor_name(), "load_average": list(os.getloadavg())},
+        "machine": {"processor": processor_name(), "load_average": _load_average()},
         "versions": versions_here(),
         "inputs": INPUTS,
         "loading": LOADING,
@@ -43,6 +43,11 @@ def document(tables: Sequence[Table], energy: str, notes: Sequence[str]) -> dict
         "notes": list(notes),
         "tables": [dataclasses.asdict(table) for table in tables],
     }
+
+
+def _load_average() -> list[float] | None:
+    """Of the last 1, 5 and 15 minutes; None on a system that has none, as Windows."""
+    return list(os.getloadavg()) if hasattr(os, "getloadavg") else None
 
 
 def tables_from(report: Mapping[str, Any]) -> list[Table]:

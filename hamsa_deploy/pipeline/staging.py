@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import re
 import secrets
@@ -27,6 +26,7 @@ from pathlib import Path
 from hamsa_runtime.bundle import OWN_FILES, Bundle, open_bundle, sha256_of
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import is_there
+from hamsa_runtime.locks import removed_lock
 from hamsa_runtime.manifest import FileEntry, Manifest
 from hamsa_runtime.vocabulary import MANIFEST
 from hamsa_runtime.whole_files import DISK_ERRORS
@@ -34,6 +34,8 @@ from hamsa_runtime.whole_files import DISK_ERRORS
 # linux/fs.h: swaps two paths in one step, so that there is no moment without a bundle
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
+
+WINDOWS = os.name == "nt"
 
 
 @contextlib.contextmanager
@@ -182,8 +184,10 @@ def _swap(stage: Path, destination: Path) -> None:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Swaps two paths in one step; False where the system or the file system cannot."""
+    if sys.platform != "linux":
+        return False
     libc = ctypes.CDLL(None)
-    if sys.platform != "linux" or not hasattr(libc, "renameat2"):
+    if not hasattr(libc, "renameat2"):
         return False
     code: int = libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
     return code == 0
@@ -224,38 +228,16 @@ def _new_parents(destination: Path) -> Iterator[None]:
 def _lock(destination: Path) -> Iterator[None]:
     """An exclusive lock on `.name.lock` beside the destination; the file is removed with the lock."""
     path = destination.with_name(f".{destination.name}.lock")
-    with _reported(destination):
-        descriptor = _locked(path)
-    try:
+    with contextlib.ExitStack() as stack:
+        with _reported(destination):
+            stack.enter_context(removed_lock(path))
         yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def _locked(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Its last owner may have removed the file while we waited: then what we hold locks nothing.
-            if _same_file(descriptor, path):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _same_file(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    if WINDOWS and path.is_dir():  # which opens no folder, and flushes only what may be written to
+        return
+    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -270,8 +252,10 @@ def _reported(destination: Path, only: Collection[int] = ()) -> Iterator[None]:
     except OSError as error:
         if only and error.errno not in only:
             raise
+        held = WINDOWS and isinstance(error, PermissionError)
         raise InputError(
             f"{destination}: cannot be written ({error.strerror})",
             expected="a place with enough room that may be written to",
+            cause="a file there is open: Windows neither replaces nor removes what a program reads" if held else "",
             fix="free some space, or choose another output folder; what was there before is unchanged",
         ) from error

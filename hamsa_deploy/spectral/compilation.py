@@ -42,7 +42,8 @@ def _other_thread() -> None:
 
 
 _other_thread()
-os.register_at_fork(after_in_child=_other_thread)  # a forked child has the pool, but not its thread
+if hasattr(os, "register_at_fork"):  # a forked child has the pool, but not its thread
+    os.register_at_fork(after_in_child=_other_thread)
 
 
 def eagerly(compute: Callable[[], T]) -> T:

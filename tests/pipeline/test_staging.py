@@ -391,7 +391,7 @@ with staging.staged_bundle(folder) as stage:
 @pytest.mark.parametrize("mode", ["before publish", "between the two renames", "after the swap"])
 def test_a_killed_writer_leaves_old_or_new_and_the_next_one_sweeps(old: Path, tmp_path: Path, mode: str) -> None:
     (tmp_path / "tests_of_bundle.py").write_text(Path(__file__).read_text())
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
     result = subprocess.run([sys.executable, "-c", KILLED, mode, old], env=environment, capture_output=True)
     assert result.returncode == -signal.SIGKILL, result.stderr
     assert len(list(old.parent.iterdir())) > 1  # it did leave something

@@ -109,7 +109,7 @@ def _public_pem(key: Ed25519PrivateKey) -> bytes:
 
 def _write_new(path: Path, data: bytes, *, mode: int) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     except FileExistsError as error:
         raise InputError(
             f"{path}: is there already",

@@ -14,12 +14,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.engine import Engine
@@ -133,7 +137,7 @@ def _limit_memory(more: int) -> None:
         found = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
         found = None
-    if found is None:
+    if found is None or resource is None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = int(found[1]) * 1024 + more

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import secrets
@@ -20,11 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.locks import leftover, own_lock
 
 SCRATCH = "hamsa-scratch-"
 # Whoever meets one of these while writing (an exporter, a converter) does not know whose disk it is.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-BESIDE = re.compile(r"\.(.+)\.tmp-\d+-[0-9a-f]{8}")
+BESIDE = re.compile(r"\.(.+)\.tmp-\d+-[0-9a-f]{8}(?:\.lock)?")
 
 
 def write_through(path: Path, data: bytes) -> None:
@@ -91,47 +91,24 @@ def _entries(folder: Path) -> list[Path]:
 @contextlib.contextmanager
 def _temporary(name: Callable[[], Path], make: Callable[[Path], None]) -> Iterator[Path]:
     """A new file or folder, locked; removed afterwards if it is still there."""
-    path, descriptor = _locked(name, make)
-    try:
-        yield path
-    finally:
-        _delete(path)
-        os.close(descriptor)
-
-
-def _locked(name: Callable[[], Path], make: Callable[[Path], None]) -> tuple[Path, int]:
-    """Another process may take what is not locked yet for a leftover: then there is a next one."""
-    while True:
+    with contextlib.ExitStack() as stack:
         path = name()
-        make(path)
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            if _lock(descriptor) is not False and path.exists():
-                return path, descriptor
-            os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Whether the lock could be had; None where there are no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
+        # Another process may take what is not locked yet for a leftover: then there is a next one.
+        while not stack.enter_context(own_lock(path, make)):
+            stack.close()
+            path = name()
+        try:
+            yield path
+        finally:
+            _delete(path)
 
 
 def _remove(paths: Iterator[Path]) -> None:
     """Those of this user that nobody holds."""
     for path in paths:
-        with contextlib.suppress(OSError):  # another process was faster
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:
-                if os.fstat(descriptor).st_uid == os.geteuid() and _lock(descriptor):
-                    _delete(path)
-            finally:
-                os.close(descriptor)
+        with contextlib.suppress(OSError), leftover(path) as found:  # an error: another process was faster
+            if found:
+                _delete(path)
 
 
 def _delete(path: Path) -> None:

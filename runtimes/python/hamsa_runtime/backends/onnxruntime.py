@@ -145,7 +145,7 @@ class Runner:
             session = self._loaded(options)
             for _ in range(runs):
                 self._results(session, inputs)
-            events = json.loads(Path(session.end_profiling()).read_text())
+            events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
         return [event for event in events if event.get("cat") == "Node" and event["name"].endswith(KERNEL)]
 
     def _loaded(self, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:

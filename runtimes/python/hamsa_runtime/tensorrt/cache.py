@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import platform
 import shutil
 import time
@@ -28,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from hamsa_runtime.cache_files import cache_folder
+from hamsa_runtime.locks import kept_lock
 from hamsa_runtime.tensorrt.building import Built, plan_from_onnx
 from hamsa_runtime.tensorrt.cuda import Gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
@@ -220,21 +219,12 @@ def plans_folder() -> Path:
 
 @contextlib.contextmanager
 def _lock(path: Path, report: Report) -> Iterator[None]:
-    """An exclusive lock; freed by the system if its owner dies. The file stays, so that nobody locks a removed one."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    """An exclusive lock; whoever waits for it says so."""
     start = time.monotonic()
-    try:
-        while not _locked(descriptor):
-            report("waiting for another build of this plan", None, time.monotonic() - start)
-            time.sleep(TICK_SECONDS)
+
+    def wait() -> None:
+        report("waiting for another build of this plan", None, time.monotonic() - start)
+        time.sleep(TICK_SECONDS)
+
+    with kept_lock(path, wait):
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
