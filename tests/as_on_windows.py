@@ -9,16 +9,19 @@ and names that Windows does not take are not made.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import importlib.abc
+import inspect
 import os
 import re
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType, SimpleNamespace
+from typing import Any, cast
 
 import filelock
 
@@ -98,7 +101,8 @@ def refuse() -> None:
 
     def open_checked(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
         # shutil's own way through folders, which it has on POSIX only
-        if os.path.isdir(path) and sys._getframe(1).f_globals["__name__"] != "shutil":
+        caller = cast("FrameType", cast("FrameType", inspect.currentframe()).f_back).f_globals["__name__"]
+        if os.path.isdir(path) and caller != "shutil":
             raise _denied(path)
         if flags & os.O_CREAT:
             _check_name(path)
@@ -118,6 +122,7 @@ def refuse() -> None:
     for each in checked:
         setattr(os, each.__name__.removesuffix("_checked"), each)
     os.remove = unlink_checked
+    ctypes.CDLL = lambda name: SimpleNamespace()  # type: ignore[assignment,misc]  # a C library without renameat2
 
 
 def _check_name(path: Any) -> None:
