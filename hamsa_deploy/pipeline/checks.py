@@ -213,7 +213,7 @@ def _check_fft(request: Request, target: Target) -> None:
         able = [each.name for each in all_targets() if not each.no_native_fft]
         raise InputError(
             f"native transforms for {request.to}",
-            expected=f"them only for {' and '.join(able)}, whose engines have an FFT that works",
+            expected=f"them only for {', '.join(able[:-1])} and {able[-1]}, whose engines have an FFT that works",
             cause=target.no_native_fft,
             fix="leave --fft native away: products are what this engine is good at",
         )

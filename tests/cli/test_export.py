@@ -394,7 +394,7 @@ def test_the_command_describes_every_stage_of_the_pipeline() -> None:
         stage
         for each in all_targets()
         for precision in each.precisions
-        for stage in run.stages_of(each.name, precision, tune=True, search=True)
+        for stage in run.stages_of(each.name, precision, tune=True, search=True, choice=True)
     }
     assert set(command.STAGES) == {"load"} | stages
 

@@ -50,6 +50,8 @@ from hamsa_runtime.errors import HamsaError, UnsupportedTransformError
 # Of PyTorch's environment of sizes: what has been decided by the example, what is equal, and what can be assumed.
 FACTS = ("guards", "replacements", "var_to_range", "deferred_runtime_asserts")
 
+STRIDE = torch.ops.aten.sym_stride.int
+
 
 class Asked(NamedTuple):
     """What is shaped for an engine: what computing costs it, the plans that were chosen, and whether it has an FFT."""
@@ -176,6 +178,7 @@ class _Recorder:
         """As torch.export would have it: parameters first, then buffers, then the user's inputs."""
         if (sizes := _sizes_of(self.graph.graph)) is not None:
             insert_deferred_runtime_asserts(traced, sizes, "the real form", export=True)
+            _strides_as_sizes(traced.graph)
         for node in traced.graph.nodes:
             if node.op == "placeholder":
                 node.name = node.target  # `input` has become another, after Python's function
@@ -208,6 +211,25 @@ class _Recorder:
         node = self._own[name][1]
         self._first.prepend(node)
         return InputSpec(kind, TensorArgument(node.name), name, persistent=kind is InputKind.BUFFER or None)
+
+
+def _strides_as_sizes(graph: torch.fx.Graph) -> None:
+    """A size is taken from wherever an input has that number, which may be a stride: no exporter translates that."""
+    sizes = {
+        size.node.expr: (node, dim)
+        for node in graph.nodes
+        if node.op == "placeholder" and isinstance(node.meta.get("val"), torch.Tensor)
+        for dim, size in enumerate(node.meta["val"].shape)
+        if isinstance(size, torch.SymInt)
+    }
+    for node in list(graph.nodes):
+        found = sizes.get(node.meta["val"].node.expr) if node.target is STRIDE else None
+        if found is not None:
+            with graph.inserting_before(node):
+                size = graph.call_function(torch.ops.aten.sym_size.int, found)
+            size.meta = dict(node.meta)
+            node.replace_all_uses_with(size)
+            graph.erase_node(node)
 
 
 def _given(captured: ExportedProgram) -> list[InputSpec]:
