@@ -26,7 +26,9 @@ class Drawing:
         self.constants.append(value)
         return value
 
-    def add(self, kind: str, *inputs: ir.Value | np.ndarray, rows: int, width: int, **attributes: int) -> ir.Value:
+    def add(
+        self, kind: str, *inputs: ir.Value | np.ndarray, rows: int, width: int, **attributes: int | list[int]
+    ) -> ir.Value:
         """An operator with one output of (batch, rows, width)."""
         values = [self.constant(value) if isinstance(value, np.ndarray) else value for value in inputs]
         node = ir.node(kind, values, attributes or None, name=f"node_{len(self.nodes)}")

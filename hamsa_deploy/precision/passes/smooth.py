@@ -127,10 +127,15 @@ def _blocked_for_good(flow: ChannelFlow) -> set[ir.Node]:
 
 
 def _groups(flow: ChannelFlow, ranges: Mapping[str, ChannelRanges]) -> dict[int, list[ir.Value]]:
-    """Measured inputs of linears, by the region whose scales are chosen together."""
+    """Measured inputs of linears, by the region whose scales are chosen together.
+
+    Where those lie along another axis than the one that the linear sums over, as behind a transposition, its input has
+    one scale and no say.
+    """
     groups: dict[int, list[ir.Value]] = defaultdict(list)
-    for value in flow.labels:
-        if value.name in ranges and _weights(value):
+    for value, labels in flow.labels.items():
+        measured = ranges.get(str(value.name))
+        if measured is not None and _weights(value) and labels.ids.shape[-1] == len(measured.largest):
             groups[flow.region_of(value)].append(value)
     return groups
 

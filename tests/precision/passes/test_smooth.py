@@ -156,6 +156,22 @@ def test_layer_normalization_takes_the_scale() -> None:
     assert check(drawing.model(drawing.add("MatMul", normed, WEIGHT, **SIZE)), normed) == [normed.name]
 
 
+def test_a_linear_over_rows_reads_channels_of_one_scale() -> None:
+    """As in a mixer: behind a transposition a linear sums over what were rows."""
+    drawing = Drawing(ROWS, WIDTH)
+    gain, bias = np.linspace(1e-3, 1, WIDTH), np.zeros(WIDTH)
+    y = drawing.add("LayerNormalization", drawing.x, gain, bias, **SIZE)
+    turned = drawing.add("Transpose", y, perm=[0, 2, 1], rows=WIDTH, width=ROWS)
+    over_rows = np.random.default_rng(3).normal(size=(ROWS, ROWS))
+    z = drawing.add("MatMul", turned, over_rows, rows=WIDTH, width=ROWS)
+    back = drawing.add("Transpose", z, perm=[0, 2, 1], **SIZE)
+    model = drawing.model(drawing.add("MatMul", drawing.add("Add", y, back, **SIZE), WEIGHT, **SIZE))
+    copy = copy_of(model)
+    smooth(copy, measured(model))
+    for found, expected in zip(*(outputs_of(each, smooth_feeds(model, 1)) for each in (copy, model)), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_random_graphs_compute_the_same_bit_for_bit() -> None:
     smoothed = 0
     for seed in range(250):
