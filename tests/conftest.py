@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,10 @@ from tests.shared import Nano, Once, made_once
 # There is a worker for each core: the threads of one would spin while those of another compute. PyTorch reads this when
 # it is imported, which workers, started from here, and commands that tests run have yet to do.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell has what it starts in the background ignore Ctrl-C, and tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A failing example is printed as a script, so no database of examples is needed. Compiling a program takes a while.
 settings.register_profile("base", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
