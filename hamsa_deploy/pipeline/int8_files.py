@@ -37,11 +37,10 @@ from hamsa_deploy.targets import target_of
 from hamsa_deploy.targets.record import Order
 from hamsa_runtime.batches import Arrays
 from hamsa_runtime.bundle import Bundle
+from hamsa_runtime.devices import CPU
 from hamsa_runtime.errors import ParityError
 from hamsa_runtime.manifest import Calibration, Int8Choice, Manifest, TimedLayers
 from hamsa_runtime.whole_files import scratch_folder
-
-CPU = "CPU"
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from hamsa_runtime.errors import InputError
+from hamsa_runtime.errors import InputError, MissingError
 
-AUTO, HETERO = "AUTO", "HETERO"
+CPU, AUTO, HETERO = "CPU", "AUTO", "HETERO"
 GRAMMAR = "a name such as CPU, GPU.1 or cuda:0, or AUTO, or HETERO:GPU,CPU"
 _NAME = re.compile(r"([A-Z][A-Z0-9_]*)(?:[.:]([A-Z0-9_]+))?")
 
@@ -81,3 +81,14 @@ def only_name(text: str, engine: str) -> Name:
             f"device is {text!r}", expected=f"one name: {engine} neither chooses a device nor splits a model"
         )
     return device.names[0]
+
+
+def check_is_cpu(text: str, engine: str) -> None:
+    """Fails for all but the CPU, for an engine that runs on nothing else here.
+
+    Raises:
+        InputError: see `only_name`.
+        MissingError: it is another device.
+    """
+    if str(only_name(text, engine)) != CPU:
+        raise MissingError(f"{engine} has no device {text!r} here", expected=CPU)

@@ -16,13 +16,13 @@ import torch
 from executorch.runtime import Runtime
 
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
-from hamsa_runtime.devices import only_name
+from hamsa_runtime.devices import CPU, check_is_cpu
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.port_names import check_input
 from hamsa_runtime.vocabulary import PTE_FILE
 
-METHOD, CPU = "forward", "CPU"
+METHOD = "forward"
 # ExecuTorch's numbers for types, which are PyTorch's -> the names of manifests, and those of `Operator`.
 DTYPES = {0: "uint8", 1: "int8", 3: "int32", 4: "int64", 5: "float16", 6: "float32", 7: "float64", 11: "bool"}
 TYPES = {0: "u8", 1: "i8", 3: "i32", 4: "i64", 5: "f16", 6: "f32", 7: "f64", 11: "bool"}
@@ -58,8 +58,7 @@ class Runner:
     @staticmethod
     def check_device(device: str) -> None:
         """Fails for all but the CPU."""
-        if str(only_name(device, "ExecuTorch")) != CPU:
-            raise MissingError(f"ExecuTorch has no device {device!r} here", expected=CPU)
+        check_is_cpu(device, "ExecuTorch")
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""

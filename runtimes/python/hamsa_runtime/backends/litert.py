@@ -10,13 +10,12 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
-from hamsa_runtime.devices import only_name
+from hamsa_runtime.devices import CPU, check_is_cpu
 from hamsa_runtime.errors import BuildError, MissingError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.port_names import as_identifiers, check_input, check_names
 from hamsa_runtime.vocabulary import TFLITE_FILE
 
-CPU = "CPU"
 # NumPy's names for types -> those of `Operator`.
 TYPES = {
     "float64": "f64", "float32": "f32", "float16": "f16", "int64": "i64", "int32": "i32", "int8": "i8",
@@ -50,8 +49,7 @@ class Runner:
     @staticmethod
     def check_device(device: str) -> None:
         """Fails for all but the CPU."""
-        if str(only_name(device, "LiteRT")) != CPU:
-            raise MissingError(f"LiteRT has no device {device!r} here", expected=CPU)
+        check_is_cpu(device, "LiteRT")
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""

@@ -19,7 +19,7 @@ import onnxruntime
 from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
 from hamsa_runtime.backends.providers import PROVIDERS, add_provider, check_here, not_here, provider_of
 from hamsa_runtime.batches import graph_zeros
-from hamsa_runtime.devices import HETERO, Device, device_from
+from hamsa_runtime.devices import CPU, HETERO, Device, device_from
 from hamsa_runtime.errors import BuildError, HamsaError, InputError, MissingError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.onnx_sizes import nodes_of_sizes
@@ -27,7 +27,6 @@ from hamsa_runtime.port_names import check_input, check_names
 from hamsa_runtime.vocabulary import ONNX_FILE, PRECISIONS
 from hamsa_runtime.whole_files import scratch_folder
 
-CPU = "CPU"
 KINDS = {provider.name: kind for kind, provider in PROVIDERS.items()}
 # What it has to be asked beforehand to tell which node it gave to whom, which it does from 1.24 on.
 RECORD = "session.record_ep_graph_assignment_info"
