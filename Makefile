@@ -1,7 +1,7 @@
 # make demo   set up a virtual environment, export the bundled model, and show the comparison with PyTorch
 # make test   everything that has to pass before a commit
 # make slow   the tests that take minutes each
-# make cpp    the C++ runtime; README, "In C++", names the packages that it needs
+# make cpp    the C++ runtime; docs/runtime-cpp.md names the packages that it needs
 #
 # On Linux without a GPU, PIP_EXTRA_INDEX_URL can name PyTorch's CPU wheels: they are 3 GB smaller.
 
@@ -35,7 +35,7 @@ help:
 	@echo "make nightly  2,000 new random programs, compared with PyTorch; more for every rule; mutants of files, read by both languages"
 	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
 	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of thirteen targets"
-	@echo "make bench    the README's tables, an hour or two; RESULTS=docs/results is where they are kept, and a page of them"
+	@echo "make bench    all tables of measurements, an hour or two; RESULTS=docs/results is where they are kept, and a page of them"
 	@echo "make page     build the page of --to web, which an export needs; make js: the JavaScript runtime's tests"
 	@echo "make cpp      build the C++ runtime in build/cpp/dev; make test-cpp builds and runs its tests"
 	@echo "make test-aarch64 builds it for 64-bit ARM and runs it in an emulator"

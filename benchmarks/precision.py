@@ -1,4 +1,4 @@
-"""What reduced precision costs and gains: the README's tables for the precisions.
+"""What reduced precision costs and gains: the tables of docs/precision.md.
 
     python benchmarks/precision.py --only nano
     python benchmarks/precision.py --only s speed --weights out/hamsa_s_photographs.safetensors

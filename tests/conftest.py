@@ -81,8 +81,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The README's commands are one test of minutes: started last, it would leave the other workers idle."""
-    items.sort(key=lambda item: "test_readme" not in item.nodeid)
+    """The commands of the pages are one test of minutes: started last, it would leave the other workers idle."""
+    items.sort(key=lambda item: "docs/test_commands" not in item.nodeid)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -18,7 +18,7 @@ class UnsupportedOperatorError(InputError):
         self.operator, self.alternative = operator, alternative
         super().__init__(
             f"the operator '{operator}' on a complex tensor{where} has no rule in the spectral compiler",
-            expected="one of the operators in the README's table, or one that PyTorch makes of them",
+            expected="one that python -m hamsa_deploy.spectral.compiler.table lists, or that PyTorch makes of these",
             cause="the model computes with complex tensors in a way that is not covered",
             fix=(f"{alternative}; or " if alternative else "")
             + "rewrite that line with the real and imaginary parts (torch.view_as_real)",

@@ -1,4 +1,4 @@
-"""The benchmarks' tables, the page that is made of them, and the commands that the README names for them."""
+"""The benchmarks' tables, the pages that are made of them, and the commands that README.md and docs/ name for them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "docs" / "results"
-README = (ROOT / "README.md").read_text("utf-8")
+from ..docs.pages import DOCS, PAGES, ROOT, text_of
+
+RESULTS = DOCS / "results"
 
 
-def commands_of_the_readme() -> list[list[str]]:
+def commands_of_the_pages() -> list[list[str]]:
     """As words; what stands in brackets is given, too, and an ellipsis is nothing."""
-    found = re.findall(r"`python\s+(benchmarks/\w+\.py[^`]*)`", README)
+    found = [each for page in PAGES for each in re.findall(r"`python\s+(benchmarks/\w+\.py[^`]*)`", text_of(page))]
     return [shlex.split(re.sub(r"\[|\]|\.\.\.", "", each)) for each in found]
 
 
@@ -57,7 +57,7 @@ def parse(commands: list[list[str]]) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_is_one_that_its_script_takes() -> None:
-    commands = [*commands_of_the_readme(), *recorded_commands()]
+    commands = [*commands_of_the_pages(), *recorded_commands()]
     assert len(commands) > 10
     done = parse(commands)
     assert done.returncode == 0, done.stderr
@@ -73,6 +73,13 @@ def test_the_page_is_made_of_the_files(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "benchmarks/results.py", tmp_path], check=True, cwd=ROOT)
     made = (tmp_path / "README.md").read_text("utf-8")
     assert made == (RESULTS / "README.md").read_text("utf-8"), "python benchmarks/results.py makes it anew"
+
+
+def test_the_table_of_speed_is_made_of_the_files() -> None:
+    program = "import sys; sys.path[0] = 'benchmarks'; import results; print(results.speed(results.FOLDER))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT)
+    shown = text_of(ROOT / "README.md").partition("results.py -->\n")[2].partition("<!-- end of speed")[0]
+    assert shown.strip() == done.stdout.strip(), "python benchmarks/results.py makes it anew"
 
 
 SHOWS = """

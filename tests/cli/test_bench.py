@@ -55,7 +55,7 @@ def test_two_bundles_beside_each_other(tiny_bundle: MakeBundle, tmp_path: Path, 
     assert float(lines[1]["ratio"]) == pytest.approx(report["tables"][0]["rows"][1]["ratio"]["median"], rel=1e-5)
 
 
-@pytest.mark.slow  # the README's command has a peer, and tests/bench/peers all of them
+@pytest.mark.slow  # the command in docs/bench.md has a peer, and tests/bench/peers all of them
 def test_peers_stand_beside_the_bundle(exported: Export, capsys: Captured) -> None:
     peers = [option for name in ("deit_s", "dft", "eager") for option in ("--peer", name)]
     assert main([str(exported.bundle), *peers, "--seconds", "0.1", "--threads", "1", "--json"]) == 0

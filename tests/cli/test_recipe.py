@@ -18,6 +18,7 @@ from hamsa_deploy.pipeline.checks import check_request
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.vocabulary import PRECISIONS
 
+from ..docs.pages import DOCS, text_of
 from .conftest import UserModel
 
 if sys.version_info >= (3, 11):
@@ -185,10 +186,10 @@ def test_a_dry_run_of_a_recipe_shows_what_results(
     assert report["bundle"] == str(Path("out", "from recipe"))
 
 
-def test_the_recipes_are_those_of_the_readme() -> None:
+def test_the_recipes_are_those_of_the_page() -> None:
     assert {path.stem for path in RECIPES} == NAMES
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert all(f"[{name}](export/{name}.toml)" in readme for name in NAMES)
+    page = text_of(DOCS / "recipes.md")
+    assert all(f"[{name}](../export/{name}.toml)" in page for name in NAMES)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

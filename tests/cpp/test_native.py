@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from .building import ROOT, SOURCE, run
+from ..docs.pages import DOCS, blocks
+from .building import SOURCE, run
 
-README = (ROOT / "README.md").read_text()
-
-# The README's project, and a program in C beside its program in C++.
+# The project of docs/runtime-cpp.md, and a program in C beside its program in C++.
 IN_C = """
 enable_language(C)
 add_executable(in_c main.c)
@@ -22,7 +20,7 @@ target_link_libraries(in_c PRIVATE hamsa::runtime)
 
 
 def block(language: str) -> str:
-    [found] = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    [found] = blocks(language, DOCS / "runtime-cpp.md")
     return found
 
 

@@ -75,7 +75,7 @@ def test_row_15_an_operator_without_a_rule_fails_the_export_with_its_name_and_li
     refused: Refused, older: Path, did: Did
 ) -> None:
     line = next(i for i, text in enumerate(Path(f"{MODULE}.py").read_text().splitlines(), 1) if "linalg.inv" in text)
-    said = ("linalg_inv", f"{MODULE}.py:{line}", "README's table")
+    said = ("linalg_inv", f"{MODULE}.py:{line}", "hamsa_deploy.spectral.compiler.table lists")
     model = ("--model", f"{MODULE}:Inverting", "--input", "2x4x4", "--to", "onnx", "-o", "older")
     refused("export", *model, says=said)
     did(f"torch.linalg.inv of a spectrum: exit 2, names linalg_inv and line {line} of the user's file")

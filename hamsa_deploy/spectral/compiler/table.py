@@ -1,4 +1,4 @@
-"""The README's table of operators, made from the rules: `python -m hamsa_deploy.spectral.compiler.table` prints it."""
+"""The table of docs/operators.md, made from the rules: `python -m hamsa_deploy.spectral.compiler.table` prints it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The README's table of operators is what the rules say, in names that PyTorch's users know."""
+"""The table of operators in docs/operators.md is what the rules say, in names that PyTorch's users know."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +10,14 @@ import torch
 from hamsa_deploy.spectral.compiler.table import COMPOSITES, FAMILIES, family_of, names_of, operators_table
 from hamsa_deploy.spectral.dispatch import COMPLEX_RULES, ENTRY_RULES
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
+from ...docs.pages import DOCS, text_of
+
 BEGIN, END = "<!-- operators: python -m hamsa_deploy.spectral.compiler.table -->\n", "\n<!-- end of operators -->"
 NAMES = sorted({*COMPOSITES, *(name for family in FAMILIES for name in names_of(family))})
 
 
-def test_the_table_in_the_readme_is_the_one_that_the_rules_give() -> None:
-    assert README.partition(BEGIN)[2].partition(END)[0] == operators_table()
+def test_the_table_in_the_pages_is_the_one_that_the_rules_give() -> None:
+    assert text_of(DOCS / "operators.md").partition(BEGIN)[2].partition(END)[0] == operators_table()
 
 
 def test_every_rule_is_in_a_family() -> None:

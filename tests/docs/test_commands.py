@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand there, in an empty folder with the files that they name."""
+"""The commands and programs of README.md and docs/, run as they stand there, in a folder with what they name."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ import pytest
 from hamsa_deploy.cli.inputs import read_preprocessing
 from hamsa_deploy.models.preprocessing import IMAGENET
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
+from .pages import DOCS, ROOT, blocks
 
 EXPORT_BY_SOMEBODY_ELSE = """
 import mynet, torch
@@ -40,7 +34,7 @@ COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if lin
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a reader would have: a checkpoint, some photographs, a model of their own and an ONNX file of it."""
-    path = tmp_path_factory.mktemp("readme")
+    path = tmp_path_factory.mktemp("reader")
     shutil.copy(ROOT / "hamsa_deploy/models/weights/hamsa_nano.safetensors", path / "mine.safetensors")
     shutil.copytree(ROOT / "hamsa_deploy/samples/photos", path / "photos", ignore=shutil.ignore_patterns("LICENSE"))
     shutil.copy(path / "photos/china_00.jpg", path / "photo.jpg")
@@ -52,16 +46,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# All commands in one process, as their entry points: each would import PyTorch anew.
+# All in one process, as each would import PyTorch anew: commands as their entry points, and then programs, each with
+# names of its own.
 DRIVER = """
-import json, sys
+import json, sys, warnings
 from importlib.metadata import entry_points
-for words in json.load(sys.stdin):
+commands, programs = json.load(sys.stdin)
+for words in commands:
     [command] = entry_points(group="console_scripts", name=words[0])
     sys.argv = words
     code = command.load()()
     if code:
         sys.exit(f"{' '.join(words)}: exit code {code}")
+warnings.simplefilter("error", UserWarning)
+sys.path.insert(0, "")
+for program in programs:
+    print(program)
+    exec(compile(program, "program", "exec"), {"__name__": "__main__"})
 """
 
 
@@ -79,7 +80,7 @@ def words(command: str) -> list[str]:
     return command.split("  #")[0].split()
 
 
-def test_the_readme_has_commands() -> None:
+def test_the_pages_have_commands() -> None:
     assert len(COMMANDS) >= 5
     found = {command.split()[0] for command in COMMANDS}
     # hamsa-build: on a device
@@ -89,10 +90,9 @@ def test_the_readme_has_commands() -> None:
 def test_the_first_commands_and_then_the_programs_work(folder: Path) -> None:
     quick = [words(command) for command in COMMANDS if QUICK.match(command)]
     assert len(quick) == 4
-    run([sys.executable, "-c", DRIVER], folder, json.dumps(quick))
-    for program in blocks("python"):
-        if "def make" not in program:
-            run([sys.executable, "-W", "error::UserWarning", "-c", program], folder)
+    programs = [program for program in blocks("python") if "def make" not in program]
+    assert len(programs) >= 5
+    run([sys.executable, "-c", DRIVER], folder, json.dumps([quick, programs]))
 
 
 @pytest.mark.slow
@@ -102,12 +102,7 @@ def test_every_command_works(folder: Path) -> None:
         run(words(command), folder)
 
 
-def test_files_that_the_readme_links_to_exist() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
-
-
-def test_the_preprocessing_in_the_readme_is_read(tmp_path: Path) -> None:
-    (tmp_path / "pixels.toml").write_text(next(block for block in blocks("toml") if "crop_fraction" in block))
+def test_the_preprocessing_in_the_pages_is_read(tmp_path: Path) -> None:
+    [pixels] = blocks("toml", DOCS / "checkpoints.md")
+    (tmp_path / "pixels.toml").write_text(pixels)
     assert read_preprocessing(tmp_path / "pixels.toml") == IMAGENET
