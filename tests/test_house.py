@@ -36,7 +36,7 @@ hamsa_runtime.bundle hamsa_runtime.signing
 hamsa_runtime.tensorrt
 hamsa_runtime.backends
 hamsa_runtime.profiling hamsa_runtime.engine
-hamsa_runtime.trial
+hamsa_runtime.trial hamsa_runtime.embed
 hamsa_runtime.fix
 hamsa_runtime.cli
 hamsa_deploy.spectral

@@ -15,6 +15,7 @@ from PIL import Image
 
 from hamsa_runtime import Engine
 from hamsa_runtime.errors import BuildError, EngineClosedError, InputError
+from hamsa_runtime.preprocess import inputs_from_images
 
 from .external_models import adding, bundle_of
 from .tiny_bundles import LABELS, MakeBundle, manifest_for, onnx_model, reference, write_files
@@ -266,3 +267,15 @@ def test_an_image_as_bytes_gives_what_its_file_gives(make_bundle: MakeBundle, tm
             np.testing.assert_array_equal(engine(image)["logits"], expected)
         with pytest.raises(InputError, match="expected: an iterable of images"):
             engine.stream(path.read_bytes())  # type: ignore[arg-type]
+
+
+def test_prepared_inputs_give_what_the_images_give(make_bundle: MakeBundle, pixels: np.ndarray) -> None:
+    with Engine(make_bundle()) as engine:
+        prepared = inputs_from_images(pixels, engine.manifest)
+        found, expected = engine.infer(prepared), engine(pixels)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)
+        with pytest.raises(InputError, match="the input 'image' is float64"):
+            engine.infer({"image": prepared["image"].astype(float)})
+        with pytest.raises(InputError, match="unknown input 'x'"):
+            engine.infer({"x": prepared["image"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -14,7 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from hamsa_runtime.whole_files import SCRATCH, remove_leftovers, replace_file, scratch_folder, temporary_folder
+from hamsa_runtime.whole_files import (
+    SCRATCH,
+    remove_leftovers,
+    replace_file,
+    replacement,
+    scratch_folder,
+    temporary_folder,
+)
 
 AT_WORK = """
 import sys, time
@@ -50,6 +58,19 @@ def test_a_file_is_replaced_and_nothing_else_is_left(place: Path) -> None:
     for data in (b"old", b"new"):
         replace_file(place / "file", data)
         assert (place / "file").read_bytes() == data
+    assert names(place) == {"file"}
+
+
+def test_a_file_is_there_when_it_is_written_to_its_end(place: Path) -> None:
+    (place / "file").write_bytes(b"old")
+    with replacement(place / "file") as temporary:
+        temporary.write_bytes(b"new")
+        assert (place / "file").read_bytes() == b"old"
+    assert (place / "file").read_bytes() == b"new"
+    with contextlib.suppress(InterruptedError), replacement(place / "file") as temporary:
+        temporary.write_bytes(b"half")
+        raise InterruptedError
+    assert (place / "file").read_bytes() == b"new"
     assert names(place) == {"file"}
 
 

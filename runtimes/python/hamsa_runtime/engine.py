@@ -22,7 +22,7 @@ from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, Miss
 from hamsa_runtime.images import is_encoded
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import EMBEDDING, LOGITS, named_or_only
-from hamsa_runtime.preprocess import Images, inputs_from_images
+from hamsa_runtime.preprocess import Images, checked_inputs, inputs_from_images
 from hamsa_runtime.profiling import Profile, operator_times, stages_and_inputs
 from hamsa_runtime.signature import Key
 from hamsa_runtime.states import CarriedStates
@@ -142,6 +142,22 @@ class Engine:
                 expected="inputs that fit into memory as the model takes them",
                 fix="fewer at a time, or smaller ones",
             ) from error
+
+    def infer(self, inputs: Mapping[str, np.ndarray]) -> Outputs:
+        """Runs what was prepared before, by `hamsa_runtime.preprocess.inputs_from_images`, any number of images.
+
+        Args:
+            inputs: arrays by the names of the graph's inputs, in the manifest's dtypes and shapes.
+
+        Returns:
+            As calling the engine with the images does.
+
+        Raises:
+            InputError: the arrays do not fit the graph.
+            EngineClosedError: the engine was closed.
+        """
+        self._opened()
+        return self._run(checked_inputs(inputs, self.manifest))
 
     def stream(self, images: Iterable[Images]) -> Iterator[Outputs]:
         """What `map(engine, images)` gives, faster: the next images are decoded and prepared meanwhile.

@@ -67,6 +67,36 @@ def kept_lock(path: Path, wait: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def lock_if_free(path: Path) -> Iterator[bool]:
+    """Whether nobody else has the lock on a file, which is then held, and removed with it. Nothing is waited for.
+
+    Raises:
+        OSError: the file cannot be made or locked.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_taken(path) if HAS_FLOCK else _named_lock(path, _refuse))
+            is_free = True
+        except BlockingIOError:
+            is_free = False
+        yield is_free
+
+
+@contextlib.contextmanager
+def _taken(path: Path) -> Iterator[None]:
+    descriptor = _opened(path)
+    try:
+        if not _flock(descriptor) or not _same_file(descriptor, path):
+            raise BlockingIOError
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def own_lock(path: Path, make: Callable[[Path], None]) -> Iterator[bool]:
     """Make a file or folder, and hold a lock on it; False where another process took it for a leftover before that."""
     if not HAS_FLOCK:

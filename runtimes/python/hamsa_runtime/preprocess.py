@@ -49,7 +49,7 @@ def inputs_from_images(images: Images, manifest: Manifest) -> dict[str, np.ndarr
     """
     how = manifest.preprocessing
     if how is None:
-        return _inputs_from_arrays(images if manifest.audio is None else arrays_from_clips(images, manifest), manifest)
+        return checked_inputs(images if manifest.audio is None else arrays_from_clips(images, manifest), manifest)
     singles = _singles(images)
     for each in singles:
         _check_unmasked(each)
@@ -152,7 +152,13 @@ def _not_an_image(image: object) -> InputError:
     )
 
 
-def _inputs_from_arrays(given: Images, manifest: Manifest) -> dict[str, np.ndarray]:
+def checked_inputs(given: Images, manifest: Manifest) -> dict[str, np.ndarray]:
+    """The graph's inputs by name, from an array (if there is one input) or a dict of arrays that are already as the
+    manifest says.
+
+    Raises:
+        InputError: names, dtypes, shapes, or sizes of axes that do not fit.
+    """
     specs = manifest.inputs
     names = [spec.name for spec in specs]
     if not isinstance(given, Mapping):

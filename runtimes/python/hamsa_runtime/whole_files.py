@@ -44,6 +44,20 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """A file beside a path, to be written to; at the end the disk has it, and one rename puts it there.
+
+    After an error it is removed. Leftovers of others are not looked for, which takes a list of the whole folder: see
+    `remove_leftovers`.
+    """
+    with _temporary(lambda: _beside(path), lambda new: new.touch(exist_ok=False)) as temporary:
+        yield temporary
+        with temporary.open("r+b") as stream:  # Windows syncs nothing that is open for reading only
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
 def temporary_folder(beside: Path) -> Iterator[Path]:
     """A new folder on the same file system as a path, which it may be renamed to; removed afterwards if it was not."""
     with _temporary(lambda: _beside(beside), Path.mkdir) as folder:

@@ -1,0 +1,271 @@
+"""The run: shards that nobody has embedded yet, one after the other, decoded ahead by a pool of threads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hamsa_runtime.bundle import manifest_bytes, open_bundle
+from hamsa_runtime.embed.job import Job, job_in, resolves_into, unwritable
+from hamsa_runtime.embed.parts import Counted, PartWriter, counted, part_writer
+from hamsa_runtime.embed.sources import CLIP_SUFFIXES, IMAGE_SUFFIXES, Row, Shard, UnreadableError, rows_of, source_at
+from hamsa_runtime.embed.vectors import (
+    DTYPES,
+    MOST_BYTES,
+    Block,
+    Dtype,
+    Prepared,
+    Wanted,
+    columns_of,
+    prepared,
+    rows_of_a_block,
+    wanted_from,
+)
+from hamsa_runtime.engine import Engine
+from hamsa_runtime.errors import InputError, unknown_name
+
+ROWS = 10_000
+MOST_ROWS = 10_000_000
+MOST_WORKERS = 8
+
+
+@dataclass
+class Embedded:
+    """What became of a job, as far as this process took part.
+
+    Attributes:
+        fingerprint: of the job.
+        shards: all, and how many of them have a part by now; of this worker's.
+        rows, failed: of these parts.
+        rows_now: embedded by this process, in so many seconds, the engine's start apart.
+        decoding, inference, writing: seconds of it; decoding of all threads together.
+        elsewhere: shards that another process has in work.
+        unreadable: shard's name -> why its rows could not be read.
+    """
+
+    output: Path
+    fingerprint: str = ""
+    shards: int = 0
+    done: int = 0
+    rows: int = 0
+    failed: int = 0
+    rows_now: int = 0
+    seconds: float = 0.0
+    decoding: float = 0.0
+    inference: float = 0.0
+    writing: float = 0.0
+    elsewhere: int = 0
+    first_failure: str = ""
+    unreadable: dict[str, UnreadableError] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every shard of this worker has its part."""
+        return self.done == self.shards
+
+
+Report = Callable[[Embedded], None]
+
+
+def embed(
+    bundle: str | Path,
+    input: str | Path,
+    output: str | Path,
+    *,
+    dtype: Dtype = "float32",
+    label: bool = False,
+    rows: int = ROWS,
+    worker: tuple[int, int] = (0, 1),
+    report: Report = lambda found: None,
+    **engine: Any,
+) -> Embedded:
+    """Embeds every image or clip of an input once, into Parquet parts in a folder; goes on where a killed job was.
+
+    Args:
+        bundle: the folder of a bundle with an embedding.
+        input: a folder, a list of paths, Parquet or tar files: see `hamsa_runtime.embed.sources`.
+        output: the folder, of this job alone.
+        dtype: of the vectors.
+        label: also the most probable label, and its probability.
+        rows: of a part, at most.
+        worker: (k, n): take the shards k, k + n, k + 2 n...; the default takes all that no other process has in work.
+        report: called with the state after each block.
+        engine: as `Engine` takes it: backend, device, threads, hint, public_key.
+
+    Raises:
+        InputError: a wrong argument, nothing to embed, an output of another job, or one that cannot be written.
+        MissingError, BuildError: the engine cannot be had, or failed.
+    """
+    _check(dtype, rows, worker)
+    manifest = open_bundle(bundle, public_key=engine.get("public_key")).manifest
+    wanted = wanted_from(manifest, dtype, label=label)
+    suffixes = IMAGE_SUFFIXES if manifest.preprocessing is not None else CLIP_SUFFIXES
+    if manifest.preprocessing is None and manifest.audio is None:
+        raise InputError(f"{bundle}: a model of arrays", expected="a bundle that takes images, or clips")
+    if resolves_into(Path(output), Path(input)):
+        raise InputError(f"{output}: the output in the input", expected="a folder outside of it")
+    source = source_at(Path(input), suffixes)
+    with Engine(bundle, **engine) as running:
+        facts = facts_of(Path(bundle), running, wanted)
+        job = job_in(Path(output), source, facts, rows, check_input=worker[0] == 0)
+        run = _Run(job, running, wanted, worker, report)
+        return run.all()
+
+
+def facts_of(bundle: Path, engine: Engine, wanted: Wanted) -> Mapping[str, Any]:
+    """What vectors depend on, beside the input."""
+    described = engine.describe()
+    return {
+        "schema": 1,
+        "bundle": hashlib.sha256(manifest_bytes(bundle)).hexdigest(),
+        "engine": {name: described[name] for name in ("backend", "version", "device", "precision")},
+        "embedding": {"output": wanted.embedding, "width": wanted.width, "dtype": wanted.dtype},
+        "label": wanted.logits is not None,
+    }
+
+
+def _check(dtype: str, rows: int, worker: tuple[int, int]) -> None:
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", str(dtype), DTYPES)
+    if type(rows) is not int or not 1 <= rows <= MOST_ROWS:
+        raise InputError(f"rows is {rows!r}", expected=f"a whole number from 1 to {MOST_ROWS}")
+    k, n = worker
+    if not (type(k) is type(n) is int and 0 <= k < n):
+        raise InputError(f"worker {k} of {n}", expected="K/N with K from 0 to N - 1", fix="0/4 to 3/4 for four workers")
+
+
+class _Run:
+    """One process's work on a job."""
+
+    def __init__(self, job: Job, engine: Engine, wanted: Wanted, worker: tuple[int, int], report: Report) -> None:
+        self._job, self._engine, self._wanted, self._report = job, engine, wanted, report
+        self._shards = job.shards[worker[0] :: worker[1]]
+        self._claims: dict[int, contextlib.ExitStack] = {}
+        self._elsewhere: list[Shard] = []
+        self._start = time.perf_counter()
+        self.found = Embedded(job.folder, job.fingerprint, len(self._shards))
+
+    def all(self) -> Embedded:
+        """Embeds what is not there yet. Shards that another process has in work are looked at again at the end: it may
+        have been killed."""
+        waiting: list[Shard] = list(self._shards)
+        try:
+            while waiting:
+                self._elsewhere = []
+                self._embed(waiting)
+                if len(self._elsewhere) == len(waiting):
+                    break
+                waiting = self._elsewhere
+        except OSError as error:
+            raise unwritable(self._job.folder, error) from error
+        finally:
+            for claim in self._claims.values():
+                claim.close()
+        self.found.elsewhere = len(self._elsewhere)
+        return self.found
+
+    def _embed(self, shards: Sequence[Shard]) -> None:
+        with contextlib.closing(self._decoded(self._blocks(shards))) as blocks:
+            for first in blocks:
+                self._embed_shard(first.block.shard, itertools.chain([first], blocks))
+
+    def _embed_shard(self, shard: Shard, blocks: Iterator[Prepared]) -> None:
+        """To the block that is its last."""
+        try:
+            with part_writer(self._job.part(shard), self._wanted.schema) as writer:
+                for found in blocks:
+                    if found.block.error is not None:
+                        raise found.block.error
+                    self._add(found, writer)
+                    if found.block.is_last:
+                        break
+                count = writer.close({"fingerprint": self._job.fingerprint, "shard": shard.name})
+            self._count(count)
+        except UnreadableError as error:
+            self.found.unreadable[shard.name] = error
+        finally:
+            self._claims.pop(shard.number).close()
+
+    def _add(self, found: Prepared, writer: PartWriter) -> None:
+        """Infers a block and writes it."""
+        times = [time.perf_counter()]
+        batch = columns_of(found, self._engine, self._wanted)
+        times.append(time.perf_counter())
+        writer.add(batch)
+        times.append(time.perf_counter())
+        state = self.found
+        state.decoding += found.seconds
+        state.inference += times[1] - times[0]
+        state.writing += times[2] - times[1]
+        state.rows_now += batch.num_rows
+        state.seconds = times[2] - self._start
+        if not state.first_failure:
+            state.first_failure = next(filter(None, batch.column("error").to_pylist()), "")
+        self._report(state)
+
+    def _count(self, count: Counted) -> None:
+        self.found.done += 1
+        self.found.rows += count.rows
+        self.found.failed += count.failed
+
+    def _blocks(self, shards: Sequence[Shard]) -> Iterator[Block]:
+        """The blocks of all shards that are to be done and that nobody else has in work."""
+        size = rows_of_a_block(self._engine.manifest)
+        for shard in shards:
+            if (count := counted(self._job.part(shard))) is not None:
+                self._count(count)
+            elif self._is_claimed(shard):
+                yield from blocks_of(shard, self._job.source.suffixes, size)
+
+    def _is_claimed(self, shard: Shard) -> bool:
+        claim = contextlib.ExitStack()
+        if not claim.enter_context(self._job.claimed(shard)):
+            self._elsewhere.append(shard)
+            return False
+        if (count := counted(self._job.part(shard))) is not None:  # done by now, by whoever had it in work
+            self._count(count)
+            claim.close()
+            return False
+        self._claims[shard.number] = claim
+        return True
+
+    def _decoded(self, blocks: Iterator[Block]) -> Generator[Prepared, None, None]:
+        """In order, decoded by threads of which each has a block and another one waiting: so memory is bounded."""
+        workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, MOST_WORKERS)
+        waiting: deque[Future[Prepared]] = deque()
+        pool = ThreadPoolExecutor(workers, "hamsa-decode")
+        try:
+            for block in blocks:
+                waiting.append(pool.submit(prepared, block, self._engine.manifest))
+                if len(waiting) >= 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def blocks_of(shard: Shard, suffixes: tuple[str, ...], size: int) -> Iterator[Block]:
+    """A shard's rows, `size` at a time or what has MOST_BYTES; the last block may be empty, and says so."""
+    rows: list[Row] = []
+    held = 0
+    try:
+        for row in rows_of(shard, suffixes):
+            if rows and (len(rows) == size or held > MOST_BYTES):
+                yield Block(shard, rows)
+                rows, held = [], 0
+            rows.append(row)
+            held += len(row.payload) if isinstance(row.payload, bytes) else 0
+    except UnreadableError as error:
+        yield Block(shard, rows, is_last=True, error=error)
+    else:
+        yield Block(shard, rows, is_last=True)
