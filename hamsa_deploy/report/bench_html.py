@@ -51,9 +51,9 @@ def _table_parts(found: Table) -> list[Markup]:
     noise = f"{found.rounds} rounds. {first} against itself took {control} times its time."
     return [
         tag("h3", heading(found.batch, found.threads)),
-        table(list(HEAD), [_speed_cells(row) for row in found.rows]),
+        table(list(HEAD), [_speed_cells(row) for row in found.rows], stacks=True),
         tag("p", noise, class_="quiet"),
-        table(list(COSTS), [_cost_cells(row) for row in found.rows]),
+        table(list(COSTS), [_cost_cells(row) for row in found.rows], stacks=True),
     ]
 
 

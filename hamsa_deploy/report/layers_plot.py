@@ -13,7 +13,7 @@ from hamsa_deploy.parity.layers.rows import LayerReport, LayerRow
 from hamsa_deploy.report.markup import Markup
 from hamsa_deploy.report.svg import LETTER, Box, Drawing, Scale, circle, line, power_text, rect, rows, text
 
-WIDTH, HEIGHT = 960, 380
+WIDTH, HEIGHT = 840, 380
 FRAME = Box(64, 44, WIDTH - 16, HEIGHT - 62)
 SMALLEST = 1e-9  # errors of 0 are drawn here
 ERROR, OWN, OUTSIDE, BAND = "series", "second", "bad", "band"

@@ -48,12 +48,24 @@ def joined(*children: Child) -> Markup:
     return Markup("".join(escaped(child) for child in children if child is not None))
 
 
-def table(head: list[Child], rows: list[list[Child]], **attributes: str | None) -> Markup:
-    """The first cell of each row is its heading. Wide tables scroll in a box of their own."""
+def table(head: list[Child], rows: list[list[Child]], *, stacks: bool = False, kind: str = "") -> Markup:
+    """The first cell of each row is its heading.
+
+    Args:
+        stacks: on a narrow screen there is a line for each cell, with the name of its column; other tables scroll, in
+            a box of their own.
+        kind: what the style sheet knows it by.
+    """
     top = tag("tr", *(tag("th", cell, scope="col") for cell in head))
-    body = [tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows]
-    inner = tag("table", tag("thead", top), tag("tbody", *body), **attributes)
+    columns = [column if stacks else None for column in head[1:]]
+    body = [tag("tr", tag("th", row[0], scope="row"), *map(_cell, row[1:], columns)) for row in rows]
+    classes = " ".join(filter(None, [kind, "stacks" if stacks else ""]))
+    inner = tag("table", tag("thead", top), tag("tbody", *body), class_=classes or None)
     return tag("div", inner, class_="scroll")
+
+
+def _cell(content: Child, column: Child) -> Markup:
+    return tag("td", content, data_column=column or None)
 
 
 def facts(rows: list[tuple[str, Child]]) -> Markup:

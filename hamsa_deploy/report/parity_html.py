@@ -51,14 +51,15 @@ def _limits(found: Mapping[str, Any]) -> list[Markup]:
     rows = [_limit_row(check, closest) for check in found["limits"]]
     head: list[Child] = ["output and metric", "", "found", "allowed", "of what is allowed"]
     notes = [tag("p", found["note"], class_="quiet")] if found["note"] else []
-    return [table(head, rows), *notes, *lines]
+    return [table(head, rows, stacks=True), *notes, *lines]
 
 
 def _limit_row(check: Mapping[str, Any], closest: float) -> list[Child]:
     used = check["used"]
     share: Child = MISSING
     if used is not None:
-        bar = tag("meter", min="0", max="1", high="0.9", value=f"{min(used, 1):.4f}")
+        # The less, the better: browsers show a meter in green below low, in red above high.
+        bar = tag("meter", min="0", max="1", low="0.9", high="0.9999", optimum="0", value=f"{min(used, 1):.4f}")
         share = joined(f"{used:.0%} used", bar)
     elif check["unit"]:
         share = (

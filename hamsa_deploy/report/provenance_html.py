@@ -58,7 +58,7 @@ def _commands(document: Document) -> Markup:
     for name, section in document["sections"].items():
         command = tag("code", section["command"] or "called from Python")
         rows.append([f"{name} of this report", command, section["written"], section["machine"]])
-    return table(["", "command", "when", "machine"], rows, class_="commands")
+    return table(["", "command", "when", "machine"], rows, stacks=True, kind="commands")
 
 
 def _bundle_parts(bundle: Mapping[str, Any]) -> list[Markup]:
@@ -68,7 +68,7 @@ def _bundle_parts(bundle: Mapping[str, Any]) -> list[Markup]:
     return [
         tag("h3", "The bundle"),
         facts([("folder", bundle["folder"]), *_bundle_facts(manifest)]),
-        table(["file", "bytes", "SHA-256"], files),
+        table(["file", "bytes", "SHA-256"], files, stacks=True),
     ]
 
 

@@ -32,6 +32,7 @@ COLOURS = {
 }
 # Of things that are told apart by colour only beside their names.
 SERIES = ("series", "second", "third", "fourth", "fifth", "sixth")
+NARROW = 400  # what is wider scrolls on a phone
 LETTER, LINE = 7.0, 16.0  # a letter of 12 pixels is at most this wide, on average; and a line is this high
 
 
@@ -45,18 +46,18 @@ class Drawing:
     marks: Sequence[Markup]
 
     def in_page(self) -> Markup:
-        """As an element of a page that has `style`, as wide as there is room."""
-        return self._element()
+        """As an element of a page that has `style`, on its paper; as wide as there is room, and never tiny."""
+        return self._element(class_="wide" if self.width > NARROW else None)
 
     def as_file(self) -> str:
         """As a file of its own."""
         size = {"width": str(self.width), "height": str(self.height)}
-        return f"{self._element(tag('style', Markup(style())), xmlns='http://www.w3.org/2000/svg', **size)}\n"
-
-    def _element(self, *head: Markup, **attributes: str) -> Markup:
         paper = rect(0, 0, self.width, self.height, "paper")
+        return f"{self._element(tag('style', Markup(style())), paper, xmlns='http://www.w3.org/2000/svg', **size)}\n"
+
+    def _element(self, *head: Markup, **attributes: str | None) -> Markup:
         return tag(
-            "svg", tag("title", self.title), *head, paper, Markup("\n".join(self.marks)), **attributes,
+            "svg", tag("title", self.title), *head, Markup("\n".join(self.marks)), **attributes,
             viewBox=f"0 0 {self.width} {self.height}", role="img", font_family="system-ui, sans-serif", font_size="12",
         )  # fmt: skip
 

@@ -5,18 +5,28 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hamsa_deploy.report import html_from_parity
 from hamsa_deploy.report.document import document_of
 from hamsa_deploy.report.page import document_in, html_from_document
+from hamsa_deploy.report.svg import COLOURS, SERIES
 from hamsa_runtime.errors import ParityError
 
 from .browser import opened
 from .comparisons import HOSTILE, PROVENANCE, STRICT, document, facts, layers, report, section
 
+# What is written on coloured papers, by the names of both; ink and quiet are on all of them.
+PAPERS: dict[str, tuple[str, ...]] = {
+    "raised": ("ink", "quiet", "bad"),
+    "good-paper": ("ink", "quiet", "good"),
+    "bad-paper": ("ink", "quiet", "bad"),
+    "unsure-paper": ("ink", "quiet", "unsure"),
+}
 VOID = {"meta", "img", "br", "link"}
 
 
@@ -88,6 +98,39 @@ def test_names_are_text_whatever_they_hold() -> None:
     again = document_in(page)
     assert again is not None
     assert again["sections"]["parity"]["labels"] == [HOSTILE] * 3
+
+
+def luminance(colour: str) -> float:
+    """Relative, as WCAG 2 has it, of #rrggbb."""
+    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_can_be_read_on_every_paper_that_it_is_on(scheme: int) -> None:
+    """WCAG 2's level AA: a contrast of 4.5 for text of any size, of 3 for what is drawn."""
+    sheet = files("hamsa_deploy.report").joinpath("style.css").read_text("utf-8")
+    papers = {name: found[scheme] for name in PAPERS if (found := re.findall(rf"--{name}:(#\w{{6}})", sheet))}
+    papers["paper"] = COLOURS["paper"][scheme]
+    assert set(papers) == {*PAPERS, "paper"}
+    texts = {**PAPERS, "paper": ("ink", "quiet", "good", "bad", "unsure")}
+    pairs = {(paper, name): 4.5 for paper, names in texts.items() for name in names}
+    pairs |= {("paper", name): 3.0 for name in SERIES}
+    for (paper, name), least in pairs.items():
+        one, other = sorted(map(luminance, (papers[paper], COLOURS[name][scheme])))
+        assert (other + 0.05) / (one + 0.05) >= least, f"{name} on {paper}"
+
+
+def test_on_a_phone_a_wide_table_has_a_line_for_each_cell_and_a_chart_scrolls() -> None:
+    page = html_from_document(document(layers=layers()))
+    limits = page[page.index("<h2>Limits") : page.index("<h2>Metrics")]
+    columns = re.findall(r'<td data-column="([^"]+)">', limits)
+    assert columns[:3] == ["found", "allowed", "of what is allowed"]
+    assert 'class="commands stacks"' in page
+    # Of a phone's 390 pixels, 358 are left between the margins.
+    widths = {kind: int(width) for kind, width in re.findall(r'<svg(?: class="(wide)")? viewBox="0 0 (\d+) ', page)}
+    assert widths[""] <= 390 < widths["wide"]
 
 
 def test_nothing_is_fetched_and_no_script_runs() -> None:
