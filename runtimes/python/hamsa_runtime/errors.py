@@ -6,7 +6,8 @@ Every message says what was found, what was expected, the likely cause and the w
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 
 
 def _escapes(kept: str) -> Mapping[int, str]:
@@ -49,6 +50,11 @@ class HamsaError(Exception):
         lines += [f"  likely cause: {cause}"] if cause else []
         lines += [f"  try: {fix}"] if fix else []
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[Callable[[], HamsaError], tuple[()]]:
+        """From process to process with all its parts, which are keywords: exceptions by themselves keep positions."""
+        again = functools.partial(type(self), self.found, expected=self.expected, cause=self.cause, fix=self.fix)
+        return again, ()
 
 
 class InputError(HamsaError):

@@ -17,7 +17,16 @@ from typing import Any
 from hamsa_runtime.bundle import manifest_bytes, open_bundle
 from hamsa_runtime.embed.job import Job, job_in, resolves_into, unwritable
 from hamsa_runtime.embed.parts import Counted, PartWriter, counted, part_writer
-from hamsa_runtime.embed.sources import CLIP_SUFFIXES, IMAGE_SUFFIXES, Row, Shard, UnreadableError, rows_of, source_at
+from hamsa_runtime.embed.sources import (
+    CLIP_SUFFIXES,
+    IMAGE_SUFFIXES,
+    Row,
+    Shard,
+    Source,
+    UnreadableError,
+    rows_of,
+    source_at,
+)
 from hamsa_runtime.embed.vectors import (
     DTYPES,
     MOST_BYTES,
@@ -32,6 +41,7 @@ from hamsa_runtime.embed.vectors import (
 )
 from hamsa_runtime.engine import Engine
 from hamsa_runtime.errors import InputError, unknown_name
+from hamsa_runtime.manifest import Manifest
 
 ROWS = 10_000
 MOST_ROWS = 10_000_000
@@ -76,6 +86,26 @@ class Embedded:
 Report = Callable[[Embedded], None]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A job, checked as far as that takes no engine: on a cluster, engines are elsewhere.
+
+    Attributes:
+        manifest: of the bundle.
+        wanted: of the bundle's outputs.
+        rows: of a part, at most.
+        engine: as `Engine` takes it.
+    """
+
+    bundle: Path
+    manifest: Manifest
+    source: Source
+    output: Path
+    wanted: Wanted
+    rows: int
+    engine: Mapping[str, Any]
+
+
 def embed(
     bundle: str | Path,
     input: str | Path,
@@ -105,7 +135,35 @@ def embed(
         InputError: a wrong argument, nothing to embed, an output of another job, or one that cannot be written.
         MissingError, BuildError: the engine cannot be had, or failed.
     """
-    _check(dtype, rows, worker)
+    k, n = worker
+    if not (type(k) is type(n) is int and 0 <= k < n):
+        raise InputError(f"worker {k} of {n}", expected="K/N with K from 0 to N - 1", fix="0/4 to 3/4 for four workers")
+    what = asked(bundle, input, output, dtype=dtype, label=label, rows=rows, **engine)
+    with Engine(what.bundle, **what.engine) as running:
+        facts = facts_of(what.bundle, running, what.wanted)
+        job = job_in(what.output, what.source, facts, rows, check_input=k == 0)
+        return Run(job, running, what.wanted, job.shards[k::n], report).all()
+
+
+def asked(
+    bundle: str | Path,
+    input: str | Path,
+    output: str | Path,
+    *,
+    dtype: Dtype = "float32",
+    label: bool = False,
+    rows: int = ROWS,
+    **engine: Any,
+) -> Asked:
+    """Checks what is to be done; see `embed`.
+
+    Raises:
+        InputError: a wrong argument, or nothing to embed.
+    """
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", str(dtype), DTYPES)
+    if type(rows) is not int or not 1 <= rows <= MOST_ROWS:
+        raise InputError(f"rows is {rows!r}", expected=f"a whole number from 1 to {MOST_ROWS}")
     manifest = open_bundle(bundle, public_key=engine.get("public_key")).manifest
     wanted = wanted_from(manifest, dtype, label=label)
     suffixes = IMAGE_SUFFIXES if manifest.preprocessing is not None else CLIP_SUFFIXES
@@ -113,12 +171,7 @@ def embed(
         raise InputError(f"{bundle}: a model of arrays", expected="a bundle that takes images, or clips")
     if resolves_into(Path(output), Path(input)):
         raise InputError(f"{output}: the output in the input", expected="a folder outside of it")
-    source = source_at(Path(input), suffixes)
-    with Engine(bundle, **engine) as running:
-        facts = facts_of(Path(bundle), running, wanted)
-        job = job_in(Path(output), source, facts, rows, check_input=worker[0] == 0)
-        run = _Run(job, running, wanted, worker, report)
-        return run.all()
+    return Asked(Path(bundle), manifest, source_at(Path(input), suffixes), Path(output), wanted, rows, engine)
 
 
 def facts_of(bundle: Path, engine: Engine, wanted: Wanted) -> Mapping[str, Any]:
@@ -133,22 +186,25 @@ def facts_of(bundle: Path, engine: Engine, wanted: Wanted) -> Mapping[str, Any]:
     }
 
 
-def _check(dtype: str, rows: int, worker: tuple[int, int]) -> None:
-    if dtype not in DTYPES:
-        raise unknown_name("dtype", str(dtype), DTYPES)
-    if type(rows) is not int or not 1 <= rows <= MOST_ROWS:
-        raise InputError(f"rows is {rows!r}", expected=f"a whole number from 1 to {MOST_ROWS}")
-    k, n = worker
-    if not (type(k) is type(n) is int and 0 <= k < n):
-        raise InputError(f"worker {k} of {n}", expected="K/N with K from 0 to N - 1", fix="0/4 to 3/4 for four workers")
+class Run:
+    """One process's work on a job.
 
+    Args:
+        shards: of the job.
+        decoders: threads that decode; by default one for each processor.
+    """
 
-class _Run:
-    """One process's work on a job."""
-
-    def __init__(self, job: Job, engine: Engine, wanted: Wanted, worker: tuple[int, int], report: Report) -> None:
+    def __init__(
+        self,
+        job: Job,
+        engine: Engine,
+        wanted: Wanted,
+        shards: Sequence[Shard],
+        report: Report = lambda found: None,
+        decoders: int | None = None,
+    ) -> None:
         self._job, self._engine, self._wanted, self._report = job, engine, wanted, report
-        self._shards = job.shards[worker[0] :: worker[1]]
+        self._shards, self._decoders = shards, decoders or _processors()
         self._claims: dict[int, contextlib.ExitStack] = {}
         self._elsewhere: list[Shard] = []
         self._start = time.perf_counter()
@@ -240,18 +296,21 @@ class _Run:
 
     def _decoded(self, blocks: Iterator[Block]) -> Generator[Prepared, None, None]:
         """In order, decoded by threads of which each has a block and another one waiting: so memory is bounded."""
-        workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, MOST_WORKERS)
         waiting: deque[Future[Prepared]] = deque()
-        pool = ThreadPoolExecutor(workers, "hamsa-decode")
+        pool = ThreadPoolExecutor(self._decoders, "hamsa-decode")
         try:
             for block in blocks:
                 waiting.append(pool.submit(prepared, block, self._engine.manifest))
-                if len(waiting) >= 2 * workers:
+                if len(waiting) >= 2 * self._decoders:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _processors() -> int:
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, MOST_WORKERS)
 
 
 def blocks_of(shard: Shard, suffixes: tuple[str, ...], size: int) -> Iterator[Block]:
