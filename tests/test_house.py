@@ -23,7 +23,7 @@ ROOTS = {"hamsa_deploy": ROOT / "hamsa_deploy", "hamsa_runtime": ROOT / "runtime
 # The rooms from the ground up, a floor to a line: a room imports from its own floor and from those below it.
 FLOORS = """
 hamsa_runtime.errors hamsa_runtime.vocabulary hamsa_runtime.interrupts hamsa_runtime.locks
-hamsa_runtime.devices
+hamsa_runtime.devices hamsa_runtime.energy
 hamsa_runtime.accepted
 hamsa_runtime.dft
 hamsa_runtime.schema hamsa_runtime.records hamsa_runtime.json_document hamsa_runtime.manifest

@@ -13,8 +13,9 @@ from typing import Any
 from hamsa_deploy.bench.candidates import Candidate
 from hamsa_deploy.bench.loading import Load, load_in_own_process, typical
 from hamsa_deploy.bench.percentiles import Ratio, percentiles, ratio, verdict
-from hamsa_deploy.measure.interleaved import TURN_SECONDS, Meter, Run, Turn, time_in_turn
+from hamsa_deploy.measure.interleaved import TURN_SECONDS, Run, Turn, time_in_turn
 from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.energy import Meter
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import MANIFEST
 

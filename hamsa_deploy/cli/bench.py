@@ -21,7 +21,7 @@ from hamsa_runtime.whole_files import scratch_folder
 if TYPE_CHECKING:
     from hamsa_deploy.bench.benchmark import Table
     from hamsa_deploy.bench.candidates import Candidate
-    from hamsa_deploy.bench.energy import Source
+    from hamsa_runtime.energy import Source
 
 DESCRIPTION = (
     "Measures bundles beside each other on this machine, on their own engines: latency, throughput, loading, memory, "
@@ -99,7 +99,7 @@ def _bench(options: Any, terminal: Terminal, command: Sequence[str]) -> int:
             fix="hamsa-bench out/hamsa_nano-openvino-fp32",
         )
     from hamsa_deploy.bench.candidates import candidates_of
-    from hamsa_deploy.bench.energy import source_or_reason
+    from hamsa_runtime.energy import source_or_reason
     from hamsa_runtime.trial import try_bundle
 
     for option, path in (("--csv", options.csv), ("--plot", options.plot)):
@@ -130,9 +130,9 @@ def _peers(options: Any, folder: Path) -> list[Candidate]:
 
 
 def _tables(candidates: Sequence[Candidate], source: Source | None, options: Any, terminal: Terminal) -> list[Table]:
-    from hamsa_deploy.bench import energy
     from hamsa_deploy.bench.benchmark import benchmark, heading
     from hamsa_deploy.measure.interleaved import TURN_SECONDS
+    from hamsa_runtime import energy
 
     meter, turn = (None, TURN_SECONDS) if source is None else (source.meter, energy.TURN_SECONDS)
     tables = []

@@ -18,6 +18,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hamsa_runtime.energy import Meter
+
 Run = Callable[[], object]
 Clock = Callable[[], float]
 Key = TypeVar("Key", bound=Hashable)
@@ -46,10 +48,6 @@ class Turn:
     def shortest(self) -> float:
         """Seconds of the run that was disturbed least."""
         return min(self.seconds)
-
-
-Meter = Callable[[], Callable[[float], float]]
-"""Starts to measure energy; what it returns is called at the end with the seconds since then, and returns joules."""
 
 
 def time_in_turn(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hamsa_deploy.bench import energy
-from hamsa_deploy.bench.energy import Source
 from hamsa_deploy.bench.percentiles import FASTER, SLOWER, UNCLEAR
 from hamsa_deploy.bench.report import COLUMNS
 from hamsa_deploy.cli.bench import counts, main, seconds
 from hamsa_deploy.cli.export import main as export
+from hamsa_runtime import energy
+from hamsa_runtime.energy import Source
 from hamsa_runtime.tensorrt.gpu import has_gpu
 
 from ..bench.conftest import tiny_bundle

@@ -51,6 +51,7 @@ def test_samples_are_those_of_libsndfile_bit_for_bit(kind: str, subtype: str, ch
     found = load_clip(path, Audio("x", RATE, channels))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, expected.T)
+    np.testing.assert_array_equal(load_clip(path.read_bytes(), Audio("x", RATE, channels)), found)
 
 
 def wav(*chunks: tuple[bytes, bytes]) -> bytes:

@@ -16,7 +16,6 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -46,43 +45,45 @@ class WavHeader:
     frames: int
 
 
-def wav_header(path: Path) -> WavHeader:
+def wav_header(file: BinaryIO, name: str) -> WavHeader:
     """Reads everything but the samples.
+
+    Args:
+        file: open, of bytes.
+        name: what errors call it.
 
     Raises:
         InputError: the file is damaged, or its samples are of another kind than those above.
     """
-    with path.open("rb") as file:
-        file.seek(12)
-        size = os.fstat(file.fileno()).st_size
-        described = None
-        for name, start, length in _chunks(file, size, path):
-            if name == b"fmt ":
-                described = _described(file.read(min(length, 40)), path)
-            elif name == b"data":
-                if described is None:
-                    raise damaged(path, "its samples come before what they are")
-                return _checked(described, start, length, size, path)
-    raise damaged(path, "no samples")
+    size = file.seek(0, os.SEEK_END)
+    file.seek(12)
+    described = None
+    for kind, start, length in _chunks(file, size, name):
+        if kind == b"fmt ":
+            described = _described(file.read(min(length, 40)), name)
+        elif kind == b"data":
+            if described is None:
+                raise damaged(name, "its samples come before what they are")
+            return _checked(described, start, length, size, name)
+    raise damaged(name, "no samples")
 
 
-def wav_pieces(path: Path, header: WavHeader) -> Iterator[np.ndarray]:
+def wav_pieces(file: BinaryIO, header: WavHeader) -> Iterator[np.ndarray]:
     """The samples, float32 (frames, channels), some at a time."""
     frame = header.channels * header.bits // 8
     step = max(1, PIECE // header.channels)
-    with path.open("rb") as file:
-        file.seek(header.start)
-        for done in range(0, header.frames, step):
-            data = file.read(min(step, header.frames - done) * frame)
-            yield _floats(data, header).reshape(-1, header.channels)
+    file.seek(header.start)
+    for done in range(0, header.frames, step):
+        data = file.read(min(step, header.frames - done) * frame)
+        yield _floats(data, header).reshape(-1, header.channels)
 
 
-def damaged(path: Path, found: str) -> InputError:
+def damaged(name: str, found: str) -> InputError:
     """The error for a file that is not whole."""
-    return InputError(f"{path}: the clip is damaged ({found})", expected="a whole WAV or FLAC file")
+    return InputError(f"{name}: the clip is damaged ({found})", expected="a whole WAV or FLAC file")
 
 
-def _chunks(file: BinaryIO, size: int, path: Path) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: BinaryIO, size: int, file_name: str) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and length of each."""
     for _ in range(MOST_CHUNKS):
         head = file.read(8)
@@ -92,43 +93,43 @@ def _chunks(file: BinaryIO, size: int, path: Path) -> Iterator[tuple[bytes, int,
         start = file.tell()
         yield name, start, length
         if start + length > size:
-            raise damaged(path, f"{length} bytes declared where {size - start} are left")
+            raise damaged(file_name, f"{length} bytes declared where {size - start} are left")
         file.seek(start + length + length % 2)
-    raise damaged(path, f"more than {MOST_CHUNKS} chunks")
+    raise damaged(file_name, f"more than {MOST_CHUNKS} chunks")
 
 
-def _described(data: bytes, path: Path) -> tuple[int, int, int, int]:
+def _described(data: bytes, name: str) -> tuple[int, int, int, int]:
     """Kind, channels, samples per second and bits."""
     if len(data) < 16:
-        raise damaged(path, f"{len(data)} bytes of format")
+        raise damaged(name, f"{len(data)} bytes of format")
     kind, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", data[:16])
     if kind == EXTENSIBLE and len(data) == 40 and data[26:] == GUID:
         kind = int.from_bytes(data[24:26], "little")
     if bits not in BITS.get(kind, ()):
         raise InputError(
-            f"{path}: samples of the kind {kind} with {bits} bits",
+            f"{name}: samples of the kind {kind} with {bits} bits",
             expected=SAMPLES,
             cause="a compressed WAV file",
             fix="sox in.wav -b 16 -e signed out.wav",
         )
     if channels < 1 or rate < 1 or frame != channels * bits // 8:
-        raise damaged(path, f"{channels} channels, {rate} Hz, {frame} bytes of {bits}-bit samples")
+        raise damaged(name, f"{channels} channels, {rate} Hz, {frame} bytes of {bits}-bit samples")
     return kind, channels, rate, bits
 
 
-def _checked(described: tuple[int, int, int, int], start: int, length: int, size: int, path: Path) -> WavHeader:
+def _checked(described: tuple[int, int, int, int], start: int, length: int, size: int, name: str) -> WavHeader:
     kind, channels, rate, bits = described
     if start + length > size:
         cause = "its size was never written, as of a stream" if length >= 0xFFFFFF00 else "it was cut off"
         raise InputError(
-            f"{path}: the clip is damaged ({length} bytes of samples declared, {size - start} there)",
+            f"{name}: the clip is damaged ({length} bytes of samples declared, {size - start} there)",
             expected="a whole WAV or FLAC file",
             cause=cause,
             fix="sox --ignore-length in.wav out.wav",
         )
     frame = channels * bits // 8
     if length % frame:
-        raise damaged(path, f"{length} bytes of samples, of {frame} each")
+        raise damaged(name, f"{length} bytes of samples, of {frame} each")
     return WavHeader(rate, channels, kind, bits, start, length // frame)
 
 

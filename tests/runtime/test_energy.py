@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hamsa_deploy.bench.energy import NotMeteredError, ina3221, nvml_source, rapl, source_or_reason
+from hamsa_runtime.energy import NotMeteredError, ina3221, nvml_source, rapl, source_or_reason
 
 
 def zone(system: Path, folder: str, name: str, microjoules: int) -> Path:

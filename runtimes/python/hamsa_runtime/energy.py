@@ -7,9 +7,10 @@
 The first source is taken that answers and sees all processors that take part: of a GPU's work a counter of the CPU
 would show a small part only.
 
-The energy of a turn is everything that the source saw in it: what the machine takes when idle is not subtracted. A
-counter is read before and after. A power sensor, which averages over some time, is read once at the end of the turn,
-when it has seen nothing but this candidate, and multiplied by the turn's seconds; turns last TURN_SECONDS for that.
+Energy is measured in turns, and that of a turn is everything that the source saw in it: what the machine takes when
+idle is not subtracted. A counter is read before and after; it begins again after an hour or more, so turns are to be
+shorter. A power sensor, which averages over some time, is read once at the end of the turn, when it has seen nothing
+but what is measured, and multiplied by the turn's seconds; turns last TURN_SECONDS or more for that.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hamsa_deploy.measure.interleaved import Meter
-
 # Long against the time that sensors take for a value; an INA3221 for which that is not so is refused.
 TURN_SECONDS = 1.0
 SYSTEM = Path("/sys")
@@ -30,6 +29,9 @@ WHOLE_MODULE = ("VDD_IN", "VIN_SYS_5V0", "POM_5V_IN")
 
 
 CPU, GPU = "CPU", "GPU"
+
+Meter = Callable[[], Callable[[float], float]]
+"""Starts to measure energy; what it returns is called at the end with the seconds since then, and returns joules."""
 
 
 @dataclass(frozen=True)
