@@ -19,7 +19,14 @@ from pathlib import Path
 DATA = Path(__file__).parent / "data/public_api.txt"
 
 # Modules whose `__all__` is public; of the others, the names that the documentation tells of.
-FACES = ("hamsa_deploy", "hamsa_deploy.models", "hamsa_deploy.scan", "hamsa_runtime", "hamsa_runtime.fix")
+FACES = (
+    "hamsa_deploy",
+    "hamsa_deploy.models",
+    "hamsa_deploy.scan",
+    "hamsa_runtime",
+    "hamsa_runtime.embed",
+    "hamsa_runtime.fix",
+)
 DOCUMENTED = {
     "hamsa_deploy.onnx_import": ("OnnxFile", "load_onnx"),
     "hamsa_deploy.parity.metrics": ("Thresholds",),

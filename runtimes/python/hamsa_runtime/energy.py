@@ -15,6 +15,7 @@ but what is measured, and multiplied by the turn's seconds; turns last TURN_SECO
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -44,6 +45,25 @@ class Source:
 
 class NotMeteredError(Exception):
     """A source is not here; the message is the reason."""
+
+
+class LongRun:
+    """The energy of a run of any length, measured in turns that follow one another."""
+
+    def __init__(self, source: Source | None) -> None:
+        self._meter = None if source is None else source.meter
+        self.joules = None if source is None else 0.0
+        self._began = time.monotonic()
+        self._finish = self._meter() if self._meter else None
+
+    def tick(self, *, at_end: bool = False) -> None:
+        """To be called more often than counters begin again; adds a turn when one is over."""
+        seconds = time.monotonic() - self._began
+        if self._meter is None or self._finish is None or self.joules is None:
+            return
+        if at_end or seconds >= TURN_SECONDS:
+            self.joules += self._finish(seconds)
+            self._began, self._finish = time.monotonic(), self._meter()
 
 
 def source_or_reason(processors: AbstractSet[str], system: Path = SYSTEM) -> tuple[Source | None, str]:

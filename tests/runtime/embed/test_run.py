@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from hamsa_runtime import Engine, InputError
-from hamsa_runtime.cli.embed import main
 from hamsa_runtime.embed import embed
 from hamsa_runtime.locks import lock_if_free
 
-from ..tiny_bundles import CHANNELS, SIZE, MakeBundle
-
-COUNT = 7
-
-
-def png(seed: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (*SIZE, CHANNELS), dtype=np.uint8)
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Seven images, some in a folder of their own, and files that are no images."""
-    folder = tmp_path / "photos"
-    (folder / "a b").mkdir(parents=True)
-    for i in range(COUNT):
-        (folder / ("a b" if i % 2 else "") / f"{i}.png").write_bytes(png(i))
-    (folder / "notes.txt").write_text("no image")
-    (folder / ".hidden.png").write_bytes(b"no image")
-    return folder
-
-
-NAMES = ["0.png", "2.png", "4.png", "6.png", "a b/1.png", "a b/3.png", "a b/5.png"]
-
-
-def rows_in(output: Path) -> list[dict[str, Any]]:
-    return pq.read_table(output).to_pylist()
+from ..tiny_bundles import MakeBundle
+from .inputs import COUNT, NAMES, list_of, png, rows_in, table_of_bytes, table_of_paths, tar_of
 
 
 def test_a_folder_to_parts_of_what_the_engine_itself_gives(
@@ -71,39 +38,6 @@ def test_a_folder_to_parts_of_what_the_engine_itself_gives(
     np.testing.assert_allclose([row["probability"] for row in rows], [share for _, share in best], rtol=1e-5)
     assert {(row["status"], row["error"]) for row in rows} == {("ok", None)}
     assert [path.name for path in output.iterdir() if path.name.startswith(".")] == []
-
-
-def list_of(photos: Path) -> Path:
-    """Beside the folder; paths in it are relative to it."""
-    path = photos.parent / "paths.txt"
-    path.write_text("".join(f"photos/{name}\r\n" for name in NAMES) + "\n")
-    return path
-
-
-def table_of_paths(photos: Path) -> Path:
-    path = photos.parent / "paths.parquet"
-    pq.write_table(pa.table({"path": [f"photos/{name}" for name in NAMES]}), path, row_group_size=2)
-    return path
-
-
-def table_of_bytes(photos: Path) -> Path:
-    """Two files in a folder; ids are whole numbers."""
-    folder = photos.parent / "tables"
-    folder.mkdir()
-    contents = [(photos / name).read_bytes() for name in NAMES]
-    for k, (start, stop) in enumerate([(0, 4), (4, 7)]):
-        table = pa.table({"id": list(range(start, stop)), "bytes": contents[start:stop]})
-        pq.write_table(table, folder / f"{k}.parquet", row_group_size=3)
-    return folder
-
-
-def tar_of(photos: Path) -> Path:
-    path = photos.parent / "000.tar"
-    with tarfile.open(path, "w") as archive:
-        for name in NAMES:
-            archive.add(photos / name, name)
-            archive.add(photos / "notes.txt", f"{name[:-4]}.txt")
-    return path
 
 
 @pytest.mark.parametrize(
@@ -194,15 +128,3 @@ def test_half_precision_and_what_does_not_fit_into_it(make_bundle: MakeBundle, p
     assert table.schema.field("embedding").type == pa.list_(pa.float16(), 6)
     full = np.array([row["embedding"] for row in rows_in(tmp_path / "full")], np.float16)
     np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float16), full)
-
-
-def test_the_command_prints_one_document(
-    make_bundle: MakeBundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bundle, output = str(make_bundle()), str(tmp_path / "vectors")
-    assert main([bundle, str(photos), "-o", output, "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert document["verdict"] == "complete"
-    assert document["rows"] == {"done": COUNT, "failed": 0, "now": COUNT}
-    assert main([bundle, str(photos), "-o", output]) == 0
-    assert "7 rows in 1 of 1 parts; 0 now" in capsys.readouterr().out

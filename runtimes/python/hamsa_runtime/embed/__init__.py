@@ -18,5 +18,6 @@ except ImportError as error:
     ) from error
 
 from hamsa_runtime.embed.run import Embedded, embed
+from hamsa_runtime.embed.verify import Verified, verify
 
-__all__ = ["Embedded", "embed"]
+__all__ = ["Embedded", "Verified", "embed", "verify"]

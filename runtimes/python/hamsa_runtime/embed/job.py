@@ -16,13 +16,14 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hamsa_runtime.embed.ids import IdSet, named, twice
 from hamsa_runtime.embed.listing import entries_of, hash_of_entries, write_listing
-from hamsa_runtime.embed.sources import Shard, Source, hash_of_files, shards_of
+from hamsa_runtime.embed.sources import Shard, Source, hash_of_files, ids_of, shards_of
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import is_file, small_file
 from hamsa_runtime.locks import POLL_SECONDS, kept_lock, lock_if_free
@@ -107,9 +108,27 @@ def _job(folder: Path, source: Source, facts: Facts, rows: int, check_input: boo
     shards = tuple(shards_of([listing] if is_listed else source.files, rows))
     if not shards:
         raise InputError(f"{source.path}: no rows in it", expected=f"files in {', '.join(source.suffixes)}")
+    if stored is None and source.kind in ("list", "parquet"):
+        _check_ids(source, shards)
     if stored is None:
         replace_file(file, json.dumps(facts, indent=2).encode())
     return Job(folder, facts, source, shards)
+
+
+def _check_ids(source: Source, shards: Sequence[Shard]) -> None:
+    """Rows of one id could not be told apart in the output. In folders and tar files each has its own."""
+    with IdSet() as ids:
+        for shard in shards:
+            ids.add(ids_of(shard, source.suffixes))
+        found = twice(ids)
+    if found.number:
+        all_ids = (id for shard in shards for id in ids_of(shard, source.suffixes))
+        names = [repr(id) for id in named(found, all_ids)]
+        raise InputError(
+            f"{source.path}: ids that are there more than once: {found.number}, such as {', '.join(names)}",
+            expected="an id of its own for each row",
+            fix="sort -u for a list; for Parquet files a column id",
+        )
 
 
 def _stored(file: Path) -> dict[str, Any]:

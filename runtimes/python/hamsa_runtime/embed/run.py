@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hamsa_runtime.bundle import manifest_bytes, open_bundle
 from hamsa_runtime.embed.job import Job, job_in, resolves_into, unwritable
 from hamsa_runtime.embed.parts import Counted, PartWriter, counted, part_writer
+from hamsa_runtime.embed.retry import OldPart, kept_rows
 from hamsa_runtime.embed.sources import (
     CLIP_SUFFIXES,
     IMAGE_SUFFIXES,
@@ -39,6 +42,7 @@ from hamsa_runtime.embed.vectors import (
     rows_of_a_block,
     wanted_from,
 )
+from hamsa_runtime.energy import CPU, GPU, LongRun, source_or_reason
 from hamsa_runtime.engine import Engine
 from hamsa_runtime.errors import InputError, unknown_name
 from hamsa_runtime.manifest import Manifest
@@ -53,11 +57,16 @@ class Embedded:
     """What became of a job, as far as this process took part.
 
     Attributes:
-        fingerprint: of the job.
-        shards: all, and how many of them have a part by now; of this worker's.
-        rows, failed: of these parts.
+        output, fingerprint: of the job.
+        shards, done: all of this worker's, and how many of them have a part by now.
+        total: rows of all these shards; None where only reading tar files tells.
+        rows, failed: of the parts that are there.
+        failed_now: rows that failed in this run, and why the first of them did.
         rows_now: embedded by this process, in so many seconds, the engine's start apart.
+        seen: these, and all rows that needed no embedding.
         decoding, inference, writing: seconds of it; decoding of all threads together.
+        joules: that a meter saw meanwhile, of the whole machine or package; None where there is none.
+        meter: what metered it, or why nothing did.
         elsewhere: shards that another process has in work.
         unreadable: shard's name -> why its rows could not be read.
     """
@@ -66,13 +75,18 @@ class Embedded:
     fingerprint: str = ""
     shards: int = 0
     done: int = 0
+    total: int | None = None
     rows: int = 0
     failed: int = 0
+    failed_now: int = 0
     rows_now: int = 0
+    seen: int = 0
     seconds: float = 0.0
     decoding: float = 0.0
     inference: float = 0.0
     writing: float = 0.0
+    joules: float | None = None
+    meter: str = ""
     elsewhere: int = 0
     first_failure: str = ""
     unreadable: dict[str, UnreadableError] = field(default_factory=dict)
@@ -81,6 +95,24 @@ class Embedded:
     def is_complete(self) -> bool:
         """Whether every shard of this worker has its part."""
         return self.done == self.shards
+
+    @property
+    def rate(self) -> float:
+        """Rows in a second."""
+        return self.rows_now / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By this rate; None where nothing tells."""
+        known = self.total is not None and self.rate > 0
+        return max(self.total - self.seen, 0) / self.rate if known and self.total is not None else None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of the time that decoding, inference and writing took, those of all threads together."""
+        times = {"decoding": self.decoding, "inference": self.inference, "writing": self.writing}
+        total = sum(times.values())
+        return {name: seconds / total if total else 0.0 for name, seconds in times.items()}
 
 
 Report = Callable[[Embedded], None]
@@ -115,6 +147,7 @@ def embed(
     label: bool = False,
     rows: int = ROWS,
     worker: tuple[int, int] = (0, 1),
+    retry_failed: bool = False,
     report: Report = lambda found: None,
     **engine: Any,
 ) -> Embedded:
@@ -128,6 +161,7 @@ def embed(
         label: also the most probable label, and its probability.
         rows: of a part, at most.
         worker: (k, n): take the shards k, k + n, k + 2 n...; the default takes all that no other process has in work.
+        retry_failed: embed also rows again that failed; those that do not now take their place in the part.
         report: called with the state after each block.
         engine: as `Engine` takes it: backend, device, threads, hint, public_key.
 
@@ -142,7 +176,7 @@ def embed(
     with Engine(what.bundle, **what.engine) as running:
         facts = facts_of(what.bundle, running, what.wanted)
         job = job_in(what.output, what.source, facts, rows, check_input=k == 0)
-        return Run(job, running, what.wanted, job.shards[k::n], report).all()
+        return Run(job, running, what.wanted, job.shards[k::n], report, retry_failed=retry_failed).all()
 
 
 def asked(
@@ -192,6 +226,7 @@ class Run:
     Args:
         shards: of the job.
         decoders: threads that decode; by default one for each processor.
+        retry_failed: as of `embed`.
     """
 
     def __init__(
@@ -202,13 +237,19 @@ class Run:
         shards: Sequence[Shard],
         report: Report = lambda found: None,
         decoders: int | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self._job, self._engine, self._wanted, self._report = job, engine, wanted, report
-        self._shards, self._decoders = shards, decoders or _processors()
+        self._shards, self._decoders, self._retries = shards, decoders or _processors(), retry_failed
         self._claims: dict[int, contextlib.ExitStack] = {}
         self._elsewhere: list[Shard] = []
         self._start = time.perf_counter()
-        self.found = Embedded(job.folder, job.fingerprint, len(self._shards))
+        sizes = [shard.rows for shard in self._shards]
+        total = None if None in sizes else sum(size or 0 for size in sizes)
+        self.found = Embedded(job.folder, job.fingerprint, len(self._shards), total=total)
+        processors = {CPU} if engine.describe()["device"] == CPU else {CPU, GPU}
+        source, self.found.meter = source_or_reason(processors)
+        self._energy = LongRun(source)
 
     def all(self) -> Embedded:
         """Embeds what is not there yet. Shards that another process has in work are looked at again at the end: it may
@@ -227,6 +268,8 @@ class Run:
             for claim in self._claims.values():
                 claim.close()
         self.found.elsewhere = len(self._elsewhere)
+        self._energy.tick(at_end=True)
+        self.found.joules = self._energy.joules
         return self.found
 
     def _embed(self, shards: Sequence[Shard]) -> None:
@@ -236,14 +279,18 @@ class Run:
 
     def _embed_shard(self, shard: Shard, blocks: Iterator[Prepared]) -> None:
         """To the block that is its last."""
+        path = self._job.part(shard)
         try:
-            with part_writer(self._job.part(shard), self._wanted.schema) as writer:
+            with part_writer(path, self._wanted.schema) as writer, contextlib.ExitStack() as reading:
+                old = reading.enter_context(OldPart(path)) if self._is_to_retry(counted(path)) else None
                 for found in blocks:
                     if found.block.error is not None:
                         raise found.block.error
-                    self._add(found, writer)
+                    self._add(found, writer, old)
                     if found.block.is_last:
                         break
+                if old is not None:
+                    old.check_end()
                 count = writer.close({"fingerprint": self._job.fingerprint, "shard": shard.name})
             self._count(count)
         except UnreadableError as error:
@@ -251,10 +298,14 @@ class Run:
         finally:
             self._claims.pop(shard.number).close()
 
-    def _add(self, found: Prepared, writer: PartWriter) -> None:
+    def _is_to_retry(self, count: Counted | None) -> bool:
+        return self._retries and count is not None and count.failed > 0
+
+    def _add(self, found: Prepared, writer: PartWriter, old: OldPart | None) -> None:
         """Infers a block and writes it."""
         times = [time.perf_counter()]
         batch = columns_of(found, self._engine, self._wanted)
+        batch = batch if old is None else old.with_new(batch, found.block.kept)
         times.append(time.perf_counter())
         writer.add(batch)
         times.append(time.perf_counter())
@@ -262,10 +313,13 @@ class Run:
         state.decoding += found.seconds
         state.inference += times[1] - times[0]
         state.writing += times[2] - times[1]
-        state.rows_now += batch.num_rows
+        state.rows_now += batch.num_rows - sum(found.block.kept)
+        state.seen += batch.num_rows
         state.seconds = times[2] - self._start
-        if not state.first_failure:
-            state.first_failure = next(filter(None, batch.column("error").to_pylist()), "")
+        errors = list(filter(None, batch.column("error").to_pylist()))
+        state.failed_now += len(errors)
+        state.first_failure = state.first_failure or next(iter(errors), "")
+        self._energy.tick()
         self._report(state)
 
     def _count(self, count: Counted) -> None:
@@ -277,18 +331,26 @@ class Run:
         """The blocks of all shards that are to be done and that nobody else has in work."""
         size = rows_of_a_block(self._engine.manifest)
         for shard in shards:
-            if (count := counted(self._job.part(shard))) is not None:
-                self._count(count)
-            elif self._is_claimed(shard):
-                yield from blocks_of(shard, self._job.source.suffixes, size)
+            if self._is_done(shard) or not self._is_claimed(shard):
+                continue
+            path = self._job.part(shard)
+            kept = kept_rows(path) if self._is_to_retry(counted(path)) else None
+            yield from blocks_of(shard, self._job.source.suffixes, size, kept)
+
+    def _is_done(self, shard: Shard) -> bool:
+        count = counted(self._job.part(shard))
+        if count is None or self._is_to_retry(count):
+            return False
+        self._count(count)
+        self.found.seen += count.rows
+        return True
 
     def _is_claimed(self, shard: Shard) -> bool:
         claim = contextlib.ExitStack()
         if not claim.enter_context(self._job.claimed(shard)):
             self._elsewhere.append(shard)
             return False
-        if (count := counted(self._job.part(shard))) is not None:  # done by now, by whoever had it in work
-            self._count(count)
+        if self._is_done(shard):  # by now, by whoever had it in work
             claim.close()
             return False
         self._claims[shard.number] = claim
@@ -313,18 +375,25 @@ def _processors() -> int:
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, MOST_WORKERS)
 
 
-def blocks_of(shard: Shard, suffixes: tuple[str, ...], size: int) -> Iterator[Block]:
-    """A shard's rows, `size` at a time or what has MOST_BYTES; the last block may be empty, and says so."""
+def blocks_of(shard: Shard, suffixes: tuple[str, ...], size: int, kept: np.ndarray | None = None) -> Iterator[Block]:
+    """A shard's rows, `size` at a time or what has MOST_BYTES; the last block may be empty, and says so.
+
+    Args:
+        kept: of each row, whether it has a vector already.
+    """
     rows: list[Row] = []
-    held = 0
+    kept_now: list[bool] = []
+    held = number = 0
     try:
         for row in rows_of(shard, suffixes):
             if rows and (len(rows) == size or held > MOST_BYTES):
-                yield Block(shard, rows)
-                rows, held = [], 0
+                yield Block(shard, rows, kept_now)
+                rows, kept_now, held = [], [], 0
             rows.append(row)
+            kept_now += [] if kept is None else [bool(kept[number]) if number < len(kept) else False]
+            number += 1
             held += len(row.payload) if isinstance(row.payload, bytes) else 0
     except UnreadableError as error:
-        yield Block(shard, rows, is_last=True, error=error)
+        yield Block(shard, rows, kept_now, is_last=True, error=error)
     else:
-        yield Block(shard, rows, is_last=True)
+        yield Block(shard, rows, kept_now, is_last=True)

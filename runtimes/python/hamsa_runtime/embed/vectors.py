@@ -29,6 +29,7 @@ from hamsa_runtime.preprocess import inputs_from_images
 Dtype = Literal["float32", "float16"]
 DTYPES: tuple[Dtype, ...] = ("float32", "float16")
 OK, FAILED = "ok", "failed"
+KEPT = "kept"  # in place of inputs, of a row that is not to be embedded
 # Of one inference, where the bundle leaves the batch open; and bytes of its inputs and of the files they are made from.
 MOST_ROWS, MOST_BYTES = 64, 16 << 20
 
@@ -62,10 +63,11 @@ class Wanted:
 @dataclass(frozen=True)
 class Block:
     """Rows of a shard that follow one another, as many as are inferred together; the last one of a shard says so, and
-    also why the rest of the shard cannot be read."""
+    also why the rest of the shard cannot be read. Rows that are `kept` have a vector already."""
 
     shard: Shard
     rows: Sequence[Row]
+    kept: Sequence[bool] = ()
     is_last: bool = False
     error: InputError | None = None
 
@@ -143,7 +145,10 @@ def rows_of_a_block(manifest: Manifest) -> int:
 def prepared(block: Block, manifest: Manifest) -> Prepared:
     """Decodes a block; called by several threads at once."""
     start = time.perf_counter()
-    inputs = [_inputs_or_reason(row, manifest) for row in block.rows]
+    kept = block.kept or [False] * len(block.rows)
+    inputs = [
+        KEPT if is_kept else _inputs_or_reason(row, manifest) for row, is_kept in zip(block.rows, kept, strict=True)
+    ]
     return Prepared(block, inputs, time.perf_counter() - start)
 
 
