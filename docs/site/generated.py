@@ -1,0 +1,107 @@
+"""Pages that are made of the packages whenever the site is built: commands, the manifest, the tour; and their formulas."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "runtimes/python/hamsa_runtime/manifest.schema.json"
+PACKAGES = ("hamsa_deploy.", "hamsa_runtime.")
+MATHS = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+
+
+def commands_page() -> str:
+    """What each command says to --help."""
+    ours = {each.name: each for each in entry_points(group="console_scripts") if each.value.startswith(PACKAGES)}
+    sections = [f"## {name}\n\n```text\n{_help_of(ours[name])}```\n" for name in sorted(ours)]
+    return "\n".join(["# Commands\n\nWhat each says to `--help`.\n", *sections])
+
+
+def _help_of(command: Any) -> str:
+    said, width = io.StringIO(), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "84"
+    try:
+        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+            command.load()(["--help"])
+    finally:
+        os.environ.pop("COLUMNS") if width is None else os.environ.update(COLUMNS=width)
+    return said.getvalue()
+
+
+def manifest_page() -> str:
+    """The schema of manifest.json, a table for each object in it."""
+    schema: dict[str, Any] = json.loads(SCHEMA.read_text("utf-8"))
+    objects = {"manifest.json": schema} | {
+        name: entry for name, entry in schema["$defs"].items() if entry.get("properties")
+    }
+    return "\n".join(["# The manifest\n", schema["description"] + "\n", *map(_object, objects, objects.values())])
+
+
+def _object(name: str, entry: dict[str, Any]) -> str:
+    needed = entry.get("required", ())
+    rows = [
+        f"| `{key}` | {_kind(value)} | {'' if key in needed else 'optional. '}{_cell(value.get('description', ''))} |"
+        for key, value in entry["properties"].items()
+    ]
+    said = "" if name == "manifest.json" else entry.get("description", "") + "\n\n"
+    return f"## {name}\n\n{said}| key | type | what it says |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _kind(value: dict[str, Any]) -> str:
+    """Of a field, in a word or two; what is an object of its own is linked."""
+    if "$ref" in value:
+        name = value["$ref"].rpartition("/")[2]
+        linked = json.loads(SCHEMA.read_text("utf-8"))["$defs"][name].get("properties")
+        return f"[{name}](#{name})" if linked else name
+    if "enum" in value:
+        return ", ".join(f"`{each}`" for each in value["enum"])
+    if "anyOf" in value or "oneOf" in value:
+        return " or ".join(map(_kind, value.get("anyOf") or value["oneOf"]))
+    if "items" in value:
+        return f"list of {_kind(value['items'])}"
+    if isinstance(value.get("additionalProperties"), dict):
+        return f"{_kind(value['additionalProperties'])} by name"
+    kind = value.get("type", "any")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def notebook_page(notebook: Path) -> str:
+    """A notebook as Markdown: its text, its code, and what that printed."""
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    return "\n\n".join(piece for cell in cells for piece in _cell_of_notebook(cell)) + "\n"
+
+
+def _cell_of_notebook(cell: dict[str, Any]) -> Iterator[str]:
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        yield source
+        return
+    yield f"```python\n{source}\n```"
+    for output in cell["outputs"]:
+        said = "".join(output.get("text") or output.get("data", {}).get("text/plain", ""))
+        if said:
+            yield f"```text\n{said.rstrip()}\n```"
+
+
+def with_formulas(page: str) -> str:
+    """HTML with MathML in place of LaTeX: browsers show it without a script and without a network."""
+    from latex2mathml.converter import convert
+
+    def formula(found: re.Match[str]) -> str:
+        made: str = convert(html.unescape(found[2]), display="inline" if found[1] == "span" else "block")
+        return made
+
+    return MATHS.sub(formula, page)
