@@ -25,12 +25,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow nightly faults fuzz fuzz-cpp lint bench page js types-js cpp test-cpp test-aarch64 sanitize tidy clean
+.PHONY: help demo test docs slow nightly faults fuzz fuzz-cpp lint bench page js types-js cpp test-cpp test-aarch64 sanitize tidy clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
 	@echo "make test     lint, types and tests"
 	@echo "make lint     lint and types only"
+	@echo "make docs     build the documentation in out/site, strictly: a link that leads nowhere is an error"
 	@echo "make slow     the tests that take minutes each: large models, built for TensorRT"
 	@echo "make nightly  2,000 new random programs, compared with PyTorch; more for every rule; mutants of files, read by both languages"
 	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
@@ -48,6 +49,14 @@ demo: $(INSTALLED)
 
 test: lint js
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+# A stamp of its own: tests need none of it.
+$(VENV)/.docs: $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[docs]"
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet
 
 slow: $(INSTALLED) js
 	$(BIN)/python -m pytest -m slow

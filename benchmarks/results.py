@@ -29,7 +29,7 @@ milliseconds, and wide quartiles mean what they say.
 """
 
 # Around the table of speed in the toolkit's README.
-BEGIN, END = "<!-- speed: python benchmarks/results.py -->\n", "<!-- end of speed -->\n"
+BEGIN, END = "<!-- speed: python benchmarks/results.py -->\n\n", "\n<!-- end of speed -->\n"
 
 
 class Line(NamedTuple):
@@ -70,7 +70,7 @@ def speed(folder: Path) -> str:
     rows = ["| " + " | ".join([*cells, *[""] * (4 - len(cells))]) + " |" for cells in body]
     files = [folder / f"{name}.json" for name in sorted({line.file for line in LINES})]
     head = ["| batch 1; less is faster | ONNX Runtime | OpenVINO fp32 | OpenVINO bf16 |", "|---|---:|---:|---:|"]
-    return "\n".join([*head, *rows, "", "Measured on " + ", ".join(dict.fromkeys(map(_where, files))) + ".", ""])
+    return "\n".join([*head, *rows, "", _where(files), ""])
 
 
 def _section(name: str, record: Record) -> str:
@@ -91,9 +91,11 @@ def _median(folder: Path, line: Line, row: str) -> float:
     return 1 / cell["median"] if line.inverse else cell["median"]
 
 
-def _where(file: Path) -> str:
-    record = _record(file)
-    return f"{record['threads']} thread{'s'[: record['threads'] != 1]} of an {record['processor']} ({record['date']})"
+def _where(files: list[Path]) -> str:
+    records = [_record(file) for file in files]
+    processors = ", ".join(sorted({record["processor"] for record in records}))
+    loads = ", ".join(f"{record['load']:g}" for record in records)
+    return f"Medians of ratios, measured on: {processors}; load of the machine at the start: {loads}."
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Pages that are made of the packages whenever the site is built: commands, the manifest, the tour; and their formulas."""
+"""Pages that are made whenever the site is built, of the packages and of the notebook; and what formulas become."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from hamsa_deploy.spectral.dispatch import COMPLEX_RULES, ENTRY_RULES
 
 from ...docs.pages import DOCS, text_of
 
-BEGIN, END = "<!-- operators: python -m hamsa_deploy.spectral.compiler.table -->\n", "\n<!-- end of operators -->"
+BEGIN, END = "<!-- operators: python -m hamsa_deploy.spectral.compiler.table -->\n\n", "\n\n<!-- end of operators -->"
 NAMES = sorted({*COMPOSITES, *(name for family in FAMILIES for name in names_of(family))})
 
 
