@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "runtimes/python/hamsa_runtime/manifest.schema.json"
 PACKAGES = ("hamsa_deploy.", "hamsa_runtime.")
+EM = 21.0  # what formulas are drawn at; they are shown at the size of the text
 MATHS = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -97,11 +98,19 @@ def _cell_of_notebook(cell: dict[str, Any]) -> Iterator[str]:
 
 
 def with_formulas(page: str) -> str:
-    """HTML with MathML in place of LaTeX: browsers show it without a script and without a network."""
-    from latex2mathml.converter import convert
+    """HTML with drawings in place of LaTeX: they need neither a script, nor a network, nor a font with formulas in it,
+    which phones do not have."""
+    return MATHS.sub(lambda found: _drawn(html.unescape(found[2]), inline=found[1] == "span"), page)
 
-    def formula(found: re.Match[str]) -> str:
-        made: str = convert(html.unescape(found[2]), display="inline" if found[1] == "span" else "block")
-        return made
 
-    return MATHS.sub(formula, page)
+def _drawn(latex: str, *, inline: bool) -> str:
+    """SVG as large as the text around it, and in its colour; an inline formula stands on the line."""
+    import ziamath
+
+    ziamath.config.svg2 = False  # no names, which would be the same ones in all formulas of a page
+    drawing = ziamath.Latex(latex.replace("\n", " "), size=24, color="currentColor", inline=inline).svg()
+    _, top, width, height = map(float, re.findall(r'viewBox="(\S+) (\S+) (\S+) (\S+)"', drawing)[0])
+    style = f"width: {width / EM:.2f}em; height: {height / EM:.2f}em; vertical-align: {-(top + height) / EM:.2f}em"
+    attributes = f'role="img" aria-label="{html.escape(latex)}" style="{style}" viewBox'
+    drawing = re.sub(r' width="\S+" height="\S+" viewBox', f" {attributes}".replace("\\", r"\\"), drawing, count=1)
+    return drawing if inline else f'<div class="formula">{drawing}</div>'

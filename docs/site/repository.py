@@ -28,9 +28,14 @@ def page_of(path: str) -> str:
     """The page of the site for a path in the repository."""
     if path in ("README.md", "docs"):
         return "index.md"
-    if path.startswith("docs/"):
+    if is_in_docs(path):
         return path.removeprefix("docs/")
     return f"repository/{path}" if path.endswith(".md") else f"repository/{path}.md"
+
+
+def is_in_docs(path: str) -> bool:
+    """Whether MkDocs has it, as a page or as a file."""
+    return path.startswith("docs/") and not path.startswith("docs/site/")
 
 
 def targets_of(text: str, origin: str) -> Iterator[str]:
@@ -70,7 +75,7 @@ def outside_pages(pages: dict[str, str]) -> dict[str, str]:
     waiting = [target for path, text in pages.items() for target in targets_of(text, path)]
     while waiting:
         path = waiting.pop()
-        if path not in found and path not in ("README.md", "docs") and not path.startswith("docs/"):
+        if path not in found and path not in ("README.md", "docs") and not is_in_docs(path):
             found[path] = text_of_outside(path)
             waiting += targets_of(found[path], path) if path.endswith(".md") else []
     return found

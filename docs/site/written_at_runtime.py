@@ -10,6 +10,11 @@ import griffe
 MADE = {"hamsa_deploy.pipeline.run.export"}
 
 
+def _written(value: Any) -> str:
+    """As in a signature: a function by its name."""
+    return getattr(value, "__name__", repr(value))
+
+
 class WrittenAtRuntime(griffe.Extension):
     """Takes both from the function itself."""
 
@@ -24,7 +29,7 @@ class WrittenAtRuntime(griffe.Extension):
                     each.name,
                     annotation=str(each.annotation),
                     kind=griffe.ParameterKind[each.kind.name.lower()],
-                    default=None if each.default is each.empty else repr(each.default),
+                    default=None if each.default is each.empty else _written(each.default),
                 )
                 for each in inspect.signature(found).parameters.values()
             )
