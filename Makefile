@@ -25,7 +25,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs slow nightly faults fuzz fuzz-cpp lint bench page js types-js cpp test-cpp test-aarch64 sanitize tidy clean
+.PHONY: help demo test docs slow nightly faults fuzz fuzz-cpp lint bench page js types-js cpp test-cpp test-aarch64 sanitize tidy package package-cpp clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
@@ -42,6 +42,8 @@ help:
 	@echo "make test-aarch64 builds it for 64-bit ARM and runs it in an emulator"
 	@echo "make fuzz-cpp the same for what the C++ runtime reads, eight targets, with clang's libFuzzer (package clang)"
 	@echo "make sanitize the C++ tests with address, undefined behaviour and thread sanitizers; make tidy: clang-tidy"
+	@echo "make package  wheels and source distributions in dist/, installed in an empty environment and used there"
+	@echo "make package-cpp the C++ runtime as .tar.gz and .deb, with its engine, in dist/"
 	@echo "make clean    remove outputs and caches (not $(VENV))"
 
 demo: $(INSTALLED)
@@ -188,6 +190,27 @@ sanitize: $(INSTALLED)
 
 tidy: cpp
 	cd runtimes/cpp && clang-tidy -p ../../build/cpp/dev --quiet src/*.cpp src/backends/openvino.cpp src/backends/table.cpp src/tensorrt/options.cpp src/tensorrt/plans.cpp tools/*.cpp
+
+# What a release uploads. The environment sees nothing of this one, and gets every dependency from the index.
+# -I: neither the folder of the script nor PYTHONPATH is looked into.
+PACKAGED := build/package
+
+package: $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[package]"
+	rm -rf dist/hamsa_* $(PACKAGED)
+	$(BIN)/python -m tests.packaging.distributions dist
+	$(BIN)/python -m twine check --strict dist/hamsa_*
+	$(PYTHON) -m venv $(PACKAGED)
+	$(PACKAGED)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt dist/*.whl
+	$(PACKAGED)/bin/python -m pip check
+	mkdir $(PACKAGED)/empty
+	cd $(PACKAGED)/empty && ../bin/python -I $(CURDIR)/tests/packaging/installed.py
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/packaging
+
+package-cpp: $(INSTALLED)
+	$(CPP) --preset release $(CPP_OPTIONS)
+	$(CPP) --build --preset release
+	cd build/cpp/release && cpack -B $(CURDIR)/dist
 
 clean:
 	rm -rf out build dist *.egg-info runtimes/python/build runtimes/python/*.egg-info $(JS)/dist $(JS)/node_modules $(SITE)
