@@ -1,9 +1,9 @@
 # OpenVINO beside the library, where it is not the system's: what pip has installed on the machine that built this is not
 # on the device. What the system has is left to it, and a .deb depends on it.
 #
-# Its core, its readers of IR and ONNX, its devices, oneTBB and licences; 146 MB in version 2026.4. TensorRT is never
+# Its core, its readers of IR and ONNX, its devices, oneTBB and licences; 155 MB in version 2026.4. TensorRT is never
 # copied: it is the system's on a Jetson, and not ours to give away.
-if(NOT OpenVINO_FOUND OR NOT BUILD_SHARED_LIBS)
+if(NOT OpenVINO_FOUND)
   return()
 endif()
 
@@ -21,7 +21,6 @@ if(NOT threads)
 endif()
 message(STATUS "hamsa: OpenVINO is installed along from ${folder}")
 
-set(HAMSA_ENGINE_DIR ${CMAKE_INSTALL_LIBDIR}/hamsa_runtime)
 install(DIRECTORY ${folder}/ DESTINATION ${HAMSA_ENGINE_DIR}
   FILES_MATCHING
   PATTERN libopenvino.so*

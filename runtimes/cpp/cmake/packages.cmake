@@ -11,11 +11,13 @@ set(CPACK_STRIP_FILES ON)
 # The names of the packages that libraries are in differ between releases of Debian and Ubuntu: the system that builds
 # the package looks them up, and the package is for that system.
 find_program(HAMSA_SHLIBDEPS dpkg-shlibdeps)
-if(HAMSA_SHLIBDEPS)
+if(HAMSA_SHLIBDEPS AND BUILD_SHARED_LIBS)
   list(APPEND CPACK_GENERATOR DEB)
   set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
   set(CPACK_DEBIAN_PACKAGE_SECTION libs)
-  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-  set(CPACK_DEBIAN_PACKAGE_RECOMMENDS ocl-icd-libopencl1)  # what the plugin for GPUs opens
+  set(CPACK_DEBIAN_PACKAGE_RECOMMENDS ocl-icd-libopencl1)  # what OpenVINO's plugin for GPUs needs, and nothing else
+  configure_file(cmake/depends.cmake.in depends.cmake.in @ONLY)
+  file(GENERATE OUTPUT depends.cmake INPUT ${CMAKE_CURRENT_BINARY_DIR}/depends.cmake.in)
+  set(CPACK_PROJECT_CONFIG_FILE ${CMAKE_CURRENT_BINARY_DIR}/depends.cmake)
 endif()
 include(CPack)
