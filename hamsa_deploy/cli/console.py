@@ -26,9 +26,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from hamsa_deploy.cli.packages import missing_package
+from hamsa_deploy.cli.packages import PACKAGES, missing_package, too_old
 from hamsa_deploy.cli.parser import Parser
-from hamsa_runtime.errors import HamsaError, ParityError, printable
+from hamsa_runtime.errors import HamsaError, MissingError, ParityError, printable
 from hamsa_runtime.interrupts import interruptible
 
 INTERNAL_ERROR = 1
@@ -148,8 +148,11 @@ def _libraries_hushed() -> Iterator[None]:
             each.setLevel(level)
 
 
-def run(parser: Parser, command: Command, argv: list[str] | None) -> int:
-    """Parse the arguments, run the command, and return its exit code, whatever happens."""
+def run(parser: Parser, command: Command, argv: list[str] | None, *, with_any_versions: bool = False) -> int:
+    """Parse the arguments, run the command, and return its exit code, whatever happens.
+
+    A package that every export needs and that is too old is an error beforehand, unless the command is to tell of it.
+    """
     options, terminal = argparse.Namespace(), Terminal()
     # Before it ends, Python looks for garbage in all that torch.export has left: 1 to 3 seconds, after Ctrl-C as well.
     atexit.register(gc.freeze)
@@ -158,6 +161,8 @@ def run(parser: Parser, command: Command, argv: list[str] | None) -> int:
         options = parser.options_from(argv)
         terminal = Terminal(quiet=options.quiet, as_json=options.json, verbose=options.verbose)
         with terminal.listening(), interruptible():
+            if not with_any_versions:
+                _refuse_old_packages()
             return command(options, terminal)
     except KeyboardInterrupt:
         terminal.show_line("interrupted; nothing was written")
@@ -171,6 +176,12 @@ def run(parser: Parser, command: Command, argv: list[str] | None) -> int:
         return _bug(error, terminal)
 
 
+def _refuse_old_packages() -> None:
+    for package in PACKAGES:
+        if package.needed and (error := too_old(package)):
+            raise error
+
+
 def _reported(error: HamsaError, terminal: Terminal) -> int:
     terminal.show_error(error)
     _write_error(error, error.exit_code, terminal)
@@ -178,6 +189,9 @@ def _reported(error: HamsaError, terminal: Terminal) -> int:
 
 
 def _bug(error: Exception, terminal: Terminal) -> int:
+    if old := [each for each in map(too_old, PACKAGES) if each]:  # of one engine: only where something went wrong
+        text = f"{type(error).__name__}: {error}"
+        return _reported(MissingError(text, expected=old[0].expected, cause=old[0].found, fix=old[0].fix), terminal)
     terminal.show_bug(error)
     _write_error(HamsaError(f"{type(error).__name__}: {error}"), INTERNAL_ERROR, terminal)
     return INTERNAL_ERROR

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns 0, or 4 if a needed package is missing."""
     parser = Parser("hamsa-doctor", DESCRIPTION)
     parser.add_common()
-    return run(parser, _doctor, argv)
+    return run(parser, _doctor, argv, with_any_versions=True)
 
 
 def _doctor(options: Any, terminal: Terminal) -> int:
@@ -106,7 +106,7 @@ def _show_packages(console: Console, machine: Machine) -> None:
     for package in PACKAGES:
         found = machine.packages[package.module]
         if found.version is None:
-            problem = f"  # installed, but broken: {found.problem}" if found.problem else ""
+            problem = f"  # installed, but {found.problem}" if found.problem else ""
             command = Text(machine.install(package), "green")
             console.print(f"\n{package.module}: ", command, Text(problem), sep="", end="")
     console.print()

@@ -18,7 +18,7 @@ from hamsa_deploy.cli.nvidia import (
     this_gpus,
     this_jetson,
 )
-from hamsa_deploy.cli.packages import PACKAGES
+from hamsa_deploy.cli.packages import PACKAGES, too_old
 from hamsa_deploy.measure.processor import cpuinfo, processor_name, values
 from hamsa_deploy.targets import all_targets
 from hamsa_deploy.targets.here import Answer, Package
@@ -36,7 +36,7 @@ INSTRUCTIONS = (
 
 @dataclass(frozen=True)
 class Found:
-    """A package: its version, or why it cannot be imported."""
+    """A package: its version, or why it cannot be used, though it is installed."""
 
     version: str | None
     problem: str = ""
@@ -82,13 +82,15 @@ class Machine:
         return [p.module for p in PACKAGES if p.needed and self.packages[p.module].version is None]
 
     def install(self, package: Package) -> str:
-        """The command that installs a package here."""
+        """The command that installs a package here, or a newer version of it."""
+        if old := too_old(package):
+            return old.fix
         return package.command(cuda=cuda_major(self.gpus, self.jetson), jetson=self.jetson is not None)
 
 
 def this_machine() -> Machine:
     """Look at everything; imports every package, because one that is installed may still be broken."""
-    packages = {package.module: found_package(package.module, package.distribution) for package in PACKAGES}
+    packages = {package.module: usable_package(package) for package in PACKAGES}
     jetson, cuda = this_jetson(), this_cuda()
     gpus = this_gpus(jetson)
     devices = (*_openvino_devices(packages), *_onnxruntime_devices(packages), *_tensorrt_devices(gpus))
@@ -164,15 +166,23 @@ def _misfits(
     return misfits(jetson, python=python, tensorrt=tensorrt, cuda=cuda, in_system=system_has_tensorrt()) + found
 
 
+def usable_package(package: Package) -> Found:
+    """A package in a version that will do."""
+    if old := too_old(package):
+        return Found(None, f"too old: {old.found}, but {old.expected} is needed")
+    return found_package(package.module, package.distribution)
+
+
 def found_package(module: str, distribution: str = "") -> Found:
+    """A package in any version."""
     try:
         with no_usage_reports():  # openvino and nncf report their import to an analytics service
             imported = importlib.import_module(module)
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
-        return Found(None, "" if missing else f"{error}")
+        return Found(None, "" if missing else f"broken: {error}")
     except OSError as error:  # a library that it links to is missing
-        return Found(None, str(error))
+        return Found(None, f"broken: {error}")
     return Found(_version_of(distribution or module, getattr(imported, "__version__", "")))
 
 

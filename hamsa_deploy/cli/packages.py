@@ -1,9 +1,14 @@
-"""The packages that hamsa-deploy works with, and the commands that install them. Nothing here does."""
+"""The packages that hamsa-deploy works with, how old they may be, and what installs them. Nothing here does."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+
 from hamsa_deploy.targets import all_targets
-from hamsa_deploy.targets.here import Package
+from hamsa_deploy.targets.here import Package, numbers
 from hamsa_runtime.errors import MissingError
 
 # For all targets, those of each, and what more than one needs.
@@ -35,3 +40,39 @@ def missing_package(error: ModuleNotFoundError) -> MissingError | None:
                 fix=f"{package.install}; hamsa-doctor shows what else is missing",
             )
     return None
+
+
+def too_old(package: Package) -> MissingError | None:
+    """The error for a package that is here in a version older than those that were tested; None if it will do.
+
+    pip sees to it when it installs hamsa-deploy, and only warns where something else asks for another version later.
+    """
+    name = _name_for_pip(package.pip_name)
+    oldest = _oldest().get(name)
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:  # not here, or a system package
+        return None
+    if oldest is None or numbers(found) >= numbers(oldest):
+        return None
+    return MissingError(
+        f"{name} {found} is installed",
+        expected=f"{name} {oldest}, the oldest version that hamsa-deploy was tested with, or a newer one",
+        fix=f"pip install '{name}>={oldest}'",
+    )
+
+
+@cache
+def _oldest() -> Mapping[str, str]:
+    """Distribution -> the lower bound that pyproject.toml states, as pip has kept it."""
+    try:
+        requirements = metadata.requires("hamsa-deploy") or []
+    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
+        return {}
+    # What only tests need may be newer than what an export needs.
+    found = (re.match(r"([\w.-]+)[^;]*?>=\s*([\d.]+)(?!.*\btest\b)", each) for each in requirements)
+    return {_name_for_pip(match[1]): match[2] for match in found if match}
+
+
+def _name_for_pip(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

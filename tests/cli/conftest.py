@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,17 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files and bundles of these tests are not tried first, which takes seconds; see pipeline/test_trial."""
     for module in ("hamsa_runtime.trial", "hamsa_deploy.pipeline.trial"):
         monkeypatch.setattr(f"{module}.try_in_a_process", lambda *words, **more: None)
+
+
+Older = Callable[[str, str], None]
+
+
+@pytest.fixture
+def older(monkeypatch: pytest.MonkeyPatch) -> Older:
+    """Has pip's record of a distribution say that another version of it is installed."""
+    real = metadata.version
+
+    def install(name: str, version: str) -> None:
+        monkeypatch.setattr("importlib.metadata.version", lambda asked: version if asked == name else real(asked))
+
+    return install

@@ -18,6 +18,8 @@ from hamsa_deploy.cli.parser import Parser
 from hamsa_deploy.form.values import assignment, free_axis, inputs
 from hamsa_runtime.errors import BuildError, InputError, MissingError
 
+from .conftest import Older
+
 Captured = pytest.CaptureFixture[str]
 
 
@@ -57,6 +59,26 @@ def test_unexpected_exception_is_called_a_bug_in_one_line(capsys: Captured) -> N
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "ZeroDivisionError: first line (this is a bug in hamsa-deploy" in err
+
+
+def test_a_package_that_is_too_old_is_refused_before_it_fails(older: Older, capsys: Captured) -> None:
+    older("onnx-ir", "0.1.9")
+    assert run_it(fails(ZeroDivisionError("never reached"))) == 4
+    found, expected, fix = (line.strip() for line in capsys.readouterr().err.splitlines())
+    assert found == "error  onnx-ir 0.1.9 is installed"
+    assert expected.startswith("expected: onnx-ir ")
+    assert expected.endswith(", the oldest version that hamsa-deploy was tested with, or a newer one")
+    assert fix.startswith("try: pip install 'onnx-ir>=")
+
+
+def test_an_engine_that_is_too_old_is_the_cause_where_something_fails(older: Older, capsys: Captured) -> None:
+    older("openvino", "2024.6.0")
+    assert run_it(lambda options, terminal: 0) == 0
+    assert run_it(fails(AttributeError("no 'convert'"))) == 4
+    err = capsys.readouterr().err
+    assert "AttributeError: no 'convert'" in err
+    assert "likely cause: openvino 2024.6.0 is installed" in err
+    assert "try: pip install 'openvino>=" in err
 
 
 def test_verbose_shows_the_traceback(capsys: Captured) -> None:

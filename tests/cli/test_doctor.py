@@ -18,7 +18,7 @@ from hamsa_deploy.measure.processor import processor_from
 from hamsa_deploy.targets import all_targets
 from hamsa_runtime.tensorrt.modules import MODULES
 
-from .conftest import Run
+from .conftest import Older, Run
 
 ALL_HERE = {package.module: Found("1.0") for package in PACKAGES}
 CPU = Device("openvino", "CPU", "a processor", ("FP32", "BF16", "INT8"))
@@ -78,7 +78,21 @@ def test_a_package_that_is_installed_but_broken_says_so(monkeypatch: pytest.Monk
         raise OSError("libfoo.so: cannot open shared object file")
 
     monkeypatch.setattr("importlib.import_module", broken)
-    assert machine.found_package("onnx") == Found(None, "libfoo.so: cannot open shared object file")
+    assert machine.found_package("onnx") == Found(None, "broken: libfoo.so: cannot open shared object file")
+
+
+def test_a_needed_package_that_is_too_old_exits_4_and_names_the_command(
+    older: Older, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older("torch", "2.5.1+cpu")
+    assert main(["--quiet", "--json"]) == 4
+    report = json.loads(capsys.readouterr().out)
+    assert report["missing"] == ["torch"]
+    assert report["packages"]["torch"]["problem"].startswith("too old: torch 2.5.1+cpu is installed, but torch 2.")
+    assert main([]) == 4
+    text = " ".join(capsys.readouterr().out.split())
+    assert "torch: pip install 'torch>=2." in text
+    assert "# installed, but too old: torch 2.5.1+cpu" in text
 
 
 @pytest.mark.parametrize(
