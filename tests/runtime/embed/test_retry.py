@@ -69,6 +69,5 @@ def test_a_part_with_more_rows_than_the_input(make_bundle: MakeBundle, photos: P
     embed(make_bundle(), tables, tmp_path / "vectors", rows=4)
     part = sorted((tmp_path / "vectors").glob("*.parquet"))[0]
     assert kept_rows(part).tolist() == [True] * 4
-    with OldPart(part) as old:
-        with pytest.raises(Exception, match="rows of other ids"):
-            old.check_end()
+    with OldPart(part) as old, pytest.raises(Exception, match="rows of other ids"):
+        old.check_end()
