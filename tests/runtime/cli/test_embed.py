@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hamsa_runtime.cli.embed import main
-from hamsa_runtime.embed.vectors import columns_of
+from hamsa_runtime.embed.parts import Counted, PartWriter
 
 from ..embed.conftest import photos
 from ..embed.inputs import COUNT, list_of, png, table_of_bytes
@@ -141,13 +142,16 @@ def test_ctrl_c_leaves_whole_parts_only(
     output = tmp_path / "vectors"
     command = [str(make_bundle()), str(photos), "-o", str(output), "--rows", "1"]
 
-    def pressed(*arguments: Any) -> Any:
-        if len(list(output.glob("*.parquet"))) == 3:
+    close, closed = PartWriter.close, []
+
+    def pressed(writer: PartWriter, facts: Mapping[str, Any]) -> Counted:
+        closed.append(facts)
+        if len(closed) == 4:
             raise KeyboardInterrupt
-        return columns_of(*arguments)
+        return close(writer, facts)
 
     with monkeypatch.context() as patch:
-        patch.setattr("hamsa_runtime.embed.run.columns_of", pressed)
+        patch.setattr(PartWriter, "close", pressed)
         assert main(command) == 130
     assert "the same command goes on" in capsys.readouterr().err
     names = sorted(path.name for path in output.iterdir())

@@ -44,10 +44,12 @@ def test_rows_that_failed_are_tried_again_and_no_others(
         assert changed == {"part-0000001", "part-0000004", "part-0000006"}
 
 
+@pytest.mark.parametrize("rows_together", [2, 64])
 def test_an_input_that_changed_since_is_not_mixed_with_what_was(
-    make_bundle: MakeBundle, photos: Path, tmp_path: Path
+    rows_together: int, make_bundle: MakeBundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tar file of the same size, with its members in another order."""
+    """A tar file of the same size, with its members in another order; what was read ahead of it is dropped."""
+    monkeypatch.setattr("hamsa_runtime.embed.vectors.MOST_ROWS", rows_together)
     bundle, output = make_bundle(), tmp_path / "vectors"
     (photos / "2.png").write_bytes(b"no image")
     tar = tar_of(photos)

@@ -59,15 +59,24 @@ def test_the_only_output_and_axes_of_one() -> None:
 
 @pytest.mark.parametrize(
     ("size", "batch", "rows"),
-    [((8, 12), "batch", 64), ((8, 12), 1, 64), ((8, 12), 48, 48), ((8, 12), 96, 96), ((1024, 1024), "batch", 5)],
+    [
+        ((8, 12), "batch", (64, 64)),
+        ((8, 12), 1, (64, 64)),
+        ((8, 12), 48, (48, 48)),
+        ((8, 12), 96, (96, 96)),
+        ((224, 224), "batch", (6, 64)),
+        ((224, 224), 4, (4, 64)),
+        ((1024, 1024), "batch", (1, 5)),
+    ],
 )
 def test_rows_that_go_together_are_whole_batches_within_the_memory(
-    size: tuple[int, int], batch: int | str, rows: int
+    size: tuple[int, int], batch: int | str, rows: tuple[int, int]
 ) -> None:
     manifest = manifest_for()
     manifest["preprocessing"]["size"] = list(size)
     manifest["inputs"][0]["shape"] = [batch, *size, 3]
-    assert rows_of_a_block(manifest_from_json(as_bytes(manifest))) == rows
+    read = manifest_from_json(as_bytes(manifest))
+    assert (rows_of_a_block(read, on_cpu=True), rows_of_a_block(read, on_cpu=False)) == rows
 
 
 def bundle_with_a_scale(folder: Path, scale: float) -> Path:

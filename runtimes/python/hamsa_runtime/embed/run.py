@@ -1,4 +1,4 @@
-"""The run: shards that nobody has embedded yet, one after the other, decoded ahead by a pool of threads."""
+"""The run: shards that nobody has embedded yet, one after the other, by threads that each take a block of rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from hamsa_runtime.bundle import manifest_bytes, open_bundle
 from hamsa_runtime.embed.job import Job, job_in, resolves_into, unwritable
@@ -35,7 +36,6 @@ from hamsa_runtime.embed.vectors import (
     MOST_BYTES,
     Block,
     Dtype,
-    Prepared,
     Wanted,
     columns_of,
     prepared,
@@ -46,6 +46,7 @@ from hamsa_runtime.energy import CPU, GPU, LongRun, source_or_reason
 from hamsa_runtime.engine import Engine
 from hamsa_runtime.errors import InputError, unknown_name
 from hamsa_runtime.manifest import Manifest
+from hamsa_runtime.vocabulary import ENGINES
 
 ROWS = 10_000
 MOST_ROWS = 10_000_000
@@ -163,7 +164,8 @@ def embed(
         worker: (k, n): take the shards k, k + n, k + 2 n...; the default takes all that no other process has in work.
         retry_failed: embed also rows again that failed; those that do not now take their place in the part.
         report: called with the state after each block.
-        engine: as `Engine` takes it: backend, device, threads, hint, public_key.
+        engine: as `Engine` takes it: backend, device, threads, hint, public_key. The hint is by default "throughput",
+            where the engine has one.
 
     Raises:
         InputError: a wrong argument, nothing to embed, an output of another job, or one that cannot be written.
@@ -205,7 +207,15 @@ def asked(
         raise InputError(f"{bundle}: a model of arrays", expected="a bundle that takes images, or clips")
     if resolves_into(Path(output), Path(input)):
         raise InputError(f"{output}: the output in the input", expected="a folder outside of it")
-    return Asked(Path(bundle), manifest, source_at(Path(input), suffixes), Path(output), wanted, rows, engine)
+    source = source_at(Path(input), suffixes)
+    return Asked(Path(bundle), manifest, source, Path(output), wanted, rows, {**_hint(manifest, engine), **engine})
+
+
+def _hint(manifest: Manifest, engine: Mapping[str, Any]) -> dict[str, str]:
+    """Many inferences at once, each on a thread of its own, take a quarter less of a processor's time than one after
+    the other on all of them; where an engine can."""
+    names = [name for name, entry in ENGINES.items() if manifest.target in entry.runs]
+    return {"hint": "throughput"} if (engine.get("backend") or names[0]) == "openvino" else {}
 
 
 def facts_of(bundle: Path, engine: Engine, wanted: Wanted) -> Mapping[str, Any]:
@@ -220,12 +230,21 @@ def facts_of(bundle: Path, engine: Engine, wanted: Wanted) -> Mapping[str, Any]:
     }
 
 
+class Done(NamedTuple):
+    """A block and its rows of the output, with the seconds that decoding and inference took."""
+
+    block: Block
+    batch: pa.RecordBatch
+    decoding: float
+    inference: float
+
+
 class Run:
     """One process's work on a job.
 
     Args:
         shards: of the job.
-        decoders: threads that decode; by default one for each processor.
+        decoders: threads, of which each decodes a block and infers it; by default one for each processor.
         retry_failed: as of `embed`.
     """
 
@@ -273,12 +292,13 @@ class Run:
         return self.found
 
     def _embed(self, shards: Sequence[Shard]) -> None:
-        with contextlib.closing(self._decoded(self._blocks(shards))) as blocks:
+        with contextlib.closing(self._done(self._blocks(shards))) as blocks:
             for first in blocks:
                 self._embed_shard(first.block.shard, itertools.chain([first], blocks))
 
-    def _embed_shard(self, shard: Shard, blocks: Iterator[Prepared]) -> None:
+    def _embed_shard(self, shard: Shard, blocks: Iterator[Done]) -> None:
         """To the block that is its last."""
+        found: Done | None = None
         path = self._job.part(shard)
         try:
             with part_writer(path, self._wanted.schema) as writer, contextlib.ExitStack() as reading:
@@ -295,27 +315,26 @@ class Run:
             self._count(count)
         except UnreadableError as error:
             self.found.unreadable[shard.name] = error
+            while found is not None and not found.block.is_last:  # what was read ahead of it
+                found = next(blocks, None)
         finally:
             self._claims.pop(shard.number).close()
 
     def _is_to_retry(self, count: Counted | None) -> bool:
         return self._retries and count is not None and count.failed > 0
 
-    def _add(self, found: Prepared, writer: PartWriter, old: OldPart | None) -> None:
-        """Infers a block and writes it."""
-        times = [time.perf_counter()]
-        batch = columns_of(found, self._engine, self._wanted)
-        batch = batch if old is None else old.with_new(batch, found.block.kept)
-        times.append(time.perf_counter())
+    def _add(self, found: Done, writer: PartWriter, old: OldPart | None) -> None:
+        start = time.perf_counter()
+        batch = found.batch if old is None else old.with_new(found.batch, found.block.kept)
         writer.add(batch)
-        times.append(time.perf_counter())
+        now = time.perf_counter()
         state = self.found
-        state.decoding += found.seconds
-        state.inference += times[1] - times[0]
-        state.writing += times[2] - times[1]
+        state.decoding += found.decoding
+        state.inference += found.inference
+        state.writing += now - start
         state.rows_now += batch.num_rows - sum(found.block.kept)
         state.seen += batch.num_rows
-        state.seconds = times[2] - self._start
+        state.seconds = now - self._start
         errors = list(filter(None, batch.column("error").to_pylist()))
         state.failed_now += len(errors)
         state.first_failure = state.first_failure or next(iter(errors), "")
@@ -329,7 +348,7 @@ class Run:
 
     def _blocks(self, shards: Sequence[Shard]) -> Iterator[Block]:
         """The blocks of all shards that are to be done and that nobody else has in work."""
-        size = rows_of_a_block(self._engine.manifest)
+        size = rows_of_a_block(self._engine.manifest, on_cpu=self._engine.describe()["device"] == CPU)
         for shard in shards:
             if self._is_done(shard) or not self._is_claimed(shard):
                 continue
@@ -356,19 +375,26 @@ class Run:
         self._claims[shard.number] = claim
         return True
 
-    def _decoded(self, blocks: Iterator[Block]) -> Generator[Prepared, None, None]:
-        """In order, decoded by threads of which each has a block and another one waiting: so memory is bounded."""
-        waiting: deque[Future[Prepared]] = deque()
-        pool = ThreadPoolExecutor(self._decoders, "hamsa-decode")
+    def _done(self, blocks: Iterator[Block]) -> Generator[Done, None, None]:
+        """In order; a thread decodes a block and infers it, while others do so with the next ones. Each has one block
+        and another one waiting: so memory is bounded."""
+        waiting: deque[Future[Done]] = deque()
+        pool = ThreadPoolExecutor(self._decoders, "hamsa-embed")
         try:
             for block in blocks:
-                waiting.append(pool.submit(prepared, block, self._engine.manifest))
+                waiting.append(pool.submit(self._embedded, block))
                 if len(waiting) >= 2 * self._decoders:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _embedded(self, block: Block) -> Done:
+        found = prepared(block, self._engine.manifest)
+        start = time.perf_counter()
+        batch = columns_of(found, self._engine, self._wanted)
+        return Done(block, batch, found.seconds, time.perf_counter() - start)
 
 
 def _processors() -> int:

@@ -75,7 +75,7 @@ def verify(
         InputError: see `embed`; or the input cannot be read.
     """
     what = asked(bundle, input, output, dtype=dtype, label=label, rows=rows, **engine)
-    with Engine(what.bundle, **engine) as running:
+    with Engine(what.bundle, **what.engine) as running:
         wanted = what.wanted
         job = job_in(what.output, what.source, facts_of(what.bundle, running, wanted), rows)
         found = Verified(job.folder, job.fingerprint, limits=_limits(running.manifest, wanted))
