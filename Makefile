@@ -58,7 +58,7 @@ $(VENV)/.docs: $(INSTALLED)
 	@touch $@
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 slow: $(INSTALLED) js
 	$(BIN)/python -m pytest -m slow

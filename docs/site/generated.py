@@ -91,10 +91,10 @@ def _cell_of_notebook(cell: dict[str, Any]) -> Iterator[str]:
         yield source
         return
     yield f"```python\n{source}\n```"
-    for output in cell["outputs"]:
-        said = "".join(output.get("text") or output.get("data", {}).get("text/plain", ""))
-        if said:
-            yield f"```text\n{said.rstrip()}\n```"
+    printed = (output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell["outputs"])
+    said = "".join("".join(each) for each in printed)
+    if said:
+        yield f"```text\n{said.rstrip()}\n```"
 
 
 def with_formulas(page: str) -> str:

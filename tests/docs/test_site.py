@@ -76,7 +76,7 @@ def test_a_notebook_is_a_page_with_what_it_printed(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells}))
     page = generated.notebook_page(tmp_path / "a.ipynb")
-    assert page == "# Title\n\n```python\nprint(1)\n2\n```\n\n```text\n1\n```\n\n```text\n2\n```\n"
+    assert page == "# Title\n\n```python\nprint(1)\n2\n```\n\n```text\n1\n2\n```\n"
 
 
 @pytest.mark.slow  # a kernel, a training and an export

@@ -120,8 +120,8 @@ class Engine:
         """Runs one image or many.
 
         Args:
-            images: for a model of images, a path, a PIL image, uint8 (H, W), (H, W, C) or (N, H, W, C),
-                normalised floats (C, H, W) or (N, C, H, W), or a list of single images; see
+            images: for a model of images, a path, a PIL image, uint8 (H, W), (H, W, C) or (N, H, W, C), red first
+                (RGB, not OpenCV's BGR), normalised floats (C, H, W) or (N, C, H, W), or a list of single images; see
                 `inputs_from_images`. For a model of clips (`manifest.audio`), the path of a WAV or FLAC file of its
                 sample rate, channels and length. For any other model, an array, or a dict of arrays by input name.
 
