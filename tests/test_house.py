@@ -37,6 +37,7 @@ hamsa_runtime.tensorrt
 hamsa_runtime.backends
 hamsa_runtime.profiling hamsa_runtime.engine
 hamsa_runtime.trial hamsa_runtime.embed
+hamsa_runtime.ray
 hamsa_runtime.fix
 hamsa_runtime.cli
 hamsa_deploy.spectral

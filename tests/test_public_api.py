@@ -35,6 +35,7 @@ DOCUMENTED = {
     "hamsa_deploy.testing": ("assert_parity",),
     "hamsa_runtime.backends": ("Operator", "Timed"),
     "hamsa_runtime.manifest": ("Manifest", "Preprocessing", "manifest_from_json"),
+    "hamsa_runtime.ray": ("Embedder", "embed_on_ray"),
     "hamsa_runtime.tensorrt.options": ("BuildOptions",),
 }
 

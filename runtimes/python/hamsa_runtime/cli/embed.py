@@ -7,9 +7,11 @@ codes are those of hamsa-export.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,14 @@ def parser() -> Parser:
     parser.add_argument(
         "--worker", type=_worker, default=(0, 1), metavar="K/N", help="take each N-th part, from the K-th"
     )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="on the machines of a Ray cluster, an engine to a processor: of its address, or auto for the one of this "
+        "machine, or a new one that ends with the job. Give it last, or as --ray=ADDRESS",
+    )
     parser.add_argument("--retry-failed", action="store_true", help="also embed rows again that failed")
     parser.add_argument(
         "--verify",
@@ -90,7 +100,7 @@ def _worker(text: str) -> tuple[int, int]:
 
 
 def _embed(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    from hamsa_runtime.embed import embed, verify
+    from hamsa_runtime.embed import verify
 
     names = ("dtype", "label", "rows", "backend", "device", "threads", "public_key")
     arguments = {name: getattr(options, name) for name in names}
@@ -99,11 +109,10 @@ def _embed(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         return _verified(verified, quiet=options.quiet or options.json)
     progress = _Progress(sys.stderr, shown=not options.quiet)
     try:
-        found = embed(
+        found = _embedder(options)(
             options.bundle,
             options.input,
             options.output,
-            worker=options.worker,
             retry_failed=options.retry_failed,
             report=progress,
             **arguments,
@@ -112,6 +121,19 @@ def _embed(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         progress.clear()
     code = _told(found, quiet=options.quiet or options.json)
     return _document(found, code), code
+
+
+def _embedder(options: argparse.Namespace) -> Callable[..., Embedded]:
+    """What embeds: this process, or a cluster."""
+    from hamsa_runtime.embed import embed
+
+    if options.ray is None:
+        return functools.partial(embed, worker=options.worker)
+    if options.worker != (0, 1):
+        raise InputError("--worker and --ray", expected="one of them", cause="Ray gives out the parts by itself")
+    from hamsa_runtime.ray import embed_on_ray
+
+    return functools.partial(embed_on_ray, address=options.ray)
 
 
 def _told(found: Embedded, *, quiet: bool) -> int:
