@@ -40,6 +40,7 @@ hamsa_runtime.trial hamsa_runtime.embed
 hamsa_runtime.ray
 hamsa_runtime.fix
 hamsa_runtime.cli
+hamsa_runtime.__main__
 hamsa_deploy.spectral
 hamsa_deploy.spectral.rules
 hamsa_deploy.scan
@@ -64,6 +65,7 @@ hamsa_deploy.report
 hamsa_deploy.sweep
 hamsa_deploy.services
 hamsa_deploy.cli hamsa_deploy.testing
+hamsa_deploy.__main__
 """.strip().splitlines()
 
 # A module that is small and that one other module needs is often a part of that one: so many may there be.

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli.console import Stages, Terminal, run
+from hamsa_deploy.cli.early import check_model
 from hamsa_deploy.cli.files import check_writable, import_from_here
 from hamsa_deploy.cli.parser import Parser
 from hamsa_deploy.cli.reports import Reports, add_report, planned
 from hamsa_deploy.form.values import one_of, svg_file
+from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.whole_files import scratch_folder
 
@@ -37,15 +39,16 @@ SECONDS = 10.0
 PEERS = ("deit_s", "dft", "eager")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "hamsa-bench") -> int:
     """Run the command; returns its exit code."""
-    command = ["hamsa-bench", *(sys.argv[1:] if argv is None else argv)]
-    return run(_parser(), functools.partial(_bench, command=command), argv)
+    command = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
+    return run(parser(prog), functools.partial(_bench, command=command), argv)
 
 
 # fmt: off
-def _parser() -> Parser:
-    parser = Parser("hamsa-bench", DESCRIPTION)
+def parser(prog: str = "hamsa-bench") -> Parser:
+    """Of the command's line."""
+    parser = Parser(prog, DESCRIPTION, usage="%(prog)s BUNDLE [BUNDLE ...] [OPTION ...]")
     add = parser.add_argument
     add("bundles", nargs="*", type=Path, metavar="BUNDLE", help="folders that hamsa-export has written")
     add("--batch", type=counts, default=[1], metavar="N,...", help="images of one inference, such as 1,8 (default: 1)")
@@ -94,10 +97,14 @@ def seconds(text: str) -> float:
 def _bench(options: Any, terminal: Terminal, command: Sequence[str]) -> int:
     if not options.bundles:
         raise InputError(
-            "hamsa-bench: no bundle given",
+            "no bundle given",
             expected="at least one folder",
-            fix="hamsa-bench out/hamsa_nano-openvino-fp32",
+            fix="hamsa bench out/hamsa_nano-openvino-fp32",
         )
+    for bundle in options.bundles:
+        open_bundle(bundle)
+    if options.model is not None:
+        check_model(options.model)
     from hamsa_deploy.bench.candidates import candidates_of
     from hamsa_runtime.energy import source_or_reason
     from hamsa_runtime.trial import try_bundle
@@ -121,7 +128,6 @@ def _peers(options: Any, folder: Path) -> list[Candidate]:
     if not options.peer:
         return []
     from hamsa_deploy.bench.peers import peers_of
-    from hamsa_runtime.bundle import open_bundle
 
     if options.model is not None:
         import_from_here()

@@ -5,17 +5,18 @@ Results go to stdout; progress, notes and errors go to stderr.
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import contextlib
 import gc
 import io
 import json
 import logging
+import platform
+import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -26,6 +27,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from hamsa_deploy import __version__
+from hamsa_deploy.cli.files import check_writable
 from hamsa_deploy.cli.packages import PACKAGES, missing_package, too_old
 from hamsa_deploy.cli.parser import Parser
 from hamsa_runtime.errors import HamsaError, MissingError, ParityError, printable
@@ -42,6 +45,12 @@ NOISY = ("torch", "onnxscript", "onnx_ir", "openvino")
 JSON_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x7F, 0x206A) if printable(chr(code)) != chr(code)}
 
 Command = Callable[[Any, "Terminal"], int]
+
+
+# What a command does, for --log-file; without that it goes nowhere.
+LOG = logging.getLogger("hamsa")
+LOG.propagate = False
+LOG.addHandler(logging.NullHandler())
 
 
 class PlainConsole(Console):
@@ -67,7 +76,7 @@ class Terminal:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # an ASCII terminal gets a question mark, not a crash
                 stream.reconfigure(errors="replace")
-        self.out = PlainConsole(highlight=False, markup=False, quiet=quiet or as_json)
+        self.out = PlainConsole(highlight=False, markup=False, quiet=quiet or as_json, record=True)
         self.err = PlainConsole(highlight=False, markup=False, stderr=True, quiet=quiet)
         self._errors = PlainConsole(highlight=False, markup=False, stderr=True)
         self.notes: list[str] = []
@@ -75,6 +84,7 @@ class Terminal:
     def note(self, message: str) -> None:
         """Something that the user should know while the command works."""
         self.notes.append(message)
+        LOG.info("note: %s", message)
         self.err.print(Text.assemble(("note  ", "yellow"), message), soft_wrap=True)
 
     def show_error(self, error: HamsaError) -> None:
@@ -85,11 +95,13 @@ class Terminal:
             if value:
                 text.append(f"\n  {label}: ", "cyan")
                 text.append(value)
+        LOG.error("%s", error.found, exc_info=sys.exc_info()[0] is not None)
         self._show_traceback()
         self._errors.print(text, soft_wrap=True)
 
     def show_bug(self, error: Exception) -> None:
         """One line for an exception that nobody meant to raise."""
+        LOG.error("not meant to be raised", exc_info=True)
         self._show_traceback()
         first = (str(error).strip() or "no message").splitlines()[0]
         hint = "" if self.verbose else "; --verbose shows where"
@@ -98,11 +110,13 @@ class Terminal:
 
     def show_line(self, text: str) -> None:
         """A line that is shown even when all else is quiet."""
+        LOG.info(text)
         self._errors.print(text, soft_wrap=True)
 
     def write_json(self, document: Mapping[str, Any]) -> None:
         """The result, for programs."""
         text = json.dumps(document, indent=2, ensure_ascii=False)
+        LOG.info("%s", text)
         sys.stdout.write(text.translate(JSON_ESCAPES) + "\n")
 
     def _show_traceback(self) -> None:
@@ -148,22 +162,63 @@ def _libraries_hushed() -> Iterator[None]:
             each.setLevel(level)
 
 
+@contextlib.contextmanager
+def _logged(options: Any, prog: str, argv: Sequence[str] | None, terminal: Terminal) -> Iterator[None]:
+    """While it lasts, what happens goes to the file of --log-file, too, with times."""
+    if options.log_file is None:
+        yield
+        return
+    check_writable(options.log_file, "--log-file")
+    handler = logging.FileHandler(options.log_file, "w", encoding="utf-8", errors="replace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    LOG.setLevel(logging.INFO)
+    places: list[tuple[logging.Logger, logging.Handler]] = [(LOG, handler)]
+    if terminal.verbose:  # what libraries say, too; the root's own handler is the terminal's as long as it has no other
+        places += [(logging.getLogger(), each) for each in (handler, logging.StreamHandler())]
+    for logger, each in places:
+        logger.addHandler(each)
+    try:
+        words = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
+        LOG.info("%s", shlex.join(words))
+        LOG.info("hamsa-deploy %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
+        yield
+        if text := terminal.out.export_text():
+            LOG.info("result\n%s", text)
+    finally:
+        for logger, each in places:
+            logger.removeHandler(each)
+        handler.close()
+
+
 def run(parser: Parser, command: Command, argv: list[str] | None, *, with_any_versions: bool = False) -> int:
     """Parse the arguments, run the command, and return its exit code, whatever happens.
 
     A package that every export needs and that is too old is an error beforehand, unless the command is to tell of it.
     """
-    options, terminal = argparse.Namespace(), Terminal()
+    terminal = Terminal()
     # Before it ends, Python looks for garbage in all that torch.export has left: 1 to 3 seconds, after Ctrl-C as well.
     atexit.register(gc.freeze)
     gc.set_threshold(*GARBAGE)
     try:
         options = parser.options_from(argv)
         terminal = Terminal(quiet=options.quiet, as_json=options.json, verbose=options.verbose)
+        with _logged(options, parser.prog, argv, terminal):
+            return _reporting(lambda: _work(command, options, terminal, with_any_versions), terminal)
+    except HamsaError as error:
+        return _reported(error, terminal)
+
+
+def _work(command: Command, options: Any, terminal: Terminal, with_any_versions: bool) -> int:
+    if not with_any_versions:
+        _refuse_old_packages()
+    return command(options, terminal)
+
+
+def _reporting(work: Callable[[], int], terminal: Terminal) -> int:
+    """The exit code of the work, or of what it raises."""
+    try:
         with terminal.listening(), interruptible():
-            if not with_any_versions:
-                _refuse_old_packages()
-            return command(options, terminal)
+            return work()
     except KeyboardInterrupt:
         terminal.show_line("interrupted; nothing was written")
         return INTERRUPTED
@@ -238,6 +293,7 @@ class Stages:
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         text = f"{stage:<10} {self._descriptions.get(stage, '')}"
+        LOG.info("%s", text)
         task = self._live.add_task(text, total=1)
         start = time.perf_counter()
         try:
@@ -246,6 +302,7 @@ class Stages:
             self._console.print(_line("✗", "red", text, time.perf_counter() - start))
             raise
         self.seconds[stage] = time.perf_counter() - start
+        LOG.info("%s finished after %.1f s", stage, self.seconds[stage])
         self._live.update(task, completed=1)
         if not self._console.is_terminal:
             self._console.print(_line("✓", "green", text, self.seconds[stage]))

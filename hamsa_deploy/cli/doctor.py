@@ -27,11 +27,16 @@ if TYPE_CHECKING:
 DESCRIPTION = "Says what this machine can build and run, and which command installs what is missing."
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "hamsa-doctor") -> int:
     """Run the command; returns 0, or 4 if a needed package is missing."""
-    parser = Parser("hamsa-doctor", DESCRIPTION)
+    return run(parser(prog), _doctor, argv, with_any_versions=True)
+
+
+def parser(prog: str = "hamsa-doctor") -> Parser:
+    """Of the command's line."""
+    parser = Parser(prog, DESCRIPTION)
     parser.add_common()
-    return run(parser, _doctor, argv, with_any_versions=True)
+    return parser
 
 
 def _doctor(options: Any, terminal: Terminal) -> int:

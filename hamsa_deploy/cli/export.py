@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli import summary
 from hamsa_deploy.cli.console import Stages, Terminal, run
+from hamsa_deploy.cli.early import check_data, check_files, check_model
+from hamsa_deploy.cli.images import knows_its_images, preprocessing_said
 from hamsa_deploy.cli.parser import Parser, add_flags
 from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_deploy.cli.service import Repository, as_document, configured, repository_for, show_service, take_service
@@ -24,11 +26,15 @@ from hamsa_deploy.form.request import (
     TARGET,
     ExportOptions,
 )
-from hamsa_deploy.form.values import assignment, free_axis, inputs, list_of, one_of
+from hamsa_deploy.form.values import Suggested, assignment, channel_values, free_axis, inputs, list_of, one_of, sides
+from hamsa_deploy.models.catalogue import BUILT_IN, OTHERS
 from hamsa_deploy.precision.records import all_precisions
 from hamsa_deploy.services import SERVICES
-from hamsa_deploy.targets import all_targets
+from hamsa_deploy.targets import all_targets, check_precision, target_of
+from hamsa_runtime.backends import check_device
+from hamsa_runtime.cli.habits import FORMATS
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.images import RESAMPLING
 from hamsa_runtime.vocabulary import PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
@@ -38,10 +44,6 @@ if TYPE_CHECKING:
 DESCRIPTION = (
     "Exports a PyTorch model, or an ONNX file with Fourier transforms, as a bundle that runs without PyTorch, and "
     "proves that both compute the same."
-)
-MODELS = (
-    "hamsa_nano, hamsa_tiny, hamsa_s, hamsa_b, hamsa_l, vim_nano, vim_tiny, vmamba_t, vminet_ti, vminet_xs, vminet_s, "
-    "vminet_b, timm:NAME, hf:ID, or package.module:factory"
 )
 STAGES = {
     "load": "load PyTorch and the model",
@@ -61,17 +63,18 @@ ONNX_STAGES = STAGES | {
     "parity": "run it, and compare with the file",
 }
 DEFAULT_MODEL = "hamsa_nano"
+INTERPOLATIONS = tuple(RESAMPLING)
 FLAGS = BUILDER_FLAGS | flags_of(ExportOptions)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "hamsa-export") -> int:
     """Run the command; returns its exit code."""
-    return run(parser(), _export, argv)
+    return run(parser(prog), _export, argv)
 
 
-def parser() -> RecipeParser:
+def parser(prog: str = "hamsa-export") -> RecipeParser:
     """Of the command's line and its recipes; `parser().options_from(argv)` reads one."""
-    parser = RecipeParser("hamsa-export", DESCRIPTION)
+    parser = RecipeParser(prog, DESCRIPTION, usage="%(prog)s [--model NAME | --onnx FILE] [--to TARGET] [OPTION ...]")
     parser.add_recipe()
     _add_model(parser)
     _add_target(parser)
@@ -85,11 +88,14 @@ def parser() -> RecipeParser:
 def _add_model(parser: Parser) -> None:
     group = parser.add_argument_group(MODEL)
     add = group.add_argument
-    add("--model", metavar="NAME",
-        help=f"{MODELS} (default: {DEFAULT_MODEL}, trained)")
+    add("--model", type=Suggested((*BUILT_IN, "timm:", "hf:")), metavar="NAME",
+        help=f"{', '.join([*BUILT_IN, *OTHERS])}; hamsa models says more (default: {DEFAULT_MODEL}, trained)")
     add("--onnx", type=Path, metavar="FILE",
         help="instead of a model, an ONNX file: its DFT and STFT operators are replaced by real arithmetic")
     add("--weights", type=Path, metavar="FILE", help="a .safetensors, .pt or .pth checkpoint")
+    add("--weights-key", metavar="KEY",
+        help="where in it the weights are, such as ema or state_dict.net, which is also what names may begin with "
+             "(default: found at the top, under model, state_dict or model_ema, or where the only ones are)")
     add("--set", type=assignment, action="append", default=[], metavar="KEY=VALUE",
         help="an option of the model, such as image_size=448 or num_classes=10; may be repeated")
     add_flags(group, FLAGS)
@@ -102,15 +108,24 @@ def _add_model(parser: Parser) -> None:
     add("--dynamic", type=free_axis, action="append", default=[], metavar="INPUT:AXIS=NAME[:MIN..MAX]",
         help="leave a size of an input free, such as x:2=frames: the same name is the same size; may be repeated; an "
              "axis called batch is the batch (default: the first axis of every input is the batch)")
+    add("--image-size", type=sides, metavar="N|HxW",
+        help="for package.module:factory, makes it a model of images of this size, which takes image files of any; "
+             "with --mean and --std. (Built-in models: --set image_size=N)")
+    add("--mean", type=channel_values, metavar="R,G,B",
+        help="what the model's training subtracted from pixels between 0 and 1, in the order red, green, blue; one "
+             "number for all")
+    add("--std", type=channel_values, metavar="R,G,B", help="what it divided by then")
+    add("--resize", type=one_of("interpolation", INTERPOLATIONS), metavar="HOW",
+        help=f"how images are scaled: {' or '.join(INTERPOLATIONS)} (default: bicubic)")
     add("--preprocessing", type=Path, metavar="FILE",
-        help="for package.module:factory, a TOML file that makes it a model of images, with size = [224, 224], mean "
-             "and std, and perhaps channels, resize and crop_fraction")
+        help="instead, a TOML file with size = [224, 224], mean and std, and perhaps resize, channels (1 for grey) and "
+             "crop_fraction (0.875: the middle of a larger image); the options above go before what it says")
 
 
 def _add_target(parser: Parser) -> None:
     group = parser.add_argument_group(TARGET)
     add = group.add_argument
-    add("--to", type=one_of("target", (*TARGETS, *SERVICES)), default=DEFAULT_TARGET, metavar="TARGET",
+    add("--to", type=one_of("target", (*TARGETS, *SERVICES), FORMATS), default=DEFAULT_TARGET, metavar="TARGET",
         help=f"{', '.join(TARGETS[:-1])} or {TARGETS[-1]} (default: {DEFAULT_TARGET}); or a server, for which a model "
              f"repository is written, with the bundle as the model's next version: {' or '.join(SERVICES)}")
     add_flags(group, FLAGS)
@@ -126,7 +141,7 @@ def _add_target(parser: Parser) -> None:
 
 
 def _export(options: Any, terminal: Terminal) -> int:
-    check_one_model(options)
+    check_names(options)
     if options.sweep:
         from hamsa_deploy.cli.sweep import sweep
 
@@ -134,6 +149,7 @@ def _export(options: Any, terminal: Terminal) -> int:
     service = take_service(options)
     with Stages(terminal, ONNX_STAGES if options.onnx else STAGES) as stages:
         with stages("load"):
+            check_data(options)
             from hamsa_deploy.cli.request import request_from_options
 
             request = request_from_options(options)
@@ -148,14 +164,38 @@ def _export(options: Any, terminal: Terminal) -> int:
     return 0
 
 
+def check_names(options: Any) -> None:
+    """All that options name, before PyTorch is loaded: the model, target with precision and device, and files.
+
+    Raises:
+        InputError, MissingError: what is not there, or does not go together.
+    """
+    check_one_model(options)
+    target = target_of(SERVICES[options.to].target if options.to in SERVICES else options.to)
+    if not options.sweep and options.precision is not None:
+        check_precision(target, options.precision)
+    if options.onnx is None:
+        check_model(options.model)
+        if not knows_its_images(options):
+            preprocessing_said(options)
+    check_files(options)
+    if not options.sweep and options.to not in SERVICES:
+        check_device(target.name, options.device)
+
+
 def check_one_model(options: Any) -> None:
     """--onnx or --model with its options; the default model without either."""
     given = {
         "--model": options.model,
         "--weights": options.weights,
+        "--weights-key": options.weights_key,
         "--set": options.set,
         "--image-dtype": options.image_dtype,
         "--preprocessing": options.preprocessing,
+        "--image-size": options.image_size,
+        "--mean": options.mean,
+        "--std": options.std,
+        "--resize": options.resize,
         "--dynamic": options.dynamic,
     }
     others = [name for name, value in given.items() if value]
@@ -165,6 +205,8 @@ def check_one_model(options: Any) -> None:
             expected="--onnx alone: the file holds graph and weights, and takes its inputs as it is",
             fix="leave one of them away",
         )
+    if options.weights_key is not None and options.weights is None:
+        raise InputError("--weights-key without --weights", expected="the file that has this key", fix="--weights FILE")
     options.model = options.model or DEFAULT_MODEL
 
 

@@ -1,15 +1,13 @@
-"""What the options say of a model's inputs: examples of them, what they are called, which sizes stay free, and how an
-image becomes one. Imports torch, so it is imported once the options are good.
+"""What the options say of a model's inputs: examples of them, what they are called, and which sizes stay free. Imports
+torch, so it is imported once the options are good.
 
     examples     --input; or the factory's example_inputs; or the arrays of --data, by the names of forward's arguments
     free axes    --dynamic, and the batch, where that is not fixed
-    images       --preprocessing FILE; or ImageNet's, of the size of --input, with --image-dtype
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,22 +19,13 @@ from torch.export import Dim
 
 from hamsa_deploy.form.values import GivenAxis, GivenInput
 from hamsa_deploy.inputs.files import kind_of_data, read_data
-from hamsa_deploy.models import ModelEntry, Preprocessing
-from hamsa_deploy.models.preprocessing import IMAGENET
+from hamsa_deploy.models import ModelEntry
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_runtime.clips import load_clip
 from hamsa_runtime.errors import InputError, nearest
-from hamsa_runtime.folders import small_file
-from hamsa_runtime.manifest import BATCH, preprocessing_from
-from hamsa_runtime.vocabulary import is_of_hub
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from hamsa_runtime.manifest import BATCH
 
 EXAMPLE_SEED = 0
-EXPECTED_FILE, MAX_BYTES = "a TOML file with lines such as size = [224, 224]", 2**20
 EXAMPLES = "example_inputs"  # of a factory or of what it makes
 WAYS = (
     f"--input NAME:SHAPE:TYPE for each input; or {EXAMPLES} beside the factory's code, a tuple or a function; or --data"
@@ -88,64 +77,6 @@ def examples_for_file(options: Any, file: OnnxFile) -> tuple[torch.Tensor, ...] 
             )
         given = sorted(given, key=lambda each: names.index(each.name))
     return _random(given, options, names)
-
-
-def preprocessing_of(options: Any, entry: ModelEntry) -> Preprocessing | None:
-    """A built-in model and one of a hub know their own; a user's factory becomes a model of images by what the options
-    say."""
-    if ":" not in options.model or is_of_hub(options.model):
-        if options.input or options.dynamic or options.preprocessing:
-            found = "--input" if options.input else "--dynamic" if options.dynamic else "--preprocessing"
-            raise InputError(
-                f"{found} with {options.model}, whose images are known",
-                expected=f"{found} only with package.module:factory",
-                fix="leave it away; --batch N sets the batch, and --set the options of the model",
-            )
-        return entry.preprocessing
-    if options.preprocessing is not None:
-        if options.input or options.dynamic:
-            raise InputError(
-                f"--preprocessing with {'--input' if options.input else '--dynamic'}",
-                expected="one of them: the file says what the input is",
-                fix="leave one of them away",
-            )
-        return read_preprocessing(options.preprocessing)
-    return None if options.image_dtype is None else _imagenet(options)
-
-
-def read_preprocessing(path: Path) -> Preprocessing:
-    """A TOML file with the keys of a manifest's `preprocessing`: size, mean and std; channels (3 by default), resize
-    (bicubic) and crop_fraction (1). One number is both sides, or that of every channel.
-
-    Raises:
-        InputError: it cannot be read, or a key is missing, unknown or of another kind.
-    """
-    try:
-        found = tomllib.loads(small_file(path, "the preprocessing", EXPECTED_FILE, MAX_BYTES).decode())
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: the preprocessing cannot be read ({error})",
-            expected=EXPECTED_FILE,
-        ) from error
-    document = {"channels": 3, "resize": "bicubic", "crop_fraction": 1.0, "normalise": "graph"} | found
-    channels = document["channels"] if document["channels"] in (1, 3) else 1
-    for name, times in (("size", 2), ("mean", channels), ("std", channels)):
-        if type(document.get(name)) in (int, float):
-            document[name] = [document[name]] * times
-    return preprocessing_from(document, str(path))
-
-
-def _imagenet(options: Any) -> Preprocessing:
-    given: Sequence[GivenInput] = options.input
-    if len(given) != 1 or len(given[0].shape) != 4 or given[0].shape[1] not in (1, 3):
-        raise InputError(
-            f"--image-dtype {options.image_dtype} with the input {', '.join(x.text for x in given) or 'not said'}",
-            expected="one shape NxCxHxW with 1 or 3 channels: a model of images",
-            fix="--input 1x3x224x224; --preprocessing FILE, where its mean and std are not ImageNet's; or leave "
-            "--image-dtype away to pass arrays through",
-        )
-    _, channels, height, width = given[0].shape
-    return IMAGENET.resized_to((height, width)).with_channels(channels)
 
 
 def _arguments(model: nn.Module) -> list[str]:

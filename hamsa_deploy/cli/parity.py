@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli.console import Stages, Terminal, run
-from hamsa_deploy.cli.files import check_writable
-from hamsa_deploy.cli.parser import Parser
+from hamsa_deploy.cli.early import check_folder, check_model, check_there
+from hamsa_deploy.cli.files import check_writable, read_labels
 from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_deploy.cli.reports import Reports, add_report, planned
 from hamsa_deploy.form.request import DATA_HELP
 from hamsa_deploy.form.values import amount, points, share, svg_file
+from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.errors import InputError, ParityError
+from hamsa_runtime.file_checks import check_received
 
 if TYPE_CHECKING:
     from hamsa_deploy.cli.parity_request import ParityRequest
     from hamsa_deploy.parity import ParityReport
     from hamsa_deploy.parity.layers import LayerReport
+    from hamsa_runtime.manifest import Manifest
 
 DESCRIPTION = (
     "Runs a bundle and what it was made from on the same images, says how far they agree, and exits with 3 where that "
@@ -34,15 +37,16 @@ STAGES = {
 }
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "hamsa-parity") -> int:
     """Run the command; returns its exit code: 3 if the bundle fails."""
-    command = ["hamsa-parity", *(sys.argv[1:] if argv is None else argv)]
-    return run(_parser(), functools.partial(_parity, command=command), argv)
+    command = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
+    return run(parser(prog), functools.partial(_parity, command=command), argv)
 
 
 # fmt: off
-def _parser() -> Parser:
-    parser = RecipeParser("hamsa-parity", DESCRIPTION)
+def parser(prog: str = "hamsa-parity") -> RecipeParser:
+    """Of the command's line."""
+    parser = RecipeParser(prog, DESCRIPTION, usage="%(prog)s BUNDLE [--data PATH] [OPTION ...]")
     # Not required by argparse: a recipe is read by parsing its lines one by one, without a bundle.
     parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="the folder that hamsa-export wrote")
     parser.add_recipe('data = "photos" or min-cosine = 0.999')
@@ -89,16 +93,19 @@ def _parser() -> Parser:
 
 def options_from(argv: list[str]) -> Any:
     """The options of a command line, checked."""
-    options = _parser().options_from(argv)
+    options = parser().options_from(argv)
     _check_options(options)
     return options
 
 
 def _parity(options: Any, terminal: Terminal, command: Sequence[str]) -> int:
     _check_options(options)
+    manifest = _check_names(options)
     reports = planned(options.report, options.bundle, command, terminal)
     with Stages(terminal, STAGES) as stages:
         with stages("load"):
+            if manifest.preprocessing is not None:
+                check_folder(options.data, manifest.preprocessing.channels)
             from hamsa_deploy.cli.parity_request import request_from_options
 
             request = request_from_options(options)
@@ -148,7 +155,7 @@ def _layers(request: ParityRequest, plot: Path | None, stages: Stages) -> LayerR
 
 def _check_options(options: Any) -> None:
     if options.bundle is None:
-        raise InputError("hamsa-parity: no bundle", expected="hamsa-parity BUNDLE --data PATH")
+        raise InputError("no bundle", expected="hamsa parity BUNDLE --data PATH")
     others = [name for name in ("reference", "model") if getattr(options, name) is not None]
     if options.against is not None and others:
         raise InputError(
@@ -160,6 +167,25 @@ def _check_options(options: Any) -> None:
         raise InputError("--plot without --layers", expected="--layers, whose errors it draws", fix="add --layers")
     if options.plot is not None:
         check_writable(options.plot, "--plot")
+
+
+def _check_names(options: Any) -> Manifest:
+    """All that options name, before PyTorch is loaded; returns the bundle's manifest.
+
+    Raises:
+        InputError, MissingError: what is not there.
+    """
+    manifest = open_bundle(options.bundle).manifest
+    if options.against is not None:
+        open_bundle(options.against)
+    if options.model is not None:
+        check_model(options.model)
+    if options.reference is not None:
+        check_received(options.reference, "weights or ONNX file", "the file that the bundle was made from")
+    if options.labels is not None:
+        read_labels(options.labels)
+    check_there("--data", options.data)
+    return manifest
 
 
 def _shown(request: ParityRequest, report: ParityReport, layers: LayerReport | None, terminal: Terminal) -> int:

@@ -1,24 +1,22 @@
-"""argparse, with errors that name the nearest valid option."""
+"""The command line of hamsa-deploy's commands: what they have in common, and options from flags."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 from hamsa_deploy import __version__
 from hamsa_deploy.form.options import Flag
 from hamsa_deploy.form.request import DEVICE_HELP
 from hamsa_deploy.form.values import device, timeout
-from hamsa_runtime.errors import InputError, nearest
+from hamsa_runtime.cli.parser import Parser as CommandLine
 from hamsa_runtime.vocabulary import TRIAL_SECONDS
 
 
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose usage errors are InputErrors; options may not be abbreviated."""
-
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False)
+class Parser(CommandLine):
+    """The parser of all commands, with the options that those of hamsa-deploy share."""
 
     def add_common(self) -> None:
         """The options that every command has; called last, so that --help lists them last."""
@@ -27,6 +25,8 @@ class Parser(argparse.ArgumentParser):
         group.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
         verbose = "show tracebacks and the libraries' warnings"
         group.add_argument("-v", "--verbose", action="store_true", help=verbose)
+        log = "write there what happens, with times and tracebacks, whatever is shown"
+        group.add_argument("--log-file", type=Path, metavar="FILE", help=log)
         version = f"hamsa-deploy {__version__}"
         group.add_argument("--version", action="version", version=version, help="show the version and exit")
 
@@ -62,28 +62,12 @@ class Parser(argparse.ArgumentParser):
         unset: dict[str, list[Any]] = {name: [] for name in self.defaults()}
         options, unknown = self.parse_known_args(argv, argparse.Namespace(**unset))
         if unknown:
-            self._refuse(unknown[0])
+            self.refuse(unknown)
         return {name: value for name, value in vars(options).items() if value is not unset[name]}
 
     def defaults(self) -> dict[str, Any]:
         """The value of every option, by attribute, on an empty command line."""
         return vars(self.parse_args([]))
-
-    def actions(self) -> list[argparse.Action]:
-        """Every option, as argparse keeps it."""
-        return [action for action in self._actions if action.option_strings]
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}", fix=f"{self.prog} --help lists the options")
-
-    def _refuse(self, argument: str) -> NoReturn:
-        name = argument.split("=")[0]
-        is_option = name.startswith("-")
-        hint = nearest(name, self._option_string_actions) if is_option else ""
-        raise InputError(
-            f"{self.prog}: unknown {'option' if is_option else 'argument'} {name!r}",
-            fix=hint or f"{self.prog} --help lists the options",
-        )
 
 
 def add_flags(group: argparse._ArgumentGroup, flags: Mapping[str, Flag]) -> None:

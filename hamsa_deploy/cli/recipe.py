@@ -31,7 +31,7 @@ else:
 
 # What belongs to one call of the command, and not to what it makes.
 MAX_BYTES = 2**20
-NOT_IN_A_RECIPE = ("recipe", "help", "version", "json", "quiet", "verbose")
+NOT_IN_A_RECIPE = ("recipe", "help", "version", "json", "quiet", "verbose", "log-file")
 
 
 class RecipeParser(Parser):

@@ -12,7 +12,8 @@ from typing import Any
 from torch import nn
 
 from hamsa_deploy.cli.files import import_from_here, read_labels
-from hamsa_deploy.cli.inputs import examples_for_file, inputs_of, preprocessing_of
+from hamsa_deploy.cli.images import preprocessing_of
+from hamsa_deploy.cli.inputs import examples_for_file, inputs_of
 from hamsa_deploy.form.options import Flag, flags_of
 from hamsa_deploy.form.request import BUILDER_FLAGS, Request
 from hamsa_deploy.inputs.files import kind_of_data, read_classes, read_data
@@ -59,7 +60,7 @@ def _said(options: Any, flags: Mapping[str, Flag]) -> dict[str, Any]:
 def _found_in_model(options: Any) -> dict[str, Any]:
     """What --model and its options settle: fields of a request."""
     config = dict(options.set)
-    model, entry = _model_and_entry(options.model, options.weights, config)
+    model, entry = _model_and_entry(options.model, options.weights, options.weights_key, config)
     how = preprocessing_of(options, entry)
     return {
         "model": model,
@@ -70,7 +71,7 @@ def _found_in_model(options: Any) -> dict[str, Any]:
         "provenance": {
             "reference": options.model,
             "config": config,
-            "weights": _weights_file(options.weights or bundled_weights(entry, config)),
+            "weights": _weights_file(options.weights or bundled_weights(entry, config), options.weights_key),
         },
     }
 
@@ -87,11 +88,13 @@ def _found_in_file(options: Any) -> dict[str, Any]:
     }
 
 
-def _model_and_entry(name: str, weights: Path | None, config: dict[str, Any]) -> tuple[nn.Module, ModelEntry]:
+def _model_and_entry(
+    name: str, weights: Path | None, key: str | None, config: dict[str, Any]
+) -> tuple[nn.Module, ModelEntry]:
     if ":" in name and not is_of_hub(name):
         import_from_here()
     try:
-        return load_model(name, weights, **config), model_entry(name, **config)
+        return load_model(name, weights, key, **config), model_entry(name, **config)
     except HamsaError:
         raise
     except Exception as error:  # whatever a user's factory, or a built-in one with odd values, raises
@@ -128,11 +131,14 @@ def _builder(options: Any) -> BuildOptions | None:
 
 
 def _calibration(options: Any, how: Preprocessing | None) -> Path | None:
-    """The path itself: the bundle names where its calibration came from. Read once here, so that it fails early."""
-    if options.calibration is not None:
+    """The path itself: the bundle names where its calibration came from. Read once here, so that it fails early; images
+    were looked at before."""
+    if options.calibration is not None and how is None:
         _ = read_data(options.calibration, kind_of_data(how, options.sample_rate))
     return options.calibration
 
 
-def _weights_file(path: Path | None) -> dict[str, str] | None:
-    return None if path is None else {"file": path.name, "sha256": sha256_of(path)[0]}
+def _weights_file(path: Path | None, key: str | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    return {"file": path.name, "sha256": sha256_of(path)[0]} | ({} if key is None else {"key": key})

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from hamsa_deploy.bench.percentiles import UNCLEAR, digits
 from hamsa_deploy.cli.console import INTERRUPTED, Stages, Terminal, table
+from hamsa_deploy.cli.early import check_data
 from hamsa_deploy.cli.packages import missing_package
 from hamsa_deploy.form.options import default_of
 from hamsa_deploy.form.request import DEFAULT_TARGET, ExportOptions
@@ -44,6 +45,7 @@ def sweep(options: Any, terminal: Terminal, stages: Mapping[str, str]) -> int:
     """Build the matrix and show it; returns the exit code, that of the worst cell."""
     lists = _lists(options)
     with Stages(terminal, stages) as shown, shown("load"):
+        check_data(options)
         from hamsa_deploy.cli.request import request_from_options
         from hamsa_deploy.sweep.cells import matrix
 

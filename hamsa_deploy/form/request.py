@@ -37,9 +37,9 @@ DEVICE_HELP = (
 )
 # Of --data, which hamsa-parity has, too.
 DATA_HELP = (
-    "a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) and, for {labels_for}, "
-    "labels (N,); for a model of clips, a folder of .wav and .flac; for a model of arrays, an .npz by input name "
-    "(default: {default})"
+    "a folder of images (or of one folder for each class), or .npz/.npy with uint8 (N, H, W, C) in RGB order and, for "
+    "{labels_for}, labels (N,); for a model of clips, a folder of .wav and .flac; for a model of arrays, an .npz by "
+    "input name (default: {default})"
 )
 PRECISION_HINTS = {"fp32": " (default)", "int8": ", calibrated on images"}
 
@@ -52,7 +52,9 @@ def quoted(names: Sequence[str]) -> str:
 def precision_help(precision: str) -> str:
     """What its switch does, and for which targets, if not for all."""
     able = [each.name for each in all_targets() if precision in each.precisions]
-    where = "" if len(able) == len(all_targets()) else f" ({' and '.join(able)} only)"
+    others = [each.name for each in all_targets() if each.name not in able]
+    where = f" (not for {', '.join(others)})" if others else ""
+    where = f" ({', '.join(able)} only)" if len(able) < len(others) else where
     return f"compute in {precision}{PRECISION_HINTS.get(precision, '')}{where}"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,18 +21,44 @@ from hamsa_runtime.vocabulary import DTYPES, DYNAMIC, MOST_SECONDS
 INPUT_DTYPES = (*DTYPES, "complex64", "complex128")
 
 
-def one_of(kind: str, valid: Sequence[str]) -> Callable[[str], str]:
-    """A value type for one of a few names; a misspelt one is answered with the nearest."""
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """A value type for one of a few names; a misspelt one is answered with the nearest.
 
-    def checked(value: str) -> str:
-        if value in valid:
+    Attributes:
+        kind: of name, for errors.
+        names: that there are.
+        elsewhere: what other tools call them, and which of ours that is.
+    """
+
+    kind: str
+    names: Sequence[str]
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, value: str) -> str:
+        if value in self.names:
             return value
-        hint = nearest(value, valid)
+        known = {name: name for name in self.names} | dict(self.elsewhere)
+        close = [value.lower()] if value.lower() in known else difflib.get_close_matches(value.lower(), known, n=1)
+        hint = f"did you mean {known[close[0]]!r}?" if close else ""
         raise argparse.ArgumentTypeError(
-            f"unknown {kind} {value!r}, not one of {', '.join(valid)}" + (f"; {hint}" if hint else "")
+            f"unknown {self.kind} {value!r}, not one of {', '.join(self.names)}" + (f"; {hint}" if hint else "")
         )
 
-    return checked
+
+@dataclass(frozen=True, eq=False)
+class Suggested:
+    """A value type for any text; shells complete these names."""
+
+    names: Sequence[str]
+
+    def __call__(self, value: str) -> str:
+        return value
+
+
+def one_of(kind: str, valid: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> OneOf:
+    """See `OneOf`."""
+    return OneOf(kind, valid, elsewhere or {})
 
 
 def device(text: str) -> str:
@@ -106,6 +134,27 @@ def _input(text: str) -> GivenInput:
 
 def _is_shape(text: str) -> bool:
     return all(size.isdecimal() and int(size) > 0 for size in text.split("x"))
+
+
+def sides(text: str) -> list[int]:
+    """'224' -> [224, 224]; '224x320' -> [224, 320], (H, W)."""
+    if not _is_shape(text) or text.count("x") > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not N, or HEIGHTxWIDTH, in pixels, such as 224 or 224x320")
+    found = [int(size) for size in text.split("x")]
+    return found * 2 if len(found) == 1 else found
+
+
+def channel_values(text: str) -> float | list[float]:
+    """'0.5' -> 0.5, of every channel; '0.485,0.456,0.406' -> [0.485, 0.456, 0.406], red, green and blue."""
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) not in (1, 3) or not all(map(math.isfinite, found)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not one number, or three for red, green and blue, such as 0.485,0.456,0.406"
+        )
+    return found if len(found) == 3 else found[0]
 
 
 class GivenAxis(NamedTuple):

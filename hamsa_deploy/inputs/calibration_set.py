@@ -22,11 +22,12 @@ import numpy as np
 from PIL import Image
 
 from hamsa_deploy.inputs.feeds import calls_of
-from hamsa_deploy.inputs.files import kind_of_data, read_data, read_images
+from hamsa_deploy.inputs.files import image_paths, kind_of_data, read_data, read_images
 from hamsa_deploy.samples import sample_images
 from hamsa_deploy.samples.synthesis import sample_calls
 from hamsa_runtime.batches import Arrays, batch_axes
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import is_folder
 from hamsa_runtime.images import image_from_pixels, load_image, scaled, upright
 from hamsa_runtime.manifest import BATCH, CalibrationInputs, InputSpec, Manifest, Preprocessing
 from hamsa_runtime.preprocess import inputs_from_images
@@ -109,6 +110,23 @@ def calibration_set(source: Any, manifest: Manifest, limit: int = LIMIT) -> Cali
     return CalibrationSet(tuple(inputs), name, found, skipped, _sha256(inputs, how))
 
 
+def check_images_of(path: Path, channels: int) -> None:
+    """Fail early where too many images of a folder cannot be read: of those that `calibration_set` would take.
+
+    Raises:
+        InputError: there are none, or more than a tenth cannot be read; names them.
+    """
+    if is_folder(path):
+        skipped = {}
+        chosen = list(_chosen(image_paths(path), LIMIT))
+        for image in chosen:
+            try:
+                load_image(image, channels)
+            except InputError as error:
+                skipped[image.name] = error.found.replace(str(image), image.name)
+        _check_skipped(skipped, len(chosen))
+
+
 def _name(source: Any) -> str:
     if source is None:
         return BUILT_IN
@@ -167,17 +185,20 @@ def _pixels(image: Image.Image, how: Preprocessing) -> np.ndarray:
 
 
 def _report_skipped(skipped: Mapping[str, str], tried: int) -> None:
-    if not skipped:
-        return
-    listed = "; ".join(skipped.values())
+    _check_skipped(skipped, tried)
+    if skipped:
+        listed = "; ".join(skipped.values())
+        logger.warning("calibration goes without %d of %d images: %s", len(skipped), tried, listed)
+
+
+def _check_skipped(skipped: Mapping[str, str], tried: int) -> None:
     if len(skipped) > MAX_SKIPPED * tried:
         raise InputError(
-            f"{len(skipped)} of {tried} calibration images cannot be read: {listed}",
+            f"{len(skipped)} of {tried} calibration images cannot be read: {'; '.join(skipped.values())}",
             expected=f"at most {MAX_SKIPPED:.0%} that cannot be",
             cause="an interrupted download, or files of another type",
             fix="remove these files, or name another folder",
         )
-    logger.warning("calibration goes without %d of %d images: %s", len(skipped), tried, listed)
 
 
 def _arrays_from(source: Any, manifest: Manifest) -> Iterable[Arrays]:

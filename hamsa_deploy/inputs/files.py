@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,11 @@ Kind = Literal["images", "clips", "arrays"]
 CLIP_SUFFIXES = (".wav", ".flac")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 IMAGES_KEY, CLASSES_KEY = "images", "labels"
-EXPECTED_IMAGES = "a folder of images, or an .npz or .npy file with uint8 images (N, H, W, C)"
+EXPECTED_IMAGES = "a folder of images, or an .npz or .npy file with uint8 images (N, H, W, C), in RGB order"
+# Names in one line.
+MOST_NAMED = 5
+
+logger = logging.getLogger("hamsa_deploy")
 
 
 def read_images(path: Path) -> list[Any]:
@@ -26,7 +31,8 @@ def read_images(path: Path) -> list[Any]:
     A folder holds images, or one folder of images for each class.
     """
     if is_folder(path):
-        return [image for folder in _image_folders(path) for image in _images_in(folder)]
+        _name_left_out(path, IMAGE_SUFFIXES, _image_folders(path))
+        return image_paths(path)
     arrays = _read_arrays(path, EXPECTED_IMAGES)
     fitting = {name: a for name, a in arrays.items() if a.dtype == np.uint8 and a.ndim in (3, 4)}
     chosen = fitting.get(IMAGES_KEY) if len(fitting) > 1 else next(iter(fitting.values()), None)
@@ -34,6 +40,25 @@ def read_images(path: Path) -> list[Any]:
         found = ", ".join(f"{name} {a.dtype} {a.shape}" for name, a in arrays.items()) or "no arrays"
         raise InputError(f"{path} holds {found}", expected=f"uint8 (N, H, W, C), under {IMAGES_KEY!r} if several")
     return list(chosen)
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The images of a folder, as `read_images` takes them.
+
+    Raises:
+        InputError: there are none.
+    """
+    return [image for inner in _image_folders(folder) for image in _images_in(inner)]
+
+
+def _name_left_out(folder: Path, suffixes: Sequence[str], inner: Sequence[Path] = ()) -> None:
+    """Say of which files and folders nothing is read."""
+    seen = [each for one in {folder, *inner} for each in listed(one) if not each.name.startswith(".")]
+    left = sorted(each for each in seen if each.suffix.lower() not in suffixes and each not in inner)
+    if left:
+        names = ", ".join(str(each.relative_to(folder)) for each in left[:MOST_NAMED])
+        more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+        logger.warning("%s: left out, as none of %s: %s%s", folder, ", ".join(suffixes), names, more)
 
 
 def read_classes(path: Path, names: Sequence[str] | None) -> list[int] | None:
@@ -89,6 +114,7 @@ def read_clips(path: Path) -> list[Path] | dict[str, np.ndarray] | np.ndarray:
         found = [each for each in listed(path) if each.suffix.lower() in CLIP_SUFFIXES]
         if not found:
             raise InputError(f"{path}: no clips in this folder", expected=f"files in {', '.join(CLIP_SUFFIXES)}")
+        _name_left_out(path, CLIP_SUFFIXES)
         return found
     if path.suffix in (".npz", ".npy"):
         return read_arrays(path)

@@ -1,8 +1,4 @@
-"""The built-in models: one table, one line per model, and `load_model`, which reads it.
-
-A new model is one line in MODELS: its factory, the factory's default configuration, preprocessing, labels and
-bundled weights if it has them.
-"""
+"""`load_model`: from a name to a module. Built-in models are lines of catalogue.py, their classes those of FAMILIES."""
 
 from __future__ import annotations
 
@@ -19,10 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from hamsa_deploy.models.catalogue import BUILT_IN, check_name, not_found
 from hamsa_deploy.models.checkpoint import load_weights
 from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_deploy.models.hubs import HubModel, found_in_hub
-from hamsa_deploy.models.preprocessing import DIGITS, IMAGENET
 from hamsa_deploy.models.vim import Vim
 from hamsa_deploy.models.vmamba import VMamba
 from hamsa_deploy.models.vminet import VMINet
@@ -33,10 +29,24 @@ from hamsa_runtime.vocabulary import is_of_hub
 
 logger = logging.getLogger("hamsa_deploy")
 
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 INIT_SEED = 0
 # Options that change neither what the weights mean nor how many there are: bundled weights still fit.
 WEIGHT_NEUTRAL = frozenset({"features"})
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+# What annotations of the classes stand for, and whether a value is it.
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "int": ("a whole number", _is_whole),
+    "bool": ("True or False", lambda value: type(value) is bool),
+    "Sequence[int]": (
+        "whole numbers with commas between them",
+        lambda value: isinstance(value, (list, tuple)) and all(map(_is_whole, value)),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -60,40 +70,19 @@ class ModelEntry:
     weights: Path | None = None
 
 
-def _stages(widths: str, depths: str, ffn_ratios: str) -> dict[str, Any]:
-    """'64 128 320 512' and so on -> the three stage lists of HAMSA."""
-    lists = {"widths": widths, "depths": depths, "ffn_ratios": ffn_ratios}
-    return {name: tuple(int(n) for n in text.split()) for name, text in lists.items()}
-
-
-def _vminet(base: int, mlp_ratio: int) -> dict[str, Any]:
-    return {"base": base, "depths": (2, 2, 18, 2), "mlp_ratio": mlp_ratio}
-
-
-_NANO = _stages("16 32 48 64", "1 1 2 1", "4 4 4 4") | {"image_size": 32, "num_classes": 10, "stem": (3, 2)}
-_TEN_DIGITS = tuple("0123456789")
-_VIM_NANO = {"width": 48, "depth": 4, "states": 8, "patch": 4, "image_size": 32, "num_classes": 10}
-_NANO_WEIGHTS = WEIGHTS_FOLDER / "hamsa_nano.safetensors"
-
-# fmt: off
+# The classes of the catalogue.
+FAMILIES: dict[str, Callable[..., nn.Module]] = {"HAMSA": HAMSA, "Vim": Vim, "VMamba": VMamba, "VMINet": VMINet}
 MODELS: dict[str, ModelEntry] = {
-    "hamsa_nano": ModelEntry("0.2 M parameters, 32 x 32, trained on UCI digits", HAMSA, _NANO, DIGITS, _TEN_DIGITS, _NANO_WEIGHTS),  # noqa: E501
-    "hamsa_tiny": ModelEntry("5 M parameters, for small devices", HAMSA, _stages("32 64 160 256", "2 2 4 2", "4 4 4 4"), IMAGENET),  # noqa: E501
-    "hamsa_s": ModelEntry("HAMSA-S of the paper, 28 M", HAMSA, _stages("64 128 320 512", "2 4 6 3", "8 8 4 4"), IMAGENET),  # noqa: E501
-    "hamsa_b": ModelEntry("HAMSA-B of the paper, 43 M", HAMSA, _stages("64 128 320 512", "3 5 12 4", "8 8 4 4"), IMAGENET),  # noqa: E501
-    "hamsa_l": ModelEntry("HAMSA-L of the paper, 72 M", HAMSA, _stages("96 192 384 640", "2 4 18 3", "8 8 4 4"), IMAGENET),  # noqa: E501
-    "vim_nano": ModelEntry("0.1 M parameters, 32 x 32, trained on UCI digits", Vim, _VIM_NANO, DIGITS, _TEN_DIGITS, WEIGHTS_FOLDER / "vim_nano.safetensors"),  # noqa: E501
-    "vim_tiny": ModelEntry("Vim-Ti of the paper, 7 M", Vim, {"width": 192}, IMAGENET),
-    "vmamba_t": ModelEntry("VMamba-T of the paper, 30 M", VMamba, {"base": 96, "depths": (2, 2, 8, 2)}, IMAGENET),
-    "vminet_ti": ModelEntry("VMINet-Ti", VMINet, _vminet(base=24, mlp_ratio=2), IMAGENET),
-    "vminet_xs": ModelEntry("VMINet-XS", VMINet, _vminet(base=48, mlp_ratio=2), IMAGENET),
-    "vminet_s": ModelEntry("VMINet-S", VMINet, _vminet(base=48, mlp_ratio=4), IMAGENET),
-    "vminet_b": ModelEntry("VMINet-B", VMINet, _vminet(base=96, mlp_ratio=2), IMAGENET),
+    name: ModelEntry(
+        each.description, FAMILIES[each.family], each.config, each.preprocessing, each.labels, each.weights
+    )
+    for name, each in BUILT_IN.items()
 }
-# fmt: on
 
 
-def load_model(name: str, weights: str | PathLike[str] | None = None, **config: Any) -> nn.Module:
+def load_model(
+    name: str, weights: str | PathLike[str] | None = None, weights_key: str | None = None, **config: Any
+) -> nn.Module:
     """Build a model in eval mode.
 
     Args:
@@ -102,6 +91,7 @@ def load_model(name: str, weights: str | PathLike[str] | None = None, **config: 
         weights: a checkpoint for `load_weights`. Without it the hub's, or the bundled weights, are taken if the model
             has some and **config leaves its architecture alone; else the initialisation is random with a fixed seed, so
             that two exports are equal. The global random state is left as it was.
+        weights_key: where in the checkpoint the weights are, such as "ema"; see `load_checkpoint`.
         **config: overrides of the model's configuration, such as num_classes=10 or image_size=448.
 
     Raises:
@@ -121,7 +111,7 @@ def load_model(name: str, weights: str | PathLike[str] | None = None, **config: 
         )
     source = Path(weights) if weights is not None else bundled_weights(entry, config)
     if source is not None:
-        load_weights(model.model if isinstance(model, HubModel) else model, source)
+        load_weights(model.model if isinstance(model, HubModel) else model, source, weights_key if weights else None)
     elif name in MODELS:
         logger.info("%s: no weights given, random initialisation with seed %d", name, INIT_SEED)
     return model.eval()
@@ -139,12 +129,7 @@ def model_entry(name: str, **config: Any) -> ModelEntry:
         return ModelEntry(f"{name} of a hub", found.build, {}, found.preprocessing, found.labels)
     if ":" in name:
         return ModelEntry(f"{name} of the user", _imported_factory(name))
-    if name not in MODELS:
-        raise InputError(
-            f"no model is called {name!r}",
-            expected=f"one of {', '.join(MODELS)}, timm:NAME, hf:ID or package.module:factory",
-            fix=nearest(name, MODELS),
-        )
+    check_name(name)
     return _adapted(MODELS[name], config)
 
 
@@ -190,6 +175,19 @@ def _check_options(name: str, entry: ModelEntry, config: Mapping[str, Any]) -> N
                 expected=f"one of {', '.join(known)}" if known else "no options",
                 fix=nearest(key, known),
             )
+    if name in MODELS:
+        for each in parameters:
+            if each.name in config:
+                _check_value(name, each.name, config[each.name], str(each.annotation))
+
+
+def _check_value(name: str, key: str, value: Any, annotation: str) -> None:
+    """By what the class says that it takes."""
+    kinds = [kind for kind in annotation.split(" | ") if kind in KINDS]
+    if kinds and not any(KINDS[kind][1](value) for kind in kinds):
+        raise InputError(
+            f"{name}: {key}={value!r}", expected=", or ".join(KINDS[kind][0] for kind in kinds), fix=f"--set {key}=N"
+        )
 
 
 def _imported_factory(name: str) -> Callable[..., Any]:
@@ -201,16 +199,7 @@ def _imported_factory(name: str) -> Callable[..., Any]:
         except (ImportError, AttributeError, ValueError) as error:
             if isinstance(error, ImportError) and not f"{module_name}.".startswith(f"{error.name}."):
                 raise  # of something that it imports itself
-            raise _not_found(name, error) from error
+            raise not_found(name, error) from error
     if not callable(factory):
         raise InputError(f"{name} is a {type(factory).__name__}", expected="a function or class that builds a model")
     return factory
-
-
-def _not_found(name: str, error: Exception) -> InputError:
-    return InputError(
-        f"{name} cannot be imported: {error}",
-        expected="package.module:factory, importable from here",
-        cause="a misspelt name, or a folder that is not on the import path",
-        fix="run from the folder that holds the package, or add it to PYTHONPATH",
-    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +23,7 @@ from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.inputs.feeds import calls_of, is_calls, streams_of
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of
+from hamsa_deploy.parity.colours import colour_doubt
 from hamsa_deploy.parity.conditioning import own_errors, sentence_of, unit_of, with_moved_weights
 from hamsa_deploy.parity.differences import check_comparable
 from hamsa_deploy.parity.limits import failures_of
@@ -41,6 +43,7 @@ from hamsa_runtime.batches import Arrays, is_separable, joined
 from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Manifest, OutputSpec
+from hamsa_runtime.outputs import LOGITS
 from hamsa_runtime.preprocess import inputs_from_images
 
 # Images at a time, and their pixels, which bound memory: two at least, so that they are a batch. Eight images through
@@ -50,6 +53,8 @@ from hamsa_runtime.preprocess import inputs_from_images
 # give back 0.6 of what it keeps.
 CHUNK, LEAST_CHUNK = 8, 2
 CHUNK_PIXELS = CHUNK * 448 * 448
+
+logger = logging.getLogger("hamsa_deploy")
 
 
 def check_parity(
@@ -94,6 +99,7 @@ def check_parity(
         _check_sizes(found_calls, expected_calls, name)
         expected, found = (_joined(each, data, manifest) for each in (expected_calls, found_calls))
         report = _compared(found, expected, limits, name, classes, data, manifest)
+        doubt_colours(model, data, classes, manifest)
         if report.passed:
             failures = stream_failures(engine, data, found, limits)
             failures += size_failures(
@@ -113,6 +119,14 @@ def check_parity(
         limits, note = wider
         report = dataclasses.replace(_compared(found, expected, limits, name, classes, data, manifest), note=note)
     return _described(_with_cause(report, model, data, manifest, expected), bundle, data, ran_on, device)
+
+
+def doubt_colours(model: nn.Module | OnnxFile, data: Any, classes: Sequence[int] | None, manifest: Manifest) -> None:
+    """Say so in the log if the true classes of the images show that red and blue are in the wrong order."""
+    if all(map(is_separable, manifest.outputs)):
+        doubt = colour_doubt(data, classes, manifest, lambda images: run_model(model, images, manifest)[1].get(LOGITS))
+        if doubt:
+            logger.warning("%s", doubt)
 
 
 def _with_cause(

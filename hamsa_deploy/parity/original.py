@@ -161,7 +161,7 @@ def _check_same(name: str, found: str, expected: str) -> None:
 
 def _built(model: Model, weights: Path | None) -> nn.Module:
     try:
-        return load_model(model.reference, weights, **model.config)
+        return load_model(model.reference, weights, model.weights.key if model.weights else None, **model.config)
     except HamsaError:
         raise
     except Exception as error:  # whatever a factory raises for options that it does not know

@@ -18,7 +18,7 @@ from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.pipeline.manifest import manifest_of
 from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.spectral.compiler.rewriting import as_inputs
-from hamsa_deploy.targets import all_targets, target_of
+from hamsa_deploy.targets import all_targets, check_precision, target_of
 from hamsa_deploy.targets.record import Target
 from hamsa_runtime.backends import backend_for, check_device
 from hamsa_runtime.errors import InputError, MissingError, printable, unknown_name
@@ -32,7 +32,7 @@ from hamsa_runtime.vocabulary import AUTO, DYNAMIC, FFTS, METHODS, MOST_SECONDS,
 def check_request(request: Request) -> None:
     """Refuse what cannot be exported before anything is built."""
     target = target_of(request.to)
-    _check_precision(target, request.precision)
+    check_precision(target, request.precision)
     if request.input_dtype not in ("uint8", "float32"):
         raise unknown_name("input type", request.input_dtype, ("uint8", "float32"))
     _check_texts(request)
@@ -121,18 +121,6 @@ def _check_texts(request: Request) -> None:
 def _free_names(shapes: Any) -> list[str]:
     dims = pytree.tree_leaves(shapes, is_leaf=lambda x: x is None)
     return [getattr(dim, "__name__", "") for dim in dims if dim is not None and not isinstance(dim, int)]
-
-
-def _check_precision(target: Target, precision: str) -> None:
-    if precision in target.precisions:
-        return
-    able = [each.name for each in all_targets() if precision in each.precisions]
-    raise InputError(
-        f"precision {precision} for {target.name}",
-        expected=f"one of {', '.join(target.precisions)}",
-        cause=target.lacks.get(precision, ""),
-        fix=f"--to {able[0]} --{precision}" if able else "",
-    )
 
 
 def _check_builder(request: Request, target: Target) -> None:

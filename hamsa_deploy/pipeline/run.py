@@ -30,7 +30,7 @@ from hamsa_deploy.inputs.files import kind_of_data, read_data
 from hamsa_deploy.measure.execution import measure_execution, warnings_of
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
-from hamsa_deploy.parity.comparison import separated_outputs
+from hamsa_deploy.parity.comparison import doubt_colours, separated_outputs
 from hamsa_deploy.parity.sample import sample_of
 from hamsa_deploy.pipeline.checks import check_clips, check_labels, check_request
 from hamsa_deploy.pipeline.files import order_of, tuned_form, write_files, writes_after_typing
@@ -115,6 +115,7 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
                 bundle = stage.write_manifest(manifest)
                 report = check_parity(bundle, original, parity_data(request, form), device=request.device)
                 _require(report, written.calibrated)
+                doubt_colours(original, parity_data(request, form), request.classes, manifest)
                 parity = report.recorded
         if float32_bundle and manifest.precision != FLOAT32:
             with progress("speed"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from hamsa_deploy.targets.record import Target
-from hamsa_runtime.errors import unknown_name
+from hamsa_runtime.errors import InputError, unknown_name
 from hamsa_runtime.vocabulary import TARGETS
 
 
@@ -24,3 +24,16 @@ def target_of(name: str) -> Target:
 def all_targets() -> tuple[Target, ...]:
     """Every record, in the order in which people name them."""
     return tuple(map(target_of, TARGETS))
+
+
+def check_precision(target: Target, precision: str) -> None:
+    """Raise InputError unless bundles of this precision can be made for the target; says for which they can."""
+    if precision in target.precisions:
+        return
+    able = [each.name for each in all_targets() if precision in each.precisions]
+    raise InputError(
+        f"precision {precision} for {target.name}",
+        expected=f"one of {', '.join(target.precisions)}",
+        cause=target.lacks.get(precision, ""),
+        fix=f"--to {able[0]} --{precision}" if able else "",
+    )

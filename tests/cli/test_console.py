@@ -6,8 +6,10 @@ import argparse
 import contextlib
 import json
 import logging
+import re
 import signal
 import warnings
+from pathlib import Path
 
 import pytest
 from rich.text import Text
@@ -227,3 +229,45 @@ def test_free_axes_have_names_and_may_have_limits() -> None:
     for text in ("x=frames", "x:a=t", "x:1=2", "x:1=t:5", "x:1=t:5-9"):
         with pytest.raises(argparse.ArgumentTypeError, match=r"is not INPUT:AXIS=NAME"):
             free_axis(text)
+
+
+def logged(path: Path, command: Command, *words: str) -> str:
+    run_it(command, "--log-file", str(path), *words)
+    return path.read_text()
+
+
+def test_a_log_file_has_what_happened_with_times_whatever_is_shown(tmp_path: Path, capsys: Captured) -> None:
+    def command(options: object, terminal: Terminal) -> int:
+        with Stages(terminal, {"work": "do it"}) as stages, stages("work"):
+            logging.getLogger("hamsa_deploy").warning("one file is left out")
+        terminal.out.print("the result")
+        return 0
+
+    text = logged(tmp_path / "log.txt", command)
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ INFO +hamsa-test --log-file", text)
+    for each in (
+        "hamsa-deploy ",
+        "work       do it",
+        "note: one file is left out",
+        "work finished after",
+        "the result",
+    ):
+        assert each in text
+    assert "one file is left out" in capsys.readouterr().err
+    assert logged(tmp_path / "log.txt", command, "--quiet").count("note: one file is left out") == 1
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_log_file_has_the_traceback_that_the_terminal_has_not(tmp_path: Path, capsys: Captured) -> None:
+    for error in (InputError("bad", fix="good"), ZeroDivisionError("oh")):
+        text = logged(tmp_path / "log.txt", fails(error))
+        assert "Traceback" in text
+        assert type(error).__name__ in text
+    assert "Traceback" not in capsys.readouterr().err
+    run_it(fails(InputError("worse")))  # closed by now
+    assert "worse" not in (tmp_path / "log.txt").read_text()
+
+
+def test_a_log_file_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, capsys: Captured) -> None:
+    assert run_it(fails(ZeroDivisionError()), "--log-file", str(tmp_path / "no" / "log.txt")) == 2
+    assert "--log-file" in capsys.readouterr().err

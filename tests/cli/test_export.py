@@ -200,7 +200,7 @@ USAGE_ERRORS = {
     "batch": (["--batch", "0"], "at least 1"),
     "misspelt model": (["--model", "hamsa_nan"], "did you mean 'hamsa_nano'?"),
     "misspelt model option": (["--set", "image_sise=64"], "did you mean 'image_size'?"),
-    "model option of the wrong kind": (["--set", "num_classes=ten"], "cannot be built"),
+    "model option of the wrong kind": (["--set", "num_classes=ten"], "expected: a whole number"),
     "bf16 for onnx": (["--to", "onnx", "--bf16"], "ONNX Runtime's CPU has no products in bfloat16"),
     "shape of a built-in model": (["--input", "1x3x8x8"], "only with package.module:factory"),
     "no such module": (["--model", "no_such_module:net"], "cannot be imported"),

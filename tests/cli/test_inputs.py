@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from hamsa_deploy.cli.export import parser
-from hamsa_deploy.cli.inputs import inputs_of, preprocessing_of, read_preprocessing
-from hamsa_deploy.models import ModelEntry, Preprocessing
+from hamsa_deploy.cli.inputs import inputs_of
+from hamsa_deploy.models import ModelEntry
 from hamsa_runtime.errors import InputError
 
 
@@ -98,39 +98,3 @@ def test_one_name_is_one_axis_and_the_first_is_the_batch_unless_it_is_said_or_fi
     assert names("--dynamic", "1:1=t", factory=AnyNumber) == [{0: "batch"}, {0: "batch", 1: "t"}]
     with pytest.raises(InputError, match="no input is called 'idz'"):
         names("--dynamic", "idz:1=t")
-
-
-def test_a_file_says_how_an_image_becomes_the_input(tmp_path: Path) -> None:
-    path = tmp_path / "pixels.toml"
-    path.write_text("size = 8\nmean = 0.5\nstd = [0.5, 0.25, 1]\n")
-    expected = Preprocessing((8, 8), 3, "bicubic", 1.0, (0.5, 0.5, 0.5), (0.5, 0.25, 1.0))
-    options = parser().options_from(["--model", "mine:make", "--preprocessing", str(path)])
-    assert preprocessing_of(options, ModelEntry("", Embedding)) == expected
-    path.write_text('size = [4, 6]\nchannels = 1\nresize = "bilinear"\ncrop_fraction = 0.5\nmean = [0]\nstd = [1]\n')
-    assert read_preprocessing(path) == Preprocessing((4, 6), 1, "bilinear", 0.5, (0.0,), (1.0,))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("size = 8", "mean is missing"),
-        ("size = 8\nmean = 0.5\nstd = 0", r"std\[0\] is 0"),
-        ("size = 8\nmean = [0.5, 0.5]\nstd = 1", "mean and std"),
-        ("size = 8\nmean = 0.5\nstd = 1\nmeans = 2", "unknown key 'means'"),
-        ('size = "8"\nmean = 0.5\nstd = 1', "size is '8'"),
-        ("size = 8\nmean = nan\nstd = 1", r"mean\[0\] is nan"),
-        ("size", "cannot be read"),
-    ],
-)
-def test_what_is_wrong_in_that_file_is_said_with_its_name(text: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "pixels.toml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=rf"pixels\.toml: .*{message}"):
-        read_preprocessing(path)
-
-
-@pytest.mark.parametrize("option", [["--input", "1x3x8x8"], ["--dynamic", "x:1=t"], ["--preprocessing", "a.toml"]])
-def test_built_in_models_know_their_inputs(option: list[str]) -> None:
-    options = parser().options_from(["--model", "hamsa_nano", *option])
-    with pytest.raises(InputError, match=f"{option[0]} with hamsa_nano, whose images are known"):
-        preprocessing_of(options, ModelEntry("", Embedding))

@@ -158,7 +158,7 @@ def test_every_option_but_those_of_the_call_is_a_key() -> None:
     parser = command.parser()
     names = {name for action in parser.actions() for name in action.option_strings if name.startswith("--")}
     precisions = {f"--{precision}" for precision in PRECISIONS}
-    of_the_call = {"--recipe", "--help", "--version", "--json", "--quiet", "--verbose"}
+    of_the_call = {"--recipe", "--help", "--version", "--json", "--quiet", "--verbose", "--log-file"}
     assert {f"--{key}" for key in keys_of(parser)} == names - precisions - of_the_call | {"--precision"}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hamsa_deploy.cli.inputs import read_preprocessing
+from hamsa_deploy.cli.images import read_preprocessing
 from hamsa_deploy.models.preprocessing import IMAGENET
 
 from .pages import DOCS, ROOT, blocks

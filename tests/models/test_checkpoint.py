@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import io
 import json
 import logging
@@ -71,10 +73,12 @@ def test_torch_round_trip(tmp_path: Path, suffix: str, zipped: bool) -> None:
         lambda state: {"state_dict": state, "optimizer": {"lr": 0.1}},
         lambda state: {"model_ema": state},
         lambda state: {"model_ema": {"state_dict": state}},
+        lambda state: {"generator": state, "step": 3},
+        lambda state: {"ema": {"state_dict": state}, "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}},
         lambda state: {f"module.{name}": value for name, value in state.items()},
         lambda state: {"state_dict": {f"module._orig_mod.{name}": value for name, value in state.items()}},
     ],
-    ids=["model", "state_dict", "model_ema", "nested", "module.", "compiled"],
+    ids=["model", "state_dict", "model_ema", "nested", "generator", "ema", "module.", "compiled"],
 )
 def test_finds_the_state_dict(tmp_path: Path, wrap: Callable[[dict[str, Tensor]], Any]) -> None:
     state, path = copied(small_model(seed=1)), tmp_path / "weights.pth"
@@ -88,6 +92,63 @@ def test_prefers_model_to_model_ema_and_says_so(tmp_path: Path, caplog: pytest.L
     with caplog.at_level(logging.INFO, logger="hamsa_deploy"):
         assert_same(load_checkpoint(tmp_path / "weights.pt"), raw)
     assert "taking 'model'" in caplog.text
+
+
+SEVERAL = {"generator": 1, "discriminator": 2}
+
+
+@pytest.mark.parametrize(
+    ("wrap", "key"),
+    [
+        (lambda one, other: {"generator": one, "discriminator": other}, "generator"),
+        (lambda one, other: {"model": other, "ema": {"state_dict": one}}, "ema"),
+        (lambda one, other: {"runs": {"a": other, "b.best": one}}, "runs.b.best"),
+        (lambda one, other: {"state_dict": {f"net.{name}": value for name, value in one.items()}}, "state_dict.net"),
+        (lambda one, other: {"state_dict": {f"net.{name}": value for name, value in one.items()}}, "net"),
+    ],
+)
+def test_a_key_says_where_they_are(
+    tmp_path: Path, wrap: Callable[[dict[str, Tensor], dict[str, Tensor]], Any], key: str
+) -> None:
+    state, path = copied(small_model(seed=1)), tmp_path / "weights.pth"
+    torch.save(wrap(state, copied(small_model(seed=2))), path)
+    assert_same(load_checkpoint(path, key), state)
+    model = small_model(seed=3)
+    load_weights(model, path, key)
+    assert_same(model.state_dict(), state)
+
+
+def test_a_key_is_what_names_in_safetensors_begin_with(tmp_path: Path) -> None:
+    state, path = copied(small_model(seed=1)), tmp_path / "weights.safetensors"
+    both = {f"{who}.{name}": value.clone() for who in SEVERAL for name, value in state.items()}
+    save_file(both, path)
+    assert_same(load_checkpoint(path, "generator"), state)
+
+
+def test_several_weights_are_listed_and_none_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "gan.pt"
+    torch.save({name: copied(small_model(seed=seed)) for name, seed in SEVERAL.items()}, path)
+    with pytest.raises(InputError, match=r"gan\.pt holds weights under generator and discriminator") as caught:
+        load_checkpoint(path)
+    assert caught.value.fix == "--weights-key generator or --weights-key discriminator"
+    with pytest.raises(InputError, match="has nothing under 'genrator'") as caught:
+        load_checkpoint(path, "genrator")
+    assert "'generator'" in caught.value.fix
+
+
+def test_other_weights_beside_model_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.save({"ema": copied(small_model(seed=2)), "model": copied(small_model(seed=1))}, tmp_path / "weights.pt")
+    with caplog.at_level(logging.INFO, logger="hamsa_deploy"):
+        load_checkpoint(tmp_path / "weights.pt")
+    assert "weights under 'model' and 'ema': taking 'model'; --weights-key takes others" in caplog.text
+
+
+def test_names_that_begin_alike_name_the_key(tmp_path: Path) -> None:
+    state = {f"net.{name}": value for name, value in small_model(seed=1).state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "w.pt")
+    with pytest.raises(InputError, match="does not fit the model") as caught:
+        load_weights(small_model(seed=2), tmp_path / "w.pt")
+    assert caught.value.fix.endswith("--weights-key net")
 
 
 def test_a_prefix_that_only_some_names_have_is_kept(tmp_path: Path) -> None:
@@ -138,6 +199,56 @@ def test_a_pickle_gadget_does_not_run(tmp_path: Path, zipped: bool) -> None:
         load_checkpoint(path)
     assert not mark.exists()
     assert "safetensors" in caught.value.fix
+
+
+def converted(fix: str) -> dict[str, Tensor]:
+    """What the line that an error advises has written."""
+    exec(fix[fix.index('python -c "') + len('python -c "') : fix.rindex('"')], {})  # noqa: S102
+    return load_checkpoint("x-weights.pt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("wrap", "names"),
+    [
+        (lambda model: {"model": model.state_dict(), "args": argparse.Namespace(lr=1e-3)}, "argparse.Namespace"),
+        (lambda model: {"net": {"ema": model.state_dict()}, "when": datetime.date(2026, 1, 1)}, "datetime.date"),
+        (lambda model: {**model.state_dict(), "args": argparse.Namespace()}, "argparse.Namespace"),
+        (lambda model: {"epoch": 1, "model": model, "ema": None}, "hamsa_deploy.models.hamsa.HAMSA"),
+        (lambda model: model, "a whole pickled model, hamsa_deploy.models.hamsa.HAMSA"),
+    ],
+    ids=["arguments", "nested", "top", "a model in it", "a model"],
+)
+def test_what_is_no_tensor_is_named_and_the_line_that_leaves_it_out_works(
+    tmp_path: Path, wrap: Callable[[nn.Module], Any], names: str, zipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, path = small_model(seed=1), tmp_path / "x.pt"
+    content = wrap(model)
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputError, match=r"x\.pt is refused: it holds") as caught:
+        load_checkpoint(path)
+    text = str(caught.value)
+    assert "\x1b" not in text
+    assert "PyTorch" not in text
+    holds_a_module = isinstance(content, nn.Module) or isinstance(content.get("model"), nn.Module)
+    if holds_a_module and not zipped:  # files of PyTorch before 1.6 keep the code of modules beside them
+        assert "HAMSA" in text
+        return
+    assert names in text
+    assert_same(converted(caught.value.fix), model.state_dict())
+
+
+def test_what_runs_code_is_not_to_be_loaded(tmp_path: Path) -> None:
+    class Runs:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (eval, ("1",))
+
+    torch.save({"model": {"a": torch.ones(1)}, "x": Runs()}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match="eval") as caught:
+        load_checkpoint(tmp_path / "x.pt")
+    assert caught.value.fix.startswith("do not load it: no weights need __builtin__.eval")
+    assert "weights_only=False" not in str(caught.value)
 
 
 def test_no_second_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

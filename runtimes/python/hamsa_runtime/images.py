@@ -11,6 +11,7 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, TypeGuard
 
@@ -41,6 +42,9 @@ MODES = {1: "L", 3: "RGB"}
 
 # More than 8 bits per channel: Pillow's conversion would clip, not scale.
 DEEP_MODES = ("I", "F")
+
+# Of files that cannot be read, in one error.
+MOST_SHOWN = 20
 
 # What Pillow's decoders raise on damaged files.
 DAMAGE = (
@@ -91,6 +95,31 @@ def load_image(file: Encoded, channels: int = 3) -> Image.Image:
         raise InputError(f"{name}: {error}", expected=error.expected, fix="convert it to PNG") from error
     except DAMAGE as error:
         raise _damaged(name, error) from error
+
+
+def check_images(files: Sequence[Encoded], channels: int = 3) -> None:
+    """Decodes all of them, and keeps none: for a command that is to work long with them.
+
+    Raises:
+        InputError: some cannot be read; names all of those, and why.
+        MissingError: as `load_image`.
+    """
+    faults = {}
+    for file in files:
+        try:
+            load_image(file, channels)
+        except InputError as error:
+            faults[str(file)] = error
+    if len(faults) == 1:
+        raise next(iter(faults.values()))
+    if faults:
+        shown = [f"    {error.found}" for error in list(faults.values())[:MOST_SHOWN]]
+        more = [f"    and {len(faults) - MOST_SHOWN} more"] if len(faults) > MOST_SHOWN else []
+        raise InputError(
+            "\n".join([f"{len(faults)} of {len(files)} images cannot be read", *shown, *more]),
+            expected="whole image files, in " + ", ".join(FORMATS),
+            fix="take them away, or fetch them again",
+        )
 
 
 def _decoded(plain: Stripped, channels: int, name: str) -> Image.Image:

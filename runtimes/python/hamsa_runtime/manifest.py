@@ -68,10 +68,11 @@ BATCH = "batch"
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """The checkpoint that the model was built from (not part of the bundle)."""
+    """The checkpoint that the model was built from (not part of the bundle), and where in it the weights are."""
 
     file: str
     sha256: str
+    key: str | None = field(default=None, metadata=SINCE)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def test_what_cannot_be_replaced_exits_with_2(tmp_path: Path, capsys: pytest.Cap
     [
         ([], "no file to write"),
         (["-o", "{path}"], "is the file that is read"),
-        (["--chek"], "unknown argument '--chek'"),
+        (["--chek"], "unknown option '--chek'"),
         (["-o"], "expected one argument"),
     ],
 )

@@ -27,11 +27,11 @@ DESCRIPTION = (
 )
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "hamsa-build") -> int:
     """Run the command; returns its exit code."""
     options = argparse.Namespace(json=False)
     try:
-        options = parser().options_from(argv)
+        options = parser(prog).options_from(argv)
         with interruptible():
             document = _build(options)
     except KeyboardInterrupt:
@@ -50,9 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def parser() -> Parser:
+def parser(prog: str = "hamsa-build") -> Parser:
     """Of the command's line; `parser().options_from(argv)` reads one."""
-    parser = Parser("hamsa-build", description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog, DESCRIPTION)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
     parser.add_argument("--gpu", type=int, default=0, metavar="N", help="which GPU, as CUDA counts them (default: 0)")
     parser.add_argument(

@@ -33,11 +33,11 @@ INPUT = (
 LINE_SECONDS = 10.0
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "hamsa-embed") -> int:
     """Run the command; returns its exit code."""
     options = argparse.Namespace(json=False)
     try:
-        options = parser().options_from(argv)
+        options = parser(prog).options_from(argv)
         with interruptible():
             document, code = _embed(options)
     except KeyboardInterrupt:
@@ -54,9 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def parser() -> Parser:
+def parser(prog: str = "hamsa-embed") -> Parser:
     """Of the command's line; `parser().options_from(argv)` reads one."""
-    parser = Parser("hamsa-embed", description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog, DESCRIPTION)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
     parser.add_argument("input", type=Path, metavar="INPUT", help=INPUT)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a folder for this job alone")

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamsa_runtime.cli.parser import INTERRUPTED, Parser
-from hamsa_runtime.errors import HamsaError, InputError, MissingError, printable
-from hamsa_runtime.interrupts import interruptible
+from hamsa_runtime.cli.parser import Parser, exit_code_of
+from hamsa_runtime.errors import InputError, MissingError, printable
 
 if TYPE_CHECKING:
     from hamsa_runtime.dft.factorisations import Plan
@@ -29,22 +28,14 @@ DESCRIPTION = (
 SOMETHING_TO_REPLACE = 1
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "hamsa-fix") -> int:
     """Run the command; returns its exit code."""
-    try:
-        options = _parser().options_from(argv)
-        with interruptible():
-            return _check(options.model) if options.check else _fix(options)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    except HamsaError as error:
-        print(f"error  {error}", file=sys.stderr)
-        return error.exit_code
+    return exit_code_of(lambda: _run(parser(prog).options_from(argv)))
 
 
-def _parser() -> Parser:
-    parser = Parser("hamsa-fix", description=DESCRIPTION, allow_abbrev=False)
+def parser(prog: str = "hamsa-fix") -> Parser:
+    """Of the command's line."""
+    parser = Parser(prog, DESCRIPTION)
     parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="of opset 17 or later")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.onnx", help="the file to write")
     parser.add_argument("--overwrite", action="store_true", help="allow it to be MODEL.onnx itself")
@@ -55,6 +46,10 @@ def _parser() -> Parser:
         "cannot be replaced",
     )
     return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    return _check(options.model) if options.check else _fix(options)
 
 
 @contextlib.contextmanager

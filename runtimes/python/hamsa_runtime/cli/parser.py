@@ -1,25 +1,75 @@
-"""The command line of this package's commands: an error for what they do not know, like any other error."""
+"""The command line of all commands: an error for what they do not know, like any other error, before any work."""
 
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
-from hamsa_runtime.errors import InputError, nearest
+from hamsa_runtime.cli.habits import answers, habit_of
+from hamsa_runtime.errors import HamsaError, InputError, nearest
+from hamsa_runtime.interrupts import interruptible
 
 INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises InputError where argparse ends the process."""
+    """Raises InputError where argparse ends the process; options may not be abbreviated.
+
+    Args:
+        prog: how the command is called, such as "hamsa build" or "hamsa-build".
+        description: what it does.
+        **others: what argparse gives a parser of a command within a command.
+    """
+
+    def __init__(self, prog: str, description: str = "", **others: Any) -> None:
+        super().__init__(prog=prog, description=description, **{"allow_abbrev": False, **others})
+
+    def actions(self) -> list[argparse.Action]:
+        """Every option, as argparse keeps it."""
+        return [action for action in self._actions if action.option_strings]
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}", fix=f"{self.prog} --help lists the options")
+        hint = ""
+        if option := re.match(r"argument (?:[^:]*/)?(--[\w-]+): expected", message):
+            hint = habit_of(option[1], self._option_string_actions)
+        elif choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            hint = nearest(choice[1], re.findall(r"[\w-]+", choice[2]))
+        raise InputError(f"{self.prog}: {message}", fix=hint or f"{self.prog} --help lists the options")
 
-    def options_from(self, argv: list[str] | None) -> argparse.Namespace:
-        """The options, or an error that names what is unknown and what is like it."""
+    def options_from(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """The options, or an error that names what is unknown, and what does the same here or is like it."""
         options, unknown = self.parse_known_args(argv)
         if unknown:
-            hint = nearest(unknown[0], self._option_string_actions)
-            raise InputError(f"{self.prog}: unknown argument {unknown[0]!r}", fix=hint or f"{self.prog} --help")
+            self.refuse(unknown)
         return options
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """The error for words that argparse has left."""
+        name = unknown[0].split("=")[0] if unknown[0].startswith("-") else unknown[0]
+        others = sum(word.startswith("--") or "=" in word for word in unknown[1:])
+        kind = "option" if name.startswith("-") else "argument"
+        raise InputError(
+            f"{self.prog}: unknown {kind} {name!r}" + (f", and {others} more" if others else ""),
+            fix=answers(unknown, self._option_string_actions) or f"{self.prog} --help lists the options",
+        )
+
+
+def exit_code_of(work: Callable[[], int], interrupted: str = "interrupted; nothing was written") -> int:
+    """What the work returns, or the code of the error that it ends with, which goes to stderr.
+
+    Args:
+        work: parses the arguments and does what they say.
+        interrupted: said after Ctrl-C.
+    """
+    try:
+        with interruptible():
+            return work()
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return INTERRUPTED
+    except HamsaError as error:
+        print(f"error  {error}", file=sys.stderr)
+        return error.exit_code

@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hamsa_runtime.cli.parser import INTERRUPTED, Parser
-from hamsa_runtime.errors import HamsaError, InputError, printable
-from hamsa_runtime.interrupts import interruptible
+from hamsa_runtime.cli.parser import Parser, exit_code_of
+from hamsa_runtime.errors import InputError, printable
 
 DESCRIPTION = (
     "Signs the manifest of a bundle with an Ed25519 key. The manifest holds the hash of every file. "
@@ -22,38 +21,34 @@ DESCRIPTION = (
 PASSPHRASE = "HAMSA_SIGN_PASSPHRASE"  # noqa: S105  # the variable's name
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "hamsa-sign") -> int:
     """Run the command; returns its exit code."""
-    try:
-        options = _parser().parse_args(argv)
-        with interruptible():
-            options.run(options)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except HamsaError as error:
-        print(f"error  {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code_of(lambda: _run(parser(prog).options_from(argv)), "interrupted")
 
 
-def _parser() -> Parser:
-    parser = Parser("hamsa-sign", description=DESCRIPTION, allow_abbrev=False)
+def parser(prog: str = "hamsa-sign") -> Parser:
+    """Of the command's line."""
+    parser = Parser(prog, DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    keygen = commands.add_parser("keygen", help="make a private key, and its public one", allow_abbrev=False)
+    keygen = commands.add_parser("keygen", help="make a private key, and its public one")
     keygen.add_argument(
         "key", type=Path, metavar="KEY.pem", help=f"new file; encrypted if the variable {PASSPHRASE} is set"
     )
     keygen.set_defaults(run=_keygen)
-    sign = commands.add_parser("sign", help="check a bundle and sign it", allow_abbrev=False)
+    sign = commands.add_parser("sign", help="check a bundle and sign it")
     sign.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
     sign.add_argument("--key", type=Path, required=True, metavar="KEY.pem", help="the private key")
     sign.set_defaults(run=_sign)
-    verify = commands.add_parser("verify", help="check a bundle and its signature", allow_abbrev=False)
+    verify = commands.add_parser("verify", help="check a bundle and its signature")
     verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
     verify.add_argument("--public-key", type=Path, required=True, metavar="KEY.pub.pem", help="whose it has to be")
     verify.set_defaults(run=_verify)
     return parser
+
+
+def _run(options: Any) -> int:
+    options.run(options)
+    return 0
 
 
 def _keygen(options: Any) -> None:

@@ -1,0 +1,124 @@
+"""What there is to know of the built-in models without building one: one line each.
+
+Imports no PyTorch: commands look names up here before they wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hamsa_deploy.models.preprocessing import DIGITS, IMAGENET
+from hamsa_runtime.errors import InputError, nearest
+from hamsa_runtime.manifest import Preprocessing
+from hamsa_runtime.vocabulary import is_of_hub
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+# Of each architecture, by its class: where it was described.
+SOURCES = {
+    "HAMSA": "Patro and Agneeswaran, arXiv 2604.14724; written anew here",
+    "Vim": "Zhu et al., Vision Mamba, 2024; takes the authors' checkpoints",
+    "VMamba": "Liu et al., VMamba, 2024; takes the authors' checkpoints",
+    "VMINet": "Zhang et al., 2025; takes the authors' checkpoints",
+}
+LICENCE = "Apache-2.0"  # of the code, and of the weights that come with it
+# Other models, by the form of their names.
+OTHERS = {
+    "timm:NAME": "any image model of timm, with its weights, pixels and labels: timm:resnet18.a1_in1k",
+    "hf:ID": "an image classifier or encoder of transformers, likewise: hf:google/vit-base-patch16-224",
+    "package.module:factory": "a model of your own: what builds it, in a module that can be imported from here",
+}
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """One model.
+
+    Attributes:
+        family: the class that builds it.
+        description: one line for listings.
+        parameters: how many it has.
+        config: arguments of the class, where they are not its defaults.
+        preprocessing: what its input expects.
+        labels: class names in order of the logits, or None.
+        weights: trained ones that come with the package, or None.
+    """
+
+    family: str
+    description: str
+    parameters: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Preprocessing = IMAGENET
+    labels: tuple[str, ...] | None = None
+    weights: Path | None = None
+
+
+def _stages(widths: str, depths: str, ffn_ratios: str) -> dict[str, Any]:
+    """'64 128 320 512' and so on -> the three stage lists of HAMSA."""
+    lists = {"widths": widths, "depths": depths, "ffn_ratios": ffn_ratios}
+    return {name: tuple(int(n) for n in text.split()) for name, text in lists.items()}
+
+
+def _vminet(base: int, mlp_ratio: int) -> dict[str, Any]:
+    return {"base": base, "depths": (2, 2, 18, 2), "mlp_ratio": mlp_ratio}
+
+
+_NANO = _stages("16 32 48 64", "1 1 2 1", "4 4 4 4") | {"image_size": 32, "num_classes": 10, "stem": (3, 2)}
+_TEN_DIGITS = tuple("0123456789")
+_VIM_NANO = {"width": 48, "depth": 4, "states": 8, "patch": 4, "image_size": 32, "num_classes": 10}
+
+# fmt: off
+BUILT_IN = {
+    "hamsa_nano": BuiltIn("HAMSA", "trained on UCI digits", 216_106, _NANO, DIGITS, _TEN_DIGITS, WEIGHTS_FOLDER / "hamsa_nano.safetensors"),  # noqa: E501
+    "hamsa_tiny": BuiltIn("HAMSA", "for small devices", 5_319_304, _stages("32 64 160 256", "2 2 4 2", "4 4 4 4")),
+    "hamsa_s": BuiltIn("HAMSA", "HAMSA-S of the paper", 27_716_264, _stages("64 128 320 512", "2 4 6 3", "8 8 4 4")),
+    "hamsa_b": BuiltIn("HAMSA", "HAMSA-B of the paper", 42_775_272, _stages("64 128 320 512", "3 5 12 4", "8 8 4 4")),
+    "hamsa_l": BuiltIn("HAMSA", "HAMSA-L of the paper", 71_199_400, _stages("96 192 384 640", "2 4 18 3", "8 8 4 4")),
+    "vim_nano": BuiltIn("Vim", "trained on UCI digits", 89_962, _VIM_NANO, DIGITS, _TEN_DIGITS, WEIGHTS_FOLDER / "vim_nano.safetensors"),  # noqa: E501
+    "vim_tiny": BuiltIn("Vim", "Vim-Ti of the paper", 7_148_008, {"width": 192}),
+    "vmamba_t": BuiltIn("VMamba", "VMamba-T of the paper", 30_249_064, {"base": 96, "depths": (2, 2, 8, 2)}),
+    "vminet_ti": BuiltIn("VMINet", "VMINet-Ti of the paper", 2_036_938, _vminet(base=24, mlp_ratio=2)),
+    "vminet_xs": BuiltIn("VMINet", "VMINet-XS of the paper", 7_440_370, _vminet(base=48, mlp_ratio=2)),
+    "vminet_s": BuiltIn("VMINet", "VMINet-S of the paper", 13_347_442, _vminet(base=48, mlp_ratio=4)),
+    "vminet_b": BuiltIn("VMINet", "VMINet-B of the paper", 28_387_138, _vminet(base=96, mlp_ratio=2)),
+}
+# fmt: on
+
+
+def check_name(name: str) -> None:
+    """Raise InputError unless it has the form of a model's name; of those of others no more is known here."""
+    if name in BUILT_IN or is_of_hub(name):
+        return
+    module, _, factory = name.partition(":")
+    if ":" not in name:
+        raise InputError(
+            f"no model is called {name!r}",
+            expected=f"one of {', '.join(BUILT_IN)}, timm:NAME, hf:ID or package.module:factory",
+            fix=nearest(name, BUILT_IN) or _way_for(name),
+        )
+    if not module or not factory or "/" in module or module.endswith(".py"):
+        raise not_found(name, "it is no package.module:factory", _way_for(module, factory))
+
+
+def not_found(name: str, why: object, fix: str = "") -> InputError:
+    """The error for a `package.module:factory` that is not there."""
+    return InputError(
+        f"{name} cannot be imported: {why}",
+        expected="package.module:factory, importable from here",
+        cause="a misspelt name, or a folder that is not on the import path",
+        fix=fix or "run from the folder that holds the package, or add it to PYTHONPATH",
+    )
+
+
+def _way_for(name: str, factory: str = "") -> str:
+    """Of a file where a name should be."""
+    path = Path(name)
+    if path.suffix in (".pt", ".pth", ".safetensors", ".ckpt"):
+        return f"--weights {name}, with --model NAME of what was trained"
+    if path.suffix == ".onnx":
+        return f"--onnx {name}"
+    if path.suffix == ".py":
+        return f"{'.'.join(path.with_suffix('').parts)}:{factory or 'FACTORY'}"
+    return f"timm:{name} or hf:{name}, if it is one of theirs" if "/" in name or "." in name else ""
