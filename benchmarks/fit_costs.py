@@ -5,7 +5,8 @@
 What costs.py estimates is measured: transforms by every kind of plan, depthwise convolutions, single matrices, on each
 engine, in float32 (see cost_samples.py). The rates minimise the sum of squared relative errors and are not negative.
 
-regret: by how much the plan that is chosen by its estimate is slower than the fastest one measured.
+regret: by how much the plan that is chosen by its estimate is slower than the fastest one measured; of the fitted
+rates, and of those that the target's record has today: whether a processor needs rates of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from cost_samples import Sample, samples
 from measure import FLOAT32_RUNS, Run, say
 
 from hamsa_deploy.measure.interleaved import time_in_turn
-from hamsa_runtime.dft.costs import Work, for_columns
+from hamsa_deploy.targets import all_targets
+from hamsa_runtime.dft.costs import FIELDS, Rates, Work, for_columns, nanoseconds
 from hamsa_runtime.dft.factorisations import best
 
 # Of the times of one sample: low, because what disturbs a measurement only ever makes it longer.
@@ -84,12 +86,12 @@ def _milliseconds(runs: Mapping[str, Run], rounds: int) -> Milliseconds:
     }
 
 
-def fitted(works: Sequence[Work], nanoseconds: Sequence[float]) -> tuple[Work, float]:
+def fitted(works: Sequence[Work], times: Sequence[float]) -> tuple[Rates, float]:
     """The rates, and what calling the engine costs; none negative, with the smallest sum of squared relative errors.
 
     With so few rates all their subsets can be tried: the best one without a negative rate is the solution.
     """
-    features = np.array([[*vars(work).values(), 1.0] for work in works]) / np.array(nanoseconds)[:, None]
+    features = np.array([[*vars(work).values(), 1.0] for work in works]) / np.array(times)[:, None]
     count = features.shape[1]
     smallest, rates = np.inf, np.zeros(count)
     for size in range(1, count + 1):
@@ -99,23 +101,25 @@ def fitted(works: Sequence[Work], nanoseconds: Sequence[float]) -> tuple[Work, f
             if error < smallest and (found >= 0).all():
                 smallest, rates = error, np.zeros(count)
                 rates[kept] = found
-    return Work(*rates[:-1].tolist()), float(rates[-1])
+    return Rates(*rates[:-1].tolist()), float(rates[-1])
 
 
 def _report(target: str, every: Sequence[Sample], measured: Milliseconds) -> None:
     works = [for_columns(sample.work, sample.columns) for sample in every]
     rates, call = fitted(works, [1e6 * measured[sample.name] for sample in every])
-    estimated = {s.name: (call + _product(rates, work)) / 1e6 for s, work in zip(every, works, strict=True)}
-    errors = [abs(estimated[name] / measured[name] - 1) for name in estimated]
     print(f"{target}: rates for costs.py, ns")
-    print("    " + ", ".join(f"{name}={rate:.3g}" for name, rate in vars(rates).items()))
+    print("    " + ", ".join(f"{name}={getattr(rates, name):.3g}" for name in FIELDS))
     print(f"    and {call:.3g} for each call of the engine")
+    _print_choices(every, measured, _estimates(every, rates, call, measured))
+    print(f"{target}: the rates that it has today")
+    _print_choices(every, measured, _estimates(every, all_targets()[target].rates, call, measured))
+
+
+def _estimates(every: Sequence[Sample], rates: Rates, call: float, measured: Milliseconds) -> Milliseconds:
+    estimated = {s.name: (call + nanoseconds(s.work, rates, s.columns)) / 1e6 for s in every}
+    errors = [abs(estimated[name] / measured[name] - 1) for name in estimated]
     print(f"    relative error: median {np.median(errors):.0%}, 90 % below {np.percentile(errors, 90):.0%}")
-    _print_choices(every, measured, estimated)
-
-
-def _product(rates: Work, work: Work) -> float:
-    return float(np.dot(list(vars(rates).values()), list(vars(work).values())))
+    return estimated
 
 
 def _print_choices(every: Sequence[Sample], measured: Milliseconds, estimated: Milliseconds) -> None:
