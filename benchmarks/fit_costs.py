@@ -22,7 +22,7 @@ from cost_samples import Sample, samples
 from measure import FLOAT32_RUNS, Run, say
 
 from hamsa_deploy.measure.interleaved import time_in_turn
-from hamsa_deploy.targets import all_targets
+from hamsa_deploy.targets import target_of
 from hamsa_runtime.dft.costs import FIELDS, Rates, Work, for_columns, nanoseconds
 from hamsa_runtime.dft.factorisations import best
 
@@ -112,7 +112,7 @@ def _report(target: str, every: Sequence[Sample], measured: Milliseconds) -> Non
     print(f"    and {call:.3g} for each call of the engine")
     _print_choices(every, measured, _estimates(every, rates, call, measured))
     print(f"{target}: the rates that it has today")
-    _print_choices(every, measured, _estimates(every, all_targets()[target].rates, call, measured))
+    _print_choices(every, measured, _estimates(every, target_of(target).rates, call, measured))
 
 
 def _estimates(every: Sequence[Sample], rates: Rates, call: float, measured: Milliseconds) -> Milliseconds:

@@ -196,12 +196,9 @@ def _version_of(distribution: str, declared: str) -> str:
 def _openvino_devices(packages: Mapping[str, Found]) -> list[Device]:
     if packages["openvino"].version is None:
         return []
-    with no_usage_reports():
-        import openvino
+    from hamsa_runtime.backends.openvino import ACCELERATORS, absent, shared_core
 
-    from hamsa_runtime.backends.openvino import ACCELERATORS, absent
-
-    core = openvino.Core()
+    core = shared_core()
     missing = [kind for kind in ACCELERATORS if not any(each.split(".")[0] == kind for each in core.available_devices)]
     return [
         Device(

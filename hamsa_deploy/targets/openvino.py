@@ -34,12 +34,9 @@ class OpenVino(Target):
 
     def kernels_here(self) -> tuple[str, ...]:
         """As the engine says of the CPU; float16 it converts from on nearly all of them."""
-        from hamsa_runtime.backends.openvino import PRECISIONS
-        from hamsa_runtime.backends.quiet import no_usage_reports
+        from hamsa_runtime.backends.openvino import PRECISIONS, shared_core
 
-        with no_usage_reports():
-            import openvino
-        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        capabilities = shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return tuple(name for name in ("bf16", "int8") if PRECISIONS[name][2] in capabilities)
 
 

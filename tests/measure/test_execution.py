@@ -36,7 +36,7 @@ def test_other_precisions_are_named_where_the_processor_has_them(monkeypatch: py
         def get_property(self, device: str, name: str) -> tuple[str, ...]:
             return self.capabilities
 
-    monkeypatch.setattr(openvino, "Core", Machine)
+    monkeypatch.setattr("hamsa_runtime.backends.openvino.shared_core", Machine)
     (sentence,) = warnings_of(slow, "openvino", "fp16")
     assert sentence.endswith("use --fp32, or try --bf16 or --int8")
     monkeypatch.setattr(Machine, "capabilities", ("FP32", "FP16", "INT8"))

@@ -155,7 +155,7 @@ def test_a_precision_that_the_plugin_changes_is_an_error(
         def compile_model(self, model: Any, device: str, options: dict[str, Any]) -> Any:
             return super().compile_model(model, device, {"PERFORMANCE_HINT": options["PERFORMANCE_HINT"]})
 
-    monkeypatch.setattr(openvino, "Core", Deaf)
+    monkeypatch.setattr(backend, "shared_core", Deaf)
     monkeypatch.setitem(backend.PRECISIONS, "fp16", ("dynamic", "f16", "FP32"))
     with pytest.raises(MissingError, match="OpenVINO would run in") as caught:
         Engine(make_bundle("openvino", precision="fp16"))
@@ -338,6 +338,25 @@ def test_float32_where_a_provider_cannot_be_asked_for_it(monkeypatch: pytest.Mon
         providers.add_provider(options, Name("TENSORRT"), "fp32")
     assert "TF32" in caught.value.cause
     assert caught.value.fix == "start with NVIDIA_TF32_OVERRIDE=0"
+
+
+@pytest.mark.parametrize("margin", [0, 1])
+def test_onnxruntime_sets_memory_aside_for_small_files_only(
+    make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch, margin: int
+) -> None:
+    from hamsa_runtime.backends import onnxruntime as backend
+
+    session, given = onnxruntime.InferenceSession, []
+
+    def kept(path: Path, options: onnxruntime.SessionOptions, **more: Any) -> onnxruntime.InferenceSession:
+        given.append(options.enable_mem_pattern)
+        return session(path, options, **more)
+
+    bundle = make_bundle("onnx")
+    monkeypatch.setattr(backend, "LARGE_FILE_BYTES", (bundle / "model.onnx").stat().st_size + margin)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", kept)
+    Engine(bundle).close()
+    assert given == [margin == 1]
 
 
 def test_onnxruntime_has_no_bfloat16(make_bundle: MakeBundle) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from hamsa_runtime.errors import MissingError
 from hamsa_runtime.interrupts import interruptible
 from hamsa_runtime.tensorrt import cuda
 from hamsa_runtime.vocabulary import ENGINES
+from tests.shared import Nano
 
 
 class Compiled(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -103,6 +105,25 @@ def test_a_handler_of_somebody_else_is_called_and_another_thread_has_none() -> N
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+def test_ctrl_c_after_engines_that_were_closed_in_the_order_in_which_they_were_opened(nano: Nano) -> None:
+    """In a process of its own: where it fails, the system ends it."""
+    program = """
+import gc, signal, sys
+from hamsa_runtime import Engine
+engines = [Engine(sys.argv[1]), Engine(sys.argv[1])]
+while engines:
+    engines.pop(0).close()
+    gc.collect()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program, nano("openvino").folder], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 def _in_a_block(calls: list[int]) -> None:

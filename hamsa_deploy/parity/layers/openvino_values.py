@@ -29,10 +29,10 @@ class OpenVinoValues:
     def __init__(self, file: Path, manifest: Manifest) -> None:
         with no_usage_reports():
             import openvino
-        from hamsa_runtime.backends.openvino import hint_and_precision
+        from hamsa_runtime.backends.openvino import hint_and_precision, shared_core
 
-        self._openvino = openvino
-        self._model = openvino.Core().read_model(file)
+        self._openvino, self._core = openvino, shared_core()
+        self._model = self._core.read_model(file)
         self._options = {"INFERENCE_PRECISION_HINT": hint_and_precision(manifest)[0]}
         self._compiled: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
 
@@ -52,7 +52,7 @@ class OpenVinoValues:
     def _run(self, names: Sequence[str], given: Arrays, feed: Arrays) -> Arrays:
         key = (tuple(names), tuple(given))
         if key not in self._compiled:
-            self._compiled[key] = self._openvino.Core().compile_model(self._cut(names, given), "CPU", self._options)
+            self._compiled[key] = self._core.compile_model(self._cut(names, given), "CPU", self._options)
         inputs = [feed[_name(port)] for port in self._model.inputs]
         arrays = [*inputs, *(array.astype(np.float32) for array in given.values())]
         # Shared, which is the default, the memory of one call's arrays is written over by a later call's (2026.4).

@@ -9,6 +9,7 @@ for "f16", the plugin would make all of it float16, and sqrt(x x + y y) infinite
 
 from __future__ import annotations
 
+import functools
 import queue
 import re
 import statistics
@@ -54,6 +55,17 @@ FILES = {"openvino": IR_FILES[0], "onnx": ONNX_FILE}
 ANY_SIZE = -1
 
 
+@functools.cache
+def shared_core() -> openvino.Core:
+    """The core of all of this process, which lives as long as it does.
+
+    OpenVINO's plugin for CPUs gives the thread that loads it a stack for signals, and takes it back when its core goes.
+    Of two cores that go in the order in which they came, the first one's stack is put back in place after it is gone:
+    the next Ctrl-C then ends Python with SIGSEGV (OpenVINO 2026.4).
+    """
+    return openvino.Core()
+
+
 class Runner:
     """One compiled model; see `Backend`. For throughput it has as many infer requests as the plugin recommends, each on
     some of the threads; otherwise one, on all of them."""
@@ -67,7 +79,7 @@ class Runner:
                 cause="the bundle was exported with --fft native",
                 fix="Engine(folder, backend='onnxruntime'), or a bundle exported without --fft native",
             )
-        core = openvino.Core()
+        core = shared_core()
         self._asked = device_from(settings.device or "CPU")
         names = _names_here(core, self._asked)
         outputs = [spec.name for spec in manifest.graph_outputs]
@@ -108,7 +120,7 @@ class Runner:
     @staticmethod
     def check_device(device: str) -> None:
         """Fails where OpenVINO finds it not."""
-        _names_here(openvino.Core(), device_from(device))
+        _names_here(shared_core(), device_from(device))
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
@@ -145,7 +157,7 @@ class Runner:
     def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
         """The plugin's own counters, in a second compiled model that has them."""
         model = self._with_batch_of_one() if self._is_single(inputs) else self._model
-        compiled = openvino.Core().compile_model(model, self._runs_on, {**self._options, "PERF_COUNT": True})
+        compiled = shared_core().compile_model(model, self._runs_on, {**self._options, "PERF_COUNT": True})
         request = compiled.create_infer_request()
         request.infer(inputs)
         seen: dict[str, list[float]] = defaultdict(list)
@@ -170,7 +182,7 @@ class Runner:
             if single not in self._requests:
                 if self._closed:
                     raise _closed()
-                compiled = openvino.Core().compile_model(self._model, self._runs_on, self._options)
+                compiled = shared_core().compile_model(self._model, self._runs_on, self._options)
                 self._requests[single] = _Requests(compiled, self.parallel)
             return self._requests[single]
 
