@@ -93,6 +93,9 @@ class ImageIndex:
             if path != current:
                 path.unlink()
 
+    def __len__(self) -> int:
+        return len(self.entries)
+
     def has(self, path: Path, sha256: str) -> bool:
         """Whether the vector of this content of the file is there."""
         entry = self.entries.get(str(path))

@@ -2,6 +2,11 @@
 
 $ python search.py index BUNDLE FOLDER -o index/
 $ python search.py query index/ IMAGE --top 5
+
+What hamsa-embed wrote is searched without an index of its own, and says what shorter vectors would lose:
+
+$ python search.py query embedded/ IMAGE --bundle BUNDLE --size 64 --page nearest.html
+$ python search.py recall embedded/
 """
 
 from __future__ import annotations
@@ -12,8 +17,10 @@ import sys
 import time
 from pathlib import Path
 
+from embedded import JOB, NEIGHBOURS, Embedded, recalls
 from embedding import Identity, embeddings, identity_of, images_below
 from image_index import FILE, ImageIndex, writing
+from page import page_of
 
 from hamsa_runtime import Engine, HamsaError, InputError
 
@@ -24,8 +31,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if options.command == "index":
             index_folder(options.bundle, options.folder, options.output)
+        elif options.command == "recall":
+            recall(options.embedded, options.queries)
         else:
-            query(options.index, options.image, options.top, options.bundle)
+            query(options.index, options.image, options.top, options.size, options.bundle, options.page)
     except HamsaError as error:
         print(f"error  {error}", file=sys.stderr)
         return error.exit_code
@@ -43,10 +52,15 @@ def parser() -> argparse.ArgumentParser:
     index.add_argument("folder", type=Path, metavar="FOLDER", help="images, in subfolders as well")
     index.add_argument("-o", "--output", type=Path, required=True, metavar="INDEX", help="a new or an older index")
     query = commands.add_parser("query", help="find the images that are most like another one")
-    query.add_argument("index", type=Path, metavar="INDEX")
+    query.add_argument("index", type=Path, metavar="INDEX", help="an index, or what hamsa-embed wrote")
     query.add_argument("image", type=Path, metavar="IMAGE")
     query.add_argument("--top", type=positive, default=5, metavar="N", help="how many (default: 5)")
+    query.add_argument("--size", type=positive, metavar="K", help="compare the first K numbers of each vector only")
+    query.add_argument("--page", type=Path, metavar="HTML", help="write them with pictures to this file as well")
     query.add_argument("--bundle", type=Path, help="where the bundle is now, if it was moved")
+    recall = commands.add_parser("recall", help="what shorter vectors of what hamsa-embed wrote would lose")
+    recall.add_argument("embedded", type=Path, metavar="EMBEDDED", help="the folder of its parts")
+    recall.add_argument("--queries", type=positive, default=1000, metavar="N", help="images asked (default: 1000)")
     return top
 
 
@@ -102,8 +116,8 @@ def opened(output: Path, engine: Engine) -> ImageIndex:
     return index
 
 
-def check_bundle(path: Path, index: ImageIndex, bundle: Identity) -> None:
-    if bundle != index.bundle:
+def check_bundle(path: Path, index: ImageIndex | Embedded, bundle: Identity) -> None:
+    if bundle.manifest != index.bundle.manifest:
         raise InputError(
             f"{path}: an index of another bundle: {index.bundle}, and this is {bundle}",
             expected="vectors of one model",
@@ -125,17 +139,41 @@ def embed(engine: Engine, paths: list[Path], hashes: dict[Path, str], index: Ima
     return skipped
 
 
-def query(folder: Path, image: Path, top: int, bundle: Path | None) -> None:
+def query(folder: Path, image: Path, top: int, size: int | None, bundle: Path | None, page: Path | None) -> None:
     """Prints cosine similarity and path of the `top` images that are most like `image`."""
-    index = ImageIndex.load(folder)
+    index = searchable(folder, size)
     bundle = bundle or index.folder
+    if bundle is None:
+        raise InputError(f"{folder}: does not say where its bundle is", fix="--bundle says it")
     if not bundle.is_dir():
         raise InputError(f"{bundle}: no such bundle", cause="it was moved", fix="--bundle says where it is now")
     with Engine(bundle) as engine:
         check_bundle(folder, index, identity_of(engine))
         [vector] = engine.embed(image)
-    for similarity, path in index.nearest(vector, top):
+    found = index.nearest(vector, top)
+    for similarity, path in found:
         print(f"{similarity:.4f}  {path}")
+    if page is not None:
+        page.write_text(page_of(image, found, f"The {len(found)} nearest of {len(index)} images, by {index.bundle}"))
+
+
+def searchable(folder: Path, size: int | None) -> ImageIndex | Embedded:
+    """An index, or what hamsa-embed wrote."""
+    if (folder / JOB).is_file():
+        return Embedded(folder, size)
+    if size is not None:
+        raise InputError(
+            f"--size {size}, and {folder} is not what hamsa-embed wrote",
+            expected=f"a folder with {JOB}: an index of this program keeps whole vectors, of length 1",
+        )
+    return ImageIndex.load(folder)
+
+
+def recall(folder: Path, queries: int) -> None:
+    """Prints, for each size, which part of the ten nearest images by the whole vectors are found by its start alone."""
+    print(f"{'size':>5}  bytes in fp16  recall@{NEIGHBOURS}")
+    for size, part in recalls(folder, queries):
+        print(f"{size:>5}  {2 * size:>13}  {part:>9.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hamsa_runtime import Engine
+
+from ..report.browser import opened
 from .conftest import EXAMPLES
 
 pytest.importorskip("faiss", reason="the image search needs faiss-cpu")
@@ -103,8 +107,6 @@ def test_the_neighbours_of_a_digit_are_mostly_the_same_digit(
     """1798 of 1800, the five nearest of each of the 360, have its class. Rounding differs from processor to processor
     and may swap neighbours that are equally near: 99 % leaves it 16."""
     from image_index import ImageIndex
-
-    from hamsa_runtime import Engine
 
     index = ImageIndex.load(digit_index)
     with Engine(bundle, threads=1) as engine:
@@ -209,6 +211,104 @@ def test_one_process_writes_at_a_time(monkeypatch: pytest.MonkeyPatch, bundle: P
 
     with writing(tmp_path / "index"):
         assert "another process is writing this index" in refusal("index", bundle, few, "-o", tmp_path / "index")
+
+
+def test_the_page_shows_the_images_that_were_found(digit_index: Path, digit_files: list[Path], tmp_path: Path) -> None:
+    page = tmp_path / "nearest.html"
+    images = found(digit_index, digit_files[7], "--top", TOP, "--page", page)
+    dom = opened(page, tmp_path / "profile")
+    assert dom.count("<li>") == len(images) == TOP
+    assert [dom.index(f'title="{path}"') for _, path in images] == sorted(
+        dom.index(f'title="{path}"') for _, path in images
+    )
+    assert dom.count('src="data:image/png;base64,') == TOP + 1
+    assert "http" not in dom
+
+
+@pytest.fixture(scope="module")
+def embedded(bundle: Path, digit_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits and one file that is no image, by hamsa-embed, in four parts."""
+    pytest.importorskip("pyarrow", reason="hamsa-embed needs pyarrow")
+    from hamsa_runtime.embed import embed
+
+    folder = tmp_path_factory.mktemp("embedded")
+    shutil.copytree(digit_files[0].parents[1], folder / "digits")
+    (folder / "digits" / "broken.png").write_bytes(b"not an image")
+    found = embed(bundle, folder / "digits", folder / "vectors", rows=100)
+    assert (found.rows, found.failed, found.done) == (361, 1, 4)
+    return folder / "vectors"
+
+
+def test_what_hamsa_embed_wrote_is_searched_as_an_index_is(
+    bundle: Path, digit_index: Path, embedded: Path, digit_files: list[Path]
+) -> None:
+    image = digit_files[7]
+    ours = found(embedded, image, "--top", TOP, "--bundle", bundle)
+    theirs = found(digit_index, image, "--top", TOP)
+    assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], abs=2e-4)  # printed with four
+    root = embedded.parent / "digits"
+    assert ours[0][1] == root / image.parent.name / image.name
+    assert all(path.is_file() for _, path in ours)
+
+
+def test_shorter_vectors_are_compared_by_their_first_numbers(
+    bundle: Path, embedded: Path, digit_files: list[Path]
+) -> None:
+    from embedded import Embedded
+
+    short = Embedded(embedded, 16)
+    with Engine(bundle, threads=1) as engine:
+        [one, other] = engine.embed(digit_files[:2])[:, :16]
+    by_path = {path.name: value for value, path in short.nearest(one, len(short))}
+    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+    assert by_path[digit_files[0].name] == pytest.approx(1, abs=1e-5)
+    assert by_path[digit_files[1].name] == pytest.approx(cosine, abs=1e-5)
+    assert "a size of 65" in refusal("query", embedded, digit_files[0], "--size", 65, "--bundle", bundle)
+
+
+def test_recall_is_the_part_of_the_nearest_that_shorter_vectors_find(embedded: Path) -> None:
+    """Against a count by hand; the order of what is equally near may differ, by one in a thousand at most."""
+    from embedded import recalls, rows_of
+
+    vectors = np.concatenate([each for _, each in rows_of(embedded)])
+
+    def nearest(size: int) -> list[set[int]]:
+        unit = vectors[:, :size] / np.linalg.norm(vectors[:, :size], axis=1, keepdims=True)
+        similar = unit @ unit.T
+        np.fill_diagonal(similar, -2)
+        return [set(row) for row in np.argsort(-similar, axis=1)[:, :10].tolist()]
+
+    whole = nearest(64)
+    found = dict(recalls(embedded, 1000))
+    assert list(found) == [64, 32, 16, 8]
+    assert found[64] == 1
+    for size in (32, 8):
+        by_hand = np.mean([len(a & b) / 10 for a, b in zip(nearest(size), whole, strict=True)])
+        assert found[size] == pytest.approx(by_hand, abs=1e-3)
+    assert found[32] > found[8]
+
+
+def test_what_hamsa_embed_wrote_says_what_it_lacks(
+    bundle: Path, digit_index: Path, embedded: Path, digit_files: list[Path], tmp_path: Path
+) -> None:
+    assert "--bundle says it" in refusal("query", embedded, digit_files[0])
+    assert "is not what hamsa-embed wrote" in refusal("query", digit_index, digit_files[0], "--size", 16)
+    (tmp_path / "_hamsa").mkdir()
+    shutil.copy(embedded / "_hamsa/job.json", tmp_path / "_hamsa")
+    assert "no vectors" in refusal("recall", tmp_path)
+
+
+def test_a_page_escapes_names_and_says_what_is_no_picture(digit_files: list[Path], tmp_path: Path) -> None:
+    from page import page_of
+
+    odd = tmp_path / "<b>&.png"
+    odd.write_bytes(b"not an image")
+    page = page_of(digit_files[0], [(0.5, odd), (0.25, tmp_path / "gone.png")], "1 < 2")
+    assert "&lt;b&gt;&amp;.png" in page
+    assert "<b>&" not in page
+    assert "1 &lt; 2" in page
+    assert "no picture: UnidentifiedImageError" in page
+    assert "no picture: FileNotFoundError" in page
 
 
 def test_it_runs_by_itself_without_torch_and_without_the_exporter(digit_index: Path, digit_files: list[Path]) -> None:
