@@ -101,6 +101,8 @@ def recorded(
         raise
     except Exception:  # noqa: BLE001  # of a version of PyTorch that has these parts otherwise, or what its export explains
         return None
+    if any(node.target is STRIDE for node in program.graph.nodes):
+        return None  # it is the size of no input: no exporter translates that
     program.graph_module.meta.update(recorder.state.listed, conditions=[])
     return program
 

@@ -158,3 +158,24 @@ def test_pytorch_with_other_parts_inside_costs_a_trace_and_no_more(
     assert captures == ["Block", "Interpreted"]
     x = noise(5, 16, 6)
     assert relative_error(program.module()(x), Block()(x)) < FLOAT32
+
+
+def test_a_size_that_is_taken_from_a_stride_is_traced_anew(
+    captures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no input has that size: PyTorch's exporter does not translate strides."""
+    insert = real_program.insert_deferred_runtime_asserts
+
+    def with_a_stride(traced: torch.fx.GraphModule, *arguments: Any, **options: Any) -> None:
+        insert(traced, *arguments, **options)
+        x = next(node for node in traced.graph.nodes if node.op == "placeholder" and node.name == "x")
+        with traced.graph.inserting_after(x):
+            stride = traced.graph.call_function(real_program.STRIDE, (x, 0))
+        stride.meta["val"] = x.meta["val"].shape[0] * 2
+
+    monkeypatch.setattr(real_program, "insert_deferred_runtime_asserts", with_a_stride)
+    program = to_real(TakesASize(), (noise(2, 12),))
+    assert captures == ["TakesASize", "Interpreted"]
+    assert real_program.STRIDE not in {node.target for node in program.graph.nodes}
+    x = noise(5, 12)
+    assert relative_error(program.module()(x), TakesASize()(x)) < FLOAT32
