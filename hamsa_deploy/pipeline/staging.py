@@ -23,19 +23,17 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hamsa_runtime.bundle import OWN_FILES, Bundle, open_bundle, sha256_of
+from hamsa_runtime.bundle import Bundle, open_bundle, sha256_of
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.folders import is_there
+from hamsa_runtime.folders import WINDOWS, check_new, is_there
 from hamsa_runtime.locks import removed_lock
 from hamsa_runtime.manifest import FileEntry, Manifest
-from hamsa_runtime.vocabulary import MANIFEST
+from hamsa_runtime.vocabulary import MANIFEST, OWN_FILES
 from hamsa_runtime.whole_files import DISK_ERRORS
 
 # linux/fs.h: swaps two paths in one step, so that there is no moment without a bundle
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
-
-WINDOWS = os.name == "nt"
 
 
 @contextlib.contextmanager
@@ -48,6 +46,7 @@ def staged_bundle(folder: str | Path) -> Iterator[Stage]:
         InputError: the destination is neither free, nor empty, nor a bundle; or it cannot be written there.
     """
     # A link to a bundle is followed: renaming over the link would leave the old bundle where it was.
+    check_new(Path(folder))
     destination = Path(os.path.realpath(folder))
     with _new_parents(destination), _lock(destination):
         _sweep(destination)

@@ -58,7 +58,11 @@ WRONG = {
     },
     **{
         f"file {name!r}": changed(files={name: ENTRY})
-        for name in cases_of(rejections.test_a_file_name_that_could_leave_the_folder_is_rejected)
+        for name in cases_of(rejections.test_a_file_name_that_is_not_the_same_on_every_system_is_rejected)
+    },
+    **{
+        f"files {names}": changed(files=dict.fromkeys(names, ENTRY))
+        for names in cases_of(rejections.test_file_names_that_differ_only_in_case_are_rejected)
     },
     **{
         f"clips {i}": json.dumps(of_clips(shape, channels, **changes)).encode()
@@ -96,7 +100,7 @@ NOT_JSON = {
 }
 GOOD = {
     "plain": changed(),
-    "files": changed(files={"model.onnx": ENTRY, "a/b c/ü.bin": ENTRY}),
+    "files": changed(files={"model.onnx": ENTRY, "a/b c/x.bin": ENTRY, "a/com0": ENTRY, ".d/[1]~$#": ENTRY}),
     "all optional": changed(engine=ENGINE, execution=EXECUTION, parity=PARITY, islands={"a/b": "magnitude: why"}),
     "native": changed(plan=[{"module": "b", "length": 96, "factors": [], "kind": "native", "columns": None}]),
     "brackets": changed(name='[[["' * 40),

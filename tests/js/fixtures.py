@@ -42,6 +42,7 @@ from ..odd_images import (
     rows_of,
     turn,
 )
+from ..runtime.manifest_values import NOT_PORTABLE, ONE_FILE, PORTABLE
 from ..runtime.tiny_bundles import manifest_for
 
 FILE = Path(__file__).parents[2] / "runtimes/js/tests/fixtures.json"
@@ -122,6 +123,13 @@ def sounds() -> Iterator[tuple[str, bytes]]:
             yield f"{kind} {subtype}", stream.getvalue()
 
 
+def names_of_files() -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Names of files that a manifest may list together, and others."""
+    yield PORTABLE, True
+    yield from (((name,), False) for name in NOT_PORTABLE)
+    yield from ((names, False) for names in ONE_FILE)
+
+
 def sha256(pixels: np.ndarray) -> str:
     return hashlib.sha256(pixels.tobytes()).hexdigest()
 
@@ -134,6 +142,7 @@ def document(folder: Path) -> dict[str, Any]:
     """All of it; `folder` is for files that are read by their names."""
     return {
         "manifest": manifest_for(target="web", versions={}),
+        "files": [[list(names), is_right] for names, is_right in names_of_files()],
         "images": [{"name": name, "file": text(data), **seen(data)} for name, data in (*pngs(), *bmps())],
         "prepared": [
             {"name": name, "height": size[0], "width": size[1], "how": how, **prepared(noise(*size, 3), how)}

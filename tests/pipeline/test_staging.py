@@ -25,7 +25,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hamsa_deploy.pipeline.staging import Stage, staged_bundle
-from hamsa_runtime import Engine, open_bundle
+from hamsa_runtime import Engine, folders, open_bundle
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest, manifest_from_json
 from tests.unprivileged import unprivileged
@@ -252,6 +252,22 @@ def test_a_manifest_that_no_reader_would_take_is_not_written(old: Path, changes:
             stage.write_manifest(replace(manifest(), **changes))
         assert list(stage.folder.iterdir()) == []
     assert snapshot(old.parent) == before
+
+
+def test_files_that_other_systems_would_have_otherwise_are_not_published(old: Path) -> None:
+    with staged_bundle(old) as stage:
+        for name in ("Model.onnx", "model.onnx"):
+            (stage.folder / name).write_bytes(b"1")
+        with pytest.raises(InputError, match=r"names is \['Model.onnx', 'model.onnx'\]"):
+            stage.write_manifest(manifest())
+        assert not (stage.folder / "manifest.json").exists()
+
+
+def test_a_bundle_is_not_written_to_a_device_of_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "WINDOWS", True)
+    with pytest.raises(InputError, match="Windows has no file or folder called 'nul'"), staged_bundle(tmp_path / "nul"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_publish_needs_a_manifest_that_still_fits_the_files(old: Path) -> None:

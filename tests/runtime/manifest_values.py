@@ -37,8 +37,26 @@ SAMPLES: list[tuple[str, Any]] = [
 NULL = {"type": "null"}
 FAR, NEAR_SIZE = "nothing like it", 1e-9
 # What makes a path, or a hash, another or none.
-PARTS = ("", "..", ".", "...", "/", "//", "\\", ":", "*", "?", '"', "<", ">", "|", "\0", "\x1f", "\n", " ", "g", "-")
+PARTS = ("", "..", ".", "...", "/", "//", *'\\:*?"<>|', "\0", "\x1f", "\n", " ", "g", "-", ".x", "ü")
 RIGHT_NEIGHBOURS = 4
+
+# Names of files, in every language: all of these in one bundle; none of those; and none of these together.
+PORTABLE = (
+    "model.onnx", "model.onnx.data", "model.mlpackage/Data/com.apple.CoreML/weights/weight.bin", "state_0.bin",
+    "assets/index-D_a9.js", "icon.png", "com0", "com10.txt", "nulls/x", "x con", "a b/.c/..d", "a/model.onnx", "[1]~$#",
+)  # fmt: skip
+NOT_PORTABLE = (
+    "../x", "/etc/passwd", "a/../../x", "C:/x", "a\\b", "", ".", "a//b", "./a", "a\0b", "manifest.json", "a\nb",
+    # which Windows keeps for devices, takes for something else, or cuts
+    "nul", "Aux.txt", "x/COM1", "lpt9.tar.gz/x", "con .x", "CONOUT$", "a.", "a /b", "a/b. .", 'a"b', "a|b", "a<b>",
+    "model.onnx:stream", "a*", "a?", "a\x7f",
+    # which macOS and Windows write in other ways
+    "u\u0308.bin", "\u00fc.bin", "\u212a",
+)  # fmt: skip
+ONE_FILE = (
+    ("Model.onnx", "model.onnx"), ("a/X/c", "a/x/d"), ("A", "a/b"), ("Manifest.JSON",), ("manifest.SIG",),
+    ("MANIFEST.json/x",),
+)  # fmt: skip
 
 
 class Value(NamedTuple):
@@ -268,9 +286,9 @@ def _around_pattern(node: Node) -> Iterator[Value]:
         others = [Value("pattern", _kind(each), each, _is_leaf(node, each)) for each in _neighbours(example)]
         yield from [each for each in others if not each.is_right]
         yield from [each for each in others if each.is_right][:RIGHT_NEIGHBOURS]
-    for other in node.get("not", {}).get("enum", ()):
+    for other in node.get("not", {}).get("examples", ()):
         yield Value("not", "what it forbids", other, False)
-        yield Value("not", "nearly what it forbids", f"{other}x", True)
+        yield Value("not", "nearly what it forbids", f"x{other}", True)
 
 
 def _kind(text: str) -> str:

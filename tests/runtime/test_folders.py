@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hamsa_runtime import Engine
+from hamsa_runtime import Engine, folders
 from hamsa_runtime.errors import InputError, printable
-from hamsa_runtime.folders import is_file, is_folder, is_there, small_file
+from hamsa_runtime.fix import fix_onnx, fixing
+from hamsa_runtime.folders import are_one, check_new, is_file, is_folder, is_there, small_file
+from hamsa_runtime.signing import make_keys
 
 from ..unprivileged import unprivileged
 
@@ -53,3 +57,41 @@ def test_what_a_terminal_obeys_is_escaped() -> None:
     assert printable(obeyed) == r"a\x1b[31m\r\n\t\x7f\x9b\u2028\ud800ü"
     assert printable("a\u202egpj.\u2066b\u2069\u202f") == "a\\u202egpj.\\u2066b\\u2069\u202f"
     assert str(InputError(obeyed, fix="b\x1bc")) == "a\\x1b[31m\\r\n\t\\x7f\\x9b\\u2028\\ud800ü\n  try: b\\x1bc"
+
+
+NOT_ON_WINDOWS = (
+    "con", "a/NUL.onnx", "Aux /x", "out/COM3.tar.gz", "conin$", "a.", "a /b", "bundle:stream", "a*", "b\x07",
+    "lpt\u00b2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_ON_WINDOWS)
+def test_what_windows_writes_elsewhere_is_refused_there_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_new(Path(name))
+    monkeypatch.setattr(folders, "WINDOWS", True)
+    with pytest.raises(InputError, match="Windows has no file or folder called"):
+        check_new(Path(name))
+
+
+@pytest.mark.parametrize("name", [".", "..", "../out/con_fig", "C:/out/Bündel.1", "C:out", "com0", "a.nul", "/x/ y"])
+def test_other_names_are_taken_on_windows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "WINDOWS", True)
+    check_new(Path(name))
+
+
+@pytest.mark.parametrize("write", [make_keys, lambda path: fix_onnx(path, path)], ids=["keys", "a file"])
+def test_whatever_is_written_is_asked(
+    write: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "WINDOWS", True)
+    monkeypatch.setattr(fixing, "read_onnx", lambda path: (None, []))
+    with pytest.raises(InputError, match="Windows has no file or folder called 'nul"):
+        write(tmp_path / "nul.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_some_folders_do_not_tell_apart() -> None:
+    for one, other in (("a.BIN", "A.bin"), ("\u00fc", "u\u0308"), ("\u212b", "a\u030a"), ("stra\u00dfe", "STRASSE")):
+        assert are_one(one, other)
+    for one, other in (("a", "b"), ("u", "\u00fc"), ("a", "a ")):
+        assert not are_one(one, other)

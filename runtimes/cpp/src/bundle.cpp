@@ -19,9 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// They cannot list themselves.
-constexpr const char* own_files[] = {manifest_name, "manifest.sig"};
-
 constexpr const char* why_a_manifest =
     "engine files alone are not run: nothing says what they are, or that they are whole";
 

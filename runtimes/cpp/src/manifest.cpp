@@ -164,6 +164,31 @@ void check_names(const char* where, const std::vector<TensorSpec>& specs) {
     }
 }
 
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return text;
+}
+
+// On macOS and Windows two names that differ only in case are one file, or one folder.
+void check_files(const Manifest& manifest) {
+    std::map<std::string, std::string> known;
+    for (const char* name : own_files) {
+        known.emplace(name, name);
+    }
+    for (const auto& [name, entry] : manifest.files) {
+        for (std::size_t end = 0; end != std::string::npos;) {
+            end = name.find('/', end + 1);
+            const std::string path = name.substr(0, end);
+            const std::string& other = known.emplace(lower(path), path).first->second;
+            if (other != path) {
+                throw schema::rejected_text("[" + repr(other) + ", " + repr(path) + "]", "files: names",
+                                            "names that differ in more than upper and lower case");
+            }
+        }
+    }
+}
+
 void check_states(const Manifest& manifest) {
     std::set<std::string> once;
     std::vector<std::string> shown;
@@ -321,6 +346,7 @@ Manifest manifest_from_json(const std::string& data) {
     Manifest manifest = manifest_of(document);
     check_names("inputs", manifest.graph_inputs);
     check_names("outputs", manifest.graph_outputs);
+    check_files(manifest);
     check_states(manifest);
     check_axes(document.value("axes", Json::array()), manifest);
     if (manifest.preprocessing) {

@@ -14,6 +14,8 @@
 namespace hamsa {
 
 inline constexpr const char* manifest_name = "manifest.json";
+inline constexpr const char* signature_name = "manifest.sig";
+inline constexpr const char* own_files[] = {manifest_name, signature_name};  // they cannot list themselves
 inline constexpr std::uint64_t schema_version = 1;
 
 // How an image becomes the input: resize, centre crop, then (p / 255 - mean) / std per channel, in the graph or here.

@@ -13,13 +13,13 @@
 #include <vector>
 
 #include "hamsa/error.hpp"
+#include "manifest.hpp"
 
 namespace hamsa {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* signature_name = "manifest.sig";
 constexpr std::size_t signature_bytes = 64;
 constexpr std::size_t max_key_bytes = 1 << 16;  // a PEM file has 113 bytes; more is something else
 

@@ -81,6 +81,7 @@ export interface Manifest {
 }
 
 export const MANIFEST = "manifest.json";
+export const SIGNATURE = "manifest.sig";
 export const MODEL = "model.onnx";
 export const MOST_BYTES = 4 << 20; // of a manifest
 
@@ -101,6 +102,7 @@ export function manifestFromJson(data: Uint8Array): Manifest {
   SCHEMA.check(found);
   const manifest = found as Manifest;
   checkPorts(manifest);
+  checkFiles(manifest);
   checkStates(manifest);
   if (manifest.preprocessing) checkImages(manifest.preprocessing, manifest.inputs);
   if (manifest.audio) checkAudio(manifest.audio, manifest);
@@ -129,6 +131,22 @@ function checkPorts({ inputs, outputs, states = [] }: Manifest): void {
   };
   for (const [side, names] of Object.entries(sides)) {
     if (new Set(names).size !== names.length) throw reject(names, `${side}: names`, "each of them once");
+  }
+}
+
+/** On macOS and Windows two names that differ only in case are one file, or one folder. */
+function checkFiles({ files }: Manifest): void {
+  const known = new Map([MANIFEST, SIGNATURE].map((name) => [name, name]));
+  for (const name of Object.keys(files).sort()) {
+    const parts = name.split("/");
+    for (const i of parts.keys()) {
+      const path = parts.slice(0, i + 1).join("/");
+      const other = known.get(path.toLowerCase()) ?? path;
+      known.set(path.toLowerCase(), other);
+      if (other !== path) {
+        throw reject([other, path], "files: names", "names that differ in more than upper and lower case");
+      }
+    }
   }
 }
 

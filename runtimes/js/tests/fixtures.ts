@@ -5,6 +5,7 @@ import document from "./fixtures.json";
 
 interface Fixtures {
   manifest: Record<string, unknown>;
+  files: [string[], boolean][];
   images: { name: string; file: string; shape: number[]; colours: string; grey: string }[];
   prepared: { name: string; height: number; width: number; pixels: string; how: Preprocessing; tensor: string }[];
   clips: { name: string; file: string; samples: string }[];

@@ -29,6 +29,12 @@ test.each<[string, Fields, RegExp]>([
   expect(() => read(changes)).toThrow(expected);
 });
 
+test.each(FIXTURES.files)("files called %j are taken: %s", (names, isRight) => {
+  const files = Object.fromEntries(names.map((name) => [name, { sha256: "0".repeat(64), bytes: 1 }]));
+  if (isRight) expect(Object.keys(read({ files }).files)).toEqual(names);
+  else expect(() => read({ files })).toThrow(/manifest.json: files/);
+});
+
 test("what is no JSON is refused", () => {
   expect(() => manifestFromJson(Buffer.from("<!doctype html>"))).toThrow(/not JSON/);
   expect(() => manifestFromJson(Uint8Array.of(0x22, 0xff, 0x22))).toThrow(/not JSON/);

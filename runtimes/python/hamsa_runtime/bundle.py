@@ -14,12 +14,9 @@ from hamsa_runtime.manifest import FileEntry, Manifest, manifest_from_json, read
 from hamsa_runtime.named_files import check_ir, locations_in_onnx
 from hamsa_runtime.onnx_steps import check_steps
 from hamsa_runtime.signature import Key, check_signature
-from hamsa_runtime.vocabulary import IR_FILES, MANIFEST, ONNX_FILE, SIGNATURE
+from hamsa_runtime.vocabulary import IR_FILES, MANIFEST, ONNX_FILE, OWN_FILES
 
 CHUNK = 2**20
-
-# They cannot list themselves.
-OWN_FILES = (MANIFEST, SIGNATURE)
 
 WHY_A_MANIFEST = "engine files alone are not run: nothing says what they are, or that they are whole"
 

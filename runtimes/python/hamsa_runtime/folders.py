@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from pathlib import Path
+import unicodedata
+from pathlib import Path, PureWindowsPath
 
 from hamsa_runtime.errors import InputError
 
 # Characters of a path; one that is too long for the system is also too long for a message.
 LONGEST_SHOWN = 300
+
+WINDOWS = os.name == "nt"
+# Devices there, whatever follows a dot; characters that names cannot have; and an end that is dropped.
+NOT_ON_WINDOWS = re.compile(
+    r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[1-9\u00b9\u00b2\u00b3]) *(?:\..*)?"
+    r"|.*[<>:\"|?*\x00-\x1f].*|(?!\.\.?$).*[. ]",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def is_file(path: Path) -> bool:
@@ -40,6 +50,32 @@ def is_there(path: Path) -> bool:
             in a circle.
     """
     return _status(path) is not None
+
+
+def check_new(path: Path) -> None:
+    """Refuse the path of what is to be written where Windows would write elsewhere: to a device, to a stream of another
+    file, or to a name without its end.
+
+    Raises:
+        InputError: this is Windows, and a part of the path is such a name.
+    """
+    whole = PureWindowsPath(path)
+    for part in whole.parts[bool(whole.anchor) :] if WINDOWS else ():
+        if NOT_ON_WINDOWS.fullmatch(part):
+            raise InputError(
+                f"{path}: Windows has no file or folder called {part!r}",
+                expected='no device (con, nul, com1 ...), none of < > : " | ? *, and no dot or space at the end',
+                fix="choose another name",
+            )
+
+
+def are_one(name: str, other: str) -> bool:
+    """Whether two names are one file's where upper and lower case, or an accent and its letter, are not told apart."""
+    return _folded(name) == _folded(other)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
 
 
 def no_file(path: Path) -> str:

@@ -20,7 +20,7 @@ from hamsa_runtime.errors import InputError
 from hamsa_runtime.json_document import MAX_BYTES, MAX_DEPTH, check_bounds, json_document
 from hamsa_runtime.records import SINCE, document_from, record_from
 from hamsa_runtime.schema import Schema, reject
-from hamsa_runtime.vocabulary import DTYPES, MANIFEST, PRECISIONS, SCHEMA, SCHEMA_VERSION, STATE_FILE
+from hamsa_runtime.vocabulary import DTYPES, MANIFEST, OWN_FILES, PRECISIONS, SCHEMA, SCHEMA_VERSION, STATE_FILE
 
 __all__ = [
     "DTYPES",
@@ -569,6 +569,7 @@ def _check_whole(manifest: Manifest) -> None:
     """What no single field tells."""
     _check_names("inputs", manifest.graph_inputs)
     _check_names("outputs", manifest.graph_outputs)
+    _check_files(manifest.files)
     _check_states(manifest)
     _check_axes(manifest.axes, manifest.inputs)
     if manifest.preprocessing is not None:
@@ -588,6 +589,16 @@ def _check_axes(axes: tuple[Axis, ...], inputs: tuple[InputSpec, ...]) -> None:
     unlisted = [size for spec in inputs for size in spec.shape if isinstance(size, str) and size not in known]
     if unlisted:
         raise reject(unlisted[0], "inputs: an axis", ", ".join((BATCH, *names)))
+
+
+def _check_files(files: Mapping[str, FileEntry]) -> None:
+    """On macOS and Windows two names that differ only in case are one file, or one folder."""
+    known = {name: name for name in OWN_FILES}
+    for name in sorted(files):
+        parts = name.split("/")
+        for path in ("/".join(parts[:i]) for i in range(1, len(parts) + 1)):
+            if (other := known.setdefault(path.lower(), path)) != path:
+                raise reject([other, path], "files: names", "names that differ in more than upper and lower case")
 
 
 def _check_states(manifest: Manifest) -> None:

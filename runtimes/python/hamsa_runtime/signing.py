@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hamsa_runtime.bundle import bundle_from, manifest_bytes, open_bundle
 from hamsa_runtime.errors import InputError
+from hamsa_runtime.folders import check_new
 from hamsa_runtime.interrupts import interruptible
 from hamsa_runtime.signature import fingerprint, missing_package, read_key
 from hamsa_runtime.vocabulary import SIGNATURE
@@ -42,6 +43,7 @@ def make_keys(private: Path, passphrase: bytes | None = None) -> tuple[Path, str
         raise missing_package(error) from error
     key = Ed25519PrivateKey.generate()
     encryption = form.NoEncryption() if passphrase is None else form.BestAvailableEncryption(passphrase)
+    check_new(private)
     public = private.with_name(f"{private.stem}.pub.pem")
     secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, encryption)
     known = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)

@@ -39,6 +39,7 @@ TRIAL_SECONDS = 45
 MOST_SECONDS = 86400
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+OWN_FILES = (MANIFEST, SIGNATURE)  # of a bundle: they cannot list themselves
 ONNX_FILE, PLAN_FILE = "model.onnx", "model.plan"
 IR_FILES = ("model.xml", "model.bin")
 PTE_FILE, TFLITE_FILE, MLPACKAGE = "model.pte", "model.tflite", "model.mlpackage"  # the last is a folder

@@ -181,8 +181,17 @@ def test_the_file_itself_is_written_only_if_that_is_asked_for(tmp_path: Path) ->
 @pytest.mark.usefixtures("nodes_only")
 def test_its_data_are_never_written(tmp_path: Path) -> None:
     path = external_model(tmp_path)
-    with pytest.raises(InputError, match="holds the weights"):
+    with pytest.raises(InputError, match="is called as the weights"):
         fix_onnx(path, tmp_path / "weights.bin", overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "Weights.BIN"])
+def test_the_copy_of_its_data_is_never_overwritten(tmp_path: Path, name: str) -> None:
+    path, other = external_model(tmp_path / "from"), tmp_path / "to"
+    other.mkdir()
+    with pytest.raises(InputError, match="is called as the weights of"):
+        fix_onnx(path, other / name)
+    assert list(other.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", "missing/fixed.onnx"])

@@ -31,6 +31,7 @@ from hamsa_runtime.fix.replacement import (
 )
 from hamsa_runtime.fix.verification import verify_nodes
 from hamsa_runtime.fix.whole_file import Whole, compare
+from hamsa_runtime.folders import are_one, check_new
 from hamsa_runtime.whole_files import replace_file, temporary_folder
 
 
@@ -204,10 +205,16 @@ def _serialised(path: Path, proto: onnx.ModelProto) -> bytes:
 
 
 def _check_output(path: Path, output: Path, data: Sequence[Path], overwrite: bool) -> None:
-    """Nothing that is read may be written, but for the model itself where that is asked for."""
+    """Nothing that is read, or copied along, may be written, but for the model itself where that is asked for."""
+    check_new(output)
     if output.is_dir() or not output.parent.is_dir():
         raise InputError(
             f"{output}: {'a folder' if output.is_dir() else 'in no folder that exists'}", expected="a file"
+        )
+    if any(are_one(output.name, file.relative_to(path.parent).as_posix()) for file in data):
+        raise InputError(
+            f"{output} is called as the weights of {path} are",
+            expected="a name of its own: they lie beside the new file as beside the old one",
         )
     if not output.exists():
         return
