@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -71,6 +72,8 @@ def linear_recurrence(a: Any, b: Any, initial_state: Any = None) -> Any:
     if a.ndim < b.ndim:
         a = functions.reshape(a, [a.shape[0], *[1] * (b.ndim - a.ndim), *a.shape[1:]])
     a = _without_repetition(a)
+    if initial_state is not None and list(initial_state.shape) != list(b.shape[1:]):
+        initial_state = apply(aten.expand.default, (initial_state, list(b.shape[1:])), {})
     with in_float32():  # also what would be computed later only
         h = _states(a, b, initial_state, noted=True)
         return Complex(full(h.re), full(h.im)) if isinstance(h, Complex) else full(h)
@@ -133,9 +136,29 @@ def states_of(a: Any, b: Any, first: Any, form: Form) -> tuple[Any, Any]:
     if isinstance(form, Loop):
         return loops.linear(first, a, b, form.steps)
     assert isinstance(form, Tree)
+    length, *state = b.shape
+    axes = _like_axes(a, b)
+    a, b, first = (_with_one_axis(x, axes) for x in (a, b, first))
     decays = a if a.shape[0] == 1 else loops.padded(a, form.length, 1.0)
     h = states_of_tree(decays, loops.padded(b, form.length), functions.unsqueeze(first, 0), form)
-    return functions.narrow(h, 0, 0, b.shape[0]), functions.select(h, 0, b.shape[0] - 1)
+    h = functions.reshape(functions.narrow(h, 0, 0, length), [length, *state])
+    return h, functions.select(h, 0, length - 1)
+
+
+def _like_axes(a: Any, b: Any) -> int:
+    """How many of the last axes have b's sizes in a, or 1 in a, all of them: as one axis they are broadcast alike. A
+    tree needs an axis more, for its runs, and engines of phones take no more than five."""
+    both = list(zip(reversed(a.shape[1:]), reversed(b.shape[1:]), strict=True))
+    known = list(takewhile(lambda sizes: all(isinstance(size, int) for size in sizes), both))
+    same = takewhile(lambda sizes: sizes[0] == sizes[1], known)
+    repeated = takewhile(lambda sizes: sizes[0] == 1, known)
+    return max(len(list(same)), len(list(repeated)))
+
+
+def _with_one_axis(x: Any, axes: int) -> Any:
+    """The last ones as one."""
+    kept = x.ndim - axes
+    return x if axes < 2 else functions.reshape(x, [*x.shape[:kept], math.prod(x.shape[kept:])])
 
 
 def _powers(a: Any, count: int) -> Any:

@@ -17,7 +17,7 @@ import openvino
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 from hamsa_deploy import to_real
 from hamsa_deploy.graph.sessions import session_from_model
@@ -114,6 +114,13 @@ def leaves(outputs: Tensor | tuple[Tensor, ...]) -> list[np.ndarray]:
     return [each.detach().numpy() for each in (outputs if isinstance(outputs, tuple) else [outputs])]
 
 
+class Given(nn.Module):
+    """Decays, increments and the first state."""
+
+    def forward(self, a: Tensor, b: Tensor, first: Tensor) -> Tensor:
+        return linear_recurrence(a, b, first)
+
+
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tensorrt"])
 @pytest.mark.parametrize("states", [1, 3])
 def test_a_selective_scan_is_right_on_every_engine(target: str, states: int, tmp_path: Path) -> None:
@@ -132,6 +139,44 @@ def test_every_form_is_right(form: forms.Form, states: int, tmp_path: Path, monk
     for run in engines(model, selective_inputs("fresh", 37, states), "onnx", tmp_path, {}):
         for kind in ("trained", "mixed"):
             assert_right(run, model, selective_inputs(kind, 37, states), f"{form}, {kind}")
+
+
+def most_axes(program: ExportedProgram) -> int:
+    values = [node.meta.get("val") for node in program.graph.nodes]
+    return max(value.ndim for value in values if isinstance(value, Tensor))
+
+
+def test_a_tree_has_no_more_than_five_axes() -> None:
+    """That is what Core ML takes, and XNNPACK with the axis that a concatenation needs."""
+    model, inputs = Selective(6, 3).eval(), selective_inputs("fresh", 37, 3)
+    program = to_real(model, inputs, target="executorch", dynamic_shapes={})
+    assert program.graph_module.meta["scans"][0].form == "tree"
+    assert most_axes(program) == 5
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "first", "most"),
+    [
+        ((9, 2, 3, 4), (9, 2, 3, 4), (2, 3, 4), 4),
+        ((1, 2, 3, 4), (9, 2, 3, 4), (2, 3, 4), 4),
+        ((9, 2, 1, 1), (9, 2, 3, 4), (2, 3, 4), 4),
+        ((9, 2, 1, 4), (9, 2, 3, 4), (2, 3, 4), 5),
+        ((9, 2, 3, 1), (9, 2, 3, 4), (2, 3, 4), 5),
+        ((9, 1, 1, 1), (9, 1, 1, 4), (1, 1, 4), 4),
+        ((9, 2, 3, 4), (9, 2, 3, 4), (1, 3, 4), 4),
+        ((9, 2, 3, 4), (9, 2, 3, 4), (4,), 4),
+        ((9,), (9,), (), 2),
+    ],
+)
+def test_axes_that_are_broadcast_alike_become_one(
+    a: tuple[int, ...], b: tuple[int, ...], first: tuple[int, ...], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "cheapest", lambda *_, **__: forms.Tree((4, 3)))
+    inputs = torch.sigmoid(draw(*a)), draw(*b, seed=1), draw(*first, seed=2)
+    program = to_real(Given(), inputs, dynamic_shapes={})
+    assert most_axes(program) == most
+    found, expected = (run(*inputs) for run in (program.module(), linear_recurrence))
+    torch.testing.assert_close(found, expected)
 
 
 def test_weights_in_half_precision_become_float32_where_the_scan_is() -> None:
