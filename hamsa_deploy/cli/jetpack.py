@@ -8,9 +8,9 @@ Sources, read in November 2026
   6.2.3, 7.1, 7.2 and 7.2.1 what people report of their Jetsons. Those of 6.2.1, 6.2.2 and 7.0 are taken to be as in
   their neighbours.
 - Python: that of Ubuntu 22.04 (JetPack 6) and 24.04 (JetPack 7).
-- TensorRT 11.4 on JetPack 7.2.2 and later, and on none before: TensorRT 11.4.1, "Migrating TensorRT from 10.x to 11.x
-  on Jetson/JetPack", docs.nvidia.com/deeplearning/tensorrt. Which L4T 7.2.2 has was not to be found, but 7.2.1 has
-  39.2.1, so a newer one is of 7.2.2 or later.
+- TensorRT 11.4 on AGX Orin and Thor with JetPack 7.2.2 and later, and nowhere else: TensorRT 11.4.1, "Migrating
+  TensorRT from 10.x to 11.x on Jetson/JetPack", docs.nvidia.com/deeplearning/tensorrt. Which L4T 7.2.2 has was not to
+  be found, though looked for twice; but 7.2.1 has 39.2.1, so a newer one is of 7.2.2 or later.
 - Compute capabilities: the support matrices of TensorRT, on the same site.
 """
 
@@ -55,7 +55,8 @@ JETPACKS = (
     JetPack("7.2", (39, 2, 0), "10.16", "13.2", "3.12"),
     JetPack("7.2.1", (39, 2, 1), "10.16", "13.2", "3.12"),
 )
-LATER_TENSORRT = "11.4"  # supported on what is newer than the table's last row
+LATER_TENSORRT = "11.4"  # supported on what is newer than the table's last row, and by its name one of these:
+OF_LATER_TENSORRT = ("AGX Orin", "Thor")
 # word in the device tree's model -> compute capability
 MODULES = {"Orin": "8.7", "Thor": "11.0", "Xavier": "7.2"}
 
@@ -91,7 +92,8 @@ class Jetson:
         """The versions of TensorRT that NVIDIA supports on it, the one that comes with it first."""
         if self.jetpack is None or self.l4t is None:
             return ()
-        return (self.jetpack.tensorrt, *([LATER_TENSORRT] if self.l4t > JETPACKS[-1].l4t else []))
+        has_later = self.l4t > JETPACKS[-1].l4t and any(name in self.model for name in OF_LATER_TENSORRT)
+        return (self.jetpack.tensorrt, *([LATER_TENSORRT] if has_later else []))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ TARGET_USERSPACE_LIB_DIR_PATH=usr/lib/aarch64-linux-gnu/nvidia
 """
 R39_2_1 = R36_4_3.replace("R36 (release), REVISION: 4.3", "R39 (release), REVISION: 2.1")
 ORIN_NANO = "NVIDIA Jetson Orin Nano Developer Kit\0"
+AGX_ORIN = "NVIDIA Jetson AGX Orin Developer Kit\0"
 THOR = "NVIDIA Jetson AGX Thor Developer Kit\0"
 
 
@@ -57,7 +58,7 @@ def test_the_release_of_jetson_linux_is_read(text: str, expected: tuple[int, ...
         ("38.2.1", "7.0 or an update of it (L4T 38.2.1): TensorRT 10.13, CUDA 13.0, Python 3.12"),
         ("38.4", "7.1 (L4T 38.4.0): TensorRT 10.13, CUDA 13.0, Python 3.12"),
         ("39.2.1", "7.2.1 (L4T 39.2.1): TensorRT 10.16, CUDA 13.2, Python 3.12"),
-        ("39.2.2", "7.2.1 or an update of it (L4T 39.2.2): TensorRT 10.16 or 11.4, CUDA 13.2, Python 3.12"),
+        ("39.2.2", "7.2.1 or an update of it (L4T 39.2.2): TensorRT 10.16, CUDA 13.2, Python 3.12"),
         ("35.6.1", "older than the releases that are known here (L4T 35.6.1)"),
         ("40.1", "newer than the releases that are known here (L4T 40.1.0)"),
     ],
@@ -66,6 +67,18 @@ def test_what_belongs_to_a_release(l4t: str, text: str) -> None:
     jetson = jetson_from(release(l4t), ORIN_NANO)
     assert jetson is not None
     assert jetpack_text(jetson) == text
+
+
+@pytest.mark.parametrize(
+    ("model", "tensorrts"),
+    [(THOR, ("10.16", "11.4")), (AGX_ORIN, ("10.16", "11.4")), (ORIN_NANO, ("10.16",)), ("", ("10.16",))],
+)
+def test_tensorrt_11_is_for_the_modules_that_nvidia_names(model: str, tensorrts: tuple[str, ...]) -> None:
+    jetson, before = jetson_from(release("39.2.2"), model), jetson_from(R39_2_1, model)
+    assert jetson is not None
+    assert jetson.tensorrts == tensorrts
+    assert before is not None
+    assert before.tensorrts == ("10.16",)
 
 
 def test_the_table_is_in_order_and_only_jetpack_6_0_is_too_old() -> None:
@@ -129,7 +142,7 @@ def test_a_container_says_where_to_look() -> None:
 def test_what_does_not_fit(
     l4t: str, installed: tuple[str, str | None, str | None], expected: list[tuple[str, str]]
 ) -> None:
-    jetson = jetson_from(release(l4t), ORIN_NANO)
+    jetson = jetson_from(release(l4t), AGX_ORIN)
     assert jetson is not None
     python, tensorrt, cuda = installed
     found = misfits(jetson, python=str(python), tensorrt=tensorrt, cuda=cuda)
