@@ -139,8 +139,8 @@ def _reference(options: Any, manifest: Manifest) -> nn.Module | OnnxFile | Path:
     if options.model is not None:
         import_from_here()
     original = original_of(manifest, options.reference, options.model)
-    if options.model is None or not isinstance(original, nn.Module):
-        return original
+    if options.model is None or is_of_hub(options.model) or not isinstance(original, nn.Module):
+        return original  # hubs know of no example inputs, and would be asked once more
     return called(original, declared_examples(model_entry(options.model).factory, original))
 
 

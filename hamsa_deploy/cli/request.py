@@ -17,9 +17,9 @@ from hamsa_deploy.cli.inputs import examples_for_file, inputs_of
 from hamsa_deploy.form.options import Flag, flags_of
 from hamsa_deploy.form.request import BUILDER_FLAGS, Request
 from hamsa_deploy.inputs.files import kind_of_data, read_classes, read_data
-from hamsa_deploy.models import ModelEntry, Preprocessing, load_model, model_entry
+from hamsa_deploy.models import ModelEntry, Preprocessing
 from hamsa_deploy.models.hubs import name_in_hub
-from hamsa_deploy.models.registry import bundled_weights
+from hamsa_deploy.models.registry import bundled_weights, model_and_entry
 from hamsa_deploy.onnx_import import load_onnx
 from hamsa_deploy.samples import sample_classes, sample_images
 from hamsa_runtime.bundle import sha256_of
@@ -94,7 +94,7 @@ def _model_and_entry(
     if ":" in name and not is_of_hub(name):
         import_from_here()
     try:
-        return load_model(name, weights, key, **config), model_entry(name, **config)
+        return model_and_entry(name, weights, key, config)
     except HamsaError:
         raise
     except Exception as error:  # whatever a user's factory, or a built-in one with odd values, raises

@@ -99,10 +99,21 @@ def load_model(
             bad weights.
         MissingError: a factory that imports what is not installed, and has no stand-in; the hub's library is not.
     """
+    return model_and_entry(name, weights, weights_key, config)[0]
+
+
+def model_and_entry(
+    name: str, weights: str | PathLike[str] | None, weights_key: str | None, config: Mapping[str, Any]
+) -> tuple[nn.Module, ModelEntry]:
+    """`load_model` and `model_entry` of one name, which is looked up once: hubs are asked over a network.
+
+    Raises:
+        InputError, MissingError: as those do.
+    """
     entry = model_entry(name, **(config if is_of_hub(name) else {}))
     _check_options(name, entry, config)
     with contextlib.nullcontext() if name in MODELS else without_extensions():
-        model = _built(entry, config | ({"pretrained": weights is None} if is_of_hub(name) else {}))
+        model = _built(entry, dict(config) | ({"pretrained": weights is None} if is_of_hub(name) else {}))
     if not isinstance(model, nn.Module):
         raise InputError(
             f"{name} returned {type(model).__name__}",
@@ -114,7 +125,7 @@ def load_model(
         load_weights(model.model if isinstance(model, HubModel) else model, source, weights_key if weights else None)
     elif name in MODELS:
         logger.info("%s: no weights given, random initialisation with seed %d", name, INIT_SEED)
-    return model.eval()
+    return model.eval(), _adapted(entry, config) if name in MODELS else entry
 
 
 def model_entry(name: str, **config: Any) -> ModelEntry:

@@ -25,8 +25,6 @@ from hamsa_deploy.pipeline.staging import Stage
 from hamsa_deploy.pipeline.tuning import (
     choose_plans,
     engine_timer,
-    linears_with_measurements,
-    scans_with_measurements,
     with_measurements,
 )
 from hamsa_deploy.precision.observers import RANGES, Ranges, float32_values
@@ -150,6 +148,6 @@ def tuned_form(request: Request, form: RealModel) -> RealModel:
     return replace(
         form,
         transforms=with_measurements(form.transforms, chosen),
-        scans=scans_with_measurements(form.scans, chosen),
-        linears=linears_with_measurements(form.linears, chosen),
+        scans=with_measurements(form.scans, chosen),
+        linears=with_measurements(form.linears, chosen),
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ PERCENTILE = 25
 TURN_SECONDS = 0.002
 
 Transforms = Sequence[Transform]
+Row = TypeVar("Row", Transform, Scan, ComplexLinear)
 # From a task and ways to do it to the milliseconds of each.
 Timer = Callable[[Task, Sequence[Way]], Sequence[float]]
 # Exports a module with example inputs and plans to a bundle in an empty folder.
@@ -72,24 +73,18 @@ class Choice:
         fastest, milliseconds = min(self.measured, key=lambda pair: pair[1])
         return fastest if milliseconds <= CLEARLY_FASTER * self.measured[0][1] else self.default
 
-    def recorded(self, transform: Transform) -> Transform:
+    def recorded(self, row: Row) -> Row:
         """With what was measured, as the manifest has it."""
-        rows = (Measurement(way.factors, _rounded(time)) for way, time in self.measured if isinstance(way, Plan))
-        return replace(transform, measured=tuple(rows))
+        measured: Any = tuple(_measurement(way, milliseconds) for way, milliseconds in self.measured)
+        return replace(row, measured=measured)
 
-    def recorded_of(self, scan: Scan) -> Scan:
-        """The same of a scan."""
-        rows = (
-            ScanMeasurement(kind_of(way), way.factors, _rounded(time))
-            for way, time in self.measured
-            if not isinstance(way, (Plan, LinearForm))
-        )
-        return replace(scan, measured=tuple(rows))
 
-    def recorded_of_layer(self, layer: ComplexLinear) -> ComplexLinear:
-        """The same of a complex linear layer."""
-        rows = (LinearMeasurement(way.name, _rounded(t)) for way, t in self.measured if isinstance(way, LinearForm))
-        return replace(layer, measured=tuple(rows))
+def _measurement(way: Way, milliseconds: float) -> Measurement | LinearMeasurement | ScanMeasurement:
+    if isinstance(way, Plan):
+        return Measurement(way.factors, _rounded(milliseconds))
+    if isinstance(way, LinearForm):
+        return LinearMeasurement(way.name, _rounded(milliseconds))
+    return ScanMeasurement(kind_of(way), way.factors, _rounded(milliseconds))
 
 
 def _rounded(milliseconds: float) -> float:
@@ -144,23 +139,18 @@ def _confirmed(ways: Sequence[Way], tasks: Iterable[Task], timer: Timer) -> Choi
     return choice
 
 
-def with_measurements(transforms: Transforms, chosen: Chosen) -> tuple[Transform, ...]:
-    """The transforms, with what was measured for their lengths."""
-    return tuple(
-        chosen[each.length].recorded(each) if _has_plan(each) and each.length in chosen else each for each in transforms
-    )
+def with_measurements(rows: Iterable[Row], chosen: Chosen) -> tuple[Row, ...]:
+    """Transforms, scans or complex linear layers, with what was measured for their lengths or sizes."""
+    return tuple(chosen[key].recorded(row) if (key := _key_of(row)) in chosen else row for row in rows)
 
 
-def scans_with_measurements(scans: Iterable[Scan], chosen: Chosen) -> tuple[Scan, ...]:
-    """The scans, with what was measured for their sizes."""
-    return tuple(
-        chosen[size_of(each)].recorded_of(each) if each.length and size_of(each) in chosen else each for each in scans
-    )
-
-
-def linears_with_measurements(linears: Iterable[ComplexLinear], chosen: Chosen) -> tuple[ComplexLinear, ...]:
-    """The complex linear layers, with what was measured for their sizes."""
-    return tuple(chosen[layer_of(each)].recorded_of_layer(each) for each in linears)
+def _key_of(row: Transform | Scan | ComplexLinear) -> Key | None:
+    """What it is measured as; None where it leaves no choice."""
+    if isinstance(row, Transform):
+        return row.length if _has_plan(row) else None
+    if isinstance(row, Scan):
+        return size_of(row) if row.length else None
+    return layer_of(row)
 
 
 def _plan_of(transform: Transform) -> Plan:

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from hamsa_deploy.models import load_model, model_entry
-from hamsa_deploy.models.hubs import name_in_hub, preprocessing_of_processor, preprocessing_of_timm
+from hamsa_deploy.models.hubs import Found, found_in_hub, name_in_hub, preprocessing_of_processor, preprocessing_of_timm
 from hamsa_runtime import open_bundle
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.images import resized
@@ -82,10 +82,23 @@ def test_pixels_are_those_of_the_processor(transformers: Any, said: dict[str, An
     np.testing.assert_allclose(found.transpose(2, 0, 1), expected, atol=1e-5)
 
 
-def test_a_classifier_of_a_folder_is_a_bundle_with_its_labels(folder: Path, tmp_path: Path, transformers: Any) -> None:
-    from hamsa_deploy.cli.export import main
+def test_a_classifier_of_a_folder_is_a_bundle_with_its_labels(
+    folder: Path, tmp_path: Path, transformers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hamsa_deploy.cli import export, parity
 
-    assert main(["--model", f"hf:{folder}", "--to", "onnx", "-o", str(tmp_path / "b"), "--quiet"]) == 0
+    asked: list[str] = []
+
+    def found(name: str, **config: Any) -> Found:
+        asked.append(name)
+        return found_in_hub(name, **config)
+
+    monkeypatch.setattr("hamsa_deploy.models.registry.found_in_hub", found)
+    name, bundle = f"hf:{folder}", str(tmp_path / "b")
+    assert export.main(["--model", name, "--to", "onnx", "-o", bundle, "--quiet"]) == 0
+    assert asked == [name]
+    assert parity.main([bundle, "--model", name]) == 0
+    assert asked == [name, name]
     manifest = open_bundle(tmp_path / "b").manifest
     assert manifest.parity is not None
     assert manifest.parity.passed

@@ -18,8 +18,6 @@ from hamsa_deploy.pipeline.trials import FramedRoundTrip, Signals, Task
 from hamsa_deploy.pipeline.tuning import (
     Choice,
     choose_plans,
-    linears_with_measurements,
-    scans_with_measurements,
     with_measurements,
 )
 from hamsa_deploy.scan import linear_recurrence, selective_scan
@@ -195,7 +193,7 @@ def test_the_forms_of_every_size_of_scans_are_measured_once() -> None:
     assert {type(form) for form in tried} == {Loop, Tree}
     assert Chunks in {type(form) for form in timer.asked[2][1]}
     assert len(set(tried)) == len(tried) <= 6
-    found = scans_with_measurements([SCAN, varying], chosen)
+    found = with_measurements([SCAN, varying], chosen)
     assert found[0].measured[:2] == (ScanMeasurement("loop", (1,), 1.0), found[0].measured[1])
     assert found[1] == varying
 
@@ -209,7 +207,7 @@ def test_the_forms_of_every_size_of_complex_layers_are_measured_once() -> None:
     assert [task for task, _ in timer.asked] == [Layer(8, 4, 5)] * 2
     assert timer.asked[0][1] == (THREE, STACKED, complex_linear.TWO)
     assert chosen[Layer(8, 4, 5)].plan == STACKED
-    (found,) = linears_with_measurements([LINEAR], chosen)
+    (found,) = with_measurements([LINEAR], chosen)
     measured = [("three", 1.0), ("stacked", 0.5), ("two", 1.0)]
     assert found == replace(LINEAR, measured=tuple(LinearMeasurement(*each) for each in measured))
 
