@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
+from hamsa_runtime.backends import Operator, Settings
+from hamsa_runtime.backends.mobile import MobileRunner
 from hamsa_runtime.devices import only_name
-from hamsa_runtime.errors import BuildError, InputError, MissingError
+from hamsa_runtime.errors import MissingError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.port_names import as_identifiers, check_names
 from hamsa_runtime.vocabulary import MLPACKAGE
@@ -30,27 +31,20 @@ logging.disable(_before)
 UNITS = {"CPU": "CPU_ONLY", "GPU": "CPU_AND_GPU", "NPU": "CPU_AND_NE", "AUTO": "ALL"}
 
 
-class Runner:
+class Runner(MobileRunner):
     """One package; see `Backend`."""
 
-    parallel = 1
+    name, title, package = "coreml", "Core ML", "coremltools"
+    threads = "Core ML chooses by itself"
+    profiler = "Xcode's performance report of the package"
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
-        no_cuda_graph("coreml", settings)
-        no_throughput("coreml", settings)
-        if settings.threads is not None:
-            raise InputError(
-                f"threads is {settings.threads}", expected="None: Core ML chooses by itself", fix="leave it away"
-            )
-        self._device = settings.device or "CPU"
-        self.check_device(self._device)
-        units = getattr(coremltools.ComputeUnit, UNITS[str(only_name(self._device, "Core ML"))])
+        super().__init__(settings)
+        units = getattr(coremltools.ComputeUnit, UNITS[self.device])
         path = folder / MLPACKAGE
-        try:
+        with self.loading(path):
             self._model: Any = coremltools.models.MLModel(str(path), compute_units=units)
-        except Exception as error:
-            raise BuildError(f"{path}: Core ML cannot load this model\n{error}") from error
-        self._precision = {"fp16": "f16"}.get(manifest.precision, "f32")
+        self.precision = {"fp16": "f16"}.get(manifest.precision, "f32")
         self._inputs = as_identifiers([spec.name for spec in manifest.graph_inputs])
         self._outputs = as_identifiers([spec.name for spec in manifest.graph_outputs])
         self._dtypes = {spec.name: spec.dtype for spec in manifest.graph_outputs}
@@ -60,8 +54,8 @@ class Runner:
         is_free = any(isinstance(size, str) for spec in manifest.graph_inputs for size in spec.shape)
         self.batch_limits = (1, 1) if is_free else None
 
-    @staticmethod
-    def check_device(device: str) -> None:
+    @classmethod
+    def check_device(cls, device: str) -> None:
         """Fails for all but Apple's systems, and for devices that Core ML cannot be confined to."""
         if sys.platform != "darwin":
             raise MissingError(
@@ -76,34 +70,15 @@ class Runner:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller. Core ML has float32 and int32 at
         its borders, and numbers of other types are converted."""
         given = {self._inputs[name]: _at_the_border(array) for name, array in inputs.items()}
-        try:
+        with self.running():
             found = self._model.predict(given)
-        except Exception as error:
-            raise BuildError(f"Core ML failed to run the model\n{error}") from error
         return {name: np.asarray(found[port]).astype(self._dtypes[name]) for name, port in self._outputs.items()}
-
-    def describe(self) -> dict[str, str]:
-        """What runs; which of its units runs which operator, Core ML does not tell Python."""
-        return {
-            "backend": "coreml",
-            "version": coremltools.__version__,
-            "device": self._device,
-            "precision": self._precision,
-        }
 
     def operators(self) -> list[Operator]:
         """Of the program as converted, before Core ML has fused them."""
         function = self._model.get_spec().mlProgram.functions["main"]
         block = function.block_specializations[function.opset]
-        return [Operator(each.type, self._precision, ()) for each in block.operations if each.type != "const"]
-
-    def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
-        """Nothing: that is Xcode's."""
-        raise MissingError(
-            "Core ML does not time operators for Python",
-            expected="Xcode's performance report of the package",
-            fix="hamsa-bench, which times whole inferences",
-        )
+        return [Operator(each.type, self.precision, ()) for each in block.operations if each.type != "const"]
 
     def close(self) -> None:
         """Drops the model."""

@@ -7,7 +7,6 @@ phone ExecuTorch's own runtimes, in C++, Java and Swift, load the same file.
 from __future__ import annotations
 
 from collections import Counter
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import numpy as np
 import torch
 from executorch.runtime import Runtime
 
-from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
-from hamsa_runtime.devices import CPU, check_is_cpu
-from hamsa_runtime.errors import BuildError, InputError, MissingError
+from hamsa_runtime.backends import Operator, Settings
+from hamsa_runtime.backends.mobile import MobileRunner
+from hamsa_runtime.errors import BuildError
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.port_names import check_input
 from hamsa_runtime.vocabulary import PTE_FILE
@@ -28,57 +27,38 @@ DTYPES = {0: "uint8", 1: "int8", 3: "int32", 4: "int64", 5: "float16", 6: "float
 TYPES = {0: "u8", 1: "i8", 3: "i32", 4: "i64", 5: "f16", 6: "f32", 7: "f64", 11: "bool"}
 
 
-class Runner:
+class Runner(MobileRunner):
     """One method of one program; see `Backend`."""
 
-    parallel = 1
+    name, title, package = "executorch", "ExecuTorch", "executorch"
+    threads = "ExecuTorch has one pool of threads for the whole process, which taskset limits"
+    profiler = "a build with its event tracer"
+    precision = "f32"
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
-        no_cuda_graph("executorch", settings)
-        no_throughput("executorch", settings)
-        if settings.threads is not None:
-            raise InputError(
-                f"threads is {settings.threads}",
-                expected="None: ExecuTorch has one pool of threads for the whole process",
-                fix="leave it away; taskset limits the process",
-            )
-        self.check_device(settings.device or CPU)
+        super().__init__(settings)
         self._manifest = manifest
         self._inputs = [spec.name for spec in manifest.graph_inputs]
         self._outputs = [spec.name for spec in manifest.graph_outputs]
         path = folder / PTE_FILE
-        try:
+        with self.loading(path):
             self._data = path.read_bytes()
             program = Runtime.get().load_program(self._data)
             self._method: Any = program.load_method(METHOD)
-        except Exception as error:
-            raise BuildError(f"{path}: ExecuTorch cannot load this model\n{error}") from error
         self.batch_limits = self._checked()
-
-    @staticmethod
-    def check_device(device: str) -> None:
-        """Fails for all but the CPU."""
-        check_is_cpu(device, "ExecuTorch")
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
         tensors = [torch.from_numpy(inputs[name]) for name in self._inputs]
-        try:
+        with self.running():
             results = self._method.execute(tensors)
-        except Exception as error:
-            raise BuildError(f"ExecuTorch failed to run the model\n{error}") from error
         return {name: tensor.numpy() for name, tensor in zip(self._outputs, results, strict=True)}
 
     def describe(self) -> dict[str, str]:
         """What runs; `operators` counts the parts that each of both has."""
         kinds = Counter("XNNPACK" if _is_delegate(each) else "portable" for each in self.operators())
-        return {
-            "backend": "executorch",
-            "version": version("executorch"),
-            "device": CPU,
-            "precision": "f32",
-            "operators": ", ".join(f"{count} {name}" for name, count in kinds.most_common()),
-        }
+        parts = ", ".join(f"{count} {name}" for name, count in kinds.most_common())
+        return {**super().describe(), "operators": parts}
 
     def operators(self) -> list[Operator]:
         """What the program calls, in order: what XNNPACK was given is one operator for each connected part. The file
@@ -88,14 +68,6 @@ class Runner:
         plan = deserialize_pte_binary(self._data).program.execution_plan[0]
         calls = [each.instr_args for chain in plan.chains for each in chain.instructions]
         return [_operator(call, plan) for call in calls if hasattr(call, "args")]
-
-    def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
-        """Nothing: that takes a build of ExecuTorch of one's own."""
-        raise MissingError(
-            "ExecuTorch's package for Python does not time operators",
-            expected="a build with its event tracer",
-            fix="hamsa-bench, which times whole inferences",
-        )
 
     def close(self) -> None:
         """Drops the program."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from hamsa_runtime.backends import Operator, Settings, Timed, no_cuda_graph, no_throughput
-from hamsa_runtime.devices import CPU, check_is_cpu
-from hamsa_runtime.errors import BuildError, MissingError
+from hamsa_runtime.backends import Operator, Settings
+from hamsa_runtime.backends.mobile import MobileRunner
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.port_names import as_identifiers, check_input, check_names
 from hamsa_runtime.vocabulary import TFLITE_FILE
@@ -24,52 +22,36 @@ TYPES = {
 DELEGATE = "DELEGATE"  # what XNNPACK was given: one operator for each connected part
 
 
-class Runner:
+class Runner(MobileRunner):
     """One signature of one model; see `Backend`."""
 
-    parallel = 1
+    name, title, package = "litert", "LiteRT", "ai-edge-litert"
+    profiler = "its benchmark_model, on the device"
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
-        no_cuda_graph("litert", settings)
-        no_throughput("litert", settings)
-        self.check_device(settings.device or CPU)
+        super().__init__(settings)
         path = folder / TFLITE_FILE
-        try:
+        with self.loading(path):
             self._model = Interpreter(model_content=path.read_bytes(), num_threads=settings.threads)
             self._model.allocate_tensors()  # only now XNNPACK takes its part
             self._run: Any = self._model.get_signature_runner()
-        except Exception as error:
-            raise BuildError(f"{path}: LiteRT cannot load this model\n{error}") from error
         # Of a processor that computes in float16 it is not told.
-        self._precision = "f32, weights f16" if manifest.precision == "fp16" else "f32"
+        self.precision = "f32, weights f16" if manifest.precision == "fp16" else "f32"
         self._inputs = as_identifiers([spec.name for spec in manifest.graph_inputs])
         self._outputs = as_identifiers([spec.name for spec in manifest.graph_outputs])
         self.batch_limits = self._checked(manifest)
 
-    @staticmethod
-    def check_device(device: str) -> None:
-        """Fails for all but the CPU."""
-        check_is_cpu(device, "LiteRT")
-
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
-        try:
+        with self.running():
             found = self._run(**{self._inputs[name]: array for name, array in inputs.items()})
-        except Exception as error:
-            raise BuildError(f"LiteRT failed to run the model\n{error}") from error
         return {name: found[port] for name, port in self._outputs.items()}
 
     def describe(self) -> dict[str, str]:
         """What runs; `operators` counts the parts that XNNPACK has, and the operators that it has not."""
         kinds = [each.kind for each in self.operators()]
         delegated = kinds.count(DELEGATE)
-        return {
-            "backend": "litert",
-            "version": version("ai-edge-litert"),
-            "device": CPU,
-            "precision": self._precision,
-            "operators": f"{delegated} XNNPACK, {len(kinds) - delegated} built in",
-        }
+        return {**super().describe(), "operators": f"{delegated} XNNPACK, {len(kinds) - delegated} built in"}
 
     def operators(self) -> list[Operator]:
         """What the model calls, in order. What XNNPACK was given is one operator, of the type that it writes: in a
@@ -77,14 +59,6 @@ class Runner:
         calls: list[dict[str, Any]] = self._model._get_ops_details()
         taken = _given_away(calls)
         return [_operator(call) for call in calls if call["index"] not in taken]
-
-    def times(self, inputs: dict[str, np.ndarray], runs: int) -> list[Timed]:
-        """Nothing: that is its benchmark tool's."""
-        raise MissingError(
-            "LiteRT's package for Python does not time operators",
-            expected="its benchmark_model, on the device",
-            fix="hamsa-bench, which times whole inferences",
-        )
 
     def close(self) -> None:
         """Drops the model."""
