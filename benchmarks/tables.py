@@ -24,7 +24,10 @@ from typing import TypedDict
 
 from hamsa_deploy.measure.processor import processor_name
 
-PACKAGES = ("torch", "onnxruntime", "openvino", "nncf", "tensorrt_rtx")
+PACKAGES = (
+    "torch", "onnxruntime", "openvino", "nncf", "tensorrt_rtx", "executorch", "ai-edge-litert", "litert-torch",
+    "coremltools",
+)  # fmt: skip
 # Others are noise, and make the files long.
 DIGITS = 6
 

@@ -63,7 +63,7 @@ def time_in_turn(
     """Run all candidates in turn; returns the turns of each, round by round.
 
     Args:
-        runs: one inference of each candidate.
+        runs: one inference of each candidate; there may be none.
         seconds: how long all rounds may take together; a round that has begun is finished.
         turn_seconds: how long a turn lasts at least, without its warm-up; 0 for one run.
         fewest, most: rounds, however long or short they are.
@@ -72,6 +72,8 @@ def time_in_turn(
             what a neighbour takes.
     """
     turns: dict[Key, list[Turn]] = {key: [] for key in runs}
+    if not runs:
+        return turns
     last = {key: _seconds(run) for key, run in runs.items()}  # allocates memory, compiles what was left for the first
     end = time.perf_counter() + seconds
     for order in _orders(list(runs)):

@@ -105,3 +105,7 @@ def test_a_turn_of_no_length_is_one_run(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_turns_times_are_the_median_and_the_shortest_of_its_runs() -> None:
     turn = Turn((0.3, 0.1, 0.2))
     assert (turn.median, turn.shortest) == (0.2, 0.1)
+
+
+def test_without_a_candidate_there_is_nothing_to_wait_for() -> None:
+    assert time_in_turn({}, seconds=10.0) == {}

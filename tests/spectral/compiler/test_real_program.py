@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, fft, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx.passes.runtime_assert import insert_deferred_runtime_asserts
 from torch.utils._pytree import tree_leaves
 
 from hamsa_deploy import to_real
@@ -164,10 +165,9 @@ def test_a_size_that_is_taken_from_a_stride_is_traced_anew(
     captures: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no input has that size: PyTorch's exporter does not translate strides."""
-    insert = real_program.insert_deferred_runtime_asserts
 
     def with_a_stride(traced: torch.fx.GraphModule, *arguments: Any, **options: Any) -> None:
-        insert(traced, *arguments, **options)
+        insert_deferred_runtime_asserts(traced, *arguments, **options)
         x = next(node for node in traced.graph.nodes if node.op == "placeholder" and node.name == "x")
         with traced.graph.inserting_after(x):
             stride = traced.graph.call_function(real_program.STRIDE, (x, 0))
