@@ -9,30 +9,29 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from hamsa_runtime.cli.hamsa import COMMANDS, main
+
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "runtimes/python/hamsa_runtime/manifest.schema.json"
-PACKAGES = ("hamsa_deploy.", "hamsa_runtime.")
 EM = 21.0  # what formulas are drawn at; they are shown at the size of the text
 MATHS = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def commands_page() -> str:
     """What each command says to --help."""
-    ours = {each.name: each for each in entry_points(group="console_scripts") if each.value.startswith(PACKAGES)}
-    sections = [f"## {name}\n\n```text\n{_help_of(ours[name])}```\n" for name in sorted(ours)]
+    sections = [f"## hamsa {name}\n\n```text\n{_help_of(name)}```\n" for name in COMMANDS]
     return "\n".join(["# Commands\n\nWhat each says to `--help`.\n", *sections])
 
 
-def _help_of(command: Any) -> str:
+def _help_of(command: str) -> str:
     said, width = io.StringIO(), os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "84"
     try:
         with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-            command.load()(["--help"])
+            main([command, "--help"])
     finally:
         os.environ.pop("COLUMNS") if width is None else os.environ.update(COLUMNS=width)
     return said.getvalue()

@@ -27,8 +27,8 @@ torch.onnx.export(
 # A first hour's commands, but for the bare `hamsa-export`, which tests/cli run, and whose export a program repeats.
 # The others take minutes in all and do nothing that tests/cli and tests/sweep do not do on a smaller model: `make slow`
 # runs every command.
-QUICK = re.compile("hamsa-export *(--onnx|--model mynet)|hamsa-doctor|hamsa-fix")
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("hamsa-")]
+QUICK = re.compile("hamsa (export *(--onnx|--model mynet)|doctor|fix)")
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("hamsa")]
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +46,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# All in one process, as each would import PyTorch anew: commands as their entry points, and then programs, each with
-# names of its own.
+# All in one process, as each would import PyTorch anew: commands, and then programs, each with names of its own.
 DRIVER = """
 import json, sys, warnings
-from importlib.metadata import entry_points
+from hamsa_runtime.cli.hamsa import main
 commands, programs = json.load(sys.stdin)
 for words in commands:
-    [command] = entry_points(group="console_scripts", name=words[0])
-    sys.argv = words
-    code = command.load()()
+    code = main(words)
     if code:
-        sys.exit(f"{' '.join(words)}: exit code {code}")
+        sys.exit(f"hamsa {' '.join(words)}: exit code {code}")
 warnings.simplefilter("error", UserWarning)
 sys.path.insert(0, "")
 for program in programs:
@@ -76,15 +73,15 @@ def run(command: list[str], folder: Path, given: str = "") -> str:
 
 
 def words(command: str) -> list[str]:
-    """Without the comment."""
-    return command.split("  #")[0].split()
+    """Behind `hamsa`, without the comment."""
+    return command.split("  #")[0].split()[1:]
 
 
 def test_the_pages_have_commands() -> None:
     assert len(COMMANDS) >= 5
-    found = {command.split()[0] for command in COMMANDS}
-    # hamsa-build: on a device
-    assert found == {"hamsa-export", "hamsa-parity", "hamsa-doctor", "hamsa-bench", "hamsa-fix"}
+    found = {words(command)[0] for command in COMMANDS}
+    # hamsa build: on a device
+    assert found == {"export", "parity", "doctor", "bench", "fix"}
 
 
 def test_the_first_commands_and_then_the_programs_work(folder: Path) -> None:
@@ -99,7 +96,7 @@ def test_the_first_commands_and_then_the_programs_work(folder: Path) -> None:
 def test_every_command_works(folder: Path) -> None:
     """In their order: later ones read what earlier ones have written."""
     for command in COMMANDS:
-        run(words(command), folder)
+        run([sys.executable, "-m", "hamsa_runtime", *words(command)], folder)
 
 
 def test_the_preprocessing_in_the_pages_is_read(tmp_path: Path) -> None:
