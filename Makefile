@@ -143,6 +143,7 @@ bench: $(INSTALLED) $(WEIGHTS)
 	$(call MEASURE,ablation,--weights $(WEIGHTS))
 	$(call MEASURE,tensorrt_builds,--weights hamsa_s=$(WEIGHTS))
 	$(call MEASURE,runtime,out/bench/s-openvino out/bench/s-onnx --threads 1)
+	$(call MEASURE,embed,out/bench/nano-openvino)
 	$(call MEASURE,soak,out/bench/nano-onnx out/bench/nano-openvino)
 	$(BIN)/python benchmarks/results.py $(RESULTS)
 

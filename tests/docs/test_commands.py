@@ -81,7 +81,7 @@ def test_the_pages_have_commands() -> None:
     assert len(COMMANDS) >= 5
     found = {words(command)[0] for command in COMMANDS}
     # hamsa build: on a device
-    assert found == {"export", "parity", "doctor", "bench", "fix"}
+    assert found == {"export", "parity", "doctor", "bench", "embed", "fix"}
 
 
 def test_the_first_commands_and_then_the_programs_work(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from hamsa_runtime.embed.vectors import rows_of_a_block, wanted_from
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import manifest_from_json
 
-from ..tiny_bundles import manifest_for, onnx_model, write_files
+from ..tiny_bundles import MakeBundle, manifest_for, onnx_model, write_files
 from .inputs import png, rows_in
 
 
@@ -105,6 +107,50 @@ def test_what_does_not_fit_into_half_precision_fails_alone(tmp_path: Path) -> No
     assert (light["embedding"], light["error"]) == (None, "the model's vector is not finite in float16")
     embed(bundle, photos, tmp_path / "full")
     assert [row["status"] for row in rows_in(tmp_path / "full")] == ["ok", "ok"]
+
+
+class Bucket(http.server.BaseHTTPRequestHandler):
+    """What S3 answers for one object, photos/a b%20.png."""
+
+    content = png(3)
+
+    def do_HEAD(self) -> None:
+        self._answer(b"")
+
+    def do_GET(self) -> None:
+        self._answer(self.content)
+
+    def _answer(self, body: bytes) -> None:
+        found = self.path == "/photos/a%20b%2520.png"
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(self.content) if found else 0))
+        self.send_header("Last-Modified", "Fri, 27 Nov 2026 00:00:00 GMT")
+        self.end_headers()
+        self.wfile.write(body if found else b"")
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+def test_files_in_a_bucket(make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a b.png").write_bytes(png(3))
+    lines = ["s3://photos/a b%20.png", "s3://photos/none.png", (tmp_path / "a b.png").as_uri(), "ftp://x/y.png"]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, value in (
+            ("ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}"),
+            ("ACCESS_KEY_ID", "somebody"),
+            ("SECRET_ACCESS_KEY", "something"),
+            ("REGION", "us-east-1"),
+        ):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        embed(make_bundle(), tmp_path / "list.txt", tmp_path / "vectors")
+        server.shutdown()
+    remote, missing, local, other = rows_in(tmp_path / "vectors")
+    assert remote["embedding"] == local["embedding"] is not None
+    assert "s3://photos/none.png: cannot be read" in missing["error"]
+    assert "ftp://x/y.png: cannot be read" in other["error"]
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def _told(found: Embedded, *, quiet: bool) -> int:
 
 def _energy(found: Embedded) -> str:
     if found.joules is None or not found.rows_now:
-        return f"unknown ({found.meter})" if found.joules is None else "nothing was embedded"
+        return f"unknown ({found.meter.removeprefix('left out: ')})" if found.joules is None else "nothing was embedded"
     return f"{found.joules / found.rows_now / 3.6:.3g} kWh for a million ({found.meter})"
 
 

@@ -8,14 +8,23 @@ name that the shard and the job's fingerprint give, and a part is there as a who
 
 from hamsa_runtime.errors import MissingError
 
+# The first that writes and reads lists of a fixed size with a gap, as a row that failed has it.
+OLDEST = 26
+
 try:
-    import pyarrow  # noqa: F401  # all of this package needs it: said here, once
+    import pyarrow  # all of this package needs it: said here, once
 except ImportError as error:
     raise MissingError(
         f"the package pyarrow cannot be imported: {error}",
         expected="what reads and writes Parquet files",
         fix="pip install 'hamsa-runtime[embed]'",
     ) from error
+if int(pyarrow.__version__.partition(".")[0]) < OLDEST:
+    raise MissingError(
+        f"the package pyarrow is {pyarrow.__version__}",
+        expected=f"{OLDEST} or newer: older ones can neither write nor read a row without a vector",
+        fix="pip install --upgrade 'hamsa-runtime[embed]'",
+    )
 
 from hamsa_runtime.embed.run import Embedded, embed
 from hamsa_runtime.embed.verify import Verified, verify

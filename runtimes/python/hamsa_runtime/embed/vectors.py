@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +38,8 @@ KEPT = "kept"  # in place of inputs, of a row that is not to be embedded
 MOST_ROWS, CPU_VALUES, GPU_VALUES = 64, 1 << 20, 1 << 24
 # Of the files that a block is made from.
 MOST_BYTES = 16 << 20
+# Files elsewhere that a thread waits for at once.
+FETCHES = 16
 
 
 @dataclass(frozen=True)
@@ -147,12 +151,18 @@ def rows_of_a_block(manifest: Manifest, *, on_cpu: bool) -> int:
 
 
 def prepared(block: Block, manifest: Manifest) -> Prepared:
-    """Decodes a block; called by several threads at once."""
+    """Decodes a block; called by several threads at once. Files that are elsewhere are waited for together."""
     start = time.perf_counter()
     kept = block.kept or [False] * len(block.rows)
-    inputs = [
-        KEPT if is_kept else _inputs_or_reason(row, manifest) for row, is_kept in zip(block.rows, kept, strict=True)
-    ]
+
+    def one(row: Row, is_kept: bool) -> Mapping[str, np.ndarray] | str:
+        return KEPT if is_kept else _inputs_or_reason(row, manifest)
+
+    if any(isinstance(row.payload, str) and is_uri(row.payload) for row in block.rows):
+        with ThreadPoolExecutor(FETCHES, "hamsa-fetch") as pool:
+            inputs = list(pool.map(one, block.rows, kept))
+    else:
+        inputs = list(map(one, block.rows, kept))
     return Prepared(block, inputs, time.perf_counter() - start)
 
 
@@ -168,12 +178,15 @@ def _inputs_or_reason(row: Row, manifest: Manifest) -> Mapping[str, np.ndarray] 
         return "too little memory for this image"
 
 
-def _fetched(uri: str) -> bytes:
-    """The content of a file elsewhere; of one that is too large, more than is taken."""
+def _fetched(uri: str) -> bytes | str:
+    """The content of a file elsewhere; of one that is too large, more than is taken. The path of one that is here."""
     parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return url2pathname(parts.path)
     try:
         system, root = _system(parts.scheme, parts.netloc)
-        with system.open_input_stream(f"{root}{uri.split('://', 1)[1][len(parts.netloc) :]}") as stream:
+        key = uri.partition("://")[2][len(parts.netloc) :]  # as it is: %20 may be in a key
+        with system.open_input_stream(root + key) as stream:
             return stream.read(MAX_FILE_BYTES + 1)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise InputError(f"{uri}: cannot be read ({error})", expected="a URI that pyarrow.fs opens") from error
@@ -182,8 +195,6 @@ def _fetched(uri: str) -> bytes:
 @lru_cache(maxsize=64)
 def _system(scheme: str, place: str) -> tuple[pafs.FileSystem, str]:
     """Of a bucket: to make one may ask the network."""
-    if scheme == "file":
-        return pafs.LocalFileSystem(), place
     return pafs.FileSystem.from_uri(f"{scheme}://{place}")
 
 
