@@ -17,15 +17,16 @@ PROJECT = Path(__file__).parents[3] / "runtimes/python/pyproject.toml"
 
 
 def test_the_oldest_version_is_the_one_that_pip_installs_at_least() -> None:
-    assert re.findall(r'"pyarrow>=(\d+)"', PROJECT.read_text()) == [str(hamsa_runtime.embed.OLDEST)]
+    [oldest] = re.findall(r'"pyarrow>=(\d+)"', PROJECT.read_text())
+    assert f'__version__.partition(".")[0]) < {oldest}:' in Path(hamsa_runtime.embed.__file__).read_text()
 
 
 def test_a_version_that_is_too_old_and_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pyarrow, "__version__", "25.0.1")
-    with pytest.raises(MissingError, match=r"the package pyarrow is 25\.0\.1"):
+    with pytest.raises(MissingError, match=r"it is 25\.0\.1"):
         importlib.reload(hamsa_runtime.embed)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingError, match="cannot be imported") as caught:
+    with pytest.raises(MissingError, match="pyarrow cannot be used") as caught:
         importlib.reload(hamsa_runtime.embed)
     assert caught.value.fix == "pip install 'hamsa-runtime[embed]'"
     monkeypatch.undo()

@@ -8,23 +8,19 @@ name that the shard and the job's fingerprint give, and a part is there as a who
 
 from hamsa_runtime.errors import MissingError
 
-# The first that writes and reads lists of a fixed size with a gap, as a row that failed has it.
-OLDEST = 26
-
+# All of this package needs pyarrow, which is said here, once. 26 is the first that writes and reads lists of a fixed
+# size with a gap, as a row that failed has it.
 try:
-    import pyarrow  # all of this package needs it: said here, once
+    import pyarrow
+
+    if int(pyarrow.__version__.partition(".")[0]) < 26:
+        raise ImportError(f"it is {pyarrow.__version__}, and can neither write nor read a row without a vector")
 except ImportError as error:
     raise MissingError(
-        f"the package pyarrow cannot be imported: {error}",
-        expected="what reads and writes Parquet files",
+        f"the package pyarrow cannot be used: {error}",
+        expected="pyarrow 26 or newer, which reads and writes Parquet files",
         fix="pip install 'hamsa-runtime[embed]'",
     ) from error
-if int(pyarrow.__version__.partition(".")[0]) < OLDEST:
-    raise MissingError(
-        f"the package pyarrow is {pyarrow.__version__}",
-        expected=f"{OLDEST} or newer: older ones can neither write nor read a row without a vector",
-        fix="pip install --upgrade 'hamsa-runtime[embed]'",
-    )
 
 from hamsa_runtime.embed.run import Embedded, embed
 from hamsa_runtime.embed.verify import Verified, verify
