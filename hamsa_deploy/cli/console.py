@@ -82,7 +82,9 @@ class Terminal:
         self.notes: list[str] = []
 
     def note(self, message: str) -> None:
-        """Something that the user should know while the command works."""
+        """Something that the user should know while the command works; said once."""
+        if message in self.notes:
+            return
         self.notes.append(message)
         LOG.info("note: %s", message)
         self.err.print(Text.assemble(("note  ", "yellow"), message), soft_wrap=True)

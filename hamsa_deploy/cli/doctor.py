@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -118,16 +118,29 @@ def _show_packages(console: Console, machine: Machine) -> None:
 
 
 def _show_answers(console: Console, machine: Machine) -> None:
+    """Yes or no for each target and precision, and below that why not, as far as it fits into no cell."""
     precisions = list(next(iter(machine.answers.values())))
-    rows = table("hamsa-export", *(f"--{precision}" for precision in precisions), "engine built; run", justify="left")
+    rows = table("hamsa export", *(f"--{precision}" for precision in precisions), "engine built; run", justify="left")
     for target, answers in machine.answers.items():
-        cells = (_answer_text(answers[precision]) for precision in precisions)
+        cells = (Text("yes", "green") if answers[each].yes else Text("no", "yellow") for each in precisions)
         rows.add_row(f"--to {target}", *cells, _engine_text(answers.values()))
     console.print(rows)
+    console.print()
+    reasons = grid()
+    for target, answers in machine.answers.items():
+        for why, names in _reasons(answers).items():
+            which = "" if len(names) == len(precisions) else " " + " ".join(f"--{name}" for name in names)
+            reasons.add_row(Text(f"{target}{which}", "cyan"), Text(f"no: {why}", "yellow"))
+    console.print(reasons)
 
 
-def _answer_text(answer: Answer) -> Text:
-    return Text("yes", "green") if answer.yes else Text(f"no: {answer.why}", "yellow")
+def _reasons(answers: Mapping[str, Answer]) -> dict[str, list[str]]:
+    """Why not, and the precisions that it is the reason for."""
+    found: dict[str, list[str]] = {}
+    for precision, answer in answers.items():
+        if not answer.yes:
+            found.setdefault(answer.why, []).append(precision)
+    return found
 
 
 def _engine_text(answers: Iterable[Answer]) -> str:

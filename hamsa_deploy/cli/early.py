@@ -9,7 +9,7 @@ from typing import Any
 from hamsa_deploy.cli.files import import_from_here, read_labels
 from hamsa_deploy.cli.images import knows_its_images, preprocessing_said
 from hamsa_deploy.inputs.calibration_set import check_images_of
-from hamsa_deploy.inputs.files import image_paths
+from hamsa_deploy.inputs.files import read_images
 from hamsa_deploy.models.catalogue import BUILT_IN, check_name, not_found
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.file_checks import check_received
@@ -83,7 +83,7 @@ def check_data(options: Any) -> None:
 def check_folder(folder: Path | None, channels: int) -> None:
     """Decode all images of a folder, if it is one."""
     if folder is not None and is_folder(folder):
-        check_images(image_paths(folder), channels)
+        check_images(read_images(folder), channels)
 
 
 def _channels(options: Any) -> int | None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from hamsa_deploy.cli.console import grid, table
 from hamsa_deploy.measure.execution import in_words, pays, some_of
+from hamsa_deploy.models.preprocessing import IMAGENET
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.targets import target_of
 from hamsa_runtime.folders import is_there
@@ -142,7 +143,8 @@ def _config_text(config: Mapping[str, Any]) -> str:
 def _weights_text(model: Model) -> str:
     if model.weights is not None:
         files = {model.weights.file: model.weights.sha256, **model.config.get("external_data", {})}
-        return "; ".join(f"{name}, sha256 {digest[:12]}" for name, digest in files.items())
+        key = f" ({model.weights.key})" if model.weights.key else ""
+        return "; ".join(f"{name}{key}, sha256 {digest[:12]}" for name, digest in files.items())
     if is_of_hub(model.reference):
         return "the hub's"
     return "as the factory made them" if ":" in model.reference else RANDOM
@@ -155,10 +157,12 @@ def _spec_text(spec: InputSpec | OutputSpec) -> str:
 
 def _pixels_text(how: Preprocessing, model: Model) -> str:
     where = "in the graph" if how.normalise == "graph" else "by the runtime"
-    users = " (ImageNet's, assumed)" if ":" in model.reference and not is_of_hub(model.reference) else ""
+    assumed = ":" in model.reference and not is_of_hub(model.reference) and how.mean == IMAGENET.mean
+    users = " (ImageNet's, assumed where --mean is not given)" if assumed else ""
+    colours = "RGB, " if how.channels == 3 else "grey, "
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (how.mean, how.std))
     made = "stretched" if how.fit == "stretch" else "resized"
-    return f"{made} to {how.size[0]} x {how.size[1]}; normalised {where}, mean {mean}, std {std}{users}"
+    return f"{colours}{made} to {how.size[0]} x {how.size[1]}; normalised {where}, mean {mean}, std {std}{users}"
 
 
 def _clips_text(how: Audio) -> str:
@@ -402,10 +406,13 @@ def _next_steps(manifest: Manifest, folder: Path) -> Text:
     method = ".classify('photo.jpg')" if manifest.preprocessing else "(arrays)"
     if manifest.preprocessing and not any(spec.name == LOGITS for spec in manifest.outputs):
         method = "('photo.jpg')"
+    files = "photo.jpg" if manifest.preprocessing else "clip.wav" if manifest.audio else "arrays.npz"
     if manifest.audio:
         method = ".stream(['clip.wav'])" if manifest.states else "('clip.wav')"
     return Text.assemble(
         ("Next    ", "bold"),
-        f"copy the folder to the device; there, with hamsa-runtime[{target.engine.extra}]{torch}, in Python:\n        ",
+        f"copy the folder to the device; there, with hamsa-runtime[{target.engine.extra}]{torch}:\n        ",
+        (f"hamsa run {shlex.quote(str(folder))} {files}\n", "green"),
+        "        or in Python:\n        ",
         (f"import hamsa_runtime; hamsa_runtime.Engine({str(folder)!r}){method}", "green"),
     )
