@@ -21,7 +21,8 @@ RESULTS ?= docs/results
 WEIGHTS ?= out/hamsa_s_photographs.safetensors
 
 BIN := $(VENV)/bin
-# A stamp, so that the set-up is done once and again only when what it installs has changed.
+# Stamps, so that the set-up is done once and again only when what it installs has changed: both packages, and what tests need.
+PACKAGES := $(VENV)/.packages
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -46,7 +47,7 @@ help:
 	@echo "make package-cpp the C++ runtime as .tar.gz and .deb, with its engine, in dist/"
 	@echo "make clean    remove outputs and caches (not $(VENV))"
 
-demo: $(INSTALLED)
+demo: $(PACKAGES)
 	$(BIN)/hamsa-export --to openvino --output out/hamsa_nano-openvino-fp32
 
 test: lint js
@@ -218,8 +219,12 @@ clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml runtimes/python/pyproject.toml constraints.txt
+$(PACKAGES): pyproject.toml runtimes/python/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, for example: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e runtimes/python -e .
+	@touch $@
+
+$(INSTALLED): $(PACKAGES)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e runtimes/python -e ".[test,bench,int8]"
 	@touch $@
