@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 
@@ -28,7 +27,8 @@ def environment(folder: Path) -> Path:
     files, which count only in an environment's own folder."""
     venv.create(folder, with_pip=False)
     [site] = folder.glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    seen = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "dependencies.pth").write_text("".join(f"{path}\n" for path in seen))
     return folder / "bin/python"
 
 
