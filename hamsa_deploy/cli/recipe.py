@@ -1,4 +1,4 @@
-"""Recipes: the options of a command in a TOML file, `--recipe FILE`.
+"""Recipes: the options of a command in a TOML file, `--recipe FILE`; the package's own by their names.
 
 The keys are the long names of the options, the values what would stand behind them. All of it is read off the parser:
 each value is handed to argparse as if it stood on the command line, so a recipe knows every option, takes what the
@@ -30,8 +30,20 @@ else:
     import tomli as tomllib
 
 # What belongs to one call of the command, and not to what it makes.
+FOLDER = Path(__file__).parents[1] / "recipes"
 MAX_BYTES = 2**20
 NOT_IN_A_RECIPE = ("recipe", "help", "version", "json", "quiet", "verbose", "log-file")
+
+
+def names() -> list[str]:
+    """The recipes of this package."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def recipe_file(text: str) -> Path:
+    """A file that is there, or a recipe of this package by its name."""
+    path = Path(text)
+    return FOLDER / f"{text}.toml" if text in names() and not path.exists() else path
 
 
 class RecipeParser(Parser):
@@ -40,8 +52,9 @@ class RecipeParser(Parser):
     def add_recipe(self, example: str = 'to = "openvino" or precision = "int8"') -> None:
         """The option itself; the example is two lines of a recipe for this command."""
         self.add_argument_group("recipe").add_argument(
-            "--recipe", type=Path, metavar="FILE",
-            help=f"a TOML file of these options by their long names, such as {example}; "
+            "--recipe", type=recipe_file, metavar="FILE",
+            help=f"a TOML file of these options by their long names, such as {example}, or the name of one that comes "
+                 f"with this package ({', '.join(names())}); "
                  "options on the command line override it; paths in it are relative to the current folder",
         )  # fmt: skip
 
@@ -171,15 +184,22 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(small_file(path, "the recipe", "a TOML file", MAX_BYTES).decode())
     except InputError as error:
-        raise InputError(error.found, expected=error.expected, fix=_neighbour(path)) from error
+        known = f", or one of {', '.join(names())}" if _may_be_a_name(path) else ""
+        raise InputError(error.found, expected=f"{error.expected}{known}", fix=_neighbour(path)) from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, or nested without end
         raise InputError(
             f"{path}: not a recipe: {error}", expected='a TOML file with lines such as precision = "int8"'
         ) from error
 
 
+def _may_be_a_name(path: Path) -> bool:
+    return path.name == str(path) and not path.suffix
+
+
 def _neighbour(path: Path) -> str:
-    """A hint naming the recipe beside it that was meant, if one has nearly that name."""
+    """A hint naming the recipe beside it that was meant, if one has nearly that name, or that of the package."""
+    if _may_be_a_name(path):
+        return nearest(path.name, names())
     try:
         return nearest(path.name, [each.name for each in path.parent.glob("*.toml")])
     except OSError:  # a folder that cannot be listed

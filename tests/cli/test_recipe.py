@@ -12,7 +12,7 @@ import pytest
 
 from hamsa_deploy.cli import export as command
 from hamsa_deploy.cli.export import main
-from hamsa_deploy.cli.recipe import RecipeParser, keys_of
+from hamsa_deploy.cli.recipe import FOLDER, RecipeParser, keys_of
 from hamsa_deploy.cli.request import request_from_options
 from hamsa_deploy.pipeline.checks import check_request
 from hamsa_runtime.errors import InputError
@@ -28,7 +28,7 @@ else:
 
 Captured = pytest.CaptureFixture[str]
 Written = Callable[[str], Path]
-RECIPES = sorted((Path(__file__).parents[2] / "export").glob("*.toml"))
+RECIPES = sorted(FOLDER.glob("*.toml"))
 NAMES = {
     "jetson-orin-nano-fp16", "jetson-orin-int8", "jetson-thor-fp16", "rtx-desktop-fp16",
     "x86-openvino-int8", "x86-openvino-bf16", "arm-openvino-fp16", "onnxruntime-cpu",
@@ -189,7 +189,24 @@ def test_a_dry_run_of_a_recipe_shows_what_results(
 def test_the_recipes_are_those_of_the_page() -> None:
     assert {path.stem for path in RECIPES} == NAMES
     page = text_of(DOCS / "recipes.md")
-    assert all(f"[{name}](../export/{name}.toml)" in page for name in NAMES)
+    assert all(f"[{name}](../hamsa_deploy/recipes/{name}.toml)" in page for name in NAMES)
+
+
+def test_a_recipe_of_the_package_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Wherever one is; and a file of that name that is there is what was meant."""
+    monkeypatch.chdir(tmp_path)
+    made = options("--recipe", "x86-openvino-bf16")
+    assert (made.to, made.precision) == ("openvino", "bf16")
+    (tmp_path / "x86-openvino-bf16").write_text('to = "onnx"')
+    assert options("--recipe", "x86-openvino-bf16").to == "onnx"
+
+
+@pytest.mark.parametrize(("name", "meant"), [("x86-openvino-bf32", "x86-openvino-bf16"), ("list", "")])
+def test_a_name_that_none_has_is_answered_with_those_there_are(name: str, meant: str, capsys: Captured) -> None:
+    assert main(["--recipe", name]) == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert all(each in printed for each in NAMES)
+    assert (f"did you mean '{meant}'" in printed) == bool(meant)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

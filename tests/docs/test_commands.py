@@ -40,7 +40,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(path / "photos/china_00.jpg", path / "photo.jpg")
     shutil.copytree(ROOT / "hamsa_deploy/samples/clips", path / "clips")
     shutil.copy(ROOT / "examples/denoiser/denoiser.py", path / "denoiser.py")
-    shutil.copytree(ROOT / "export", path / "export")
     (path / "mynet.py").write_text(next(block for block in blocks("python") if "def make" in block))
     run([sys.executable, "-c", EXPORT_BY_SOMEBODY_ELSE], path)
     return path

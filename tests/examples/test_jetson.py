@@ -76,7 +76,6 @@ def test_the_table_of_bases_says_what_hamsa_doctor_knows() -> None:
 
 
 def test_export_commands_would_be_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "export", tmp_path / "export")
     shutil.copytree(ROOT / "hamsa_deploy/samples/photos", tmp_path / "photos", ignore=shutil.ignore_patterns("LICENSE"))
     shutil.copy(ROOT / "hamsa_deploy/models/weights/hamsa_nano.safetensors", tmp_path / "mine.safetensors")
     monkeypatch.chdir(tmp_path)
@@ -84,7 +83,7 @@ def test_export_commands_would_be_done(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert len(found) == 2
     for words in found:
         assert export.main([*words, "--dry-run", "--quiet"]) == 0, words
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "mine.safetensors", "photos"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.safetensors", "photos"]
 
 
 def test_the_other_commands_have_these_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,12 +38,13 @@ def help_of(main: Callable[[list[str]], int]) -> str:
 
 
 def classified(folder: Path) -> tuple[str, str]:
-    """The bundled model exported, and what an Engine then says of a digit: (what it is, what was said)."""
+    """The bundled model exported by a recipe, which is in the package, and what an Engine then says of a digit: (what it
+    is, what was said)."""
     from hamsa_deploy.cli.export import main
     from hamsa_deploy.samples import digits
     from hamsa_runtime import Engine
 
-    assert main(["--to", "onnx", "-o", str(folder), "--quiet"]) == 0
+    assert main(["--recipe", "onnxruntime-cpu", "-o", str(folder), "--quiet"]) == 0
     images, labels = digits()
     with Engine(folder) as engine:
         return str(labels[0]), engine.classify(images[0], top=1)[0][0][0]
