@@ -203,8 +203,8 @@ package: $(INSTALLED)
 	$(BIN)/python -m tests.packaging.distributions dist
 	$(BIN)/python -m twine check --strict dist/hamsa_*
 	$(PYTHON) -m venv $(PACKAGED)
-	$(PACKAGED)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt dist/*.whl
-	$(PACKAGED)/bin/python -m pip check
+	$(PACKAGED)/bin/python -I -m pip install --disable-pip-version-check --quiet -c constraints.txt dist/*.whl
+	$(PACKAGED)/bin/python -I -m pip check
 	mkdir $(PACKAGED)/empty
 	cd $(PACKAGED)/empty && ../bin/python -I $(CURDIR)/tests/packaging/installed.py
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/packaging

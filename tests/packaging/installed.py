@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import importlib.util
 import io
 import os
 import sys
@@ -20,8 +21,9 @@ DISTRIBUTIONS = ("hamsa-runtime", "hamsa-deploy")
 def commands() -> dict[str, Callable[[list[str]], int]]:
     """Every command of both distributions, by its name."""
     found = [point for name in DISTRIBUTIONS for point in importlib.metadata.distribution(name).entry_points]
-    for point in found:
-        point.load()  # those of pytest too
+    if importlib.util.find_spec("pytest") is not None:
+        for point in found:
+            point.load()  # the plug-in of pytest too
     return {point.name: point.load() for point in found if point.group == "console_scripts"}
 
 
