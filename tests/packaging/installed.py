@@ -40,8 +40,7 @@ def help_of(main: Callable[[list[str]], int]) -> str:
 
 
 def classified(folder: Path) -> tuple[str, str]:
-    """The bundled model exported by a recipe, which is in the package, and what an Engine then says of a digit: (what it
-    is, what was said)."""
+    """A digit: (what it is, what the bundled model says), exported by a recipe, which is in the package."""
     from hamsa_deploy.cli.export import main
     from hamsa_deploy.samples import digits
     from hamsa_runtime import Engine

@@ -51,7 +51,7 @@ def test_an_installed_package_works_without_the_checkout(
     run(Path(sys.executable), *pip, "--no-index", "--no-deps", "--no-build-isolation", *files, folder=tmp_path)
     (tmp_path / "empty").mkdir()
     printed = run(python, "-I", Path(__file__).with_name("installed.py"), folder=tmp_path / "empty")
-    assert f"in {tmp_path / 'environment'}: hamsa-bench, hamsa-build, " in printed
+    assert f"in {tmp_path / 'environment'}: hamsa, hamsa-bench, hamsa-build, " in printed
 
 
 def test_the_metadata_are_what_an_index_takes(distributions: list[Path], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hamsa_runtime.vocabulary import SCHEMA
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUILT = ("__pycache__", "*.egg-info", "build", "site", "node_modules")
 BUILDS = "import sys, setuptools.build_meta as backend; print(getattr(backend, sys.argv[1])(sys.argv[2]))"
 # Of the folder that `make page` fills, which a checkout may lack.
@@ -68,18 +68,18 @@ def test_the_runtime_is_built_of_its_source_for_any_system(tmp_path: Path) -> No
 
 
 def test_the_exporter_is_built_of_its_source_for_any_system(tmp_path: Path) -> None:
-    names = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "export", "hamsa_deploy")
+    names = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "hamsa_deploy")
     source = copied(names, ROOT, tmp_path / "checkout")
     for name in PAGE:
         path = source / "hamsa_deploy/targets/site" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"of the page")
     archive = unpacked(built("sdist", source, tmp_path), tmp_path / "source")
-    assert files_in(archive / "export") == files_in(ROOT / "export")
     assert (archive / "CHANGELOG.md").is_file()
     wheel = built("wheel", archive, tmp_path)
     assert wheel.name.endswith("-py3-none-any.whl")
     found = content(wheel, "hamsa_deploy")
     assert found == files_in(source / "hamsa_deploy")
     assert found >= {f"hamsa_deploy/targets/site/{name}" for name in PAGE}
+    assert "hamsa_deploy/recipes/onnxruntime-cpu.toml" in found
     assert found >= {f"hamsa_deploy/models/weights/{name}.safetensors" for name in ("hamsa_nano", "vim_nano")}
