@@ -103,6 +103,23 @@ def test_what_runs_is_known_and_xnnpack_is_in_it(bundle: Bundle) -> None:
         pass
 
 
+class Halves(nn.Module):
+    """Takes its input apart, along another axis than the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, dim=-1)
+        return a * torch.sigmoid(b)
+
+
+@needs_executorch
+def test_the_batch_varies_behind_a_split(tmp_path: Path) -> None:
+    examples = (torch.randn(2, 8),)
+    hamsa_deploy.export(Halves().eval(), example_inputs=examples, to="executorch", output=tmp_path / "bundle")
+    x = torch.randn(11, 8, generator=torch.Generator().manual_seed(1))
+    with Engine(tmp_path / "bundle") as engine:
+        np.testing.assert_allclose(engine({"x": x.numpy()})["output"], Halves()(x), atol=1e-6)
+
+
 @needs_executorch
 def test_what_a_model_keeps_goes_from_call_to_call(tmp_path: Path) -> None:
     model = Running().eval()
