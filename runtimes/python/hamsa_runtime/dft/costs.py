@@ -67,12 +67,22 @@ def for_columns(work: Work, columns: int) -> Work:
 class Rates(Work):
     """Nanoseconds for each field of Work, in float32: how fast an engine is; the records in targets/ have them.
 
-    Fitted ones come from benchmarks/fit_costs.py on two cores of a Xeon with AMX, ONNX Runtime 1.31 and OpenVINO
-    2026.4, November 2026. Estimates are off by 8 % and 6 % (medians, on the two engines); the plan that is chosen is
-    2.0 % and 2.1 % slower than the fastest one measured (means of 41 lengths and widths; the median is 0, the worst
-    22 % and 13 %). Those of scans are from single scans of three sizes on an AMD Zen 4, and those of convolutions of
-    frames from one thread of it: of 12 lengths, hops and batches the plan that is chosen is 1.9 % and 1.5 % slower than
-    the fastest of eight (means; the worst 11 % and 13 %; benchmarks/short_time.py --plans).
+    Fitted ones come from benchmarks/fit_costs.py on two cores, ONNX Runtime 1.31 and OpenVINO 2026.4, November 2026. By
+    how much the plan that is chosen is slower than the fastest one measured, mean and worst of 41 lengths and widths:
+
+        fitted to              chosen on            ONNX Runtime          OpenVINO
+        a Xeon with AMX        the same             2.0 %,  22 %          2.1 %, 13 %
+        a Xeon with AMX        an AMD Zen 4        16.4 %, 185 %          4.9 %, 46 %
+        an AMD Zen 4           the same             1.2 %,  16 %          5.3 %, 54 %
+        what stands here       the AMD Zen 4        3.5 %,  28 %          4.9 %, 46 %
+
+    Two processors do not need two sets: OpenVINO's are the Xeon's, and so are ONNX Runtime's, but for products, for
+    which its Zen 4 takes 3.3 times as long beside everything else: they stand here 2.5 times as long as on the Xeon,
+    where that costs 2.7 % (by the model, not measured). An ARM has not been measured; --tune measures any.
+
+    Those of scans are from single scans of three sizes on an AMD Zen 4, and those of convolutions of frames from one
+    thread of it: of 12 lengths, hops and batches the plan that is chosen is 1.9 % and 1.5 % slower than the fastest of
+    eight (means; the worst 11 % and 13 %; benchmarks/short_time.py --plans).
 
     Args:
         largest_tree: operators that a scan without a loop may have: where a loop's trips are cheap, files stay small
@@ -84,7 +94,7 @@ class Rates(Work):
 
 # fmt: off
 CPU = Rates(  # ONNX Runtime's: what is chosen for where nobody names an engine
-    plain=0.00579, batched=0.00583, depthwise=0.102, convolved=0.0233, transposed=0.025, moved=0.189, pointwise=0.649,
+    plain=0.0145, batched=0.0146, depthwise=0.102, convolved=0.0233, transposed=0.025, moved=0.189, pointwise=0.649,
     stored=0.15, operators=862, matrices=204, trips=2500, thin=1500,
 )
 # fmt: on
