@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -167,6 +168,17 @@ def test_a_worker_of_its_own_and_ray_exclude_each_other(
 ) -> None:
     assert main([*map(str, (make_bundle(), photos)), "-o", str(tmp_path / "v"), "--worker", "0/2", "--ray"]) == 2
     assert "Ray gives out the parts by itself" in capsys.readouterr().err
+
+
+def test_what_ray_prints_is_no_part_of_the_result(
+    make_bundle: MakeBundle, photos: Path, tmp_path: Path, here: ClusterHere, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here.deaths[1] = lambda: sys.stdout.write("(raylet) A worker died\n")
+    words = [*map(str, (make_bundle(), photos)), "-o", str(tmp_path / "vectors"), "--rows", str(PART), "--json"]
+    assert main([*words, "--ray"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["parts"] == {"all": 4, "done": 3, "elsewhere": 0}
+    assert err.count("(raylet) A worker died") == 2
 
 
 def test_without_ray_the_extra_is_named(

@@ -7,6 +7,7 @@ codes are those of hamsa-export.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import sys
@@ -109,14 +110,15 @@ def _embed(options: argparse.Namespace) -> tuple[dict[str, Any], int]:
         return _verified(verified, quiet=options.quiet or options.json)
     progress = _Progress(sys.stderr, shown=not options.quiet)
     try:
-        found = _embedder(options)(
-            options.bundle,
-            options.input,
-            options.output,
-            retry_failed=options.retry_failed,
-            report=progress,
-            **arguments,
-        )
+        with contextlib.redirect_stdout(sys.stderr):  # Ray prints what befalls its machines
+            found = _embedder(options)(
+                options.bundle,
+                options.input,
+                options.output,
+                retry_failed=options.retry_failed,
+                report=progress,
+                **arguments,
+            )
     finally:
         progress.clear()
     code = _told(found, quiet=options.quiet or options.json)
