@@ -93,7 +93,8 @@ def twice_in_a_tar(path: Path) -> Path:
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "nothing": (lambda folder: folder / "none", "no such file or folder"),
     "an image": (lambda folder: touch(folder / "a.png"), "one file"),
-    "two kinds": (lambda folder: touch(touch(folder / "x" / "a.tar").with_name("b.parquet")).parent, "both Parquet"),
+    "two kinds": (lambda folder: beside(folder / "x", "a.tar", "b.parquet"), "several kinds: b.parquet, a.tar"),
+    "images beside a table": (lambda folder: beside(folder / "x", "b.parquet", "c.PNG"), "kinds: b.parquet, c.PNG"),
     "no Parquet": (lambda folder: touch(folder / "a.parquet"), "cannot be read"),
     "no column": (lambda folder: table(folder / "a.parquet", {"url": ["x"]}), "columns url"),
     "paths that are numbers": (lambda folder: table(folder / "a.parquet", {"path": [1]}), "'path' is int64"),
@@ -109,6 +110,12 @@ def touch(path: Path, content: bytes = b"") -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def beside(folder: Path, *names: str) -> Path:
+    for name in names:
+        touch(folder / name)
+    return folder
 
 
 def big_tar(path: Path) -> Path:

@@ -21,7 +21,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hamsa_runtime.embed.sources import ID, PATH, Source, id_from, is_uri
+from hamsa_runtime.embed.sources import ID, PATH, Source, id_from, is_uri, unlisted
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.whole_files import replacement
 
@@ -86,7 +86,7 @@ def _identity(folder: Path) -> tuple[int, int]:
     try:
         found = folder.stat()
     except OSError as error:
-        raise _unlisted(folder, error) from error
+        raise unlisted(folder, error) from error
     return found.st_dev, found.st_ino
 
 
@@ -102,7 +102,7 @@ def _scanned(folder: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, boo
                 elif each.name.lower().endswith(suffixes):  # also one that cannot be read: its row says so
                     yield each.name, False
     except OSError as error:
-        raise _unlisted(folder, error) from error
+        raise unlisted(folder, error) from error
 
 
 def _sorted(names: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
@@ -132,13 +132,6 @@ def _read_again(file: IO[bytes], start: int, stop: int) -> Iterator[tuple[str, b
         start += len(piece)
         *whole, rest = (rest + piece).split(b"\0")
         yield from ((os.fsdecode(each[1:]), each[:1] == b"/") for each in whole)
-
-
-def _unlisted(folder: Path, error: OSError) -> InputError:
-    return InputError(
-        f"{folder}: the folder cannot be listed ({error.strerror})",
-        expected="folders that may be read: what is in them would be missing from the output",
-    )
 
 
 def _lines(path: Path) -> Iterator[Entry]:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.folders import is_file, is_folder, is_there, listed
+from hamsa_runtime.folders import is_file, is_folder, is_there
 from hamsa_runtime.images import MAX_FILE_BYTES
 
 Kind = Literal["folder", "list", "parquet", "tar"]
@@ -100,23 +100,41 @@ def source_at(path: Path, suffixes: tuple[str, ...]) -> Source:
 
 
 def _folder(path: Path, suffixes: tuple[str, ...]) -> Source:
-    tables, tars = (tuple(_ending(path, each)) for each in (PARQUET, TAR))
-    if tables and tars:
+    """Its Parquet or tar files, or itself; of millions of images no list is made."""
+    found: dict[tuple[str, ...], list[Path]] = {PARQUET: [], TAR: []}
+    image = ""
+    try:
+        with os.scandir(path) as entries:
+            for each in entries:
+                ending = next((kind for kind in found if each.name.lower().endswith(kind)), None)
+                if each.name.startswith((".", "_")):  # notes of whoever wrote the others
+                    continue
+                if ending is not None and each.is_file():
+                    found[ending].append(path / each.name)
+                elif not image and each.name.lower().endswith(suffixes):
+                    image = each.name
+    except OSError as error:
+        raise unlisted(path, error) from error
+    names = [min(files).name for files in found.values() if files] + ([image] if image else [])
+    if len(names) > 1:
         raise InputError(
-            f"{path}: both Parquet files ({tables[0].name}) and tar files ({tars[0].name})",
-            expected="files of one kind",
-            fix="a folder for each",
+            f"{path}: files of several kinds: {', '.join(names)}",
+            expected="images or clips, Parquet files, or tar files",
+            fix="a folder for each; or name the one file",
         )
-    if tables or tars:
-        return Source(path, "parquet" if tables else "tar", suffixes, tables or tars)
+    kinds: dict[tuple[str, ...], Kind] = {PARQUET: "parquet", TAR: "tar"}
+    for ending, files in found.items():
+        if files:
+            return Source(path, kinds[ending], suffixes, tuple(sorted(files)))
     return Source(path, "folder", suffixes)
 
 
-def _ending(path: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files of a folder; those of hidden names, and of names that begin with _, are notes of whoever wrote them."""
-    for each in listed(path):
-        if each.name.lower().endswith(suffixes) and not each.name.startswith((".", "_")) and is_file(each):
-            yield each
+def unlisted(folder: Path, error: OSError) -> InputError:
+    """The error for a folder that may not be looked into."""
+    return InputError(
+        f"{folder}: the folder cannot be listed ({error.strerror})",
+        expected="folders that may be read: what is in them would be missing from the output",
+    )
 
 
 def shards_of(files: Sequence[Path], rows: int) -> Iterator[Shard]:
