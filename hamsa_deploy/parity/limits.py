@@ -43,7 +43,7 @@ class Limit(NamedTuple):
         allowed, taken = self.limit - best, value - best
         if not self.judged.is_upper:
             allowed, taken = -allowed, -taken
-        return max(taken, 0.0) / allowed if allowed > 0 else None
+        return max(0.0, taken) / allowed if allowed > 0 else None
 
 
 def limits_of(thresholds: Thresholds) -> list[Limit]:

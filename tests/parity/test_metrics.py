@@ -57,6 +57,7 @@ def test_how_much_of_what_is_allowed_is_used() -> None:
     assert limit("max_relative_error", max_relative_error=0.5).used(0.25) == 0.5
     assert limit("cosine", cosine=0.9).used(0.95) == pytest.approx(0.5)
     assert limit("cosine", cosine=0.9).used(1.0000001) == 0
+    assert f"{limit('top1_decided', top1=0.99).used(1.0):.0%}" == "0%"  # and not -0%
     assert limit("top1_decided", top1=0.99).used(0.98) == pytest.approx(2)
     assert limit("cosine", cosine=1.0).used(0.5) is None
     assert limit("signal_to_noise_db", signal_to_noise_db=20).used(10) is None
