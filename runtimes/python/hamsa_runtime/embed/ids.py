@@ -21,7 +21,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 HASH_BYTES = 16
-BUCKETS = 64
+BUCKETS = 256
 HELD = 1 << 20
 SHOWN = 5
 # A hash as numbers that NumPy sorts.
