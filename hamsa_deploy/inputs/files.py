@@ -58,7 +58,7 @@ def _name_left_out(folder: Path, suffixes: Sequence[str], inner: Sequence[Path] 
     if left:
         names = ", ".join(str(each.relative_to(folder)) for each in left[:MOST_NAMED])
         more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
-        logger.warning("%s: left out, as none of %s: %s%s", folder, ", ".join(suffixes), names, more)
+        logger.warning("%s: %d left out, as none of %s: %s%s", folder, len(left), ", ".join(suffixes), names, more)
 
 
 def read_classes(path: Path, names: Sequence[str] | None) -> list[int] | None:

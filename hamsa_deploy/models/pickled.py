@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Of the instructions, not of tensors: as much as a model of some ten thousand tensors has.
-MAX_BYTES = 4 * 2**20
+# Of the instructions, not of tensors: as much as a model of some ten thousand tensors has, and read in seconds.
+MAX_BYTES = 2 * 2**20
 # Before the object itself, files of PyTorch before 1.6 hold a number, a version and what the system is like.
 BEFORE_IN_OLD_FILES = 3
 HARMLESS = ("torch._utils._rebuild_", "torch.Size", "torch.device", "torch.serialization", "collections.", "_codecs.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from PIL import Image
 
 from hamsa_deploy.cli.export import main
+from hamsa_deploy.cli.parity import main as parity
+
+from ..runtime.tiny_bundles import manifest_for
 
 Captured = pytest.CaptureFixture[str]
 
@@ -61,6 +65,34 @@ def test_it_is_said_at_once(words: str, code: int, messages: list[str], capsys: 
     err = capsys.readouterr().err
     assert "this is a bug" not in err
     assert [message for message in messages if message not in err] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("nofolder", "nofolder: no such folder"),
+        ("{bundle} --data nofolder", "--data nofolder: no such file or folder"),
+        ("{bundle} --model no_module_of_this_name:make", "no module 'no_module_of_this_name' here"),
+        ("{bundle} --reference nofile.pt", "nofile.pt: no such file"),
+        ("{bundle} --against nofolder", "nofolder: no such folder"),
+        ("{bundle} --labels nofile.txt", "nofile.txt"),
+        ("{bundle} --data {photos}", "2 of 12 images cannot be read"),
+    ],
+)
+def test_of_parity_too(
+    words: str,
+    message: str,
+    photos: Path,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    monkeypatch.setitem(sys.modules, "hamsa_deploy.cli.parity_request", None)
+    (workplace / "bundle").mkdir()
+    manifest = manifest_for(files={"model.onnx": {"sha256": "0" * 64, "bytes": 1}})
+    (workplace / "bundle" / "manifest.json").write_text(json.dumps(manifest))
+    assert parity([word.format(bundle="bundle", photos="photos") for word in words.split()]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_hub_whose_library_is_missing_exits_4(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hamsa_deploy.inputs.files import kind_of_data, read_arrays, read_classes, read_data, read_images
+from hamsa_deploy.inputs.files import IMAGE_SUFFIXES, kind_of_data, read_arrays, read_classes, read_data, read_images
 from hamsa_runtime.errors import InputError
 
 PIXELS = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
@@ -18,6 +19,28 @@ def test_images_of_a_folder_are_sorted_and_other_files_left_aside(tmp_path: Path
     for name in ("b.png", "a.JPG", "notes.txt"):
         (tmp_path / name).touch()
     assert [Path(path).name for path in read_images(tmp_path)] == ["a.JPG", "b.png"]
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.png", ".hidden", "d.tiff", "e.gif"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()  # of a folder that holds images itself
+    with caplog.at_level(logging.WARNING, logger="hamsa_deploy"):
+        read_images(tmp_path)
+    assert caplog.messages == [f"{tmp_path}: 3 left out, as none of {', '.join(IMAGE_SUFFIXES)}: d.tiff, e.gif, more"]
+
+
+def test_nothing_is_left_out_of_a_folder_of_classes_but_what_is_no_image(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("ant/a.png", "bee/b.png", "bee/notes.txt", *(f"bee/{i}.raw" for i in range(9))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with caplog.at_level(logging.WARNING, logger="hamsa_deploy"):
+        read_images(tmp_path)
+    [message] = caplog.messages
+    assert ": 10 left out, " in message
+    assert message.endswith("bee/0.raw, bee/1.raw, bee/2.raw, bee/3.raw, bee/4.raw and 5 more")
 
 
 @pytest.mark.parametrize("name", ["images.npy", "images.npz"])

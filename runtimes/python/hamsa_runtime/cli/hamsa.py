@@ -52,8 +52,8 @@ COMMANDS = {
 CALLED = {
     "convert": "export",
     "compile": "export",
-    "sweep": "export",
-    "quantize": "export",
+    "sweep": "export --sweep",
+    "quantize": "export --int8",
     "optimize": "export",
     "val": "parity",
     "validate": "parity",
@@ -121,10 +121,11 @@ def module_of(name: str) -> Any:
     """The module of a command; errors as for `run_of`."""
     if name not in COMMANDS:
         meant = CALLED.get(name.lower(), name.lower().removeprefix("hamsa-"))
+        is_ours = meant.partition(" ")[0] in COMMANDS
         raise InputError(
             f"hamsa: there is no command {name!r}",
             expected=f"one of {', '.join(COMMANDS)}",
-            fix=f"hamsa {meant}" if meant in COMMANDS else nearest(meant, COMMANDS),
+            fix=f"hamsa {meant}" if is_ours else nearest(meant, COMMANDS),
         )
     command = COMMANDS[name]
     if not is_here(command.package):
