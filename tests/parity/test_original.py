@@ -15,6 +15,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from hamsa_deploy.cli.export import check_one_model
+from hamsa_deploy.cli.export import parser as export_parser
+from hamsa_deploy.cli.request import request_from_options
 from hamsa_deploy.models import load_model, model_entry
 from hamsa_deploy.models.registry import MODELS
 from hamsa_deploy.onnx_import import OnnxFile
@@ -63,6 +66,23 @@ def test_a_checkpoint_is_taken_by_its_hash_whatever_it_is_called(tmp_path: Path)
     renamed = tmp_path / "epoch_90.safetensors"
     shutil.copy(NANO, renamed)
     assert isinstance(original_of(manifest(), renamed), nn.Module)
+
+
+def test_of_a_checkpoint_with_several_weights_the_ones_are_taken_that_were_exported(tmp_path: Path) -> None:
+    """The command line says the key, and the manifest keeps it."""
+    trained, path = load_model("hamsa_nano"), tmp_path / "train.pt"
+    state = trained.state_dict()
+    torch.save({"model": {name: torch.zeros_like(value) for name, value in state.items()}, "ema": state}, path)
+    options = export_parser().options_from(["--weights", str(path), "--weights-key", "ema", "--to", "onnx"])
+    check_one_model(options)
+    request = request_from_options(options)
+    assert isinstance(request.model, nn.Module)
+    assert same_weights(request.model, trained)
+    assert request.provenance is not None
+    assert request.provenance["weights"]["key"] == "ema"
+    again = original_of(manifest(weights=request.provenance["weights"]), path)
+    assert isinstance(again, nn.Module)
+    assert same_weights(again, trained)
 
 
 def test_another_checkpoint_is_refused_with_both_hashes(tmp_path: Path) -> None:
