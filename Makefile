@@ -26,7 +26,7 @@ PACKAGES := $(VENV)/.packages
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs slow nightly faults fuzz fuzz-cpp lint bench page js types-js cpp test-cpp test-aarch64 sanitize tidy package package-cpp clean
+.PHONY: help demo test docs slow versions nightly faults fuzz fuzz-cpp lint bench page js types-js cpp test-cpp test-aarch64 sanitize tidy package package-cpp clean
 
 help:
 	@echo "make demo     export the bundled model to OpenVINO, and compare it with PyTorch"
@@ -34,6 +34,7 @@ help:
 	@echo "make lint     lint and types only"
 	@echo "make docs     build the documentation in out/site, strictly: a link that leads nowhere is an error"
 	@echo "make slow     the tests that take minutes each: large models, built for TensorRT"
+	@echo "make versions the tests that lean most on other packages, with other versions: PYTHON=python3.13 WITH='torch==2.14.1'"
 	@echo "make nightly  2,000 new random programs, compared with PyTorch; more for every rule; mutants of files, read by both languages"
 	@echo "make faults   every fault of tests/faults/README.md, tried: prints the table; 200 kills, some minutes"
 	@echo "make fuzz     coverage-guided fuzzing of all that reads files; SECONDS=60 is for each of thirteen targets"
@@ -63,6 +64,14 @@ docs: $(VENV)/.docs
 
 slow: $(INSTALLED) js
 	$(BIN)/python -m pytest -m slow
+
+# Other versions than those of constraints.txt, in an environment that goes away again: a row of docs/versions.md.
+versions:
+	rm -rf build/versions
+	$(PYTHON) -m venv build/versions
+	build/versions/bin/python -m pip install --disable-pip-version-check --quiet \
+	  -e runtimes/python -e ".[int8]" pytest pytest-xdist hypothesis $(WITH)
+	build/versions/bin/python tests/versions.py; code=$$?; rm -rf build/versions; exit $$code
 
 nightly: $(INSTALLED)
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/spectral/test_random_programs.py --hypothesis-seed=$(SEED)

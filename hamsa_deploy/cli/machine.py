@@ -181,7 +181,7 @@ def found_package(module: str, distribution: str = "") -> Found:
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
         return Found(None, "" if missing else f"broken: {error}")
-    except OSError as error:  # a library that it links to is missing
+    except Exception as error:  # noqa: BLE001  # a library that it links to is missing, or another package too old for it
         return Found(None, f"broken: {error}")
     return Found(_version_of(distribution or module, getattr(imported, "__version__", "")))
 

@@ -69,9 +69,9 @@ def _oldest() -> Mapping[str, str]:
         requirements = metadata.requires("hamsa-deploy") or []
     except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
         return {}
-    # What only tests need may be newer than what an export needs.
+    # Extras, which follow, may need newer versions than exports do without them; what tests need says nothing.
     found = (re.match(r"([\w.-]+)[^;]*?>=\s*([\d.]+)(?!.*\btest\b)", each) for each in requirements)
-    return {_name_for_pip(match[1]): match[2] for match in found if match}
+    return {_name_for_pip(match[1]): match[2] for match in reversed([each for each in found if each])}
 
 
 def _name_for_pip(name: str) -> str:

@@ -113,7 +113,8 @@ def taking(make: Callable[P, A], **names: Any) -> Callable[[Callable[[A], R]], C
                 raise TypeError(f"{function.__name__}() {error}") from None
             return function(make(*args, **kwargs))
 
-        types = get_type_hints(make, localns=names)
+        # KW_ONLY marks what follows it and is no type, for which Python 3.10 refuses the whole class.
+        types = get_type_hints(make, localns={**names, "KW_ONLY": object})
         call.__annotations__ = {name: types[name] for name in signature.parameters}
         call.__annotations__["return"] = get_type_hints(function)["return"]
         call.__doc__ = inspect.cleandoc(function.__doc__ or "").replace("    {options}", _text(make, signature))

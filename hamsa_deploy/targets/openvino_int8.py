@@ -125,14 +125,25 @@ def _value_of(node: Any) -> np.ndarray:
 
 def _packages() -> tuple[Any, Any]:
     with no_usage_reports():
+        import openvino
+
         try:
             import nncf
-        except ImportError as error:
-            raise MissingError(
-                "the package nncf is not installed", fix="pip install 'hamsa-deploy[int8]', or export with --to onnx"
-            ) from error
-        import openvino
+        except Exception as error:
+            raise _why_no_nncf(error, openvino.__version__) from error
     return nncf, openvino
+
+
+def _why_no_nncf(error: Exception, openvino: str) -> MissingError:
+    if isinstance(error, ModuleNotFoundError) and error.name == "nncf":
+        return MissingError(
+            "the package nncf is not installed", fix="pip install 'hamsa-deploy[int8]', or export with --to onnx"
+        )
+    return MissingError(  # NNCF 3.4 reads openvino.Type.u2, which is there since 2026.0, and does not tell pip
+        f"the package nncf is installed, and cannot be imported beside OpenVINO {openvino}: {error}",
+        cause="versions that do not go together",
+        fix="pip install --upgrade openvino 'hamsa-deploy[int8]', or export with --to onnx",
+    )
 
 
 QUANTISABLE_PRODUCTS = ("MatMul", "Convolution", "GroupConvolution")

@@ -73,12 +73,16 @@ def test_a_precision_that_the_cpu_lacks_is_a_no_and_says_why() -> None:
     assert (row["fp16"].yes, row["fp16"].why) == (False, "this CPU has no FP16")
 
 
-def test_a_package_that_is_installed_but_broken_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [OSError("libfoo.so: cannot open shared object file"), AttributeError("type object 'Type' has no attribute 'u2'")],
+)
+def test_a_package_that_is_installed_but_broken_says_so(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> None:
-        raise OSError("libfoo.so: cannot open shared object file")
+        raise error
 
     monkeypatch.setattr("importlib.import_module", broken)
-    assert machine.found_package("onnx") == Found(None, "broken: libfoo.so: cannot open shared object file")
+    assert machine.found_package("onnx") == Found(None, f"broken: {error}")
 
 
 def test_a_needed_package_that_is_too_old_exits_4_and_names_the_command(

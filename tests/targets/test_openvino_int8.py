@@ -109,6 +109,18 @@ def test_without_nncf_the_extra_is_named(onnx_file: Path, tmp_path: Path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_an_nncf_that_does_not_go_with_openvino_is_named_as_that(
+    onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nncf.py").write_text("import openvino\nopenvino.Type.a_type_of_next_year")
+    monkeypatch.delitem(sys.modules, "nncf", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingError, match="'a_type_of_next_year'") as raised:
+        int8_ir_from_onnx(onnx_file, tmp_path, (), {}, [])
+    assert f"cannot be imported beside OpenVINO {openvino.__version__}" in raised.value.found
+    assert "--upgrade openvino" in raised.value.fix
+
+
 def test_a_handler_that_nncf_shares_keeps_its_level(
     onnx_file: Path, sites: list[Site], feeds: list[dict[str, np.ndarray]], tmp_path: Path
 ) -> None:

@@ -388,7 +388,7 @@ def _cause_and_fix(error: Exception) -> tuple[str, str]:
         return "an extension that is compiled for GPUs got tensors on the processor", WHERE_MISSING
     if "combine_mode='pointwise'" in text:
         return "an associative scan in the mode that runs on GPUs only", "combine_mode='generic', which runs everywhere"
-    if any(device in text for device in ("cuda", "mps", "xpu", "same device", "meta")):
+    if any(device in text for device in ("cuda", "nvidia", "mps", "xpu", "same device", "meta")):
         return (
             "the model asks for a device that is not here, or its tensors are on several",
             "model.cpu(), inputs on the CPU, and in forward the device of the inputs: device=x.device",

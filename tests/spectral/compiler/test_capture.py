@@ -203,15 +203,21 @@ def test_operators_that_could_draw_random_numbers_and_do_not_are_taken() -> None
     assert close(nn.Sequential(nn.LSTM(16, 4, 2, dropout=0.5), Program(lambda both: double(both[0]))).eval(), X)
 
 
+def without_a_driver(x: Tensor) -> Tensor:
+    """What PyTorch with CUDA says where there is no GPU, in place of 'Torch not compiled with CUDA enabled'."""
+    raise RuntimeError("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU")
+
+
 @pytest.mark.parametrize(
     ("function", "found", "cause"),
     [
         (lambda x: double(x) @ torch.ones(5, 3), "mat1 and mat2 shapes cannot be multiplied", "does not fit"),
         (lambda x: F.embedding(x, torch.ones(5, 3)), "scalar types: Long, Int", "does not fit"),
-        (lambda x: double(x.cuda()), "CUDA", "device"),
+        (lambda x: double(x.cuda()), "", "device"),
+        (without_a_driver, "no NVIDIA driver", "device"),
         (lambda x: __import__("nosuchpackage"), "nosuchpackage", "not installed"),
     ],
-    ids=["shape", "dtype", "device", "package"],
+    ids=["shape", "dtype", "device", "driver", "package"],
 )
 def test_the_models_own_error_is_reported_as_that(function: Callable[..., Any], found: str, cause: str) -> None:
     with pytest.raises(InputError, match="fails on the example inputs by itself") as caught:
