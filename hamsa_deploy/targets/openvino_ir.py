@@ -62,7 +62,10 @@ def ir_from_onnx(onnx_file: Path, folder: Path, precision: str = "fp32") -> None
 
 
 _FAILED = re.compile(r"<Node\((?P<op>[^)]*)\): (?P<value>[^>]*)>")
-_UNKNOWN = re.compile(r"No conversion rule found for operations: (?:[\w.]*\.)?(?P<op>\w+)-\d+")
+_UNKNOWN = re.compile(
+    r"No conversion rule found for operations: (?:[\w.]*\.)?(?P<op>\w+)-\d+"
+    r"|does not support the following ONNX operations: (?:[\w.]*\.)?(?P<older>\w+)"  # OpenVINO 2026.0 and before
+)
 
 
 def _refused(message: str, onnx_file: Path) -> str:
@@ -70,10 +73,11 @@ def _refused(message: str, onnx_file: Path) -> str:
     found = _FAILED.search(message) or _UNKNOWN.search(message)
     if found is None:
         return ""
-    value = found.groupdict().get("value")
+    parts = found.groupdict()
+    kind, value = parts["op"] or parts.get("older"), parts.get("value")
     for node in ir.load(onnx_file).graph.all_nodes():
         names = {node.name, *(output.name for output in node.outputs)}
-        if node.op_type == found["op"] and (value is None or value in names):
+        if node.op_type == kind and (value is None or value in names):
             return f"{described(node)}. "
     return ""
 
@@ -176,6 +180,7 @@ def _bfloat16_constant(node: Any) -> Any:
     import openvino
     import torch
 
-    values = torch.from_numpy(np.array(node.data)).to(torch.bfloat16).view(torch.uint16).numpy()
+    # Flat, because OpenVINO 2026.0 takes no array without axes.
+    values = torch.from_numpy(np.array(node.data)).to(torch.bfloat16).view(torch.uint16).numpy().reshape(-1)
     tensor = openvino.Tensor(values, list(node.get_output_shape(0)), openvino.Type.bf16)
     return openvino.op.Constant(tensor, shared_memory=False)  # or it would only borrow the array's memory
