@@ -169,7 +169,7 @@ def _misfits(
 def usable_package(package: Package) -> Found:
     """A package in a version that will do."""
     if old := too_old(package):
-        return Found(None, f"too old: {old.found}, but {old.expected} is needed")
+        return Found(None, f"too old: {old.found.removesuffix(' is installed')}")
     return found_package(package.module, package.distribution)
 
 

@@ -22,16 +22,34 @@ import torch
 from torch import fx
 from torch._ops import OperatorBase
 from torch.export import ExportedProgram
+from torch.onnx.errors import OnnxExporterError
 
 from hamsa_deploy.spectral.compiler.capture import ONE_AT_A_TIME
 from hamsa_deploy.targets.translations import TRANSLATIONS
+from hamsa_runtime.errors import BuildError
 
 # That the exporter leaves out.
 CHECKS = {torch.ops.aten._assert_tensor_metadata.default}
 
 
 def onnx_model(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> ir.Model:
-    """A program as PyTorch's exporter translates it, optimised where that is exact; the program stays as it is."""
+    """A program as PyTorch's exporter translates it, optimised where that is exact; the program stays as it is.
+
+    Raises:
+        BuildError: the exporter fails; its own reason is quoted.
+    """
+    try:
+        return _translated(program, inputs, outputs, opset)
+    except OnnxExporterError as error:
+        said = str(error).partition("## Exception summary")[2].split() or str(error).split()
+        raise BuildError(
+            f"the ONNX exporter of PyTorch {torch.__version__} fails: {' '.join(said)[:400]}",
+            cause="an operator, or types of its inputs, that this version does not translate",
+            fix="try another version of PyTorch, or write that operator in another way",
+        ) from error
+
+
+def _translated(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> ir.Model:
     with (
         ONE_AT_A_TIME,
         _quiet_exporter(),

@@ -92,7 +92,7 @@ def test_a_needed_package_that_is_too_old_exits_4_and_names_the_command(
     assert main(["--quiet", "--json"]) == 4
     report = json.loads(capsys.readouterr().out)
     assert report["missing"] == ["torch"]
-    assert report["packages"]["torch"]["problem"].startswith("too old: torch 2.5.1+cpu is installed, but torch 2.")
+    assert report["packages"]["torch"]["problem"] == "too old: torch 2.5.1+cpu"
     assert main([]) == 4
     text = " ".join(capsys.readouterr().out.split())
     assert "torch: pip install 'torch>=2." in text

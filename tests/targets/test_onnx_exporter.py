@@ -16,10 +16,12 @@ from onnxscript.rewriter._matcher import SimplePatternMatcher
 from torch.export import ExportedProgram
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes.type_promotion import _TypePromotionInterpreter
+from torch.onnx.errors import OnnxExporterError
 
 from hamsa_deploy import to_real
 from hamsa_deploy.targets import onnx_exporter
 from hamsa_deploy.targets.onnx_file import OPSET, onnx_from_program
+from hamsa_runtime.errors import BuildError
 
 
 def test_the_exporters_translations_are_read_once_and_it_is_left_as_it_was(
@@ -117,3 +119,14 @@ def test_translations_are_read_without_their_sources(monkeypatch: pytest.MonkeyP
     assert {target: str(each) for target, each in found.items()} == {t: str(each) for t, each in expected.items()}
     with pytest.raises(TypeError):
         ONNXRegistry.from_torchlib()
+
+
+def test_what_the_exporter_cannot_do_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: Any, **options: Any) -> None:
+        raise OnnxExporterError("Failed. Next steps:\n## Exception summary\n\n<class 'AssertionError'>: not\n so\n")
+
+    program = to_real(torch.nn.Hardswish().eval(), (torch.randn(2, 3),))
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    with pytest.raises(BuildError, match=r"PyTorch 2\.\S+ fails: <class 'AssertionError'>: not so") as raised:
+        onnx_from_program(program, tmp_path / "model.onnx", inputs=["x"], outputs=["y"])
+    assert "another version of PyTorch" in raised.value.fix

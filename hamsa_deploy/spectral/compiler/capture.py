@@ -276,7 +276,10 @@ class _OfOtherThreads(io.TextIOBase):
         return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        with contextlib.suppress(
+            ValueError
+        ):  # closed meanwhile: Python flushes what it drops, and 3.13 says what fails
+            self._stream.flush()
 
 
 class _Way(NamedTuple):
