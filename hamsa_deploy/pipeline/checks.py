@@ -39,6 +39,7 @@ def check_request(request: Request) -> None:
     if request.sample_rate is not None and request.preprocessing is not None:
         raise InputError("a sample rate for a model of images", expected="one of sample_rate and preprocessing")
     _check_calibration(request)
+    _check_run_time_ranges(request, target)
     _check_fft(request, target)
     _check_program(request, target)
     _check_axes(request, target)
@@ -171,6 +172,25 @@ def _check_calibration(request: Request) -> None:
     for name in request.passes:
         if name not in PASSES:
             raise unknown_name("pass", name, PASSES)
+
+
+def _check_run_time_ranges(request: Request, target: Target) -> None:
+    """What steers our own int8 says nothing to an engine's that takes ranges when it runs."""
+    if not (target.takes_program and precision_of(request.precision).is_quantised):
+        return
+    said = {
+        "calibration inputs": request.calibration is not None,
+        "a calibration method": request.calibration_method != AUTO,
+        "a largest loss of accuracy": request.max_drop is not None,
+        "--only-where-it-pays": request.only_where_it_pays,
+    }
+    for what in (what for what, is_said in said.items() if is_said):
+        raise InputError(
+            f"{what} for int8 on {request.to}",
+            expected="nothing but the precision: every product is in int8",
+            cause=f"{target.title} takes the ranges of activations when it runs",
+            fix="leave it away; parity says whether the bundle is good enough",
+        )
 
 
 def _check_choice(request: Request) -> None:

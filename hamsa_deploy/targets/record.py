@@ -86,7 +86,7 @@ class Target:
         precisions: what bundles for it can be in, in the vocabulary's order; float32 always.
         rates: what computing costs its engine: they choose between ways to compute a transform.
         lacks: precisions that are not among them, and why not, where there is a reason to be told.
-        int8: how it computes in int8; None where that is not among its precisions.
+        int8: how it computes in int8; None where that is not among its precisions, or its converter's own affair.
         operators: of ONNX, those that its parser has had since the oldest version that bundles are made for; None for
             an engine that reads each bundle at export, and not on the device only.
         later_operators: those that newer versions of its parser have, and since which.

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,11 +144,11 @@ def test_an_operator_without_a_lowering_is_a_build_error_that_names_it(tmp_path:
 
 
 @needs_litert
-def test_in_float16_weights_take_half_and_the_engine_says_what_it_computes_in(tmp_path: Path) -> None:
+def test_lower_precisions_take_less_and_the_engine_says_what_it_computes_in(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 64)).eval()
     sizes, errors, examples = {}, {}, (torch.randn(2, 64),)
-    for precision in ("fp32", "fp16"):
+    for precision in ("fp32", "fp16", "int8"):
         made = hamsa_deploy.export(
             model, example_inputs=examples, to="litert", precision=precision, output=tmp_path / precision
         )
@@ -155,17 +156,35 @@ def test_in_float16_weights_take_half_and_the_engine_says_what_it_computes_in(tm
         assert made.manifest.parity is not None
         errors[precision] = made.manifest.parity.metrics["output"]["max_relative_error"]
     assert 1e-6 < errors["fp16"] < 1e-3  # it is another model, and near
+    assert 1e-4 < errors["int8"] < 5e-2
     assert sizes["fp16"] < 0.55 * sizes["fp32"]
+    assert sizes["int8"] < 0.35 * sizes["fp32"]
     assert made.manifest.execution is not None
-    with Engine(tmp_path / "fp16") as engine:
-        assert engine.describe()["precision"] == "f32, weights f16"
+    for precision, said in (("fp16", "f32, weights f16"), ("int8", "f32, weights i8")):
+        with Engine(tmp_path / precision) as engine:
+            assert engine.describe()["precision"] == said
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
-def test_what_it_lacks_is_refused_with_its_reason(precision: str) -> None:
-    with pytest.raises(InputError, match=f"precision {precision} for litert") as caught:
-        check_request(Request(nn.ReLU().eval(), (torch.ones(2, 3),), to="litert", precision=precision))
-    assert caught.value.cause == TARGET.lacks[precision]
+def test_what_it_lacks_is_refused_with_its_reason() -> None:
+    with pytest.raises(InputError, match="precision bf16 for litert") as caught:
+        check_request(Request(nn.ReLU().eval(), (torch.ones(2, 3),), to="litert", precision="bf16"))
+    assert caught.value.cause == TARGET.lacks["bf16"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"calibration": np.zeros((2, 3), np.float32)},
+        {"calibration_method": "percentile"},
+        {"max_drop": 0.5},
+        {"only_where_it_pays": True},
+    ],
+    ids=lambda said: next(iter(said)),
+)
+def test_what_steers_our_own_int8_is_refused_and_not_ignored(said: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="for int8 on litert") as caught:
+        check_request(Request(nn.ReLU().eval(), (torch.ones(2, 3),), to="litert", precision="int8", **said))
+    assert "when it runs" in caught.value.cause
 
 
 def test_without_the_package_the_extra_is_named_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ class Runner(MobileRunner):
             self._model.allocate_tensors()  # only now XNNPACK takes its part
             self._run: Any = self._model.get_signature_runner()
         # Of a processor that computes in float16 it is not told.
-        self.precision = "f32, weights f16" if manifest.precision == "fp16" else "f32"
+        self.precision = {"fp16": "f32, weights f16", "int8": "f32, weights i8"}.get(manifest.precision, "f32")
         self._inputs = as_identifiers([spec.name for spec in manifest.graph_inputs])
         self._outputs = as_identifiers([spec.name for spec in manifest.graph_outputs])
         self.batch_limits = self._checked(manifest)
