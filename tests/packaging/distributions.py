@@ -16,6 +16,8 @@ PACKAGES = {"hamsa_runtime": ROOT / "runtimes/python", "hamsa_deploy": ROOT}
 # Made by `make page` and not tracked: the page of --to web, which is in the wheel where it has been made.
 SITE = Path("hamsa_deploy/targets/site")
 
+MADE = ("__pycache__", "*.egg-info", ".*", "build", "dist", "out", "node_modules")
+
 
 def build(folder: Path) -> list[Path]:
     """Both packages, as two files each in `folder`. setuptools is that of this environment: nothing is downloaded."""
@@ -32,7 +34,11 @@ def build(folder: Path) -> list[Path]:
 
 def _copy_tracked(source: Path, copy: Path) -> None:
     """What lies about in a checkout, such as build/ of an older layout, must not get into a release."""
-    listed = subprocess.run(["git", "ls-files", "-z", "."], cwd=source, capture_output=True, text=True, check=True)
+    if not (ROOT / ".git").exists():  # an archive of the repository has what git tracks, and what was made since
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*MADE))
+        return
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "."]
+    listed = subprocess.run(command, cwd=source, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
         if (source / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
