@@ -29,9 +29,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# What belongs to one call of the command, and not to what it makes.
+# In a checkout a link to export/, so that packages hold the recipes and people find them.
 FOLDER = Path(__file__).parents[1] / "recipes"
 MAX_BYTES = 2**20
+# What belongs to one call of the command, and not to what it makes.
 NOT_IN_A_RECIPE = ("recipe", "help", "version", "json", "quiet", "verbose", "log-file")
 
 

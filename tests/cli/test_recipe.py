@@ -189,7 +189,7 @@ def test_a_dry_run_of_a_recipe_shows_what_results(
 def test_the_recipes_are_those_of_the_page() -> None:
     assert {path.stem for path in RECIPES} == NAMES
     page = text_of(DOCS / "recipes.md")
-    assert all(f"[{name}](../hamsa_deploy/recipes/{name}.toml)" in page for name in NAMES)
+    assert all(f"[{name}](../export/{name}.toml)" in page for name in NAMES)
 
 
 def test_a_recipe_of_the_package_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

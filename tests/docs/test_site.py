@@ -33,7 +33,7 @@ def test_every_page_is_in_the_menu() -> None:
         ("audio.md", "docs/mamba.md", "audio.md"),
         ("../README.md#speed", "docs/mamba.md", "index.md#speed"),
         ("../SECURITY.md", "docs/mamba.md", "repository/SECURITY.md"),
-        ("../hamsa_deploy/recipes/x.toml", "docs/mamba.md", "repository/hamsa_deploy/recipes/x.toml.md"),
+        ("../export/x.toml", "docs/mamba.md", "repository/export/x.toml.md"),
         ("../runtime-python.md", "docs/reference/a.md", "../runtime-python.md"),
         ("../../benchmarks", "docs/results/README.md", "../repository/benchmarks.md"),
         ("../../docs/runtime-cpp.md", "examples/cpp_app/README.md", "../../../runtime-cpp.md"),

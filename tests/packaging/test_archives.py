@@ -68,7 +68,7 @@ def test_the_runtime_is_built_of_its_source_for_any_system(tmp_path: Path) -> No
 
 
 def test_the_exporter_is_built_of_its_source_for_any_system(tmp_path: Path) -> None:
-    names = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "hamsa_deploy")
+    names = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "hamsa_deploy", "export")
     source = copied(names, ROOT, tmp_path / "checkout")
     for name in PAGE:
         path = source / "hamsa_deploy/targets/site" / name
