@@ -91,7 +91,8 @@ def examples(shape: tuple[int, ...], number: int, seed: int = 0) -> np.ndarray:
 def exported(model: nn.Module, shape: tuple[int, ...], name: Name, folder: Path) -> Cell:
     target, precision = name
     inputs, data = ("x",), {"x": examples(shape, 4, seed=1)}
-    calibration = {"x": examples(shape, CALIBRATION, seed=2)} if precision == "int8" else None
+    is_calibrated = precision == "int8" and target_of(target).int8 is not None
+    calibration = {"x": examples(shape, CALIBRATION, seed=2)} if is_calibrated else None
     try:
         with quietly():
             bundle = hamsa_deploy.export(
