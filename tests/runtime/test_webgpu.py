@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from hamsa_runtime import Engine
+from hamsa_runtime.backends.providers import PROVIDERS, problem_of_plugin
 from hamsa_runtime.errors import MissingError
 
 from .tiny_bundles import MakeBundle, manifest_for, onnx_model, save_model, write_files
@@ -32,6 +34,10 @@ def adapter() -> Iterator[None]:
         patch.setenv("VK_ICD_FILENAMES", str(ADAPTER))
         patch.setenv("ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER", "1")
         ctypes.CDLL(str(VULKAN), ctypes.RTLD_GLOBAL)
+        # A test that asked for devices before has had it registered where it found none.
+        problem_of_plugin.cache_clear()
+        with contextlib.suppress(Exception):
+            onnxruntime.unregister_execution_provider_library(PROVIDERS["WEBGPU"].name)
         yield
 
 

@@ -149,7 +149,7 @@ def problem_of(kind: str) -> tuple[str, str]:
         return f"onnxruntime {onnxruntime.__version__} takes no plug-ins", "pip install --upgrade onnxruntime"
     if importlib.util.find_spec(provider.plugin) is None:
         return f"{provider.package} is not installed", install
-    return _problem_of_plugin(kind), ""
+    return problem_of_plugin(kind), ""
 
 
 def add_provider(options: onnxruntime.SessionOptions, name: Name, precision: str) -> None:
@@ -217,8 +217,8 @@ def _check_environment(name: Name, provider: Provider, precision: str) -> None:
 
 
 @functools.cache
-def _problem_of_plugin(kind: str) -> str:
-    """Register it, once in a process."""
+def problem_of_plugin(kind: str) -> str:
+    """Registers the plug-in of a provider, once in a process; says why it cannot be used, if so."""
     provider = PROVIDERS[kind]
     try:
         with interruptible():
