@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hamsa_deploy.targets.here import HERE, ON_THE_DEVICE, Answer, Machine, Package, numbers
-from hamsa_deploy.targets.onnx import NO_BFLOAT16
 from hamsa_deploy.targets.record import Int8, Order, Target
 from hamsa_runtime.dft.costs import Rates
 from hamsa_runtime.manifest import EngineBuild
@@ -26,6 +25,7 @@ SMALL_GPU = Rates(
     plain=0.0004, batched=0.0012, depthwise=0.02, convolved=0.0008, transposed=0.4, moved=0.03, pointwise=0.0,
     stored=0.03, operators=8000, matrices=0.0, trips=20000, largest_tree=150,
 )  # fmt: skip
+NOT_JUDGED = "a plan is compared with PyTorch by ONNX Runtime where no GPU is, and that has no products in bfloat16"
 INT8 = Int8(("MatMul", "Gemm", "Conv"), around="float16")
 
 
@@ -63,7 +63,7 @@ class TensorRt(Target):
 
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     rates: Rates = SMALL_GPU
-    lacks: Mapping[str, str] = field(default_factory=lambda: {"bf16": NO_BFLOAT16})  # ONNX Runtime has to judge it
+    lacks: Mapping[str, str] = field(default_factory=lambda: {"bf16": NOT_JUDGED})
     int8: Int8 | None = INT8
     operators: frozenset[str] | None = OPERATORS
     later_operators: Mapping[str, str] = field(default_factory=lambda: LATER)

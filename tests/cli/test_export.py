@@ -202,6 +202,7 @@ USAGE_ERRORS = {
     "misspelt model option": (["--set", "image_sise=64"], "did you mean 'image_size'?"),
     "model option of the wrong kind": (["--set", "num_classes=ten"], "expected: a whole number"),
     "bf16 for onnx": (["--to", "onnx", "--bf16"], "ONNX Runtime's CPU has no products in bfloat16"),
+    "bf16 for tensorrt": (["--to", "tensorrt", "--bf16"], "a plan is compared with PyTorch by ONNX Runtime"),
     "shape of a built-in model": (["--input", "1x3x8x8"], "only with package.module:factory"),
     "no such module": (["--model", "no_such_module:net"], "cannot be imported"),
     "no such weights": (["--weights", "gone.safetensors"], "gone.safetensors: no such file"),
