@@ -43,6 +43,8 @@ def _copy_tracked(source: Path, copy: Path) -> None:
         if (source / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source / name, copy / name)
+        elif (source / name).is_dir():  # a link to a folder: packages hold what it leads to
+            shutil.copytree(source / name, copy / name)
     if (source / SITE).is_dir():
         shutil.copytree(source / SITE, copy / SITE)
 
