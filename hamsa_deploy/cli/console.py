@@ -256,9 +256,8 @@ def _bug(error: Exception, terminal: Terminal) -> int:
 
 def _write_error(error: HamsaError, exit_code: int, terminal: Terminal) -> None:
     if terminal.as_json:
-        parts = {"found": error.found, "expected": error.expected, "cause": error.cause, "fix": error.fix}
         verdict = "failed" if isinstance(error, ParityError) else "error"
-        terminal.write_json({"verdict": verdict, "exit_code": exit_code, "error": parts})
+        terminal.write_json({"verdict": verdict, "exit_code": exit_code, "error": error.parts})
 
 
 class Stages:

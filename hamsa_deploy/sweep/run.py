@@ -156,9 +156,8 @@ def _built(outcome: Outcome, request: Request, folder: Path, build: Build) -> Ou
         build(request, folder / outcome.bundle)
         parity = open_bundle(folder / outcome.bundle).manifest.parity
     except HamsaError as error:
-        parts = {"found": error.found, "expected": error.expected, "cause": error.cause, "fix": error.fix}
         return dataclasses.replace(
-            outcome, status=FAILED, exit_code=error.exit_code, error=parts, seconds=time.perf_counter() - start
+            outcome, status=FAILED, exit_code=error.exit_code, error=error.parts, seconds=time.perf_counter() - start
         )
     return dataclasses.replace(outcome, status=BUILT, parity=parity, seconds=time.perf_counter() - start)
 

@@ -51,10 +51,14 @@ class HamsaError(Exception):
         lines += [f"  try: {fix}"] if fix else []
         super().__init__("\n".join(lines))
 
+    @property
+    def parts(self) -> dict[str, str]:
+        """As documents have them."""
+        return {"found": self.found, "expected": self.expected, "cause": self.cause, "fix": self.fix}
+
     def __reduce__(self) -> tuple[Callable[[], HamsaError], tuple[()]]:
         """From process to process with all its parts, which are keywords: exceptions by themselves keep positions."""
-        again = functools.partial(type(self), self.found, expected=self.expected, cause=self.cause, fix=self.fix)
-        return again, ()
+        return functools.partial(type(self), **self.parts), ()
 
 
 class InputError(HamsaError):

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hamsa_runtime.cli.parser import INTERRUPTED, Parser
-from hamsa_runtime.errors import HamsaError, printable
-from hamsa_runtime.interrupts import interruptible
+from hamsa_runtime.cli.parser import Parser, exit_code_with_json
+from hamsa_runtime.errors import printable
 
 if TYPE_CHECKING:
     from hamsa_runtime.manifest import Manifest
@@ -29,20 +28,11 @@ DESCRIPTION = (
 
 def main(argv: list[str] | None = None, prog: str = "hamsa-build") -> int:
     """Run the command; returns its exit code."""
-    options = argparse.Namespace(json=False)
-    try:
-        options = parser(prog).options_from(argv)
-        with interruptible():
-            document = _build(options)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    except HamsaError as error:
-        print(f"error  {error}", file=sys.stderr)
-        if options.json:
-            parts = {"found": error.found, "expected": error.expected, "cause": error.cause, "fix": error.fix}
-            print(json.dumps({"verdict": "error", "exit_code": error.exit_code, "error": parts}, indent=2))
-        return error.exit_code
+    return exit_code_with_json(parser(prog), argv, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    document = _build(options)
     if options.json:
         print(json.dumps(document, indent=2))
     elif not options.quiet:

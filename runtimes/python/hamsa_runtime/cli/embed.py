@@ -16,9 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hamsa_runtime.cli.parser import INTERRUPTED, Parser
-from hamsa_runtime.errors import HamsaError, InputError, ParityError, printable
-from hamsa_runtime.interrupts import interruptible
+from hamsa_runtime.cli.parser import Parser, exit_code_with_json
+from hamsa_runtime.errors import InputError, ParityError, printable
 
 if TYPE_CHECKING:
     from hamsa_runtime.embed import Embedded, Verified
@@ -36,20 +35,12 @@ LINE_SECONDS = 10.0
 
 def main(argv: list[str] | None = None, prog: str = "hamsa-embed") -> int:
     """Run the command; returns its exit code."""
-    options = argparse.Namespace(json=False)
-    try:
-        options = parser(prog).options_from(argv)
-        with interruptible():
-            document, code = _embed(options)
-    except KeyboardInterrupt:
-        print("\ninterrupted; what was embedded stays, and the same command goes on", file=sys.stderr)
-        return INTERRUPTED
-    except HamsaError as error:
-        print(f"error  {error}", file=sys.stderr)
-        if options.json:
-            parts = {"found": error.found, "expected": error.expected, "cause": error.cause, "fix": error.fix}
-            print(json.dumps({"verdict": "error", "exit_code": error.exit_code, "error": parts}, indent=2))
-        return error.exit_code
+    interrupted = "\ninterrupted; what was embedded stays, and the same command goes on"
+    return exit_code_with_json(parser(prog), argv, _run, interrupted)
+
+
+def _run(options: argparse.Namespace) -> int:
+    document, code = _embed(options)
     if options.json:
         print(json.dumps(document, indent=2))
     return code

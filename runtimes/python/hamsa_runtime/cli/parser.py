@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -57,12 +58,18 @@ class Parser(argparse.ArgumentParser):
         )
 
 
-def exit_code_of(work: Callable[[], int], interrupted: str = "interrupted; nothing was written") -> int:
+NOTHING_WRITTEN = "interrupted; nothing was written"
+
+
+def exit_code_of(
+    work: Callable[[], int], interrupted: str = NOTHING_WRITTEN, told: Callable[[HamsaError], None] = lambda error: None
+) -> int:
     """What the work returns, or the code of the error that it ends with, which goes to stderr.
 
     Args:
         work: parses the arguments and does what they say.
         interrupted: said after Ctrl-C.
+        told: called with an error, beside that.
     """
     try:
         with interruptible():
@@ -72,4 +79,26 @@ def exit_code_of(work: Callable[[], int], interrupted: str = "interrupted; nothi
         return INTERRUPTED
     except HamsaError as error:
         print(f"error  {error}", file=sys.stderr)
+        told(error)
         return error.exit_code
+
+
+def exit_code_with_json(
+    parser: Parser,
+    argv: Sequence[str] | None,
+    work: Callable[[argparse.Namespace], int],
+    interrupted: str = NOTHING_WRITTEN,
+) -> int:
+    """The same of a command that has --json: with it, an error is also a document on stdout."""
+    options = argparse.Namespace(json=False)
+
+    def parsed_and_done() -> int:
+        nonlocal options
+        options = parser.options_from(argv)
+        return work(options)
+
+    def told(error: HamsaError) -> None:
+        if options.json:
+            print(json.dumps({"verdict": "error", "exit_code": error.exit_code, "error": error.parts}, indent=2))
+
+    return exit_code_of(parsed_and_done, interrupted, told)
