@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli.console import Stages, Terminal, run
 from hamsa_deploy.cli.early import check_model
-from hamsa_deploy.cli.files import check_writable, import_from_here
+from hamsa_deploy.cli.files import import_from_here
 from hamsa_deploy.cli.parser import Parser
 from hamsa_deploy.cli.reports import Reports, add_report, planned
 from hamsa_deploy.form.values import one_of, svg_file
 from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.cli.log_file import check_writable
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.whole_files import scratch_folder
 

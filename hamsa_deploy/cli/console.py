@@ -11,8 +11,6 @@ import gc
 import io
 import json
 import logging
-import platform
-import shlex
 import sys
 import time
 import warnings
@@ -28,9 +26,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hamsa_deploy import __version__
-from hamsa_deploy.cli.files import check_writable
 from hamsa_deploy.cli.packages import PACKAGES, missing_package, too_old
 from hamsa_deploy.cli.parser import Parser
+from hamsa_runtime.cli.log_file import LOG, logged
 from hamsa_runtime.errors import HamsaError, MissingError, ParityError, printable
 from hamsa_runtime.interrupts import interruptible
 
@@ -45,12 +43,6 @@ NOISY = ("torch", "onnxscript", "onnx_ir", "openvino")
 JSON_ESCAPES = {code: f"\\u{code:04x}" for code in range(0x7F, 0x206A) if printable(chr(code)) != chr(code)}
 
 Command = Callable[[Any, "Terminal"], int]
-
-
-# What a command does, for --log-file; without that it goes nowhere.
-LOG = logging.getLogger("hamsa")
-LOG.propagate = False
-LOG.addHandler(logging.NullHandler())
 
 
 class PlainConsole(Console):
@@ -166,30 +158,18 @@ def _libraries_hushed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _logged(options: Any, prog: str, argv: Sequence[str] | None, terminal: Terminal) -> Iterator[None]:
-    """While it lasts, what happens goes to the file of --log-file, too, with times."""
-    if options.log_file is None:
-        yield
-        return
-    check_writable(options.log_file, "--log-file")
-    handler = logging.FileHandler(options.log_file, "w", encoding="utf-8", errors="replace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    LOG.setLevel(logging.INFO)
-    places: list[tuple[logging.Logger, logging.Handler]] = [(LOG, handler)]
-    if terminal.verbose:  # what libraries say, too; the root's own handler is the terminal's as long as it has no other
-        places += [(logging.getLogger(), each) for each in (handler, logging.StreamHandler())]
-    for logger, each in places:
-        logger.addHandler(each)
-    try:
-        words = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
-        LOG.info("%s", shlex.join(words))
-        LOG.info("hamsa-deploy %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
-        yield
+    """While it lasts, what happens goes to the file of --log-file, too: with --verbose also what libraries say."""
+    words = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
+    with logged(options.log_file, words, f"hamsa-deploy {__version__}", [""] if terminal.verbose else []):
+        root, shown = logging.getLogger(), logging.StreamHandler()
+        if terminal.verbose and options.log_file is not None:
+            root.addHandler(shown)  # the terminal's own is the root's only as long as that has no other
+        try:
+            yield
+        finally:
+            root.removeHandler(shown)
         if text := terminal.out.export_text():
             LOG.info("result\n%s", text)
-    finally:
-        for logger, each in places:
-            logger.removeHandler(each)
-        handler.close()
 
 
 def run(parser: Parser, command: Command, argv: list[str] | None, *, with_any_versions: bool = False) -> int:

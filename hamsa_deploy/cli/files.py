@@ -1,4 +1,4 @@
-"""Files that options name: class labels, the user's own modules, and where results may go."""
+"""Files that options name: class labels, and the user's own modules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from hamsa_runtime.errors import InputError
-from hamsa_runtime.folders import is_folder, is_there, small_file
+from hamsa_runtime.folders import small_file
 
 EXPECTED_LABELS = "a UTF-8 text file, one class name per line"
 MAX_LABEL_BYTES = 2**24
@@ -32,13 +32,3 @@ def import_from_here() -> None:
     """Let the current folder's modules be imported: a command is run from the folder that holds the user's package."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-
-
-def check_writable(path: Path, option: str) -> None:
-    """Fail before minutes of work where the file that an option names cannot be written after them.
-
-    Raises:
-        InputError: its folder does not exist or may not be written to, or the path is a folder.
-    """
-    if is_folder(path) or not os.access(path if is_there(path) else path.parent, os.W_OK):
-        raise InputError(f"{option} {path}: cannot be written", expected="a file in a folder that may be written to")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.cli.console import Stages, Terminal, run
 from hamsa_deploy.cli.early import check_folder, check_model, check_there
-from hamsa_deploy.cli.files import check_writable, read_labels
+from hamsa_deploy.cli.files import read_labels
 from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_deploy.cli.reports import Reports, add_report, planned
 from hamsa_deploy.form.request import DATA_HELP
 from hamsa_deploy.form.values import amount, points, share, svg_file
 from hamsa_runtime.bundle import open_bundle
+from hamsa_runtime.cli.log_file import check_writable
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.file_checks import check_received
 

@@ -11,6 +11,7 @@ from hamsa_deploy import __version__
 from hamsa_deploy.form.options import Flag
 from hamsa_deploy.form.request import DEVICE_HELP
 from hamsa_deploy.form.values import device, timeout
+from hamsa_runtime.cli.log_file import HELP
 from hamsa_runtime.cli.parser import Parser as CommandLine
 from hamsa_runtime.vocabulary import TRIAL_SECONDS
 
@@ -25,8 +26,7 @@ class Parser(CommandLine):
         group.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
         verbose = "show tracebacks and the libraries' warnings"
         group.add_argument("-v", "--verbose", action="store_true", help=verbose)
-        log = "write there what happens, with times and tracebacks, whatever is shown"
-        group.add_argument("--log-file", type=Path, metavar="FILE", help=log)
+        group.add_argument("--log-file", type=Path, metavar="FILE", help=HELP)
         version = f"hamsa-deploy {__version__}"
         group.add_argument("--version", action="version", version=version, help="show the version and exit")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hamsa_deploy.cli.files import check_writable
+from hamsa_runtime.cli.log_file import check_writable
 from hamsa_runtime.errors import nearest
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 from collections import Counter
@@ -24,6 +25,7 @@ from hamsa_runtime.images import load_image
 from hamsa_runtime.manifest import Preprocessing
 from hamsa_runtime.preprocess import inputs_from_images
 
+from ..docs.pages import DOCS, blocks
 from ..odd_bmp_webp import odd_bmps_and_webps
 from ..odd_images import noise, odd_images, picture
 from .browser import FAKE_CAMERA, ISOLATED, NO_CARD, SOFTWARE_CARD, Ask, array, browsing, skip_without_node
@@ -155,9 +157,9 @@ def test_a_sound_and_what_is_kept_between_its_blocks_are_pythons(folder: Path, a
     answer = ask(run("./sounds", clips=["clip.wav", "clip.wav"]))  # the second one starts anew
     with Engine(folder / "sounds") as engine:
         expected = list(engine.stream([str(folder / "clip.wav")]))
-    for blocks in answer["clips"]:
-        assert len(blocks) == len(expected) == 5
-        for block, outputs in zip(blocks, expected, strict=True):
+    for heard in answer["clips"]:
+        assert len(heard) == len(expected) == 5
+        for block, outputs in zip(heard, expected, strict=True):
             for name, values in outputs.items():
                 assert_close(array(block[name]), values)
     assert answer["verdict"]["passed"]
@@ -171,6 +173,28 @@ def test_webgpu_gives_the_same(folder: Path) -> None:
     if found.get("kind") == "MissingError":
         pytest.skip(f"no WebGPU in this browser, not even on the processor: {found['error']}")
     assert_pictures_are_pythons(found, folder)
+
+
+READERS_PAGE = """<!doctype html><base href="pictures/"><script type="module">
+const bytes = new Uint8Array(await (await fetch("../plain.png")).arrayBuffer());
+const shown = console.log;
+console.log = (...values) => shown(JSON.stringify(values));
+{}
+shown("the end");
+</script>"""
+
+
+def test_the_program_of_the_docs_prints_what_python_finds(folder: Path, ask: Ask) -> None:
+    [program] = blocks("js", DOCS / "browser.md")
+    (folder / "readers.html").write_text(READERS_PAGE.replace("{}", program))
+    answer = ask({"kind": "printed", "page": "readers.html"})
+    assert answer["fault"] == ""
+    [best, *_], milliseconds = json.loads(answer["lines"][-1])  # ONNX Runtime may have warned before
+    with Engine(folder / "pictures") as engine:
+        [[(label, probability), *_]] = engine.classify(folder / "plain.png")
+    assert best["name"] == label
+    assert best["probability"] == pytest.approx(probability, abs=1e-5)
+    assert milliseconds > 0
 
 
 def test_a_bundle_that_was_changed_is_not_run(folder: Path, ask: Ask) -> None:

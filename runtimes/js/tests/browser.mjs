@@ -4,7 +4,8 @@
  *
  * A job of the kind "runtime" is done by hamsa-runtime.js in a page of `page`: {page, bundle, device, images, clips, decode},
  * where `decode` is a file with image files of these `sizes` one after the other. One of the kind "page" opens a bundle's
- * page as people do: {bundle, width, scheme, file, camera: "allowed" or "refused", device, picture}.
+ * page as people do: {bundle, width, scheme, file, camera: "allowed" or "refused", device, picture}. One of the kind "printed"
+ * opens a page of somebody's own, whose last line of the console is "the end": {page}.
  */
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
@@ -103,12 +104,26 @@ async function inPage(job) {
   return answer;
 }
 
+async function printed({ page: path }) {
+  const page = await browser.newPage();
+  const lines = [];
+  const ended = new Promise((end) => {
+    page.on("pageerror", (error) => end(error.message));
+    page.on("console", (message) => (message.text() === "the end" ? end() : lines.push(message.text())));
+  });
+  await page.goto(new URL(path, base).href);
+  const fault = await Promise.race([ended, page.waitForTimeout(LIMIT).then(() => "it does not end")]);
+  await page.close();
+  return { lines, fault: fault ?? "" };
+}
+
+const KINDS = { page: opened, runtime: inPage, printed };
 const [executablePath, base, ...args] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath, args });
 try {
   for await (const line of createInterface({ input: process.stdin })) {
     const job = JSON.parse(line);
-    process.stdout.write(`${JSON.stringify(await (job.kind === "page" ? opened(job) : inPage(job)))}\n`);
+    process.stdout.write(`${JSON.stringify(await KINDS[job.kind](job))}\n`);
   }
 } finally {
   await browser.close();

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hamsa_runtime.cli.parser import Parser, exit_code_with_json
+from hamsa_runtime.cli.parser import Parser, run_command
 from hamsa_runtime.errors import printable
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ DESCRIPTION = (
 
 def main(argv: list[str] | None = None, prog: str = "hamsa-build") -> int:
     """Run the command; returns its exit code."""
-    return exit_code_with_json(parser(prog), argv, _run)
+    return run_command(parser(prog), argv, _run)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -54,6 +54,7 @@ def parser(prog: str = "hamsa-build") -> Parser:
     parser.add_argument("--rebuild", action="store_true", help="build it even if it is there")
     parser.add_argument("--json", action="store_true", help="write the result to stdout as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
+    parser.add_log_file()
     return parser
 
 

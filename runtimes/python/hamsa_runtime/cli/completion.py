@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hamsa_runtime.cli.hamsa import COMMANDS, is_here, module_of
-from hamsa_runtime.cli.parser import Parser, exit_code_of
+from hamsa_runtime.cli.parser import Parser, run_command
 from hamsa_runtime.errors import MissingError
 
 DESCRIPTION = (
@@ -25,7 +25,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 def main(argv: list[str] | None = None, prog: str = "hamsa completion") -> int:
     """Run the command; returns its exit code."""
-    return exit_code_of(lambda: _write(parser(prog).options_from(argv).shell))
+    return run_command(parser(prog), argv, lambda options: _write(options.shell))
 
 
 def parser(prog: str = "hamsa completion") -> Parser:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hamsa_runtime.cli.parser import Parser, exit_code_with_json
+from hamsa_runtime.cli.parser import Parser, run_command
 from hamsa_runtime.errors import InputError, ParityError, printable
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ LINE_SECONDS = 10.0
 def main(argv: list[str] | None = None, prog: str = "hamsa-embed") -> int:
     """Run the command; returns its exit code."""
     interrupted = "\ninterrupted; what was embedded stays, and the same command goes on"
-    return exit_code_with_json(parser(prog), argv, _run, interrupted)
+    return run_command(parser(prog), argv, _run, interrupted)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -81,6 +81,7 @@ def parser(prog: str = "hamsa-embed") -> Parser:
     )
     parser.add_argument("--json", action="store_true", help="write the result to stdout as JSON")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
+    parser.add_log_file()
     return parser
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamsa_runtime.cli.parser import Parser, exit_code_of
+from hamsa_runtime.cli.parser import Parser, run_command
 from hamsa_runtime.errors import InputError, MissingError, printable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SOMETHING_TO_REPLACE = 1
 
 def main(argv: list[str] | None = None, prog: str = "hamsa-fix") -> int:
     """Run the command; returns its exit code."""
-    return exit_code_of(lambda: _run(parser(prog).options_from(argv)))
+    return run_command(parser(prog), argv, _run)
 
 
 def parser(prog: str = "hamsa-fix") -> Parser:
@@ -45,6 +45,7 @@ def parser(prog: str = "hamsa-fix") -> Parser:
         help="write nothing: list what would be replaced; exits with 1 if there is something, and with 2 if that "
         "cannot be replaced",
     )
+    parser.add_log_file()
     return parser
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
+from hamsa_runtime import __version__
 from hamsa_runtime.cli.habits import answers, habit_of
+from hamsa_runtime.cli.log_file import HELP, LOG, logged, printed_to_log
 from hamsa_runtime.errors import HamsaError, InputError, nearest
 from hamsa_runtime.interrupts import interruptible
 
@@ -27,6 +31,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str = "", **others: Any) -> None:
         super().__init__(prog=prog, description=description, **{"allow_abbrev": False, **others})
+
+    def add_log_file(self) -> None:
+        """For a command of the runtime that `run_command` runs."""
+        self.add_argument("--log-file", type=Path, metavar="FILE", help=HELP)
 
     def actions(self) -> list[argparse.Action]:
         """Every option, as argparse keeps it."""
@@ -61,15 +69,13 @@ class Parser(argparse.ArgumentParser):
 NOTHING_WRITTEN = "interrupted; nothing was written"
 
 
-def exit_code_of(
-    work: Callable[[], int], interrupted: str = NOTHING_WRITTEN, told: Callable[[HamsaError], None] = lambda error: None
-) -> int:
+def exit_code_of(work: Callable[[], int], interrupted: str = NOTHING_WRITTEN, *, as_json: bool = False) -> int:
     """What the work returns, or the code of the error that it ends with, which goes to stderr.
 
     Args:
-        work: parses the arguments and does what they say.
+        work: what a command does.
         interrupted: said after Ctrl-C.
-        told: called with an error, beside that.
+        as_json: whether an error is also a document on stdout.
     """
     try:
         with interruptible():
@@ -78,27 +84,32 @@ def exit_code_of(
         print(interrupted, file=sys.stderr)
         return INTERRUPTED
     except HamsaError as error:
+        LOG.error("%s", error.found, exc_info=True)
         print(f"error  {error}", file=sys.stderr)
-        told(error)
+        if as_json:
+            print(json.dumps({"verdict": "error", "exit_code": error.exit_code, "error": error.parts}, indent=2))
         return error.exit_code
 
 
-def exit_code_with_json(
+def run_command(
     parser: Parser,
     argv: Sequence[str] | None,
     work: Callable[[argparse.Namespace], int],
     interrupted: str = NOTHING_WRITTEN,
 ) -> int:
-    """The same of a command that has --json: with it, an error is also a document on stdout."""
-    options = argparse.Namespace(json=False)
+    """A command of the runtime: parse its line, do what that says, and return the exit code, as for `exit_code_of`.
+
+    With --json an error is also a document; with --log-file all that is printed goes there as well.
+    """
 
     def parsed_and_done() -> int:
-        nonlocal options
         options = parser.options_from(argv)
-        return work(options)
+        path: Path | None = getattr(options, "log_file", None)
+        words = [*parser.prog.split(), *(sys.argv[1:] if argv is None else argv)]
+        with (
+            logged(path, words, f"hamsa-runtime {__version__}", ["hamsa_runtime"]),
+            contextlib.nullcontext() if path is None else printed_to_log(),
+        ):
+            return exit_code_of(lambda: work(options), interrupted, as_json=getattr(options, "json", False))
 
-    def told(error: HamsaError) -> None:
-        if options.json:
-            print(json.dumps({"verdict": "error", "exit_code": error.exit_code, "error": error.parts}, indent=2))
-
-    return exit_code_of(parsed_and_done, interrupted, told)
+    return exit_code_of(parsed_and_done, interrupted)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hamsa_runtime.cli.parser import Parser, exit_code_of
+from hamsa_runtime.cli.parser import Parser, run_command
 from hamsa_runtime.errors import InputError, printable
 from hamsa_runtime.vocabulary import MOST_SECONDS, TRIAL_SECONDS
 
@@ -29,7 +29,7 @@ ARRAYS = (".npy", ".npz")
 
 def main(argv: list[str] | None = None, prog: str = "hamsa run") -> int:
     """Run the command; returns its exit code."""
-    return exit_code_of(lambda: _run(parser(prog).options_from(argv)), "interrupted")
+    return run_command(parser(prog), argv, _run, "interrupted")
 
 
 # fmt: off
@@ -55,6 +55,7 @@ def parser(prog: str = "hamsa run") -> Parser:
              "used; 0 for one that you trust, which is not tried, as is one with --public-key (default: "
              f"{TRIAL_SECONDS})")
     add("--json", action="store_true", help="write the results to stdout as JSON")
+    parser.add_log_file()
     return parser
 # fmt: on
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hamsa_runtime.cli.parser import Parser, exit_code_of
+from hamsa_runtime.cli.parser import Parser, run_command
 from hamsa_runtime.errors import InputError, printable
 
 DESCRIPTION = (
@@ -23,7 +23,7 @@ PASSPHRASE = "HAMSA_SIGN_PASSPHRASE"  # noqa: S105  # the variable's name
 
 def main(argv: list[str] | None = None, prog: str = "hamsa-sign") -> int:
     """Run the command; returns its exit code."""
-    return exit_code_of(lambda: _run(parser(prog).options_from(argv)), "interrupted")
+    return run_command(parser(prog), argv, _run, "interrupted")
 
 
 def parser(prog: str = "hamsa-sign") -> Parser:
@@ -43,6 +43,8 @@ def parser(prog: str = "hamsa-sign") -> Parser:
     verify.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
     verify.add_argument("--public-key", type=Path, required=True, metavar="KEY.pub.pem", help="whose it has to be")
     verify.set_defaults(run=_verify)
+    for each in (keygen, sign, verify):
+        each.add_log_file()
     return parser
 
 
