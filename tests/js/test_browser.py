@@ -175,7 +175,7 @@ def test_webgpu_gives_the_same(folder: Path) -> None:
     assert_pictures_are_pythons(found, folder)
 
 
-READERS_PAGE = """<!doctype html><base href="pictures/"><script type="module">
+READERS_PAGE = """<!doctype html><script type="module">
 const bytes = new Uint8Array(await (await fetch("../plain.png")).arrayBuffer());
 const shown = console.log;
 console.log = (...values) => shown(JSON.stringify(values));
@@ -186,8 +186,9 @@ shown("the end");
 
 def test_the_program_of_the_docs_prints_what_python_finds(folder: Path, ask: Ask) -> None:
     [program] = blocks("js", DOCS / "browser.md")
-    (folder / "readers.html").write_text(READERS_PAGE.replace("{}", program))
-    answer = ask({"kind": "printed", "page": "readers.html"})
+    shutil.copytree(folder / "pictures", folder / "mine")  # Python runs no bundle with a file too many
+    (folder / "mine/readers.html").write_text(READERS_PAGE.replace("{}", program))
+    answer = ask({"kind": "printed", "page": "mine/readers.html"})
     assert answer["fault"] == ""
     [best, *_], milliseconds = json.loads(answer["lines"][-1])  # ONNX Runtime may have warned before
     with Engine(folder / "pictures") as engine:
