@@ -78,7 +78,9 @@ class Rates(Work):
 
     Two processors do not need two sets: OpenVINO's are the Xeon's, and so are ONNX Runtime's, but for products, for
     which its Zen 4 takes 3.3 times as long beside everything else: they stand here 2.5 times as long as on the Xeon,
-    where that costs 2.7 % (by the model, not measured). An ARM has not been measured; --tune measures any.
+    where that costs 2.7 % (by the model, not measured). No ARM was measured, and an emulator's times mean nothing: by
+    data sheets what stands here chooses plans that are 0 to 1.7 % slower there than the best (means; the worst 27 %;
+    benchmarks/arm_costs.py). --tune measures any processor.
 
     Those of scans are from single scans of three sizes on an AMD Zen 4, and those of convolutions of frames from one
     thread of it: of 12 lengths, hops and batches the plan that is chosen is 1.9 % and 1.5 % slower than the fastest of
