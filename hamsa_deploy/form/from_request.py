@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from hamsa_deploy.models.normalisation import normalised, scale_and_offset
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.samples.synthesis import sample_calls, sample_input
 from hamsa_deploy.scan.forms import Plans
+from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_deploy.targets.to_real import to_real
 from hamsa_runtime.batches import example_sizes, sized
 from hamsa_runtime.errors import InputError
@@ -30,6 +32,8 @@ from hamsa_runtime.vocabulary import DYNAMIC
 
 EXAMPLE_BATCH = 3  # of random data for a batch that varies, and calls for one that is fixed
 EXAMPLE_CALLS = 10  # of a model that keeps something between them
+EXACT = 2**53  # whole numbers up to here are what they are in a manifest
+NORMAL = 0.5, 8.0  # between these is the largest magnitude of an example that may be normal numbers
 
 NO_PLANS: Plans = MappingProxyType({})
 
@@ -93,14 +97,30 @@ def _real(request: Request, plans: Plans) -> RealModel:
         plans=plans,
         fft=request.fft,
     )
-    return real_model_of_program(
+    tensors = [x for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor)]
+    form = real_model_of_program(
         program,
         model,
         free=free,
         inputs=request.input_names,
         outputs=request.output_names,
-        complex_inputs=[x.is_complex() for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor)],
+        complex_inputs=[x.is_complex() for x in tensors],
     )
+    ranges = [None if request.preprocessing else _range_of(x) for x in tensors]
+    return replace(form, inputs=tuple(map(_with_range, form.inputs, ranges)))
+
+
+def _with_range(spec: InputSpec, values: tuple[float, float] | None) -> InputSpec:
+    return replace(spec, example_range=values)
+
+
+def _range_of(example: torch.Tensor) -> tuple[float, float] | None:
+    """The smallest and the largest value, where they are finite and not the same."""
+    values = viewed_as_real(example.detach())
+    if values.dtype == torch.bool or not values.numel():
+        return None
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if low < high and math.isfinite(low) and math.isfinite(high) else None
 
 
 def _check_batch(inputs: tuple[Any, ...], batch: int) -> None:
@@ -203,7 +223,8 @@ def example_arrays(manifest: Manifest, sizes: Mapping[str, int]) -> dict[str, np
 
 
 def random_arrays(specs: Sequence[InputSpec], sizes: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
-    """Normal numbers for inputs whose free axes have these sizes; for whole numbers 0 and 1, which every index and mask
+    """Numbers in the range of the example, for inputs whose free axes have these sizes: uniform ones; normal ones where
+    the example may be such, and where no range is known; and of whole numbers then 0 and 1, which every index and mask
     may be. The same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     return {spec.name: _random(spec, sized(spec.shape, sizes), generator) for spec in specs}
@@ -211,6 +232,12 @@ def random_arrays(specs: Sequence[InputSpec], sizes: Mapping[str, int], seed: in
 
 def _random(spec: InputSpec, shape: Sequence[int], generator: torch.Generator) -> np.ndarray:
     dtype: torch.dtype = getattr(torch, spec.dtype)
-    if dtype.is_floating_point:
+    low, high = spec.example_range or (0, 0)
+    if not dtype.is_floating_point:
+        most = min(torch.iinfo(dtype).max, EXACT) if dtype != torch.bool else 1
+        first, last = (int(np.clip(end, -most, most)) for end in ((low, high) if low < high else (0, 1)))
+        return torch.randint(first, last + 1, shape, generator=generator).to(dtype).numpy()
+    if low >= high or (low < 0 < high and NORMAL[0] <= max(-low, high) <= NORMAL[1]):
         return torch.randn(shape, generator=generator).to(dtype).numpy()
-    return torch.randint(0, 2, shape, generator=generator).to(dtype).numpy()
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low
+    return uniform.to(dtype).numpy()

@@ -47,6 +47,7 @@ from hamsa_runtime.errors import ParityError
 # Noise of less than one rounding of float64 is none: 20 log10(2^52). A limit, because JSON has no infinity.
 MAX_DECIBELS = 313.0
 HUGE = 1000.0
+NO_INFINITY = "; or a large number in the place of infinity, x.masked_fill(mask, -1e9)"
 FINEST = 1 / 200  # two roundings of float32 at b_ij are then 5e-5, which no engine can be below
 FEW, FEWEST = 16, 4
 FLOAT32_ULP = 2.0**-23
@@ -197,15 +198,32 @@ def check_comparable(name: str, found: np.ndarray, expected: np.ndarray, referen
         )
     if expected.size == 0:
         raise ParityError(f"output '{name}' is empty", expected="at least one image to compare")
-    for array, who in ((expected, reference), (found, "the exported model")):
-        bad = int((~np.isfinite(array)).sum())
-        if bad:
-            raise ParityError(
-                f"output '{name}': {bad} of {array.size} values that {who} computes are NaN or infinite",
-                expected="finite values",
-                cause="broken weights" if who == reference else "an overflow in the lower precision",
-                fix="check the weights" if who == reference else "export with --fp32",
-            )
+    if bad := int((~np.isfinite(expected)).sum()):
+        raise _no_values(name, expected, bad, reference)
+    if bad := int((~np.isfinite(found)).sum()):
+        raise ParityError(
+            f"output '{name}': {bad} of {found.size} values that the exported model computes are NaN or infinite",
+            expected="finite values",
+            cause="an overflow in the lower precision",
+            fix="export with --fp32",
+        )
+
+
+def _no_values(name: str, expected: np.ndarray, bad: int, reference: str) -> ParityError:
+    """Of what the reference itself computes: nothing to do with the export."""
+    kind, cause, more = (
+        "infinite",
+        "a mask of infinities in forward, a division by 0, or a logarithm of 0",
+        NO_INFINITY,
+    )
+    if np.isnan(expected).any():
+        kind, cause, more = "NaN", "a logarithm of negative numbers or 0 / 0, of these inputs; or broken weights", ""
+    return ParityError(
+        f"output '{name}': {bad} of {expected.size} values that {reference} computes are {kind}",
+        expected="finite values, which can be compared",
+        cause=cause,
+        fix=f"inputs as the model is used on: data= in Python, --data on the command line{more}",
+    )
 
 
 def is_exact(array: np.ndarray) -> bool:

@@ -112,7 +112,7 @@ def complete() -> dict[str, Any]:
     """A manifest that has everything that a manifest may have, in lists of two; names and sizes fit together."""
     images = manifest_for()
     parts = {name: images[name] for name in ("inputs", "outputs", "preprocessing")}
-    parts["inputs"][0]["is_complex"] = True
+    parts["inputs"][0].update(is_complex=True, example_range=[0.0, 255.0])
     parts["preprocessing"]["fit"] = "stretch"
     for output in parts["outputs"]:
         output.update(batch_axis=1, is_complex=True)

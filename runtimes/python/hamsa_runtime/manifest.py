@@ -104,7 +104,8 @@ class Axis:
 class InputSpec:
     """One input of the graph; names in `shape` are axes whose size is free: "batch", or one of the manifest's `axes`.
 
-    Where it `is_complex`, the last dimension holds real and imaginary part. Older bundles do not say.
+    Where it `is_complex`, the last dimension holds real and imaginary part. `example_range` is the smallest and the
+    largest value of the example that the model was captured with, where that is known. Older bundles say neither.
     """
 
     name: str
@@ -112,6 +113,7 @@ class InputSpec:
     shape: tuple[int | str, ...]
     layout: Literal["NHWC", "NCHW"] | None = None
     is_complex: bool = field(default=False, metadata=SINCE)
+    example_range: tuple[float, float] | None = field(default=None, metadata=SINCE)
 
 
 @dataclass(frozen=True)
