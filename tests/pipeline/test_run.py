@@ -317,7 +317,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], list[str], list
     "lists in a list": (lambda x: filtered(x[0]) - x[1][0], ([X, [X + 1]],), ["x_0", "x_1_0"], ["output"]),
     "complex numbers": (lambda x, y: torch.fft.ifft(x * y).conj(), (Z, X), ["x", "y"], ["output"]),
     "whole numbers and bits": (
-        lambda x, y: torch.where(y, filtered(torch.arange(16.0)[x]), 0.0), (X.long() % 4, X > 0), ["x", "y"],
+        lambda x, y: torch.where(y, filtered(torch.arange(16.0).cos()[x]), 0.0), (X.long() % 4, X > 0), ["x", "y"],
         ["output"],
     ),
 }  # fmt: skip
