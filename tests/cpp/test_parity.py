@@ -14,6 +14,7 @@ from torch.export import Dim
 
 import hamsa_deploy
 from hamsa_runtime import Engine
+from hamsa_runtime.cli.run import main as run_in_python
 from tests.shared import Nano
 
 from .building import ROOT, run
@@ -66,7 +67,9 @@ class Frames(nn.Module):
         return {"turned": y.movedim(0, 1), "rows": y.transpose(1, 2).flatten(0, 1)}
 
 
-def test_any_length_and_number_of_signals_agree(build: Path, tmp_path: Path) -> None:
+def test_any_length_and_number_of_signals_agree(
+    build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     axes = ({0: Dim("batch"), 1: Dim("samples", min=24, max=400)},)
     bundle = hamsa_deploy.export(
         Frames().eval(), (torch.ones(2, 48),), to="openvino", output=tmp_path / "b", dynamic_shapes=axes
@@ -79,6 +82,9 @@ def test_any_length_and_number_of_signals_agree(build: Path, tmp_path: Path) -> 
             found, expected = in_cpp(build, bundle.folder, tmp_path / "x.npy", tmp_path), engine(x)
             for name, array in expected.items():
                 np.testing.assert_allclose(found[name], array, rtol=TOLERANCE, atol=TOLERANCE)
+    printed = run([build / "hamsa-run", bundle.folder, tmp_path / "x.npy"], tmp_path)  # no classes: what there is
+    assert run_in_python([str(bundle.folder), str(tmp_path / "x.npy")]) == 0
+    assert printed == capsys.readouterr().out
     np.save(tmp_path / "x.npy", np.zeros((1, 401), np.float32))
     said = subprocess.run(
         [build / "hamsa-run", "--save", tmp_path, bundle.folder, tmp_path / "x.npy"], capture_output=True, text=True

@@ -1,4 +1,5 @@
 // hamsa-run: one bundle on images, clips or arrays, from the shell.
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <new>
@@ -16,9 +17,9 @@ constexpr const char* usage =
     "usage: hamsa-run [--top N] [--device NAME] [--threads N] [--timeout SECONDS] [--public-key FILE] [--save FOLDER]\n"
     "                 BUNDLE IMAGE...\n"
     "\n"
-    "Prints the most probable labels of each image, with their probabilities. An image is a JPEG or PNG file, for a "
-    "model\n"
-    "of clips a WAV or FLAC file, or an array saved by numpy (.npy). With --save, the outputs are written to\n"
+    "Prints the most probable labels of each image, with their probabilities; of a model without classes, what its\n"
+    "outputs are called, with types and shapes. An image is a JPEG, PNG, BMP or WebP file, for a model of clips a WAV\n"
+    "or FLAC file, or an array saved by numpy (.npy). With --save, the outputs are written to\n"
     "FOLDER/0-NAME.npy, FOLDER/1-NAME.npy and so on, and nothing is printed. --device is CPU, GPU.1, NPU, AUTO or\n"
     "HETERO:GPU,CPU with OpenVINO, GPU.1 with TensorRT. With --public-key, a bundle that is not "
     "signed\n"
@@ -108,6 +109,31 @@ void print(const std::vector<std::vector<hamsa::Label>>& rows, const std::string
     }
 }
 
+// Whether an output is said to be logits: by its name, or by labels for the only one.
+bool has_classes(const hamsa::Engine& engine) {
+    const auto& outputs = engine.outputs();
+    const auto is_logits = [](const hamsa::TensorSpec& output) { return output.name == "logits"; };
+    return std::any_of(outputs.begin(), outputs.end(), is_logits) || (outputs.size() == 1 && !engine.labels().empty());
+}
+
+// As Python prints it: "(1, 64)", "(64,)".
+std::string text_of(const hamsa::Shape& shape) {
+    std::string text;
+    for (const auto size : shape) {
+        text += (text.empty() ? "" : ", ") + std::to_string(size);
+    }
+    return "(" + text + (shape.size() == 1 ? ",)" : ")");
+}
+
+void print(const hamsa::Engine& engine, const hamsa::Tensors& outputs, const std::string& path) {
+    std::printf("%s\n", hamsa::printable(path).c_str());
+    for (const hamsa::TensorSpec& output : engine.outputs()) {
+        const hamsa::Tensor& found = outputs.at(output.name);
+        std::printf("  %s  %s %s\n", hamsa::printable(output.name).c_str(), hamsa::name_of(found.dtype()),
+                    text_of(found.shape()).c_str());
+    }
+}
+
 void run(const Arguments& arguments) {
     std::optional<Limits> limits;
     if (arguments.timeout > 0 && !arguments.options.public_key) {
@@ -121,10 +147,12 @@ void run(const Arguments& arguments) {
             limits->begin_again();
         }
         const hamsa::Input input = input_from(arguments.images[i]);
-        if (arguments.save.empty()) {
+        if (!arguments.save.empty()) {
+            save(engine.infer(input), arguments.save, i);
+        } else if (has_classes(engine)) {
             print(engine.classify(input, arguments.top), arguments.images[i]);
         } else {
-            save(engine.infer(input), arguments.save, i);
+            print(engine, engine.infer(input), arguments.images[i]);
         }
     }
 }
