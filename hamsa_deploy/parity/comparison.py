@@ -207,6 +207,7 @@ def _described(
         note="; ".join(filter(None, notes)),
         engine=stand_in(bundle.manifest, device),
         precision=bundle.manifest.precision,
+        target=bundle.manifest.target,
         image_names=_image_names(data),
         ran_on=ran_on,
         bundle=bundle.folder,

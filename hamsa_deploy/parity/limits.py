@@ -11,6 +11,7 @@ from hamsa_deploy.parity.agreement import Agreement
 from hamsa_deploy.parity.metrics import METRICS, Judgement, Thresholds
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.precision.records.record import Precision
+from hamsa_deploy.targets import target_of
 
 # Classes are swapped if this share of one is taken for another, of at least so many images: no poor model does that.
 SWAPPED, FEWEST = 0.8, 3
@@ -59,9 +60,19 @@ def failures_of(name: str, agreement: Agreement, thresholds: Thresholds) -> list
     return [sentence for sentence in sentences if sentence] + _swapped_failures(name, agreement)
 
 
-def way_out(precision: str) -> str:
-    """What to do about an exported model that failed."""
-    return precision_of(precision).way_out if precision else Precision.way_out
+def way_out(precision: str, target: str = "") -> str:
+    """What to do about an exported model that failed.
+
+    Args:
+        precision: its own; empty for none in particular.
+        target: its own; an engine that takes ranges when it runs keeps no layer in floating point.
+    """
+    if not precision:
+        return Precision.way_out
+    found = precision_of(precision)
+    if found.is_quantised and target and target_of(target).takes_program:
+        return "hamsa-export --fp16, or --fp32"
+    return found.way_out
 
 
 def swapped_classes(prediction: np.ndarray, classes: np.ndarray) -> dict[int, int]:

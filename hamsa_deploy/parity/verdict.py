@@ -38,6 +38,7 @@ class ParityReport:
         agreements: output name -> what was found for each image. Not part of the manifest.
         image_names: of the images in the same order, where they have any.
         precision: of the bundle, or the lower of two bundles', whose limits these are.
+        target: of the bundle.
         ran_on: what the engine says about itself: backend, version, device, and the precisions of its layers.
         bundle: the folder that was compared, if it was one.
     """
@@ -53,6 +54,7 @@ class ParityReport:
     agreements: Mapping[str, Agreement] = field(default_factory=dict, repr=False)
     image_names: Sequence[str] = field(default=(), repr=False)
     precision: str = ""
+    target: str = ""
     ran_on: Mapping[str, str] = field(default_factory=dict)
     bundle: Path | None = None
 
@@ -63,7 +65,7 @@ class ParityReport:
     @property
     def way_out(self) -> str:
         """What to do about a failure."""
-        return BETTER_CONDITIONED if self.ill_conditioned else way_out(self.precision)
+        return BETTER_CONDITIONED if self.ill_conditioned else way_out(self.precision, self.target)
 
     @property
     def recorded(self) -> Parity:

@@ -119,7 +119,7 @@ def choose_layers_to_keep(
             f"int8 loses more than {max_drop:g} points of accuracy, even with one layer of {len(nodes)} in int8",
             expected=f"at most {max_drop:g} points",
             cause="layers that int8 cannot hold: " + described(ready.quantisation, costs),
-            fix="a larger --max-drop, more calibration images, or --bf16 or --fp16",
+            fix="a larger --max-drop, more calibration images, or --fp16",
         )
     return nodes[:number]
 

@@ -114,7 +114,7 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
             if not unverified:
                 bundle = stage.write_manifest(manifest)
                 report = check_parity(bundle, original, parity_data(request, form), device=request.device)
-                _require(report, written.calibrated)
+                _require(report, written.calibrated, request.max_drop)
                 doubt_colours(original, parity_data(request, form), request.classes, manifest)
                 parity = report.recorded
         if float32_bundle and manifest.precision != FLOAT32:
@@ -145,7 +145,7 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
     return bundle
 
 
-def _require(report: ParityReport, ready: Calibrated | None) -> None:
+def _require(report: ParityReport, ready: Calibrated | None, max_drop: float | None) -> None:
     """Raise ParityError if the verdict is negative; for int8 with the layers that cost most."""
     if ready is None or report.passed:
         report.require()
@@ -156,7 +156,9 @@ def _require(report: ParityReport, ready: Calibrated | None) -> None:
         expected=", ".join(f"{k} {v:g}" for k, v in report.thresholds.as_dict().items()),
         cause="layers that int8 cannot hold, with the signal-to-noise ratio that each alone leaves: "
         + described(ready.quantisation, costs),
-        fix="--max-drop 0.5, which keeps the costliest layers in floating point; more calibration images; or --bf16",
+        fix=report.way_out
+        if max_drop is None
+        else f"a smaller --max-drop than {max_drop:g}; more calibration images; or --fp16",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hamsa_deploy.parity.comparison import compare
 from hamsa_deploy.parity.limits import swapped_classes, way_out
 from hamsa_deploy.parity.metrics import THRESHOLDS, Thresholds
 from hamsa_deploy.parity.verdict import ParityReport
+from hamsa_deploy.targets import all_targets
 from hamsa_runtime.errors import InputError, ParityError
 
 ANYTHING = Thresholds(max_relative_error=1e9, cosine=-1, top1=0)
@@ -99,6 +101,11 @@ def test_equal_outputs_make_a_report_that_json_can_hold() -> None:
 
 def test_a_failure_says_what_to_do_in_that_precision() -> None:
     assert "--max-drop" in way_out("int8")
+    for target in (each for each in all_targets() if "int8" in each.precisions):
+        advised = re.findall(r"--(fp\d+|bf16)", way_out("int8", target.name))
+        assert advised
+        assert {*advised} <= {*target.precisions}
+        assert ("--max-drop" in way_out("int8", target.name)) == (target.int8 is not None)
     assert "--fp32" in way_out("fp16")
     with pytest.raises(ParityError, match=r"top-1 agreement 0\.500"):
         report_of(Thresholds(1e9, -1, 1)).require()

@@ -18,5 +18,5 @@ PRECISION = Precision(
     is_measured=True,
     is_quantised=True,
     way_out="hamsa-export --int8 --max-drop 0.5, which keeps the costliest layers in floating point; more calibration "
-    "images; or --bf16 or --fp16",
+    "images; or --fp16",
 )
