@@ -77,7 +77,9 @@ def entry_rule(*names: str) -> Callable[[Function], Function]:
 
 
 def lowering(*names: str) -> Callable[[Function], Function]:
-    """Register what becomes of an operator that no engine has, given ordinary tensors and constants."""
+    """Register what becomes of an operator that not every engine has, given ordinary tensors and constants.
+
+    The function returns NotImplemented where the operator can stay."""
     return _registrar(LOWERINGS, names)
 
 
@@ -124,9 +126,9 @@ def apply(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _complex_rule(name)(func, args, kwargs)
     if any(isinstance(leaf, Lazy) for leaf in leaves):
         return apply(func, *_less_lazy(args, kwargs, leaves))
-    if name in LOWERINGS:
-        return LOWERINGS[name](func, args, kwargs)
-    if name in VIEWS:
+    if name in LOWERINGS and (result := LOWERINGS[name](func, args, kwargs)) is not NotImplemented:
+        return result
+    if name in VIEWS and not isinstance(args[1], torch.dtype):
         func = torch.ops.aten.reshape.default
     result = func(*emit(args), **emit(kwargs))
     _note_facts(name, args, result)

@@ -11,6 +11,7 @@ import copy
 import functools
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -25,11 +26,15 @@ from torch.export import ExportedProgram
 from torch.onnx.errors import OnnxExporterError
 
 from hamsa_deploy.spectral.compiler.capture import ONE_AT_A_TIME
+from hamsa_deploy.spectral.dispatch import operator_name
+from hamsa_deploy.spectral.provenance import place_of
 from hamsa_deploy.targets.translations import TRANSLATIONS
 from hamsa_runtime.errors import BuildError
 
 # That the exporter leaves out.
 CHECKS = {torch.ops.aten._assert_tensor_metadata.default}
+# How it says that it has no translation.
+MISSING = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'")
 
 
 def onnx_model(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> ir.Model:
@@ -42,11 +47,28 @@ def onnx_model(program: ExportedProgram, inputs: Sequence[str], outputs: Sequenc
         return _translated(program, inputs, outputs, opset)
     except OnnxExporterError as error:
         said = str(error).partition("## Exception summary")[2].split() or str(error).split()
+        if missing := MISSING.search(str(error)):
+            raise _untranslated(program, missing[1], opset) from error
         raise BuildError(
             f"the ONNX exporter of PyTorch {torch.__version__} fails: {' '.join(said)[:400]}",
             cause="an operator, or types of its inputs, that this version does not translate",
             fix="try another version of PyTorch, or write that operator in another way",
         ) from error
+
+
+def _untranslated(program: ExportedProgram, missing: str, opset: int) -> BuildError:
+    """What the exporter has no form of, or of a part that it takes it apart into, and where the model has it."""
+    name = missing.rpartition(".")[2].strip("_")
+    nodes = [node for node in program.graph.nodes if node.target in _not_translated(program, opset)]
+    named = [node for node in nodes if operator_name(node.target).strip("_") == name]
+    node = next(iter(named or nodes), None)
+    found = name if node is None else operator_name(node.target)
+    return BuildError(
+        f"the operator '{found}'{'' if node is None else place_of(node)} has no form in ONNX",
+        expected="operators that the ONNX exporter of PyTorch translates",
+        cause=f"PyTorch {torch.__version__} has no translation of {missing}",
+        fix="write that line with other operators, or leave it to the application",
+    )
 
 
 def _translated(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], opset: int) -> ir.Model:
@@ -74,18 +96,21 @@ def _translated(program: ExportedProgram, inputs: Sequence[str], outputs: Sequen
 def _traced_where_needed(program: ExportedProgram, opset: int) -> ExportedProgram:
     """The exporter has a program traced once more, for operators that it can translate in parts only: two thirds of its
     time, and few programs have such operators. Where its register is another one, it takes its time."""
-    if (found := _register()) is None:
-        return program
-    translated = (
-        {each[0].fx_target for each in found[1](opset_version=opset).functions.values()} | TRANSLATIONS.keys() | CHECKS
-    )
-    targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
-    if any(isinstance(each, OperatorBase) and each not in translated for each in targets):
+    if _register() is None or _not_translated(program, opset):
         return program
     ready = copy.copy(program)
     ready._graph_module = _copied(program.graph_module)  # the exporter writes into it
     ready.run_decompositions = lambda table=None: ready
     return ready
+
+
+def _not_translated(program: ExportedProgram, opset: int) -> set[Any]:
+    """The program's operators that the exporter, as far as its register is known, translates in parts or not at all."""
+    found = _register()
+    known = found[1](opset_version=opset).functions.values() if found else ()
+    translated = {each[0].fx_target for each in known} | TRANSLATIONS.keys() | CHECKS
+    targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
+    return {each for each in targets if isinstance(each, OperatorBase) and each not in translated}
 
 
 def _copied(module: fx.GraphModule) -> fx.GraphModule:

@@ -130,3 +130,16 @@ def test_what_the_exporter_cannot_do_is_quoted(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(BuildError, match=r"PyTorch 2\.\S+ fails: <class 'AssertionError'>: not so") as raised:
         onnx_from_program(program, tmp_path / "model.onnx", inputs=["x"], outputs=["y"])
     assert "another version of PyTorch" in raised.value.fix
+
+
+@pytest.mark.parametrize(("name", "part"), [("cumprod", "prims.prod"), ("mode", "aten.mode")])
+def test_an_operator_without_a_form_is_named_with_its_line(name: str, part: str) -> None:
+    class Model(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.cumprod(x, -1) if name == "cumprod" else torch.mode(x, -1).values
+            return y.relu()
+
+    program = to_real(Model().eval(), (torch.randn(2, 3),))
+    with pytest.raises(BuildError, match=rf"the operator '{name}', \S+test_onnx_exporter\.py:\d+: y = ") as raised:
+        onnx_exporter.onnx_model(program, ["x"], ["y"], OPSET)
+    assert part in raised.value.parts["cause"]

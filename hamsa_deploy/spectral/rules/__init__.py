@@ -12,6 +12,7 @@ from hamsa_deploy.spectral.rules import (
     products,
     reductions,
     short_time,
+    substitutes,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "products",
     "reductions",
     "short_time",
+    "substitutes",
 ]
