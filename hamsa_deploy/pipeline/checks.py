@@ -187,7 +187,7 @@ def _check_run_time_ranges(request: Request, target: Target) -> None:
     for what in (what for what, is_said in said.items() if is_said):
         raise InputError(
             f"{what} for int8 on {request.to}",
-            expected="nothing but the precision: every product is in int8",
+            expected="nothing but the precision",
             cause=f"{target.title} takes the ranges of activations when it runs",
             fix="leave it away; parity says whether the bundle is good enough",
         )

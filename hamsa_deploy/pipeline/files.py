@@ -27,6 +27,7 @@ from hamsa_deploy.pipeline.tuning import (
     engine_timer,
     with_measurements,
 )
+from hamsa_deploy.precision.float16.of_program import by_layer
 from hamsa_deploy.precision.observers import RANGES, Ranges, float32_values
 from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.scan.forms import Plans
@@ -52,7 +53,13 @@ def write_files(
     if not writes_after_typing(target, request.precision):
         return written
     with progress(target.stage):
-        return replace(written, engine=target.write(folder, order_of(request, form, request.precision)))
+        order = order_of(request, form, request.precision)
+        if target.halves and form.program is not None:
+            program, manifest = form.program, manifest_of(request, form)
+            feeds = _range_feeds(request, form)
+            kept = precision_of(request.precision).islands_of(program, manifest, feeds, form.states)
+            order, written = replace(order, float32=frozenset(kept)), ExportFacts(by_layer(program, kept))
+        return replace(written, engine=target.write(folder, order))
 
 
 def order_of(request: Request, form: RealModel, precision: str) -> Order:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hamsa_deploy.targets.executorch import RATES
+from hamsa_deploy.targets.executorch import RATES, quietly
 from hamsa_deploy.targets.here import HERE, ON_THE_DEVICE, Answer, Machine, Package
-from hamsa_deploy.targets.litert import one_at_a_time, quietly
+from hamsa_deploy.targets.litert import one_at_a_time
 from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime.errors import BuildError, MissingError
 from hamsa_runtime.port_names import as_identifiers

@@ -6,7 +6,11 @@ largest size that there may be: batches that vary go up to LARGEST_BATCH, and la
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +19,7 @@ from hamsa_deploy.targets.here import Package
 from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime.dft.costs import CPU
 from hamsa_runtime.errors import BuildError, MissingError
+from hamsa_runtime.interrupts import interruptible
 from hamsa_runtime.manifest import BATCH, InputSpec
 from hamsa_runtime.vocabulary import PTE_FILE
 
@@ -26,13 +31,8 @@ LARGEST_BATCH = 8  # as that of TensorRT's profile
 # cheapest, and scans are trees of any size.
 RATES = replace(CPU, trips=1e12, largest_tree=1e12)
 INSTALL = "pip install 'hamsa-deploy[executorch]'"
-# Tried with 1.5.1 on 120 digits, two cores of a busy EPYC: good enough by parity's limits, and slower than float32.
-NOT_YET = {
-    "fp16": "XNNPACK is given float32 programs only so far: hamsa_nano halved keeps 68.6 dB of its logits, and takes "
-    "4.3 ms in place of 0.4 on a server's processor, where norms and GELU are left to portable kernels",
-    "bf16": "XNNPACK is given float32 programs only so far",
-    "int8": "XNNPACK is given float32 programs only so far: hamsa_nano with linear layers in int8, by XNNPACK's own "
-    "quantiser, keeps 38.4 dB of its logits, and takes 0.64 ms in place of 0.41 on a server's processor",
+LACKS = {
+    "bf16": "ExecuTorch 1.5 gives XNNPACK nothing in bfloat16, but for fully connected layers where an option says so"
 }
 
 
@@ -41,10 +41,29 @@ class ExecuTorch(Target):
     """See `Target`."""
 
     def write(self, folder: Path, order: Order) -> None:
-        """Lower the program."""
-        assert order.program is not None
-        _limit_batch(order.program, order.inputs)
-        (folder / PTE_FILE).write_bytes(_lowered(order.program))
+        """Lower the program, in the order's precision."""
+        program = _typed(order)
+        _limit_batch(program, order.inputs)
+        (folder / PTE_FILE).write_bytes(_lowered(program))
+
+
+def _typed(order: Order) -> ExportedProgram:
+    """In float16 or int8 another program, changed before it is lowered."""
+    assert order.program is not None
+    if order.precision == "fp32":
+        return order.program
+    from hamsa_deploy.targets.executorch_lower import fp16_program, int8_program
+
+    try:
+        with quietly():
+            return {"fp16": fp16_program, "int8": int8_program}[order.precision](order)
+    except ImportError as error:
+        raise MissingError(f"the package executorch cannot be imported: {error}", fix=INSTALL) from error
+    except Exception as error:
+        raise BuildError(
+            f"ExecuTorch's quantiser cannot make this model {order.precision}: {error}",
+            fix="--fp32, or another version",
+        ) from error
 
 
 def _limit_batch(program: ExportedProgram, inputs: tuple[InputSpec, ...]) -> None:
@@ -64,15 +83,13 @@ def _limit_batch(program: ExportedProgram, inputs: tuple[InputSpec, ...]) -> Non
 def _lowered(program: ExportedProgram) -> bytes:
     """The file's content."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
     except ImportError as error:
         raise MissingError(f"the package executorch cannot be imported: {error}", fix=INSTALL) from error
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             # Its own check of types takes the length of the first tensor of a list for that of the list: behind a split
             # the batch is the example's, and any other is refused when it runs (error 0x10; seen in 1.5.1).
             unchecked = EdgeCompileConfig(_check_ir_validity=False)
@@ -86,11 +103,29 @@ def _lowered(program: ExportedProgram) -> bytes:
         ) from error
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Without a converter's progress, and its advice about types that we keep and versions that it was tested with."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            interruptible(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
 TARGET = ExecuTorch(
     "executorch",
-    precisions=("fp32",),
+    precisions=("fp32", "fp16", "int8"),
     rates=RATES,
-    lacks=NOT_YET,
+    lacks=LACKS,
     no_native_fft="ExecuTorch 1.5 has no kernel for the FFT of complex numbers",
     stage="executorch",
     stage_words="lower to ExecuTorch",
@@ -98,5 +133,6 @@ TARGET = ExecuTorch(
     needs=("executorch",),
     runs_without_torch=False,
     takes_program=True,
+    halves=True,
     fixed_sizes="memory is planned at export, for the largest size",
 )

@@ -6,20 +6,14 @@ its own layer norm. The runtime cuts larger batches.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamsa_deploy.targets.executorch import RATES
+from hamsa_deploy.targets.executorch import RATES, quietly
 from hamsa_deploy.targets.here import Package
 from hamsa_deploy.targets.record import Order, Target
 from hamsa_runtime.errors import BuildError, MissingError
-from hamsa_runtime.interrupts import interruptible
 from hamsa_runtime.port_names import as_identifiers
 from hamsa_runtime.vocabulary import TFLITE_FILE
 
@@ -132,24 +126,6 @@ def one_at_a_time(order: Order) -> tuple[nn.Module, dict[str, torch.Tensor]]:
         program.graph.erase_node(node)  # what is traced has the types that the caller gives it
     program.recompile()
     return Named(program), dict(zip(names, zeros, strict=True))
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Without a converter's progress, and its advice about types that we keep and versions that it was tested with."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            interruptible(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 TARGET = LiteRt(

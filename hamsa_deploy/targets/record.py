@@ -67,6 +67,8 @@ class Order:
         program: for a target that `takes_program`: in real arithmetic, with tensors as its only outputs.
         inputs: of the program, with those for what the model keeps between calls.
         outputs: what it gives, likewise.
+        float32: in float16, for a target that `halves` programs: the nodes of the program's module that float16 cannot
+            hold.
     """
 
     precision: str
@@ -75,6 +77,7 @@ class Order:
     program: ExportedProgram | None = None
     inputs: tuple[InputSpec, ...] = ()
     outputs: tuple[OutputSpec, ...] = ()
+    float32: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Target:
         for_browsers: whether bundles are folders for a web server.
         takes_program: whether `write` is given a program of torch.export, and no ONNX file is ever written: neither
             precisions nor int8 of ours, which work on that file, are for such a target.
+        halves: whether it then computes in float16 what its `write` makes so, and is told what float16 cannot hold.
         fixed_sizes: why axes beside the batch cannot be of any size; empty where they can.
     """
 
@@ -126,6 +130,7 @@ class Target:
     runs_without_torch: bool = True
     for_browsers: bool = False
     takes_program: bool = False
+    halves: bool = False
     fixed_sizes: str = ""
 
     @property

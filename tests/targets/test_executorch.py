@@ -165,6 +165,71 @@ def test_an_operator_without_a_kernel_is_a_build_error_that_names_it(tmp_path: P
         TARGET.write(tmp_path, Order("fp32", program=program, inputs=(InputSpec("x", "float32", (2,)),)))
 
 
+class Layers(nn.Module):
+    """Linear layers with what XNNPACK has in float32 alone between them, and whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(64, 256), nn.LayerNorm(256), nn.Linear(256, 64)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = self.norm(nn.functional.silu(self.first(x)))
+        return {"y": self.last(nn.functional.gelu(y)), "positive": (y > 100).sum(-1)}
+
+
+@pytest.fixture(scope="module")
+def lower(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    torch.manual_seed(0)
+    model, folder = Layers().eval(), tmp_path_factory.mktemp("executorch")
+    return {
+        precision: hamsa_deploy.export(
+            model, example_inputs=(torch.randn(2, 64),), to="executorch", precision=precision, output=folder / precision
+        )
+        for precision in ("fp32", "fp16", "int8")
+    }
+
+
+@needs_executorch
+def test_lower_precisions_take_less_and_are_near(lower: dict[str, Bundle]) -> None:
+    size = {name: each.manifest.files["model.pte"].bytes for name, each in lower.items()}
+    parity = {name: each.manifest.parity for name, each in lower.items()}
+    errors = {name: each.metrics["y"]["max_relative_error"] for name, each in parity.items() if each is not None}
+    assert 1e-5 < errors["fp16"] < 3e-3  # it is another model, and near
+    assert 1e-4 < errors["int8"] < 5e-2
+    assert size["fp16"] < 0.6 * size["fp32"]
+    assert size["int8"] < 0.4 * size["fp32"]
+    assert [each.manifest.execution is None for each in lower.values()] == [True, False, False]
+
+
+@needs_executorch
+@pytest.mark.parametrize(("precision", "said"), [("fp16", "f16"), ("int8", "f32, products i8")])
+def test_in_lower_precisions_borders_are_float32_and_a_batch_changes_nothing(
+    lower: dict[str, Bundle], precision: str, said: str
+) -> None:
+    x = torch.randn(11, 64, generator=torch.Generator().manual_seed(1)).numpy()  # more than one call takes
+    x[3] *= 50  # the range of its neighbours, where they shared one
+    with Engine(lower[precision].folder) as engine:
+        assert engine.describe()["precision"] == said
+        found = engine({"x": x})
+        alone = [engine({"x": row[None]})["y"] for row in x]
+    assert {name: array.dtype for name, array in found.items()} == {"y": np.float32, "positive": np.int64}
+    np.testing.assert_array_equal(found["y"], np.concatenate(alone))
+
+
+@needs_executorch
+def test_int8_without_a_linear_layer_is_refused(tmp_path: Path) -> None:
+    program = torch.export.export(nn.Conv1d(2, 3, 1).eval(), (torch.ones(2, 2, 4),))
+    order = Order("int8", program=program, inputs=(InputSpec("x", "float32", (2, 2, 4)),))
+    with pytest.raises(BuildError, match="no linear layers"):
+        TARGET.write(tmp_path, order)
+
+
+def test_bfloat16_is_refused_with_its_reason() -> None:
+    with pytest.raises(InputError, match="precision bf16 for executorch") as caught:
+        check_request(Request(nn.ReLU().eval(), (torch.ones(2, 3),), to="executorch", precision="bf16"))
+    assert caught.value.cause == TARGET.lacks["bf16"]
+
+
 def test_an_onnx_file_is_refused_before_anything_is_built_and_says_why(tmp_path: Path) -> None:
     torch.onnx.export(nn.ReLU(), (torch.ones(2, 3),), tmp_path / "some.onnx", dynamo=True, verbose=False)
     with pytest.raises(InputError, match="an ONNX file for executorch") as caught:

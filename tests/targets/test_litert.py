@@ -181,9 +181,10 @@ def test_what_it_lacks_is_refused_with_its_reason() -> None:
     ],
     ids=lambda said: next(iter(said)),
 )
-def test_what_steers_our_own_int8_is_refused_and_not_ignored(said: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="for int8 on litert") as caught:
-        check_request(Request(nn.ReLU().eval(), (torch.ones(2, 3),), to="litert", precision="int8", **said))
+@pytest.mark.parametrize("to", ["litert", "executorch"])
+def test_what_steers_our_own_int8_is_refused_and_not_ignored(to: str, said: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"for int8 on {to}") as caught:
+        check_request(Request(nn.ReLU().eval(), (torch.ones(2, 3),), to=to, precision="int8", **said))
     assert "when it runs" in caught.value.cause
 
 

@@ -13,14 +13,18 @@ Nothing else lists precisions. Records are imported by --help: what `apply` need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx_ir as ir
+    from torch.export import ExportedProgram
 
     from hamsa_deploy.precision.observers import Ranges
+    from hamsa_runtime.batches import Arrays
+    from hamsa_runtime.manifest import Manifest, State
 
 FLOAT32 = "fp32"
 
@@ -65,5 +69,23 @@ class Precision:
 
         Returns:
             Nodes that stay in float32, each with its reason.
+        """
+        return {}
+
+    def islands_of(
+        self,
+        program: ExportedProgram,
+        manifest: Manifest,
+        feeds: Iterable[Arrays],
+        states: Sequence[tuple[State, np.ndarray]],
+    ) -> Mapping[str, str]:
+        """For an engine that computes a program in this precision, as it is told: the nodes that have to stay in
+        float32, each with its reason.
+
+        Args:
+            program: in float32.
+            manifest: what it takes and gives.
+            feeds: inputs by name, one dict for each call, in order; read if it `is_measured`.
+            states: what it keeps between calls, each with its first value.
         """
         return {}

@@ -33,10 +33,10 @@ class Runner(MobileRunner):
     name, title, package = "executorch", "ExecuTorch", "executorch"
     threads = "ExecuTorch has one pool of threads for the whole process, which taskset limits"
     profiler = "a build with its event tracer"
-    precision = "f32"
 
     def __init__(self, folder: Path, manifest: Manifest, settings: Settings) -> None:
         super().__init__(settings)
+        self.precision = {"fp16": "f16", "int8": "f32, products i8"}.get(manifest.precision, "f32")
         self._manifest = manifest
         self._inputs = [spec.name for spec in manifest.graph_inputs]
         self._outputs = [spec.name for spec in manifest.graph_outputs]

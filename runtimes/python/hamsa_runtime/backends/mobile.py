@@ -41,7 +41,12 @@ class MobileRunner:
         no_cuda_graph(self.name, settings)
         no_throughput(self.name, settings)
         if settings.threads is not None and self.threads:
-            raise InputError(f"threads is {settings.threads}", expected=f"None: {self.threads}", fix="leave it away")
+            raise InputError(
+                f"threads is {settings.threads}",
+                expected=f"None: {self.threads}",
+                fix="leave it away; on Ray, where each engine is given a number, hamsa-embed --worker K/N instead of "
+                "--ray, or Embedder(..., threads=None)",
+            )
         self.check_device(settings.device or CPU)
         self.device = str(only_name(settings.device or CPU, self.title))
 
