@@ -1,7 +1,8 @@
 """A user's model runs once before it is captured: its own errors are told from ours, and what it changes is found.
 
     model --copied, parameters shared--> run on the example inputs --> is its state as before?  nothing is kept
-                                            else other inputs, on it and on a fresh copy --> same outputs?  a cache
+                                            else other inputs, on it and on a fresh copy
+                                                --> same outputs, and the same left behind?  a cache
                                                 else tensors of one shape?  the program takes and gives them
 
 The copy goes on to be captured: whatever a model fills at its first run is there then, and the model itself is left as
@@ -12,6 +13,7 @@ written, numbers that Python or NumPy draws.
 from __future__ import annotations
 
 import contextlib
+import functools
 import pickle
 import random
 from collections.abc import Iterator, Mapping
@@ -33,6 +35,7 @@ from hamsa_deploy.spectral.provenance import line_of_error, line_that_runs
 from hamsa_runtime.errors import HamsaError, InputError
 
 SEEDS = (1, 2, 3)
+SCALES = (1, 0.25, 4)  # of the values that a model is run on again, to see whether it reads what it has kept
 ROUNDING = 8  # units in the last place of the largest value: what a tensor's place in memory may change
 
 
@@ -67,11 +70,12 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, list
     if accesses.only_assigned(first):
         _check_repeats(ready, inputs, outputs)
         return ready, []
-    reads = _reads_its_past(model, ready, inputs)
+    reads, gathers = _reads_its_past(model, ready, inputs, first)
     second = changed(after, state_of(ready))
     counted = {name for name in first & second if is_number(before.get(name)) and is_number(after.get(name))}
     written = {name for name in first if name in before or name in second} or first
-    kept = sorted(written if reads else counted)
+    carried = {name for name in gathers if is_modules_own(ready, name) and _is_of_one_shape(before[name], after[name])}
+    kept = sorted(written if reads else counted | carried)
     if not kept:
         _check_repeats(ready, inputs, outputs)
     for name in kept:
@@ -124,13 +128,21 @@ def _check_carried(model: nn.Module, name: str, where: str, before: Any, after: 
         raise writes(name, where, fix="a buffer for each tensor that is kept; or an input and an output of forward")
     if not isinstance(before, torch.Tensor):
         raise writes(name, where, fix=f"{register}torch.zeros{tuple(after.shape)}), so that it is there at first")
-    if before.shape != after.shape or before.dtype != after.dtype:
+    if not _is_of_one_shape(before, after):
         raise StateError(
             f"forward keeps {name!r}{where} for the next call, {_shown(after)} in place of {_shown(before)}",
             expected="what is kept in one type and shape, for an engine to carry it",
             cause="it grows, or takes the batch of the inputs",
             fix="a buffer that has its size from the start, of which forward overwrites parts",
         )
+
+
+def _is_of_one_shape(before: Any, after: Any) -> bool:
+    return (
+        isinstance(before, torch.Tensor)
+        and isinstance(after, torch.Tensor)
+        and (before.shape, before.dtype) == (after.shape, after.dtype)
+    )
 
 
 def _shown(x: torch.Tensor) -> str:
@@ -170,14 +182,38 @@ def writes(name: str, where: str, *, training: bool = False, fix: str = "") -> S
     )
 
 
-def _reads_its_past(model: nn.Module, ran: nn.Module, inputs: tuple[Any, ...]) -> bool:
-    """Whether a model that has run computes something else than one that has not."""
-    try:
-        others = pytree.tree_map_only(torch.Tensor, _turned_round, inputs)
-        expected, found = _outputs_of(copy_of(model), others)[0], _outputs_of(ran, others)[0]
-    except InputError:  # the model does not take these values
-        expected, found = _outputs_of(copy_of(model), inputs)[0], _outputs_of(ran, inputs)[0]
-    return not _are_close(found, expected)
+def _reads_its_past(
+    model: nn.Module, ran: nn.Module, inputs: tuple[Any, ...], written: set[str]
+) -> tuple[bool, set[str]]:
+    """Whether a model that has run computes something else than one that has not; if not, which tensors of those that
+    it writes it leaves with other values.
+
+    The latter is past that no output has shown so far: a delay of several calls, a gate that is open. A peak is seen
+    only where later values are smaller, a minimum only where they are larger.
+    """
+    gathers: set[str] = set()
+    for scale in SCALES:
+        fresh = copy_of(model)
+        try:
+            others = pytree.tree_map_only(torch.Tensor, functools.partial(_other, scale=scale), inputs)
+            expected, found = _outputs_of(fresh, others)[0], _outputs_of(ran, others)[0]
+        except InputError:  # the model does not take these values
+            fresh = copy_of(model)
+            expected, found = _outputs_of(fresh, inputs)[0], _outputs_of(ran, inputs)[0]
+        if not _are_close(found, expected):
+            return True, set()
+        gathers |= _left_otherwise(state_of(fresh), state_of(ran), written)
+    return False, gathers
+
+
+def _left_otherwise(one: Mapping[str, Any], other: Mapping[str, Any], names: set[str]) -> set[str]:
+    pairs = [(name, one.get(name), other.get(name)) for name in names]
+    return {name for name, a, b in pairs if isinstance(a, torch.Tensor) and not _is_close(a, b)}
+
+
+def _other(x: torch.Tensor, scale: float) -> torch.Tensor:
+    turned = _turned_round(x)
+    return turned * scale if x.is_floating_point() or x.is_complex() else turned
 
 
 def _lines_with_others(model: nn.Module, inputs: tuple[Any, ...]) -> Mapping[str, str]:

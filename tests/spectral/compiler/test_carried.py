@@ -116,6 +116,48 @@ def test_buffers_are_carried(function: Callable[..., Any], buffers: dict[str, Te
     check_calls(Keeps(function, **buffers), [(x,) for x in X], sorted(buffers))
 
 
+def opens_a_gate(self: Any, x: Tensor) -> Tensor:
+    """Shut only by a call that is much quieter than those before."""
+    power = torch.fft.rfft(x).abs()
+    self.mean = 0.9 * self.mean + 0.1 * power
+    return torch.fft.irfft(torch.fft.rfft(x) * (power / (self.mean + 1e-3)).clamp(max=1))
+
+
+def gives_the_fifth_last(self: Any, x: Tensor) -> Tensor:
+    y = double(self.line[0])
+    self.line.copy_(torch.cat([self.line[1:], x[None]]))
+    return y
+
+
+def divides_by_the_peak(self: Any, x: Tensor) -> Tensor:
+    self.peak = torch.maximum(self.peak, x.abs().max())
+    return double(x / self.peak)
+
+
+def adds_the_quietest(self: Any, x: Tensor) -> Tensor:
+    torch.minimum(self.floor, x.abs().amax(), out=self.floor)
+    return double(x) + self.floor
+
+
+@pytest.mark.parametrize(
+    ("function", "buffers"),
+    [
+        (opens_a_gate, {"mean": torch.zeros(1, 9)}),
+        (gives_the_fifth_last, {"line": torch.zeros(5, 1, 16)}),
+        (divides_by_the_peak, {"peak": torch.tensor(0.0)}),
+        (adds_the_quietest, {"floor": torch.tensor(1e6)}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_buffers_are_carried_that_the_second_call_does_not_show(
+    function: Callable[..., Any], buffers: dict[str, Tensor]
+) -> None:
+    """The same values again, in another order, as loud as before, do not move what these give."""
+    loudness = [1.0, 1, 0.01, 3, 0.2, 1, 5, 0.05, 1, 1]
+    calls = [(x * scale,) for x, scale in zip(X, loudness, strict=True)]
+    check_calls(Keeps(function, **buffers), calls, sorted(buffers))
+
+
 def test_other_tensors_of_modules_are_carried_through_forwards_of_any_number_of_inputs() -> None:
     check_calls(Streams(), [(x, 2 * x) for x in X], ["mean", "overlap.tail"])
 
