@@ -24,6 +24,7 @@ from hamsa_runtime.preprocess import inputs_from_images
 
 STREAMED = 3  # images, at least
 EXAMPLE_BATCH = 2
+WITH = " (with "
 
 
 def by_image(outputs: Arrays, data: Any, manifest: Manifest) -> Arrays:
@@ -124,8 +125,13 @@ def size_failures(
         except Exception:  # noqa: BLE001  # whatever the model says of a size that it does not take
             tried.append(text)
             continue
-        return [f"{sentence} (with {text})" for sentence in judged(run_bundle(arrays), expected, arrays)]
+        return [f"{sentence}{WITH}{text})" for sentence in judged(run_bundle(arrays), expected, arrays)]
     return [f"the model itself takes none of the sizes that were tried: {'; '.join(tried)}"] if tried else []
+
+
+def is_of_other_sizes(failure: str) -> bool:
+    """Whether a sentence is of a size other than those that the model was captured with."""
+    return WITH in failure
 
 
 def _within(axis: Axis, size: int) -> int:

@@ -32,6 +32,7 @@ from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
 from hamsa_deploy.parity.comparison import doubt_colours, separated_outputs
 from hamsa_deploy.parity.sample import sample_of
+from hamsa_deploy.parity.variations import is_of_other_sizes
 from hamsa_deploy.pipeline.checks import check_clips, check_labels, check_request
 from hamsa_deploy.pipeline.files import order_of, tuned_form, write_files, writes_after_typing
 from hamsa_deploy.pipeline.int8 import Calibrated
@@ -148,6 +149,8 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
 def _require(report: ParityReport, ready: Calibrated | None, max_drop: float | None) -> None:
     """Raise ParityError if the verdict is negative; for int8 with the layers that cost most."""
     if ready is None or report.passed:
+        if report.precision == FLOAT32 and report.failures and not report.ill_conditioned:
+            raise _otherwise(report)
         report.require()
         return
     costs = rank_layers(ready.quantisation, ready.measurements)
@@ -159,6 +162,22 @@ def _require(report: ParityReport, ready: Calibrated | None, max_drop: float | N
         fix=report.way_out
         if max_drop is None
         else f"a smaller --max-drop than {max_drop:g}; more calibration images; or --fp16",
+    )
+
+
+def _otherwise(report: ParityReport) -> ParityError:
+    """float32 that differs: neither the precision is to blame nor a checkpoint, but how an operator was translated."""
+    target = target_of(report.target)
+    cause = f"an operator that {target.title}, or the ONNX file, computes otherwise than PyTorch does"
+    fix = f"--to {'openvino' if report.target == 'onnx' else 'onnx'}, another engine; or that operator in other words"
+    if all(map(is_of_other_sizes, report.failures)):
+        cause = "an operator, such as a pooling to a number of places, that is exported for the example's size only"
+        fix = "leave that axis fixed: no dynamic_shapes in Python, no --dynamic on the command line"
+    return ParityError(
+        "parity failed: " + "; ".join(report.failures),
+        expected=", ".join(f"{k} {v:g}" for k, v in report.thresholds.as_dict().items()),
+        cause=cause + (f". {report.note}" if report.note else ""),
+        fix=fix,
     )
 
 

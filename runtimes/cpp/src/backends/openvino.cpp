@@ -6,6 +6,7 @@
 // layers. See the Python runtime's backends/openvino.py for the measurements.
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <openvino/openvino.hpp>
 #include <openvino/runtime/auto/properties.hpp>
 #include <utility>
@@ -209,6 +210,7 @@ class OpenVino final : public Backend {
         }
         check_granted();
         check_port_names("outputs", model_.manifest.graph_outputs, names_of(compiled_.outputs()));
+        find_narrowed();
     }
 
     // A plugin for NPUs compiles models of known shapes only.
@@ -218,6 +220,9 @@ class OpenVino final : public Backend {
     }
 
     Tensors infer(const Tensors& inputs) override {
+        for (const std::string& name : narrowed_) {
+            check_whole_numbers(name, inputs.at(name));
+        }
         try {
             ov::InferRequest& request = is_single(inputs) ? single_ : any_batch();
             for (const auto& [name, tensor] : inputs) {
@@ -288,6 +293,35 @@ class OpenVino final : public Backend {
                 }
             }
             check_port(spec, dtype_of(port.get_element_type()), shape);
+        }
+    }
+
+    // The inputs of int64 that are computed with as they are, and not as floats: the plugins have int32 in its place,
+    // and make another number of one that does not fit.
+    void find_narrowed() {
+        const auto makes_floats = [](const ov::Input<ov::Node>& use) {
+            const ov::Node& node = *use.get_node();
+            return std::string(node.get_type_name()) == "Convert" && node.get_output_element_type(0).is_real();
+        };
+        for (const TensorSpec& spec : model_.manifest.graph_inputs) {
+            const auto uses = graph_->input(spec.name).get_target_inputs();
+            if (spec.dtype == DType::int64 && !std::all_of(uses.begin(), uses.end(), makes_floats)) {
+                narrowed_.push_back(spec.name);
+            }
+        }
+    }
+
+    static void check_whole_numbers(const std::string& name, const Tensor& tensor) {
+        const auto* values = tensor.as<std::int64_t>();
+        const auto* end = values + tensor.count();
+        constexpr std::int64_t low = std::numeric_limits<std::int32_t>::min();
+        constexpr std::int64_t high = std::numeric_limits<std::int32_t>::max();
+        const auto* beyond = std::find_if(values, end, [](std::int64_t each) { return each < low || each > high; });
+        if (beyond != end) {
+            throw InputError("the input '" + name + "' holds " + std::to_string(*beyond),
+                             "numbers from " + std::to_string(low) + " to " + std::to_string(high),
+                             "OpenVINO computes int64 in 32 bits",
+                             "smaller numbers; or a bundle for onnx, whose engine has 64");
         }
     }
 
@@ -451,6 +485,7 @@ class OpenVino final : public Backend {
     std::shared_ptr<ov::Model> graph_;
     ov::CompiledModel compiled_;
     ov::InferRequest single_, any_batch_;
+    std::vector<std::string> narrowed_;
 };
 
 }  // namespace

@@ -114,7 +114,7 @@ class Runner:
             raise BuildError(f"{path}: OpenVINO cannot load this model on {device}\n{error}") from error
         self._check_granted()
         check_names("outputs", outputs, [port.get_names() for port in self._compiled.outputs])
-        self._outputs = outputs
+        self._outputs, self._narrowed = outputs, _narrowed(self._model, manifest)
         self._compiling, self._closed = threading.Lock(), False
 
     @staticmethod
@@ -124,6 +124,8 @@ class Runner:
 
     def infer(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs checked, contiguous inputs; the returned arrays belong to the caller."""
+        for name in self._narrowed:
+            _check_whole_numbers(name, inputs[name])
         try:
             with self._requests_for(self._is_single(inputs)).one() as request:
                 request.infer(inputs)
@@ -263,6 +265,29 @@ def _check_inputs(model: openvino.Model, manifest: Manifest) -> None:
         known = None if sizes.rank.is_dynamic else [n.get_length() if n.is_static else None for n in sizes]
         kind = port.get_element_type()
         check_input(spec, "bool" if kind == openvino.Type.boolean else kind.to_dtype().name, known)
+
+
+def _narrowed(model: openvino.Model, manifest: Manifest) -> list[str]:
+    """The inputs of int64 that are computed with as they are, and not as floats: the plugins have int32 in its place,
+    and make another number of one that does not fit."""
+    wide = [spec.name for spec in manifest.graph_inputs if spec.dtype == "int64"]
+    users = {name: [each.get_node() for each in model.input(name).get_target_inputs()] for name in wide}
+    return [name for name in wide if not all(map(_makes_floats, users[name]))]
+
+
+def _makes_floats(node: openvino.Node) -> bool:
+    return node.get_type_name() == "Convert" and node.get_output_element_type(0).is_real()
+
+
+def _check_whole_numbers(name: str, array: np.ndarray) -> None:
+    ends = [int(array.min()), int(array.max())] if array.size else []
+    if beyond := [end for end in ends if not -(2**31) <= end < 2**31]:
+        raise InputError(
+            f"the input {name!r} holds {beyond[0]}",
+            expected=f"numbers from {-(2**31)} to {2**31 - 1}",
+            cause="OpenVINO computes int64 in 32 bits",
+            fix="smaller numbers; or a bundle for onnx, whose engine has 64",
+        )
 
 
 def _check_bounds(model: openvino.Model, manifest: Manifest, path: Path) -> None:
