@@ -1,6 +1,6 @@
 """What each precision and each pass of int8 costs in accuracy, where a loss can show: hamsa_nano on drawn shapes.
 
-    python benchmarks/accuracy.py [--images 5000] [--threads 2]
+    python benchmarks/accuracy.py [--images 20000] [--threads 2]
 
 The weights are those that benchmarks/shapes.py trains; the images are drawn from another seed. The change is of the
 share of images that are right, from PyTorch's float32 on the same images, in percentage points, with its 95 % interval
@@ -58,7 +58,7 @@ def with_passes(bundle: Bundle, subject: Subject, method: str, passes: Sequence[
 
 def main() -> None:
     parser = tables.parser(__doc__, threads=2)
-    parser.add_argument("--images", type=int, default=5000, help=f"a multiple of {CHUNK}")
+    parser.add_argument("--images", type=int, default=20000, help=f"a multiple of {CHUNK}")
     options, report = tables.begin(parser)
     torch.set_num_threads(options.threads)
     images, classes = shapes(options.images, HELD_OUT_SEED)
