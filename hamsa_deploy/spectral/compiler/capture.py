@@ -33,7 +33,7 @@ from hamsa_deploy.spectral.compiler.carried import ModelState, shapes_with_state
 from hamsa_deploy.spectral.compiler.conditions import take_out
 from hamsa_deploy.spectral.compiler.first_run import is_training, run_once, writes
 from hamsa_deploy.spectral.compiler.folding import FoldedConstants
-from hamsa_deploy.spectral.compiler.stand_ins import StandIns
+from hamsa_deploy.spectral.compiler.stand_ins import StandIns, by_their_names
 from hamsa_deploy.spectral.compiler.vmapped import VMAP
 from hamsa_deploy.spectral.provenance import line_of_error, line_that_runs, place_of
 from hamsa_runtime.errors import HamsaError, InputError
@@ -120,6 +120,7 @@ def capture(
                     strict=way.strict,
                     prefer_deferred_runtime_asserts_over_guards=way.asserts,
                 )
+            by_their_names(program.graph_module)
             program.graph_module.meta["conditions"] = take_out(program) if way.asserts else []
             return program
         except HamsaError:

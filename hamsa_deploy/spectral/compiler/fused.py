@@ -78,7 +78,6 @@ def fuse(module: GraphModule) -> None:
             if read_out is not None and parts is not None:
                 _replace(module, node, read_out, parts)
     module.graph.eliminate_dead_code()
-    module.recompile()
 
 
 def _complete(module: GraphModule) -> None:

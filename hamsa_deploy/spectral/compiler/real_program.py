@@ -40,6 +40,7 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.scan.forms import Plans
 from hamsa_deploy.spectral import compilation
 from hamsa_deploy.spectral.compiler.capture import capture
+from hamsa_deploy.spectral.compiler.stand_ins import Products, by_their_names
 from hamsa_deploy.spectral.dispatch import apply, full, stacked
 from hamsa_deploy.spectral.errors import UnsupportedOperatorError
 from hamsa_deploy.spectral.provenance import function_called, place_of
@@ -132,9 +133,10 @@ class _Recorder:
 
         # Which library would convolve depends on the batch; torch.export leaves them out as well.
         no_libraries = torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False)
-        with self.mode, torch.no_grad(), no_libraries[0], no_libraries[1]:
+        with self.mode, torch.no_grad(), no_libraries[0], no_libraries[1], Products():
             args = [like_real(x) if isinstance(x, torch.Tensor) else x for x in values]
             traced: torch.fx.GraphModule = proxy_tensor.make_fx(run, pre_dispatch=True)(*args)
+        by_their_names(traced)
         for node in reversed(traced.graph.nodes):
             if node.op == "call_function" and not node.users and "val" not in node.meta:
                 if isinstance(node.target, torch._ops.OpOverload):

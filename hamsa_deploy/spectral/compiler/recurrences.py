@@ -38,7 +38,6 @@ def unroll(module: GraphModule) -> None:
         if node.op == "call_function" and str(node.target) == "scan":
             _unroll(module, node)
     module.graph.eliminate_dead_code()
-    module.recompile()
 
 
 def _unroll(module: GraphModule, node: Node) -> None:
@@ -69,7 +68,6 @@ def recognise(module: GraphModule) -> None:
     for chain in _chains(module):
         any(_replaced(module, [first, *chain[1:]]) for first in _readings(chain[0].after))
     module.graph.eliminate_dead_code()
-    module.recompile()
 
 
 def _chains(module: GraphModule) -> list[list[Step]]:

@@ -141,6 +141,7 @@ def _rewritten(
         if isinstance(model, nn.Module):
             real_shapes = shapes_with_states(real_shapes, model, len(inputs), len(states))
         inputs = (*inputs, *(state.initial for state in states))
+        # Only interpreted, so none of these writes its code anew: that takes as long as all that they do.
         graph = composites.taken_apart(captured).module(check_guards=False)
         framing.unfold_views(graph)
         recurrences.unroll(graph)
@@ -183,17 +184,17 @@ def _simplify(program: ExportedProgram) -> None:
     """Merge what two rules computed alike, such as one transform behind two slices of it; drop what nobody uses."""
     placeholders = [node.name for node in program.graph.nodes if node.op == "placeholder"]
     merged = CSEPass(get_CSE_banned_ops())(program.graph_module)
-    if merged is not None:
-        program.graph_module.graph = merged.graph_module.graph
+    graph = program.graph if merged is None else merged.graph_module.graph
     # A copied graph calls a placeholder `input` otherwise, because Python has a function of that name.
-    for node, name in zip(program.graph.nodes, placeholders, strict=False):
+    for node, name in zip(graph.nodes, placeholders, strict=False):
         node.name = name
     # Of two values that are one now, the signature may name the other.
-    for spec, value in zip(program.graph_signature.output_specs, program.graph.output_node().args[0], strict=True):
+    outputs: Any = graph.output_node().args[0]
+    for spec, value in zip(program.graph_signature.output_specs, outputs, strict=True):
         if isinstance(value, torch.fx.Node):
             spec.arg.name = value.name
-    program.graph.eliminate_dead_code()
-    program.graph_module.recompile()
+    graph.eliminate_dead_code()
+    program.graph_module.graph = graph  # whose code is written anew with that
 
 
 def _with_dynamic_batch(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:

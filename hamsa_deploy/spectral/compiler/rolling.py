@@ -82,7 +82,6 @@ def roll(module: GraphModule) -> None:
         elif node.target is aten.cat.default and all(_has_one(source, _dim_of(node)) for source in node.args[0]):
             _stack_at_once(module, node, node.args[0], _dim_of(node), has_axis=True)
     module.graph.eliminate_dead_code()
-    module.recompile()
 
 
 def _writes_nothing(node: Node) -> bool:

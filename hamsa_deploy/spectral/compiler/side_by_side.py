@@ -28,7 +28,6 @@ def join(module: GraphModule) -> None:
         if len(group) > 1:
             _join(module, group)
     module.graph.eliminate_dead_code()
-    module.recompile()
 
 
 def _groups(module: GraphModule) -> list[list[Node]]:

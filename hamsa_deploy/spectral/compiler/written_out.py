@@ -59,7 +59,6 @@ def recognise(module: GraphModule) -> None:
         tried.add(pair)
         if _replaced(module, pair):
             module.graph.eliminate_dead_code()
-    module.recompile()
 
 
 def _length(pair: Pair) -> int:
