@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import pickle
 import random
 from collections.abc import Iterator, Mapping
@@ -67,6 +68,7 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, list
     lines = {**_lines_with_others(ready, inputs), **found}
     after = state_of(ready)
     first = changed(before, after)
+    _check_apart(ready, first)
     if accesses.only_assigned(first):
         _check_repeats(ready, inputs, outputs)
         return ready, []
@@ -87,25 +89,38 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, list
 
 
 def _each_once(model: nn.Module, kept: Mapping[str, torch.Tensor]) -> list[ModelState]:
-    """One state for each tensor, whatever number of modules hold it.
-
-    Raises:
-        StateError: one is a part of another: a write to one would be a write to both.
-    """
+    """One state for each tensor, whatever number of modules hold it."""
     held = dict(_tensors_of(model))
-    names: dict[int, list[str]] = {}
+    names: dict[Any, list[str]] = {}
     for name in kept:
-        names.setdefault(_address(held[name]), []).append(name)
-    for first, *others in names.values():
-        for other in others:
-            if held[other] is not held[first]:
-                raise StateError(
-                    f"forward keeps {first!r} and {other!r} for the next call, which share their memory",
-                    expected="tensors that are written one by one",
-                    cause="one is a view of the other",
-                    fix=f"one of them, of which forward takes parts where it needs them: self.{first}[...]",
-                )
+        names.setdefault(_view(held[name]), []).append(name)
     return [ModelState(first, kept[first], tuple(others)) for first, *others in names.values()]
+
+
+def _check_apart(model: nn.Module, written: set[str]) -> None:
+    """Raise StateError for a tensor of a module that is a part of another, and written: a program has two in their
+    place, and would not see in one what is written to the other."""
+    held = {name: value for name, value in _tensors_of(model) if name in written}
+    for (first, a), (second, b) in itertools.combinations(held.items(), 2):
+        if _address(a) == _address(b) and _view(a) != _view(b) and _overlap(a, b):
+            raise StateError(
+                f"forward writes {first!r} and {second!r}, which share their memory",
+                expected="tensors that are written one by one",
+                cause="one is a view of the other",
+                fix=f"one of them, of which forward takes parts where it needs them: self.{first}[...]",
+            )
+
+
+def _view(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return _address(tensor), tensor.storage_offset(), tensor.shape, tensor.stride()
+
+
+def _overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if a.element_size() != b.element_size():
+        return True
+    places = torch.zeros(a.untyped_storage().nbytes() // a.element_size(), dtype=torch.bool)
+    places.as_strided(a.shape, a.stride(), a.storage_offset()).fill_(True)
+    return bool(places.as_strided(b.shape, b.stride(), b.storage_offset()).any())
 
 
 def _check_repeats(ready: nn.Module, inputs: tuple[Any, ...], outputs: list[Any]) -> None:

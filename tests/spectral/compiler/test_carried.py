@@ -163,25 +163,44 @@ def test_other_tensors_of_modules_are_carried_through_forwards_of_any_number_of_
 
 
 class Shares(nn.Module):
-    """Two modules hold one tensor, or one a part of the other's."""
+    """Two modules hold one tensor, or parts of one."""
 
-    def __init__(self, *, part: bool) -> None:
+    def __init__(self, first: Tensor, second: Tensor) -> None:
         super().__init__()
         self.a: Any = nn.Module()
         self.b: Any = nn.Module()
-        total = torch.zeros(1, 16)
-        self.a.register_buffer("sum", total)
-        self.b.register_buffer("sum", total[:, :16] if part else total)
+        self.a.register_buffer("sum", first)
+        self.b.register_buffer("sum", second)
 
     def forward(self, x: Tensor) -> Tensor:
         self.a.sum.add_(x)
-        return double(self.b.sum)
+        return double(self.a.sum) + self.b.sum.mul_(1.5).sum()
 
 
-def test_a_tensor_that_two_modules_hold_is_one_state_and_a_part_of_one_is_refused() -> None:
-    check_calls(Shares(part=False), [(x,) for x in X], ["a.sum"])
-    with pytest.raises(InputError, match=r"'a\.sum' and 'b\.sum' for the next call, which share their memory"):
-        to_real(Shares(part=True).eval(), (X[0],))
+WHOLE = torch.arange(32.0).reshape(2, 16) / 16
+
+
+@pytest.mark.parametrize("second", ["the same", "all of it", "the other half"])
+def test_a_tensor_that_two_modules_hold_is_one_state_and_halves_are_two(second: str) -> None:
+    whole = WHOLE.clone()
+    others = {"the same": whole, "all of it": whole[:, :16], "the other half": whole[1:]}
+    first = whole[:1] if second == "the other half" else whole
+    names = ["a.sum", "b.sum"] if second == "the other half" else ["a.sum"]
+    check_calls(Shares(first, others[second]), [(x,) for x in X], names)
+
+
+def test_a_part_of_a_tensor_is_refused_whether_the_next_call_reads_it_or_not() -> None:
+    """A program has two tensors in their place."""
+
+    class Writes(Shares):
+        def forward(self, x: Tensor) -> Tensor:
+            self.b.sum.copy_(x)
+            return double(self.a.sum)
+
+    for kind in (Shares, Writes):
+        whole = WHOLE.clone()
+        with pytest.raises(InputError, match=r"'a\.sum' and 'b\.sum', which share their memory"):
+            to_real(kind(whole, whole[1:]).eval(), (X[0],))
 
 
 def test_what_is_written_anew_in_each_call_is_no_state() -> None:
