@@ -33,6 +33,7 @@ from hamsa_deploy.spectral.compiler.carried import ModelState, shapes_with_state
 from hamsa_deploy.spectral.compiler.conditions import take_out
 from hamsa_deploy.spectral.compiler.first_run import is_training, run_once, writes
 from hamsa_deploy.spectral.compiler.folding import FoldedConstants
+from hamsa_deploy.spectral.compiler.positions import Positions
 from hamsa_deploy.spectral.compiler.stand_ins import StandIns, by_their_names
 from hamsa_deploy.spectral.compiler.vmapped import VMAP
 from hamsa_deploy.spectral.provenance import line_of_error, line_that_runs, place_of
@@ -139,7 +140,7 @@ def _modes(folded: FoldedConstants | None, strict: bool) -> Iterator[None]:
     if strict or folded is None:
         yield
         return
-    with folded, StandIns(), VMAP:
+    with folded, Positions(folded.numbers), StandIns(), VMAP:
         yield
 
 

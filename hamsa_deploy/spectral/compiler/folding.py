@@ -114,7 +114,7 @@ class FoldedConstants(TorchFunctionMode):
             return self._answer(func, args, kwargs)
         if func in SIZED:
             before = SIZED[func]
-            args, kwargs = (*args[:before], *self._numbers(args[before:])), self._numbers(kwargs)
+            args, kwargs = (*args[:before], *self.numbers(args[before:])), self.numbers(kwargs)
         result = func(*args, **kwargs)
         if isinstance(result, torch.Tensor):
             self._remember(result, func, args, kwargs, None)
@@ -141,7 +141,7 @@ class FoldedConstants(TorchFunctionMode):
             self.left_out.append(place)
             return passes
 
-    def _numbers(self, sizes: Any) -> Any:
+    def numbers(self, sizes: Any) -> Any:
         """With numbers in place of constants of one value."""
 
         def number(size: torch.Tensor) -> Any:
