@@ -11,6 +11,7 @@ left at 3e-8. A node is an island where
 - division: by a computed number, a logarithm, and what computes that number. What float16 rounds to 0 would become
   infinite;
 - operator: ONNX does not define it for float16;
+- state: what a model adds to from call to call;
 - scan: steps, decays and states of a recurrence: their errors add up along it;
 - length: a DFT of a length that is no power of two, which NVIDIA's FFT has in float32 only (TensorRT 11.2).
 

@@ -3,6 +3,9 @@
     forward(x), which reads and writes s    ->    forward(x, s) -> (y, s'),    s' is the s of the next call
 
 Each input takes the place of a buffer, or of another tensor of a module, while forward runs.
+
+What is added to from call to call, m' = 0.999 m + 0.001 x, stays in float32 in bundles of any precision: float16 has 11
+bits, and an average whose steps are smaller than that stands still. Ten calls do not show it.
 """
 
 from __future__ import annotations
@@ -16,6 +19,21 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from hamsa_deploy.spectral.dispatch import operator_name
+from hamsa_deploy.spectral.provenance import FLOAT32
+
+SUM = "state: what is added to from call to call, whose steps float16 would round away"
+ADDING = {"add", "sub", "rsub", "mul", "div", "neg", "lerp", "addcmul", "addcdiv", "where", "maximum", "minimum"}
+MOVING = set(
+    """
+    clone copy alias to _to_copy view reshape _unsafe_view expand squeeze unsqueeze permute transpose roll cat stack
+    slice select narrow index index_select slice_scatter select_scatter index_put index_copy scatter constant_pad_nd
+    clamp clamp_min clamp_max
+    """.split()
+)
 
 
 @dataclass(frozen=True)
@@ -117,6 +135,40 @@ def _with_states(signature: inspect.Signature, inputs: int, states: Sequence[Mod
         taken.add(name)
         given.append(inspect.Parameter(name, kind))
     return inspect.Signature(given)
+
+
+def keep_sums_in_float32(program: ExportedProgram, states: int) -> None:
+    """Annotate what leads from a state to what becomes of it, by additions and the like alone.
+
+    Args:
+        program: whose last user inputs and outputs are so many states.
+    """
+    nodes = {node.name: node for node in program.graph.nodes}
+    given, results = (
+        list(each)[-states:] for each in (program.graph_signature.user_inputs, program.graph_signature.user_outputs)
+    )
+    for name, result in zip(given, results, strict=True) if states else ():
+        way = _way(nodes[str(name)], nodes[str(result)])
+        if any(operator_name(node.target) in ADDING for node in way):
+            for node in way:
+                node.meta["custom"] = {**node.meta.get("custom", {}), FLOAT32: SUM}
+
+
+def _way(start: Node, end: Node) -> list[Node]:
+    """The nodes from one to the other that add or move; none where others stand between."""
+    reached = {start}
+    for node in start.graph.nodes:
+        passes = node.op == "call_function" and operator_name(node.target) in ADDING | MOVING
+        if passes and not reached.isdisjoint(node.all_input_nodes):
+            reached.add(node)
+    found: list[Node] = []
+    waiting = [end]
+    while waiting:
+        node = waiting.pop()
+        if node in reached and node is not start and node not in found:
+            found.append(node)
+            waiting.extend(node.all_input_nodes)
+    return found
 
 
 def shapes_with_states(shapes: Any, model: nn.Module, inputs: int, states: int) -> Any:

@@ -29,7 +29,7 @@ from hamsa_deploy.spectral.compiler.capture import (
     check_functional,
     quiet,
 )
-from hamsa_deploy.spectral.compiler.carried import shapes_with_states
+from hamsa_deploy.spectral.compiler.carried import keep_sums_in_float32, shapes_with_states
 from hamsa_deploy.spectral.compiler.conditions import one_that_matters
 from hamsa_deploy.spectral.compiler.first_run import ModelError, StateError
 from hamsa_deploy.spectral.compiler.real_program import Asked, known_of_sizes, recorded, traced_anew
@@ -156,6 +156,7 @@ def _rewritten(
         name = f"the real form of {type(model).__name__}"
         program = recording or traced_anew(graph, inputs, real_shapes, asked, name)
         _simplify(program)
+    keep_sums_in_float32(program, len(states))
     program.graph_module.meta["complex_outputs"] = _are_complex(captured)
     program.graph_module.meta["limits"] = _limits(captured)
     program.graph_module.meta["states"] = tuple(states)

@@ -108,7 +108,9 @@ def _is_bool(value: Any) -> bool:
 @lowering("cdist")
 def distances(x: Any, y: Any, p: float = 2.0, compute_mode: int | None = None) -> Any:
     """(.., P, M) and (.., R, M): |x_i - y_j| of all i and j, (.., P, R)."""
-    if p == 2 and compute_mode != 2 and (compute_mode == 1 or max(x.shape[-2], y.shape[-2]) > FEW):
+    rows = [each.shape[-2] for each in (x, y)]
+    are_many = all(isinstance(each, int) for each in rows) and max(rows) > FEW
+    if p == 2 and compute_mode != 2 and (compute_mode == 1 or are_many):
         squares = [functions.sum(each * each, -1, keepdim=True) for each in (x, y)]
         products = functions.matmul(x, functions.transpose(y, -1, -2)) * 2.0
         apart = squares[0] + functions.transpose(squares[1], -1, -2) - products

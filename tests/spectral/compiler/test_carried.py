@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hamsa_deploy import to_real
+from hamsa_deploy.spectral.provenance import FLOAT32
 from hamsa_runtime.errors import InputError
 from tests.spectral.compiler.capturing import double
 
@@ -292,3 +293,31 @@ def test_zeros_show_what_is_kept_behind_a_norm() -> None:
 
     program = to_real(Keeps(forward, past=torch.zeros(1, 8)).eval(), (torch.zeros(1, 8),), dynamic_shapes={})
     assert [state.name for state in program.graph_module.meta["states"]] == ["past"]
+
+
+class SlowMean(nn.Module):
+    """m' = 0.9995 m + 0.0005 x, beside a tail that is copied and a product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.tail: Tensor
+        self.mix = nn.Linear(16, 16)
+        self.register_buffer("mean", torch.zeros(1, 16))
+        self.register_buffer("tail", torch.zeros(1, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mix(x - self.tail) - self.mean
+        self.mean.mul_(0.9995).add_(x, alpha=0.0005)
+        self.tail.copy_(x)
+        return y
+
+
+def test_what_is_added_to_from_call_to_call_stays_in_float32() -> None:
+    program = to_real(SlowMean().eval(), (ONE,), dynamic_shapes={})
+    kept = [node for node in program.graph.nodes if FLOAT32 in node.meta.get("custom", {})]
+    [mean, tail] = [each.name for each in program.graph_module.meta["states"]]
+    assert (mean, tail) == ("mean", "tail")
+    found = [str(node.target) for node in kept if "clone" not in str(node.target)]
+    assert sorted(found) == ["aten.add.Tensor", "aten.mul.Tensor"]
+    assert kept[-1].name == list(program.graph_signature.user_outputs)[-2]
