@@ -38,6 +38,10 @@ _HOMES = {
 __all__ = ["ParityReport", "check_parity", "export", "layer_report", "load_model", "to_real", "without_extensions"]
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]  # what completion shows: names that are imported at first use are no variables
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'hamsa_deploy' has no attribute {name!r}")

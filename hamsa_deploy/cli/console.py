@@ -303,9 +303,10 @@ def grid() -> Table:
 
 
 def table(first: str, *others: str, justify: JustifyMethod = "right") -> Table:
-    """A table with a line below its head; all columns but the first are justified to the right."""
+    """A table with a line below its head; all columns but the first are justified to the right. Names that are too long
+    for the terminal go on in the next line: cut, those of layers or folders would all be the same."""
     columns = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="cyan")
-    columns.add_column(first)
+    columns.add_column(first, overflow="fold")
     for name in others:
         columns.add_column(name, justify=justify)
     return columns

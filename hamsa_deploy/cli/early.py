@@ -10,7 +10,7 @@ from hamsa_deploy.cli.files import import_from_here, read_labels
 from hamsa_deploy.cli.images import knows_its_images, preprocessing_said
 from hamsa_deploy.inputs.calibration_set import check_images_of
 from hamsa_deploy.inputs.files import read_images
-from hamsa_deploy.models.catalogue import BUILT_IN, check_name, not_found
+from hamsa_deploy.models.catalogue import BUILT_IN, check_name, check_weights, not_found
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.file_checks import check_received
 from hamsa_runtime.folders import is_folder, is_there
@@ -48,7 +48,7 @@ def check_files(options: Any) -> None:
         InputError: one is not, or is something else.
     """
     if options.weights is not None:
-        check_received(options.weights, "weights", "a .safetensors, .pt or .pth checkpoint")
+        check_weights(options.weights)
     if options.onnx is not None:
         check_received(options.onnx, "ONNX file", "an ONNX file")
     if options.labels is not None:

@@ -28,6 +28,7 @@ from hamsa_deploy.form.request import (
 )
 from hamsa_deploy.form.values import Suggested, assignment, channel_values, free_axis, inputs, list_of, one_of, sides
 from hamsa_deploy.models.catalogue import BUILT_IN, OTHERS
+from hamsa_deploy.pipeline.staging import check_destination
 from hamsa_deploy.precision.records import all_precisions
 from hamsa_deploy.services import SERVICES
 from hamsa_deploy.targets import all_targets, check_precision, target_of
@@ -35,7 +36,7 @@ from hamsa_runtime.backends import check_device
 from hamsa_runtime.cli.habits import FORMATS
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.images import RESAMPLING
-from hamsa_runtime.vocabulary import PRECISIONS, TARGETS
+from hamsa_runtime.vocabulary import CHECKPOINTS, PRECISIONS, TARGETS
 
 if TYPE_CHECKING:
     from hamsa_deploy.form.request import Request
@@ -92,7 +93,7 @@ def _add_model(parser: Parser) -> None:
         help=f"{', '.join([*BUILT_IN, *OTHERS])}; hamsa models says more (default: {DEFAULT_MODEL}, trained)")
     add("--onnx", type=Path, metavar="FILE",
         help="instead of a model, an ONNX file: its DFT and STFT operators are replaced by real arithmetic")
-    add("--weights", type=Path, metavar="FILE", help="a .safetensors, .pt or .pth checkpoint")
+    add("--weights", type=Path, metavar="FILE", help=f"a checkpoint: {', '.join(CHECKPOINTS)}")
     add("--weights-key", metavar="KEY",
         help="where in it the weights are, such as ema or state_dict.net, which is also what names may begin with "
              "(default: found at the top, under model, state_dict or model_ema, or where the only ones are)")
@@ -180,7 +181,11 @@ def check_names(options: Any) -> None:
             preprocessing_said(options)
     check_files(options)
     if not options.sweep and options.to not in SERVICES:
+        if options.output is not None and not options.dry_run:
+            check_destination(options.output)
         check_device(target.name, options.device)
+        if options.precision is not None:
+            target.check_here(options.precision, options.device)
 
 
 def check_one_model(options: Any) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hamsa_deploy.form.values import GivenInput
-from hamsa_deploy.models.preprocessing import IMAGENET
+from hamsa_deploy.models.preprocessing import IMAGENET, check_preprocessing
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import small_file
 from hamsa_runtime.manifest import Preprocessing, preprocessing_from
@@ -122,7 +122,9 @@ def _filled(found: dict[str, Any], where: str) -> Preprocessing:
     for name, times in (("size", 2), ("mean", channels), ("std", channels)):
         if type(document.get(name)) in (int, float):
             document[name] = [document[name]] * times
-    return preprocessing_from(document, where)
+    how = preprocessing_from(document, where)
+    check_preprocessing(how)
+    return how
 
 
 def _imagenet(options: Any) -> Preprocessing:

@@ -15,6 +15,7 @@ from hamsa_deploy.cli.recipe import RecipeParser
 from hamsa_deploy.cli.reports import Reports, add_report, planned
 from hamsa_deploy.form.request import DATA_HELP
 from hamsa_deploy.form.values import amount, points, share, svg_file
+from hamsa_deploy.models.catalogue import check_trusted
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.cli.log_file import check_writable
 from hamsa_runtime.errors import InputError, ParityError
@@ -186,6 +187,8 @@ def _check_names(options: Any) -> Manifest:
     if options.labels is not None:
         read_labels(options.labels)
     check_there("--data", options.data)
+    if options.against is None and not manifest.model.is_onnx_file:
+        check_trusted(manifest.model, options.model)
     return manifest
 
 

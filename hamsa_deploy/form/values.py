@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -38,9 +37,7 @@ class OneOf:
     def __call__(self, value: str) -> str:
         if value in self.names:
             return value
-        known = {name: name for name in self.names} | dict(self.elsewhere)
-        close = [value.lower()] if value.lower() in known else difflib.get_close_matches(value.lower(), known, n=1)
-        hint = f"did you mean {known[close[0]]!r}?" if close else ""
+        hint = nearest(value, self.names, self.elsewhere)
         raise argparse.ArgumentTypeError(
             f"unknown {self.kind} {value!r}, not one of {', '.join(self.names)}" + (f"; {hint}" if hint else "")
         )

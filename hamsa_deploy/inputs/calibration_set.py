@@ -114,7 +114,7 @@ def check_images_of(path: Path, channels: int) -> None:
     """Fail early where too many images of a folder cannot be read: of those that `calibration_set` would take.
 
     Raises:
-        InputError: there are none, or more than a tenth cannot be read; names them.
+        InputError: there are too few, or more than a tenth cannot be read; names them.
     """
     if is_folder(path):
         skipped = {}
@@ -125,6 +125,7 @@ def check_images_of(path: Path, channels: int) -> None:
             except InputError as error:
                 skipped[image.name] = error.found.replace(str(image), image.name)
         _check_skipped(skipped, len(chosen))
+        _check_enough(chosen[len(skipped) :], _name(path))
 
 
 def _name(source: Any) -> str:

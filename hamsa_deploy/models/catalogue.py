@@ -12,8 +12,9 @@ from typing import Any
 
 from hamsa_deploy.models.preprocessing import DIGITS, IMAGENET
 from hamsa_runtime.errors import InputError, nearest
-from hamsa_runtime.manifest import Preprocessing
-from hamsa_runtime.vocabulary import is_of_hub
+from hamsa_runtime.file_checks import check_received
+from hamsa_runtime.manifest import Model, Preprocessing
+from hamsa_runtime.vocabulary import CHECKPOINTS, is_of_hub
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 # Of each architecture, by its class: where it was described.
@@ -24,6 +25,11 @@ SOURCES = {
     "VMINet": "Zhang et al., 2025; takes the authors' checkpoints",
 }
 LICENCE = "Apache-2.0"  # of the code, and of the weights that come with it
+SAFE_ROUTE = (
+    "where you trust the file, save its weights as safetensors: "
+    "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+)
+OTHER_WAYS = "--against OTHER_BUNDLE; or hamsa_deploy.check_parity(bundle, model, data) in Python, with any model"
 # Other models, by the form of their names.
 OTHERS = {
     "timm:NAME": "any image model of timm, with its weights, pixels and labels: timm:resnet18.a1_in1k",
@@ -87,6 +93,14 @@ BUILT_IN = {
 # fmt: on
 
 
+def check_weights(path: Path) -> None:
+    """Raise InputError for a file that cannot be one of weights, by its name and its first bytes."""
+    expected = f"a checkpoint: {', '.join(CHECKPOINTS[:-1])} or {CHECKPOINTS[-1]}"
+    check_received(path, "weights", expected)
+    if path.suffix not in CHECKPOINTS and path.suffix != ".pt2":
+        raise InputError(f"{path}: {path.suffix or 'no'} file type", expected=expected, fix=SAFE_ROUTE)
+
+
 def check_name(name: str) -> None:
     """Raise InputError unless it has the form of a model's name; of those of others no more is known here."""
     if name in BUILT_IN or is_of_hub(name):
@@ -102,12 +116,28 @@ def check_name(name: str) -> None:
         raise not_found(name, "it is no package.module:factory", _way_for(module, factory))
 
 
+def check_trusted(model: Model, trusted: str | None) -> None:
+    """Raise InputError unless the code that a manifest names is built in, or is what the user trusts."""
+    if trusted is not None and trusted != model.reference:
+        raise InputError(
+            f"--model {trusted} for a bundle that was made from {model.reference}",
+            expected=model.reference,
+            fix=OTHER_WAYS,
+        )
+    if ":" in model.reference and trusted is None:
+        raise InputError(
+            f"the bundle was made from {model.reference}, which is code that has to be imported",
+            expected="its name from you: a bundle must not choose what runs here",
+            fix=f"--model {model.reference}, in the folder that holds it, if you trust it",
+        )
+
+
 def not_found(name: str, why: object, fix: str = "") -> InputError:
     """The error for a `package.module:factory` that is not there."""
     return InputError(
         f"{name} cannot be imported: {why}",
         expected="package.module:factory, importable from here",
-        cause="a misspelt name, or a folder that is not on the import path",
+        cause="a misspelt name, a package that is not installed, or a folder that is not on the import path",
         fix=fix or "run from the folder that holds the package, or add it to PYTHONPATH",
     )
 
@@ -115,10 +145,12 @@ def not_found(name: str, why: object, fix: str = "") -> InputError:
 def _way_for(name: str, factory: str = "") -> str:
     """Of a file where a name should be."""
     path = Path(name)
-    if path.suffix in (".pt", ".pth", ".safetensors", ".ckpt"):
+    if path.suffix in CHECKPOINTS:
         return f"--weights {name}, with --model NAME of what was trained"
     if path.suffix == ".onnx":
         return f"--onnx {name}"
     if path.suffix == ".py":
         return f"{'.'.join(path.with_suffix('').parts)}:{factory or 'FACTORY'}"
-    return f"timm:{name} or hf:{name}, if it is one of theirs" if "/" in name or "." in name else ""
+    if Path(f"{name}.py").is_file():
+        return f"{name}:FACTORY, a function or class in {name}.py"
+    return f"timm:{name} or hf:{name}, if it is one of theirs; hamsa models lists what is built in"

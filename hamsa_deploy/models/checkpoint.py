@@ -1,8 +1,8 @@
 """Safe checkpoint loading: file -> state dict -> model. No code of a checkpoint ever runs.
 
 .safetensors    header checked by safetensors_header.py, then read by the safetensors library
-.pt, .pth       torch.load(weights_only=True), once; there is no other try
-anything else   refused; .pt2 (an exported program carries code) also by its content
+other files     torch.load(weights_only=True), once; there is no other try
+other types     refused; .pt2 (an exported program carries code) also by its content
 """
 
 from __future__ import annotations
@@ -19,18 +19,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from hamsa_deploy.models.catalogue import SAFE_ROUTE, check_weights
 from hamsa_deploy.models.pickled import Made, Outline, outline_of, paths_to_weights
 from hamsa_deploy.models.resample import fit_kernels
 from hamsa_deploy.models.safetensors_header import check_safetensors
 from hamsa_runtime.errors import InputError, nearest
-from hamsa_runtime.file_checks import check_received
 
 logger = logging.getLogger("hamsa_deploy")
 
-SAFE_ROUTE = (
-    "where you trust the file, save its weights as safetensors: "
-    "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
-)
 # Where training scripts put the state dict, best first. One under any other name is found where it is the only one.
 WRAPPERS = ("model", "state_dict", "model_ema")
 MAX_NESTING = 4
@@ -48,7 +44,7 @@ COUNTER = "num_batches_tracked"
 
 
 def load_checkpoint(path: str | PathLike[str], key: str | None = None) -> dict[str, Tensor]:
-    """Read the state dict of a .safetensors, .pt or .pth file onto the CPU.
+    """Read the state dict of a .safetensors, .pt, .pth, .ckpt or .bin file onto the CPU.
 
     Args:
         path: of the file.
@@ -99,16 +95,12 @@ def load_weights(model: nn.Module, path: str | PathLike[str], key: str | None = 
 
 def _check_is_weights(path: Path) -> None:
     """Refuse by name and first bytes whatever is not a file of weights."""
-    check_received(path, "weights", "a .safetensors, .pt or .pth checkpoint")
+    check_weights(path)
     if path.suffix == ".pt2" or _is_exported_program(path):
         raise InputError(
             f"{path} is an exported program",
             expected="weights; a program from elsewhere can run code",
             fix=SAFE_ROUTE,
-        )
-    if path.suffix not in (".safetensors", ".pt", ".pth"):
-        raise InputError(
-            f"{path}: {path.suffix or 'no'} file type", expected=".safetensors, .pt or .pth", fix=SAFE_ROUTE
         )
 
 

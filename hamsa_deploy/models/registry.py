@@ -30,6 +30,7 @@ from hamsa_runtime.vocabulary import is_of_hub
 logger = logging.getLogger("hamsa_deploy")
 
 INIT_SEED = 0
+MOST_LISTED = 8
 # Options that change neither what the weights mean nor how many there are: bundled weights still fit.
 WEIGHT_NEUTRAL = frozenset({"features"})
 
@@ -38,13 +39,14 @@ def _is_whole(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
-# What annotations of the classes stand for, and whether a value is it.
-KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "int": ("a whole number", _is_whole),
-    "bool": ("True or False", lambda value: type(value) is bool),
+# What annotations of the classes stand for, whether a value is it, and how it is written.
+KINDS: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    "int": ("a whole number", _is_whole, "N"),
+    "bool": ("True or False", lambda value: type(value) is bool, "True"),
     "Sequence[int]": (
         "whole numbers with commas between them",
         lambda value: isinstance(value, (list, tuple)) and all(map(_is_whole, value)),
+        "N,N",
     ),
 }
 
@@ -197,7 +199,9 @@ def _check_value(name: str, key: str, value: Any, annotation: str) -> None:
     kinds = [kind for kind in annotation.split(" | ") if kind in KINDS]
     if kinds and not any(KINDS[kind][1](value) for kind in kinds):
         raise InputError(
-            f"{name}: {key}={value!r}", expected=", or ".join(KINDS[kind][0] for kind in kinds), fix=f"--set {key}=N"
+            f"{name}: {key}={value!r}",
+            expected=", or ".join(KINDS[kind][0] for kind in kinds),
+            fix=" or ".join(f"--set {key}={KINDS[kind][2]}" for kind in kinds),
         )
 
 
@@ -206,11 +210,30 @@ def _imported_factory(name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     with without_extensions():
         try:
-            factory = getattr(import_module(module_name), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+            module = import_module(module_name)
+        except (ImportError, ValueError) as error:
             if isinstance(error, ImportError) and not f"{module_name}.".startswith(f"{error.name}."):
                 raise  # of something that it imports itself
             raise not_found(name, error) from error
+    factory = getattr(module, attribute, None)
+    if not hasattr(module, attribute):
+        own = [key for key, each in vars(module).items() if callable(each) and _is_of(each, module_name)]
+        raise not_found(name, f"{module_name} has no {attribute!r}", nearest(attribute, own) or _listed(own))
+    if isinstance(factory, nn.Module):
+        raise InputError(
+            f"{name} is a {type(factory).__name__} that is built already",
+            expected="a function or class that builds a model",
+            fix=f"in {module_name}.py: def make(): return {attribute}; and --model {module_name}:make",
+        )
     if not callable(factory):
         raise InputError(f"{name} is a {type(factory).__name__}", expected="a function or class that builds a model")
     return factory
+
+
+def _is_of(value: Any, module: str) -> bool:
+    """Whether it is defined there, not imported."""
+    return getattr(value, "__module__", None) == module
+
+
+def _listed(names: list[str]) -> str:
+    return f"one of {', '.join(names[:MOST_LISTED])}" if names else ""

@@ -16,14 +16,12 @@ from pathlib import Path
 from torch import nn
 
 from hamsa_deploy.models import ModelEntry, load_model, model_entry
+from hamsa_deploy.models.catalogue import OTHER_WAYS, check_trusted, check_weights
 from hamsa_deploy.models.registry import bundled_weights
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_runtime.bundle import sha256_of
 from hamsa_runtime.errors import HamsaError, InputError
-from hamsa_runtime.file_checks import check_received
 from hamsa_runtime.manifest import Manifest, Model
-
-OTHER_WAYS = "--against OTHER_BUNDLE; or hamsa_deploy.check_parity(bundle, model, data) in Python, with any model"
 
 
 def original_of(manifest: Manifest, checkpoint: Path | None = None, trusted: str | None = None) -> nn.Module | OnnxFile:
@@ -85,22 +83,6 @@ def order_faults(names: tuple[str, ...] | None, others: tuple[str, ...] | None, 
     return [f"labels: class {i} is {names[i]!r} in the bundle and {others[i]!r} in {who}: they are in another order"]
 
 
-def check_trusted(model: Model, trusted: str | None) -> None:
-    """Raise InputError unless the code that a manifest names is built in, or is what the user trusts."""
-    if trusted is not None and trusted != model.reference:
-        raise InputError(
-            f"--model {trusted} for a bundle that was made from {model.reference}",
-            expected=model.reference,
-            fix=OTHER_WAYS,
-        )
-    if ":" in model.reference and trusted is None:
-        raise InputError(
-            f"the bundle was made from {model.reference}, which is code that has to be imported",
-            expected="its name from you: a bundle must not choose what runs here",
-            fix=f"--model {model.reference}, in the folder that holds it, if you trust it",
-        )
-
-
 def _has_bundled_weights(model: Model, entry: ModelEntry) -> bool:
     bundled = bundled_weights(entry, model.config)
     return bundled is not None and model.weights is not None and sha256_of(bundled)[0] == model.weights.sha256
@@ -118,7 +100,7 @@ def _weights_of(model: Model, checkpoint: Path | None) -> Path | None:
             )
         return None
     if checkpoint is not None:
-        check_received(checkpoint, "weights", "a .safetensors, .pt or .pth checkpoint")
+        check_weights(checkpoint)
         _check_same(checkpoint.name, sha256_of(checkpoint)[0], model.weights.sha256)
         return checkpoint
     entry = model_entry(model.reference)

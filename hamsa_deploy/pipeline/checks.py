@@ -14,6 +14,7 @@ from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.inputs.files import read_data
+from hamsa_deploy.models.preprocessing import check_preprocessing
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.pipeline.manifest import manifest_of
 from hamsa_deploy.precision.records import all_precisions, precision_of
@@ -38,6 +39,8 @@ def check_request(request: Request) -> None:
     _check_texts(request)
     if request.sample_rate is not None and request.preprocessing is not None:
         raise InputError("a sample rate for a model of images", expected="one of sample_rate and preprocessing")
+    if request.preprocessing is not None:
+        check_preprocessing(request.preprocessing)
     _check_calibration(request)
     _check_run_time_ranges(request, target)
     _check_fft(request, target)
@@ -64,7 +67,7 @@ def check_request(request: Request) -> None:
             cause=target.no_engine_here(),
             fix="leave --tune away: the cost model then chooses",
         )
-    target.check_here()
+    target.check_here(request.precision, request.device)
     # Parity runs the bundle: without its engine, fail now. What another one stands in for is left to the device.
     if request.device is None:
         backend_for(request.to, target.stand_in)
@@ -110,6 +113,12 @@ def _check_texts(request: Request) -> None:
     """Names go into lists of one a line, and to terminals; the manifest would refuse them after all the work."""
     texts = {"name": [request.name], "labels": request.labels, "input_names": request.input_names}
     for what, given in (texts | {"output_names": request.output_names}).items():
+        if isinstance(given, str | os.PathLike):
+            raise InputError(
+                f"{what} given as {str(given)[:80]!r}",
+                expected="a list of texts: the letters of one would be taken for them",
+                fix=f"{what}=Path({str(given)!r}).read_text().splitlines()" if what == "labels" else f"[{given!r}]",
+            )
         for text in given or ():
             if isinstance(text, str) and printable(text) != text:
                 raise InputError(

@@ -28,6 +28,7 @@ from hamsa_deploy.form.request import ExportOptions, Request
 from hamsa_deploy.inputs.feeds import feeds_of
 from hamsa_deploy.inputs.files import kind_of_data, read_data
 from hamsa_deploy.measure.execution import measure_execution, warnings_of
+from hamsa_deploy.models.catalogue import BUILT_IN
 from hamsa_deploy.onnx_import import OnnxFile, load_onnx
 from hamsa_deploy.parity import ParityReport, check_parity
 from hamsa_deploy.parity.comparison import doubt_colours, separated_outputs
@@ -46,9 +47,10 @@ from hamsa_deploy.precision.records import precision_of
 from hamsa_deploy.precision.records.record import FLOAT32
 from hamsa_deploy.targets import target_of
 from hamsa_runtime.bundle import Bundle
-from hamsa_runtime.errors import ParityError
+from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.manifest import Execution, Preprocessing
 from hamsa_runtime.tensorrt.achieved import fallen_text
+from hamsa_runtime.vocabulary import is_of_hub
 
 LOG = logging.getLogger(__name__)
 
@@ -87,10 +89,35 @@ def export(arguments: ExportArguments) -> Bundle:
 
 
 def _loaded(arguments: ExportArguments) -> Request:
-    model = load_onnx(arguments.model) if isinstance(arguments.model, str | Path) else arguments.model
+    model = load_onnx(_a_file(arguments.model)) if isinstance(arguments.model, str | Path) else arguments.model
+    if not isinstance(model, nn.Module | OnnxFile):
+        raise _no_model(model)
     asked = {each.name: getattr(arguments, each.name) for each in fields(Request)}
     asked["data"] = read_data(arguments.data, kind_of_data(arguments.preprocessing, arguments.sample_rate))
     return Request(**{**asked, "model": model})
+
+
+def _a_file(path: str | Path) -> str | Path:
+    """An ONNX file's path, not the name of a model."""
+    if str(path) in BUILT_IN or is_of_hub(str(path)) or (":" in str(path) and not Path(path).exists()):
+        raise InputError(
+            f"the model's name {str(path)!r}",
+            expected="the model itself, a torch.nn.Module; or the path of an ONNX file",
+            fix=f"hamsa_deploy.load_model({str(path)!r})",
+        )
+    return path
+
+
+def _no_model(given: object) -> InputError:
+    found, fix = type(given).__name__, "a class on torch.nn.Module whose forward calls it"
+    if isinstance(given, type):
+        found = f"the class {given.__name__}"
+        fix = f"{given.__name__}().eval()" if issubclass(given, nn.Module) else fix
+    return InputError(
+        f"a model given as {found}",
+        expected="a torch.nn.Module in eval mode, or the path of an ONNX file",
+        fix=fix,
+    )
 
 
 def _exported(request: Request, output: Path, progress: Progress) -> Bundle:

@@ -131,6 +131,30 @@ def _hashed(folder: Path) -> dict[str, FileEntry]:
     return entries
 
 
+def check_destination(folder: Path) -> None:
+    """Fail early where a bundle could not be written; touches nothing.
+
+    Raises:
+        InputError: the folder is neither free, nor empty, nor a bundle; or it cannot be made.
+    """
+    check_new(folder)
+    destination = Path(os.path.realpath(folder))
+    _check_replaceable(destination)
+    above = next(path for path in destination.parents if is_there(path))
+    if not above.is_dir():
+        raise InputError(
+            f"{destination}: cannot be made, because {above} is a file",
+            expected="a folder to write to",
+            fix="choose another output folder",
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{destination}: cannot be written, because {above} belongs to somebody else, or is read-only",
+            expected="a place that may be written to",
+            fix="choose another output folder",
+        )
+
+
 def _check_replaceable(destination: Path) -> None:
     """Only a bundle or an empty folder is ever replaced: `-o ~` must not delete a home directory."""
     if not is_there(destination):
@@ -252,9 +276,10 @@ def _reported(destination: Path, only: Collection[int] = ()) -> Iterator[None]:
         if only and error.errno not in only:
             raise
         held = WINDOWS and isinstance(error, PermissionError)
+        room = "free some space, or " if error.errno in DISK_ERRORS else ""
         raise InputError(
             f"{destination}: cannot be written ({error.strerror})",
             expected="a place with enough room that may be written to",
             cause="a file there is open: Windows neither replaces nor removes what a program reads" if held else "",
-            fix="free some space, or choose another output folder; what was there before is unchanged",
+            fix=f"{room}choose another output folder; what was there before is unchanged",
         ) from error

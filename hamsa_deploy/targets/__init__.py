@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from hamsa_deploy.targets.record import Target
+from hamsa_runtime.cli.habits import FORMATS, PRECISIONS_ELSEWHERE
 from hamsa_runtime.errors import InputError, unknown_name
 from hamsa_runtime.vocabulary import TARGETS
 
@@ -16,7 +17,7 @@ def target_of(name: str) -> Target:
         InputError: there is no such target; names the nearest, and all that there are.
     """
     if name not in TARGETS:
-        raise unknown_name("target", name, TARGETS)
+        raise unknown_name("target", name, TARGETS, FORMATS)
     record: Target = import_module(f"{__name__}.{name.replace('-', '_')}").TARGET
     return record
 
@@ -31,9 +32,10 @@ def check_precision(target: Target, precision: str) -> None:
     if precision in target.precisions:
         return
     able = [each.name for each in all_targets() if precision in each.precisions]
+    ours = PRECISIONS_ELSEWHERE.get(precision, "")
     raise InputError(
         f"precision {precision} for {target.name}",
         expected=f"one of {', '.join(target.precisions)}",
         cause=target.lacks.get(precision, ""),
-        fix=f"--to {able[0]} --{precision}" if able else "",
+        fix=f"--to {able[0]} --{precision}" if able else ours,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from hamsa_deploy.targets.here import HERE, Answer, Machine, Package
@@ -23,10 +24,23 @@ class OpenVino(Target):
         ir_from_onnx(folder / ONNX_FILE, folder, order.precision)
         _drop_onnx(folder)
 
+    def check_here(self, precision: str, device: str | None) -> None:
+        """NNCF, for int8; and the CPU, where nothing else is to run it, has to compute in the precision."""
+        if precision == "int8" and find_spec("nncf") is None:
+            from hamsa_deploy.targets.openvino_int8 import no_nncf
+
+            raise no_nncf()
+        if device is None and find_spec("openvino") is not None:
+            from hamsa_runtime.backends.openvino import check_cpu
+
+            check_cpu(precision)
+
     def answer(self, precision: str, machine: Machine) -> Answer:
         """The CPU has to compute in the precision: nothing else is ever put in its place."""
         from hamsa_runtime.backends.openvino import PRECISIONS
 
+        if precision == "int8" and machine.version("nncf") is None:
+            return Answer(False, "nncf missing")
         types, needed = machine.cpu_types(self.name), PRECISIONS[precision][2]
         if types is not None and needed in types:
             return Answer(True, engine=HERE)

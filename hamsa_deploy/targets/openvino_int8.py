@@ -134,11 +134,15 @@ def _packages() -> tuple[Any, Any]:
     return nncf, openvino
 
 
+def no_nncf() -> MissingError:
+    """The error where int8 cannot be made for want of NNCF."""
+    fix = "pip install 'hamsa-deploy[int8]', or export with --to onnx"
+    return MissingError("the package nncf is not installed", fix=fix)
+
+
 def _why_no_nncf(error: Exception, openvino: str) -> MissingError:
     if isinstance(error, ModuleNotFoundError) and error.name == "nncf":
-        return MissingError(
-            "the package nncf is not installed", fix="pip install 'hamsa-deploy[int8]', or export with --to onnx"
-        )
+        return no_nncf()
     return MissingError(  # NNCF 3.4 reads openvino.Type.u2, which is there since 2026.0, and does not tell pip
         f"the package nncf is installed, and cannot be imported beside OpenVINO {openvino}: {error}",
         cause="versions that do not go together",

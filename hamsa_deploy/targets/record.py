@@ -167,11 +167,16 @@ class Target:
         been compared; empty where they can, or a stand-in can in their engine's place."""
         return ""
 
-    def check_here(self) -> None:
-        """Before anything is built.
+    def check_here(self, precision: str, device: str | None) -> None:
+        """Before anything is built, or PyTorch is loaded.
+
+        Args:
+            precision: of the bundle.
+            device: that is to run it here; None for the engine's usual one.
 
         Raises:
-            MissingError: what bundles for it are made of, beside packages, is not here.
+            MissingError: what bundles for it are made of is not here, or what is to run them does not compute in that
+                precision.
         """
 
     def complete(self, folder: Path, sample: Callable[[], Mapping[str, np.ndarray]]) -> None:

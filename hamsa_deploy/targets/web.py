@@ -29,7 +29,7 @@ BUILD = "make page, with Node.js 20.19 or newer, in a checkout of hamsa-deploy"
 class Web(Target):
     """See `Target`."""
 
-    def check_here(self) -> None:
+    def check_here(self, precision: str, device: str | None) -> None:
         """Refuse an export where the page was never built."""
         if not (SITE / "index.html").is_file():
             raise MissingError(
@@ -49,7 +49,7 @@ class Web(Target):
     def answer(self, precision: str, machine: Machine) -> Answer:
         """Whether the page is there."""
         try:
-            self.check_here()
+            self.check_here(precision, None)
         except MissingError:
             return Answer(False, f"the page is not built: {BUILD}")
         return Answer(True, engine=HERE)

@@ -73,6 +73,12 @@ def test_a_precision_that_the_cpu_lacks_is_a_no_and_says_why() -> None:
     assert (row["fp16"].yes, row["fp16"].why) == (False, "this CPU has no FP16")
 
 
+def test_int8_for_openvino_takes_nncf() -> None:
+    row = answers(ALL_HERE | {"nncf": Found(None)}, (CPU,))["openvino"]
+    assert row["fp32"].yes
+    assert (row["int8"].yes, row["int8"].why) == (False, "nncf missing")
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError("libfoo.so: cannot open shared object file"), AttributeError("type object 'Type' has no attribute 'u2'")],

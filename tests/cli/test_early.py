@@ -57,10 +57,22 @@ def photos(workplace: Path) -> Path:
         ("--model json:dumps --image-size 64", 2, ["--image-size without --mean and --std", "0.485,0.456,0.406"]),
         ("--model json:dumps --image-size 64 --mean 0.5 --std 0", 2, ["std[0] is 0.0"]),
         ("--image-size 64", 2, ["--image-size with hamsa_nano", "--set image_size=N"]),
+        ("--model resnet18", 2, ["timm:resnet18"]),
+        ("--model ownnet", 2, ["ownnet:FACTORY"]),
+        ("--model torchvision_not_here:resnet18", 2, ["a package that is not installed"]),
+        ("--weights photo.jpg", 2, ["photo.jpg: .jpg file type", ".ckpt or .bin"]),
+        ("-o photo.jpg", 2, ["photo.jpg: not a bundle", "such as"]),
+        ("-o photo.jpg/b", 2, ["cannot be made, because", "photo.jpg is a file"]),
+        ("--calibration few --int8 --to onnx", 2, ["2 calibration inputs in few", "at least 8"]),
+        ("--model json:dumps --image-size 64 --mean 123 --std 58", 2, ["mean 123, 123, 123", "mean 0.4824, 0.4824"]),
         ("--log-file nofolder/log.txt", 2, ["--log-file nofolder/log.txt: cannot be written"]),
     ],
 )
-def test_it_is_said_at_once(words: str, code: int, messages: list[str], capsys: Captured) -> None:
+def test_it_is_said_at_once(words: str, code: int, messages: list[str], workplace: Path, capsys: Captured) -> None:
+    (workplace / "few").mkdir()
+    (workplace / "ownnet.py").touch()
+    for name in ("photo.jpg", "few/0.jpg", "few/1.jpg"):
+        Image.new("RGB", (8, 8)).save(workplace / name)
     assert main(words.split()) == code
     err = capsys.readouterr().err
     assert "this is a bug" not in err
@@ -73,6 +85,7 @@ def test_it_is_said_at_once(words: str, code: int, messages: list[str], capsys: 
         ("nofolder", "nofolder: no such folder"),
         ("{bundle} --data nofolder", "--data nofolder: no such file or folder"),
         ("{bundle} --model no_module_of_this_name:make", "no module 'no_module_of_this_name' here"),
+        ("{own}", "--model net:make, in the folder that holds it"),
         ("{bundle} --reference nofile.pt", "nofile.pt: no such file"),
         ("{bundle} --against nofolder", "nofolder: no such folder"),
         ("{bundle} --labels nofile.txt", "nofile.txt"),
@@ -88,10 +101,13 @@ def test_of_parity_too(
     capsys: Captured,
 ) -> None:
     monkeypatch.setitem(sys.modules, "hamsa_deploy.cli.parity_request", None)
-    (workplace / "bundle").mkdir()
+
     manifest = manifest_for(files={"model.onnx": {"sha256": "0" * 64, "bytes": 1}})
-    (workplace / "bundle" / "manifest.json").write_text(json.dumps(manifest))
-    assert parity([word.format(bundle="bundle", photos="photos") for word in words.split()]) == 2
+    for name, reference in (("bundle", "hamsa_nano"), ("own", "net:make")):
+        each = manifest | {"model": manifest["model"] | {"reference": reference}}
+        (workplace / name).mkdir(exist_ok=True)
+        (workplace / name / "manifest.json").write_text(json.dumps(each))
+    assert parity([word.format(bundle="bundle", own="own", photos="photos") for word in words.split()]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -56,6 +56,18 @@ def answer(line: str, parser: Any = EXPORT) -> str:
         ("--weight x", "did you mean '--weights'?"),
         ("--dry", "did you mean '--dry-run'?"),
         ("--precison fp16", "--fp32, --fp16, --bf16, --int8"),
+        ("--input-size 3,224,224", "--set image_size=224 for a built-in model; --image-size 224"),
+        ("--imgsz 224,320", "--image-size 224,320"),
+        ("--input-shape [1,3,224,224]", "--input 1x3x224x224"),
+        ("--num-classes 12", "--set num_classes=12"),
+        ("--no-parity", "there is none: a bundle that was not compared"),
+        ("--atol 0.1", "hamsa parity takes others"),
+        ("-f onnx", "--to onnx"),
+        ("-f", "nothing: a bundle that is there is replaced"),
+        ("-q", "--quiet"),
+        ("-m hamsa_s", "--model hamsa_s"),
+        ("--bgr", "x.flip(1)"),
+        ("--fp16=True", "--fp16 takes no value"),
         ("--zzz", "hamsa export --help"),
     ],
 )
@@ -78,11 +90,27 @@ def test_commands_that_run_bundles_say_where_a_precision_is_chosen() -> None:
         assert "hamsa export --fp16" in answer("a b --half", parser)
 
 
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("b --source a.jpg", "nothing: hamsa run BUNDLE IMAGE"),
+        ("--model b --image a.jpg", "nothing: hamsa run BUNDLE IMAGE"),
+        ("b a --imgsz 640", "images of any size are scaled"),
+        ("b a --show", "--json"),
+        ("b a --conf 0.3", "all probabilities"),
+        ("b a -o c", "--save FOLDER"),
+        ("b a --bgr", "image[..., ::-1]"),
+    ],
+)
+def test_what_is_answered_where_a_bundle_is_run(line: str, ours: str) -> None:
+    assert ours in answer(line, module_of("run").parser("hamsa run"))
+
+
 def test_every_answer_is_an_option_of_some_command() -> None:
     """One that is renamed must be renamed there, too."""
     actions = [action for name in COMMANDS for action in module_of(name).parser(f"hamsa {name}").actions()]
     known = {option for action in actions for option in action.option_strings}
-    assert {f"--{habit.ours}" for habit in HABITS.values() if habit.ours} <= known
+    assert {f"--{habit.ours}" for habits in HABITS.values() for habit in habits if habit.ours} <= known
     assert set(FORMATS.values()) <= {*TARGETS, "openvino-model-server"}
 
 

@@ -446,9 +446,9 @@ def test_says_what_a_file_is_instead(tmp_path: Path, suffix: str, content: bytes
 
 
 def test_refuses_other_files(tmp_path: Path) -> None:
-    (tmp_path / "weights.ckpt").write_bytes(b"abc")
+    (tmp_path / "weights.jpg").write_bytes(b"abc")
     with pytest.raises(InputError, match="file type"):
-        load_checkpoint(tmp_path / "weights.ckpt")
+        load_checkpoint(tmp_path / "weights.jpg")
     with pytest.raises(InputError, match="no such file"):
         load_checkpoint(tmp_path / "nothing.pt")
     with pytest.raises(InputError, match="a folder"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 import hamsa_deploy
 from hamsa_deploy.models import load_model, model_entry
+from hamsa_deploy.models.preprocessing import DIGITS
 from hamsa_deploy.parity import check_parity, metrics
 from hamsa_deploy.pipeline.max_drop import Accuracy
 from hamsa_deploy.samples import digits
@@ -204,11 +206,40 @@ def test_native_transforms_are_refused_where_the_engine_or_the_source_has_no_use
         ({"to": "onnx", "precision": "bf16"}, "bf16"),
         ({"to": "onnx", "input_dtype": "int4"}, "input type"),
         ({"to": "onnx", "batch": 0}, "batch"),
+        ({"to": "trt"}, "did you mean 'tensorrt'"),
+        ({"to": "onnx", "precision": "half"}, "try: fp16"),
     ],
 )
 def test_bad_requests_fail_before_anything_is_written(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         export_nano(tmp_path / "b", **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": "labels.txt"}, r"labels given as 'labels\.txt'(.|\n)*read_text\(\)\.splitlines\(\)"),
+        ({"labels": Path("labels.txt")}, "labels given as"),
+        ({"output_names": "y"}, r"output_names given as 'y'(.|\n)*\['y'\]"),
+        ({"preprocessing": {"mean": (123.675, 116.28, 103.53)}}, r"mean 123\.675(.|\n)*mean 0\.485, 0\.456, 0\.406"),
+        ({"preprocessing": {"std": (58.0, 57.0, 57.0)}}, "std 58, 57, 57"),
+        ({"preprocessing": {"resize": "area"}}, "resize is 'area'"),
+        ({"model": nn.Flatten}, r"the class Flatten(.|\n)*Flatten\(\)\.eval\(\)"),
+        ({"model": lambda x: x}, "a model given as function"),
+        ({"model": "hamsa_nano"}, r"hamsa_deploy\.load_model\('hamsa_nano'\)"),
+        ({"model": "net:make"}, r"hamsa_deploy\.load_model\('net:make'\)"),
+        ({"model": "nofile.onnx"}, "nofile.onnx: no such file"),
+    ],
+)  # fmt: skip
+def test_what_is_given_as_something_else_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """Statistics of the wrong scale, and a text for a list, would agree with themselves, and pass."""
+    how = dataclasses.replace(DIGITS, **changes.get("preprocessing", {}))
+    given: dict[str, Any] = {"model": nn.Flatten().eval(), "preprocessing": how} | {
+        name: value for name, value in changes.items() if name != "preprocessing"
+    }
+    with pytest.raises(InputError, match=message):
+        hamsa_deploy.export(given.pop("model"), to="onnx", output=tmp_path / "b", **given)
     assert not list(tmp_path.iterdir())
 
 

@@ -267,6 +267,13 @@ def test_an_image_as_bytes_gives_what_its_file_gives(make_bundle: MakeBundle, tm
             np.testing.assert_array_equal(engine(image)["logits"], expected)
         with pytest.raises(InputError, match="expected: an iterable of images"):
             engine.stream(path.read_bytes())  # type: ignore[arg-type]
+        # Its rows would be as many grey images.
+        with pytest.raises(InputError, match=r"given as uint8 array \(20, 30, 3\)"):
+            engine.stream(np.zeros((20, 30, 3), np.uint8))
+        with pytest.raises(InputError, match=r"cv2\.imread gives None"):
+            engine(None)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"try: engine\.infer"):
+            engine({"images": np.zeros((1, 8, 8, 3), np.uint8)})
 
 
 def test_prepared_inputs_give_what_the_images_give(make_bundle: MakeBundle, pixels: np.ndarray) -> None:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from hamsa_deploy.models import load_model
+from hamsa_deploy.models.catalogue import check_trusted
 from hamsa_deploy.models.normalisation import normalised, scale_and_offset
-from hamsa_deploy.parity.original import check_trusted
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Manifest
 

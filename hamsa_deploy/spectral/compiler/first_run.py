@@ -37,6 +37,7 @@ from hamsa_runtime.errors import HamsaError, InputError
 
 SEEDS = (1, 2, 3)
 SCALES = (1, 0.25, 4)  # of the values that a model is run on again, to see whether it reads what it has kept
+COMPILED = "_orig_mod"  # where a compiled module keeps what it was made of
 ROUNDING = 8  # units in the last place of the largest value: what a tensor's place in memory may change
 
 
@@ -60,6 +61,7 @@ def run_once(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[nn.Module, list
             are found in the captured program.
     """
     _check_has_values(model)
+    _check_not_compiled(model)
     ready = copy_of(model)
     held: dict[int, Any] = {}
     before = state_of(ready, held)
@@ -178,6 +180,18 @@ def _check_has_values(model: nn.Module) -> None:
                 f"'{name}' is on the device meta, where tensors hold no values",
                 expected="a model whose parameters have values",
                 fix="build the model on the CPU, or load its weights: model.load_state_dict(..., assign=True)",
+            )
+
+
+def _check_not_compiled(model: nn.Module) -> None:
+    """What torch.compile returns calls code that was compiled for the module in it, whatever a copy of that does."""
+    for path, module in model.named_modules():
+        if hasattr(module, COMPILED):
+            name = f"model.{path}" if path else "model"
+            raise InputError(
+                f"{name} is what torch.compile made of {type(getattr(module, COMPILED)).__name__}",
+                expected="the module itself, with the same weights",
+                fix=f"{name}.{COMPILED}",
             )
 
 
@@ -421,7 +435,7 @@ def _own_errors(model: nn.Module, inputs: tuple[Any, ...]) -> Iterator[None]:
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         said = lines[0] if lines else type(error).__name__
-        cause, fix = _cause_and_fix(error)
+        cause, fix = _cause_and_fix(error, _narrow(model))
         raise ModelError(
             f"{type(model).__name__} fails on the example inputs by itself: {said}{line_of_error(error)}",
             expected=f"a model that runs on {_described(inputs)}",
@@ -430,8 +444,16 @@ def _own_errors(model: nn.Module, inputs: tuple[Any, ...]) -> Iterator[None]:
         ) from error
 
 
-def _cause_and_fix(error: Exception) -> tuple[str, str]:
+def _narrow(model: nn.Module) -> str:
+    """The floating type of parameters that are narrower than float32; empty where none is."""
+    found = {parameter.dtype for parameter in model.parameters()} & {torch.float16, torch.bfloat16}
+    return " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in found))
+
+
+def _cause_and_fix(error: Exception, narrow: str) -> tuple[str, str]:
     text = str(error).lower()
+    if narrow and any(name in text for name in ("half", "bfloat16", "float16")):
+        return f"weights in {narrow}, and inputs in another type", "model.float(): --fp16 and --bf16 are for the bundle"
     if isinstance(error, ImportError):
         package = f"the package {error.name}" if error.name else "a package"
         return f"{package} is not installed, or does not work here", "install what the model needs"

@@ -22,7 +22,7 @@ from hamsa_runtime.errors import BuildError, EngineClosedError, InputError, Miss
 from hamsa_runtime.images import is_encoded
 from hamsa_runtime.manifest import Manifest
 from hamsa_runtime.outputs import EMBEDDING, LOGITS, named_or_only
-from hamsa_runtime.preprocess import Images, checked_inputs, inputs_from_images
+from hamsa_runtime.preprocess import Images, checked_inputs, described, inputs_from_images, is_pixels
 from hamsa_runtime.profiling import Profile, operator_times, stages_and_inputs
 from hamsa_runtime.signature import Key
 from hamsa_runtime.states import CarriedStates
@@ -183,10 +183,14 @@ class Engine:
             EngineClosedError: the engine was closed.
         """
         backend = self._opened()
-        is_one = isinstance(images, (Image.Image, Mapping)) or is_encoded(images)
+        is_one = (
+            isinstance(images, (Image.Image, Mapping))
+            or is_encoded(images)
+            or (self.manifest.preprocessing is not None and is_pixels(images))
+        )
         if is_one or not isinstance(images, Iterable):
             raise InputError(
-                f"images to stream given as {type(images).__name__}",
+                f"images to stream given as {described(images)}",
                 expected="an iterable of images, such as a list, a generator or a uint8 array (N, H, W, C)",
                 fix="call the engine itself with a single image: engine(image)",
             )

@@ -99,14 +99,21 @@ class EngineClosedError(HamsaError):
     exit_code = 2
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str]) -> InputError:
+def unknown_name(kind: str, name: str, valid: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> InputError:
     """The error for a misspelt name: what is valid, and the nearest of them."""
     names = sorted(valid)
-    return InputError(f"unknown {kind} {name!r}", expected="one of " + ", ".join(names), fix=nearest(name, names))
+    hint = nearest(name, names, elsewhere)
+    return InputError(f"unknown {kind} {name!r}", expected="one of " + ", ".join(names), fix=hint)
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint naming the valid name closest to `name`, or an empty string when none is close."""
-    by_lower = {each.lower(): each for each in valid}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f"did you mean {by_lower[close[0]]!r}?" if close else ""
+def nearest(name: str, valid: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> str:
+    """A hint naming the valid name closest to `name`, or an empty string when none is close.
+
+    Args:
+        name: that was given.
+        valid: names.
+        elsewhere: what other tools call them, and which of ours that is.
+    """
+    known = {each.lower(): each for each in valid} | dict(elsewhere or {})
+    close = [name.lower()] if name.lower() in known else difflib.get_close_matches(name.lower(), known, n=1)
+    return f"did you mean {known[close[0]]!r}?" if close else ""

@@ -146,6 +146,8 @@ def _unknown(name: str) -> InputError:
 
 
 def _damaged(name: str, error: Exception) -> InputError:
+    if isinstance(error, OSError) and error.errno is not None:  # the system's, not the decoder's
+        return InputError(f"{name}: cannot be read ({error.strerror})", expected="a file that may be read")
     return InputError(f"{name}: the image is damaged ({error})", expected="a whole image file")
 
 

@@ -142,14 +142,31 @@ def _check_unmasked(array: object) -> None:
         )
 
 
+def described(given: object) -> str:
+    """`float64 array (3, 32, 32)`, or what else was given."""
+    return f"{given.dtype} array {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
+
+
+def is_pixels(given: object) -> bool:
+    """Whether it is one image (H, W, 1) or (H, W, 3), and no series of grey ones as narrow as that."""
+    return isinstance(given, np.ndarray) and given.dtype == np.uint8 and given.ndim == 3 and given.shape[-1] in (1, 3)
+
+
 def _not_an_image(image: object) -> InputError:
-    found = f"{image.dtype} array {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
     return InputError(
-        f"an image given as {found}",
+        f"an image given as {described(image)}",
         expected="a path, an image file's bytes, an open file, a PIL image, a uint8 array (H, W, C), a float32 array "
         "(C, H, W), or a list",
-        fix="pass tensor.numpy()" if hasattr(image, "numpy") else "",
+        fix=_way_for(image),
     )
+
+
+def _way_for(image: object) -> str:
+    if image is None:
+        return "look at what read it: cv2.imread gives None for a file that it cannot read"
+    if isinstance(image, Mapping):
+        return "engine.infer(arrays), for arrays that are as the manifest says"
+    return "pass tensor.numpy()" if hasattr(image, "numpy") else ""
 
 
 def checked_inputs(given: Images, manifest: Manifest) -> dict[str, np.ndarray]:
@@ -163,7 +180,11 @@ def checked_inputs(given: Images, manifest: Manifest) -> dict[str, np.ndarray]:
     names = [spec.name for spec in specs]
     if not isinstance(given, Mapping):
         if len(specs) != 1:
-            raise InputError(f"inputs given as {type(given).__name__}", expected="a dict with " + ", ".join(names))
+            what = given if isinstance(given, str | os.PathLike) else described(given)
+            raise InputError(
+                f"inputs given as {what}",
+                expected=f"arrays for {', '.join(names)}: a dict in Python, an .npz file in the shell",
+            )
         given = {names[0]: given}  # type: ignore[dict-item]  # checked in _checked_array
     for name in given:
         if name not in names:

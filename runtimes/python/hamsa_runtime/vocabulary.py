@@ -29,6 +29,8 @@ DYNAMIC = "dynamic"
 # The rewritings before int8, in the order in which they are applied.
 PASSES = ("mean-split", "equalise", "smooth")
 # Transforms as products, or as the engine's own operator.
+# What files of weights are called: the first by its own reader, the others by torch.load.
+CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 FFTS = ("real", "native")
 
 # Where models are known by name, and the library that loads them.

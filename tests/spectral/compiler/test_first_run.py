@@ -315,6 +315,17 @@ def test_the_line_is_the_users_and_none_where_all_is_pytorchs() -> None:
     assert ".py:" not in caught.value.found
 
 
+def test_compiled_modules_and_narrow_weights_are_named() -> None:
+    model: Any = nn.Sequential(nn.Linear(16, 3))
+    model.compiled = torch.compile(nn.Linear(3, 3))
+    with pytest.raises(InputError, match=r"model\.compiled is what torch\.compile made of Linear") as caught:
+        run_once(model.eval(), (X,))
+    assert caught.value.fix == "model.compiled._orig_mod"
+    with pytest.raises(ModelError) as failed:
+        run_once(nn.Linear(16, 3).half().eval(), (X,))
+    assert failed.value.cause == "weights in float16, and inputs in another type"
+
+
 def enclosed(kind: str) -> Callable[[Tensor], Tensor]:
     """A function that counts its calls where only it can see them."""
     counts, numbers = {"calls": 0}, itertools.count(1)

@@ -355,6 +355,17 @@ def _names_and_precision(
     return able, NPU_HINT if {each.kind for each in able} == {NPU} else hint, precision
 
 
+def check_cpu(precision: str) -> None:
+    """Fails early where the CPU does not compute in a precision.
+
+    Raises:
+        MissingError: it does not; says in which it does.
+    """
+    core, cpu = shared_core(), Name("CPU")
+    if PRECISIONS[precision][2] not in core.get_property(str(cpu), "OPTIMIZATION_CAPABILITIES"):
+        raise _cannot_run(core, cpu, precision)
+
+
 def _cannot_run(core: openvino.Core, name: Name, wanted: str) -> MissingError:
     capabilities = core.get_property(str(name), "OPTIMIZATION_CAPABILITIES")
     others = [each for each, (_, _, capability) in PRECISIONS.items() if capability in capabilities]

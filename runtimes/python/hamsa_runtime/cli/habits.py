@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
-from hamsa_runtime.vocabulary import PRECISIONS
+from hamsa_runtime.vocabulary import CHECKPOINTS, PRECISIONS, TARGETS
 
 # What a command knows, by name, such as --fp16: as argparse keeps it.
 Options = Mapping[str, Action]
@@ -45,14 +45,15 @@ class Habit(NamedTuple):
 
     Attributes:
         ours: the option that does it, without dashes; empty where there is none, and `text` says why.
-        text: the answer; {value} is what stood behind the option.
+        text: the answer; {value|N} is what stood behind the option, or N; {sides|N} the last two numbers of that, and
+            {shape|NxC} all of them.
     """
 
     ours: str
     text: str
 
 
-# Names elsewhere, our option, and the answer; {value|N} is what stood behind the option, or N.
+# Names elsewhere, our option, and the answer.
 # fmt: off
 _TABLE = (
     ("half float16 compress-to-fp16", "fp16", "--fp16"),
@@ -61,13 +62,14 @@ _TABLE = (
     ("quantize quantise int8-mode", "int8", "--int8"),
     ("calib calib-data calibration-data", "calibration", "--calibration {value|PATH}"),
     ("model-path ckpt checkpoint pretrained resume", "weights", "--weights {value|FILE}, with --model NAME of what was trained"),  # noqa: E501
-    ("imgsz img-size img input-size image-resolution resolution size", "image-size", "--set image_size={value|N} for a built-in model; --image-size {value|N} for one of your own"),  # noqa: E501
+    ("imgsz img-size img input-size image-resolution resolution size", "image-size", "--set image_size={sides|N} for a built-in model; --image-size {sides|N} for one of your own"),  # noqa: E501
+    ("imgsz img-size img input-size image-size resize", "top", "there is none: images of any size are scaled as the bundle says"),  # noqa: E501
     ("opset opset-version", "to", "there is none: the file has the opset that the engine of --to reads"),
     ("simplify dynamo optimize onnxsim", "to", "there is none, and none is needed: the graph is written without what simplifiers remove"),  # noqa: E501
     ("nms agnostic-nms", "to", "there is none: what forward returns is what the bundle gives"),
     ("dynamic", "dynamic", "nothing, for a dynamic batch, which is the default; --dynamic INPUT:AXIS=NAME frees other sizes"),  # noqa: E501
     ("batch-size bs b max-batch-size", "batch", "--batch {value|N}"),
-    ("input-shape input-shapes shape shapes", "input", "--input {value|1x3x224x224}, for a model of your own"),
+    ("input-shape input-shapes shape shapes", "input", "--input {shape|1x3x224x224}, for a model of your own"),
     ("min-shapes opt-shapes max-shapes minshapes optshapes maxshapes", "batch-profile", "--batch-profile MIN,OPT,MAX"),
     ("input-names input-name", "input", "--input NAME:SHAPE:TYPE"),
     ("dynamic-axes", "dynamic", "--dynamic INPUT:AXIS=NAME"),
@@ -78,30 +80,55 @@ _TABLE = (
     ("normalize normalise", "mean", "--mean R,G,B --std R,G,B"),
     ("interpolation resample", "resize", "--resize {value|bicubic}"),
     ("crop-pct crop", "preprocessing", "--preprocessing FILE, with crop_fraction"),
-    ("classes class-names names nc", "labels", "--labels FILE, with one class name per line"),
+    ("num-classes nc", "set", "--set num_classes={value|N} for a built-in model; of one of your own the factory says it"),  # noqa: E501
+    ("classes class-names names", "labels", "--labels FILE, with one class name per line"),
     ("dataset images val source test-data data-path datadir calib-dataset", "data", "--data {value|PATH}"),
-    ("atol rtol tolerance", "max-error", "--max-error X, relative to how far the values are apart; hamsa parity --help lists the other limits"),  # noqa: E501
+    ("atol rtol tolerance threshold", "max-error", "--max-error X, relative to how far the values are apart; hamsa parity --help lists the other limits"),  # noqa: E501
+    ("atol rtol tolerance threshold", "to", "there is none: a precision has its limits; hamsa parity takes others, such as --max-error X"),  # noqa: E501
+    ("no-parity skip-parity no-check skip-check no-verify no-validate no-test", "to", "there is none: a bundle that was not compared is not written"),  # noqa: E501
+    ("bgr rgb channel-order", "mean", "there is none: images are RGB; of a model that takes BGR, forward begins with x.flip(1)"),  # noqa: E501
+    ("channels-last nhwc nchw", "image-dtype", "there is none: a model of images takes NCHW, and its bundle pixels as images have them"),  # noqa: E501
+    ("bgr rgb channel-order", "top", "there is none: files are read as RGB; arrays have red first, OpenCV's as image[..., ::-1]"),  # noqa: E501
+    ("bundle model engine image input source file path", "top", "nothing: hamsa run BUNDLE IMAGE, without options"),
+    ("show view display", "top", "there is none: results are printed, and --json writes them for programs"),
+    ("html", "report", "--report {value|FILE.html}"),
     ("gpu cuda use-gpu use-cuda device-id gpu-id", "device", "--device GPU, or CUDA with ONNX Runtime: hamsa doctor lists what is here"),  # noqa: E501
     ("num-threads nthreads", "threads", "--threads {value|N}"),
     ("warmup iterations runs repeat num-iters duration", "seconds", "--seconds S: rounds are repeated that long, after warming up"),  # noqa: E501
     ("topk top-k", "top", "--top {value|N}"),
-    ("save-txt output", "save", "--save FOLDER"),
+    ("save-txt output o", "save", "--save FOLDER writes the outputs as .npy; --json > FILE what is printed"),
     ("conf iou", "top", "there is none: all probabilities are printed, the best first"),
     ("trust-remote-code", "", "there is none: code that comes with a model of a hub is never run"),
     ("workers jobs j num-workers", "", "there is none: it takes the cores that it needs"),
     ("seed", "", "there is none: an export is the same each time"),
-    ("overwrite force f", "output", "nothing: a bundle that is there is replaced as a whole, once the new one is finished"),  # noqa: E501
+    ("q silent", "quiet", "--quiet"),
+    ("m", "model", "--model {value|NAME}"),
+    ("w", "weights", "--weights {value|FILE}, with --model NAME of what was trained"),
+    ("y yes overwrite force f", "output", "nothing: a bundle that is there is replaced as a whole, once the new one is finished"),  # noqa: E501
     ("config cfg", "recipe", "--recipe FILE, with options of this command"),
     ("debug log-level trace", "verbose", "--verbose"),
     ("log", "log-file", "--log-file FILE"),
 )
 # fmt: on
 
-HABITS = {name: Habit(ours, text) for names, ours, text in _TABLE for name in names.split()}
+# By name: of several, whichever our option is that a command has.
+HABITS: dict[str, list[Habit]] = {}
+for _names, _ours, _text in _TABLE:
+    for _name in _names.split():
+        HABITS.setdefault(_name, []).append(Habit(_ours, _text))
+PRECISIONS_ELSEWHERE = {
+    "half": "fp16",
+    "float16": "fp16",
+    "16": "fp16",
+    "float32": "fp32",
+    "bfloat16": "bf16",
+    "8": "int8",
+}
 # Whose answer is another option, or another name, by the value.
 OF_PRECISION = ("precision", "dtype", "data-type", "torch-dtype")
 OF_EXPORT = "a bundle has its precision from the export: hamsa export"
 OF_FORMAT = ("format", "include", "target", "backend", "framework", "export-format", "engine")
+OF_TARGET = (*FORMATS, *TARGETS)
 
 
 def answers(unknown: Sequence[str], options: Options) -> str:
@@ -118,7 +145,7 @@ def answers(unknown: Sequence[str], options: Options) -> str:
 def habit_of(option: str, options: Options) -> str:
     """The same for an option that the command has, which means something else elsewhere."""
     name = _plain(option)
-    return _shown(HABITS[name], "", options) if name in HABITS and HABITS[name].ours == name else ""
+    return next((_shown(habit, "", options) for habit in HABITS.get(name, ()) if habit.ours == name), "")
 
 
 def _paired(words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -143,16 +170,15 @@ def _answer(name: str, value: str, options: Options) -> str:
     if value.lower() in ("false", "0", "none") and plain in HABITS:
         return ""  # that nothing is wanted need not be said
     if plain in OF_PRECISION:
-        same = {"half": "fp16", "float16": "fp16", "16": "fp16", "float32": "fp32", "bfloat16": "bf16", "8": "int8"}
-        precision = same.get(value.lower(), value.lower())
+        precision = PRECISIONS_ELSEWHERE.get(value.lower(), value.lower())
         text = f"--{precision}" if precision in PRECISIONS else ", ".join(f"--{each}" for each in PRECISIONS)
         return text if "--fp16" in options else f"{OF_EXPORT} {text}"
-    if plain in OF_FORMAT and "--to" in options:
+    if "--to" in options and (plain in OF_FORMAT or (plain in ("f", "t") and value.lower() in OF_TARGET)):
         return f"--to {FORMATS.get(value.lower(), value.lower())}" if value else "--to TARGET"
     if f"--{plain}" in options:  # its name with another number of dashes, or as key=value
         return _own(f"--{plain}", value, options)
     if plain in HABITS:
-        return _shown(HABITS[plain], value, options)
+        return next(filter(None, (_shown(habit, value, options) for habit in HABITS[plain])), "")
     return _nearest(plain, options)
 
 
@@ -177,10 +203,22 @@ def _nearest(name: str, options: Options) -> str:
 def _shown(habit: Habit, value: str, options: Options) -> str:
     """The answer; of a habit that the command has no option for, nothing, or whose it is."""
     text = habit.text.replace("{precisions}", ", ".join(PRECISIONS))
-    text = re.sub(r"\{value\|(.*?)\}", lambda found: value or found[1], text)
+    said = {"value": value, "sides": _sides(value), "shape": "x".join(_sizes(value))}
+    text = re.sub(r"\{(\w+)\|(.*?)\}", lambda found: said[found[1]] or found[2], text)
     if not habit.ours or f"--{habit.ours}" in options:
         return text
     return f"{OF_EXPORT} {text}" if habit.ours in PRECISIONS else ""
+
+
+def _sizes(value: str) -> list[str]:
+    """'3,224,224', '[3, 224, 224]' or '3x224x224' -> ['3', '224', '224']."""
+    return re.findall(r"\d+", value)
+
+
+def _sides(value: str) -> str:
+    """The sides of images among these sizes: one where both are the same."""
+    last = _sizes(value)[-2:]
+    return last[0] if len(set(last)) == 1 else ",".join(last)
 
 
 def _of_word(word: str, options: Options) -> str:
@@ -195,7 +233,7 @@ def _of_word(word: str, options: Options) -> str:
 def _of_file(word: str) -> str:
     """Which option a file belongs to, by its name."""
     suffix = PurePath(word).suffix.lower()
-    if suffix in (".pt", ".pth", ".safetensors", ".ckpt"):
+    if suffix in CHECKPOINTS:
         return f"--weights {word}, with --model NAME of what was trained"
     if suffix == ".onnx":
         return f"--onnx {word}"

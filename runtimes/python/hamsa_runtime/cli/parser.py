@@ -44,6 +44,8 @@ class Parser(argparse.ArgumentParser):
         hint = ""
         if option := re.match(r"argument (?:[^:]*/)?(--[\w-]+): expected", message):
             hint = habit_of(option[1], self._option_string_actions)
+        elif flag := re.match(r"argument (?:[^:]*/)?(--[\w-]+): ignored explicit argument", message):
+            message, hint = f"{flag[1]} takes no value", f"{flag[1]} alone, or nothing"
         elif choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             hint = nearest(choice[1], re.findall(r"[\w-]+", choice[2]))
         raise InputError(f"{self.prog}: {message}", fix=hint or f"{self.prog} --help lists the options")
