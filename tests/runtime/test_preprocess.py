@@ -157,7 +157,7 @@ GOOD = {"tokens": np.zeros((1, 3), np.float32), "scale": np.array(1, np.float32)
         ({**GOOD, "tokens": [[1.0, 2.0, 3.0]]}, "is a list"),
         ({"tokens": GOOD["tokens"]}, "missing inputs: scale"),
         ({**GOOD, "token": GOOD["tokens"]}, "unknown input 'token'"),
-        (GOOD["tokens"], "given as ndarray"),
+        (GOOD["tokens"], r"given as float32 array \(1, 3\)"),
     ],
 )
 def test_plain_inputs_that_do_not_fit_are_rejected(given: Any, message: str) -> None:
