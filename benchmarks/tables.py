@@ -16,6 +16,7 @@ import platform
 import shlex
 import statistics
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
@@ -28,6 +29,7 @@ PACKAGES = (
     "torch", "onnxruntime", "openvino", "nncf", "tensorrt_rtx", "executorch", "ai-edge-litert", "litert-torch",
     "coremltools",
 )  # fmt: skip
+ROOT = Path(__file__).parents[1]
 # Others are noise, and make the files long.
 DIGITS = 6
 
@@ -87,10 +89,12 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 class Report:
-    """The tables of this run. Each is printed, and written to the file, as soon as it is there."""
+    """The tables of this run. Each is printed, and written to the file, as soon as it is there; a run that is ended
+    leaves what it has kept of one that is not complete."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._file: Path | None = options.json
+        self._is_complete = True  # the last table
         self._record = Record(
             command=shlex.join(["python", *sys.argv]),
             date=datetime.now(timezone.utc).date().isoformat(),
@@ -102,21 +106,40 @@ class Report:
         )
 
     def show(self, title: str, columns: Mapping[str, str], rows: Iterable[Sequence[Cell]], note: str = "") -> None:
-        """Add a table."""
-        table = Table(title=title, columns=dict(columns), rows=[list(row) for row in rows], note=note)
-        if not self._record["tables"]:
+        """Add a table, in place of what was kept of it."""
+        table = self.keep(title, columns, rows, note)
+        self._is_complete = True
+        if len(self._record["tables"]) == 1:
             print(origin(self._record), end="\n\n")
-        self._record["tables"].append(table)
         print(markdown(table), end="\n\n", flush=True)
+
+    def keep(self, title: str, columns: Mapping[str, str], rows: Iterable[Sequence[Cell]], note: str = "") -> Table:
+        """Write what is there of a table to the file, without printing it; the next one takes its place."""
+        table = Table(title=title, columns=dict(columns), rows=[list(row) for row in rows], note=note)
+        if not self._is_complete:
+            self._record["tables"].pop()
+        self._record["tables"].append(table)
+        self._is_complete = False
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.write_text(json.dumps(self._record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return table
 
 
 def begin(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Report]:
     """The options of the command line, and what takes the tables."""
     options = parser.parse_args()
     return options, Report(options)
+
+
+def without_places(text: str, *folders: Path) -> str:
+    """A text, as of an error, without this machine's folders, and others: files are said from there."""
+    here = (ROOT, tempfile.gettempdir(), sys.prefix, Path.home(), *sys.path, *folders)
+    places = [place for place in map(Path, here) if place.is_absolute()]
+    roots = {str(each) for place in places for each in (place, place.resolve())}
+    for root in sorted(roots, key=len, reverse=True):
+        text = text.replace(root + os.sep, "")
+    return text
 
 
 def _installed() -> dict[str, str]:

@@ -3,14 +3,17 @@
     python benchmarks/targets.py [--models nano filter stft vim] [--targets litert coreml ...] [--rounds 9]
 
 Each bundle is what `export` publishes once it has compared it with PyTorch: the error is that of the manifest, of the
-output that is worst. Times are of whole calls of the runtime, batch 1, all bundles of a model in turn. A target whose
-packages are not installed is said to be missing; so is what it refuses, with its reason.
+output that is worst. Times are of whole calls of the runtime, batch 1, all bundles of a model in turn, at its end; a
+run that is stopped before has kept rows without times. A target whose packages are not installed is said to be
+missing; so is what it refuses, with its reason.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +35,7 @@ from hamsa_runtime.manifest import Parity
 from hamsa_runtime.vocabulary import PRECISIONS, TARGETS
 
 CALIBRATION = 32
+COLUMNS = {"target": "", "precision": "", "converts": "", "runs here": "", "error": ".1e", "MB": ".2f", "ms": ".2f"}
 Name = tuple[str, str]
 """Target and precision."""
 
@@ -100,25 +104,28 @@ def exported(model: nn.Module, shape: tuple[int, ...], name: Name, folder: Path)
                 precision=precision, data=data, calibration=calibration, output=folder / f"{target}-{precision}",
             )  # fmt: skip
     except HamsaError as error:
-        return Cell(name, f"{error.found}{f' ({error.cause})' if error.cause else ''}")
+        return Cell(name, tables.without_places(f"{error.found}{f' ({error.cause})' if error.cause else ''}", folder))
     except Exception as error:  # noqa: BLE001  # a bug of ours is a row of this table, too
-        return Cell(name, f"FAILS, {type(error).__name__}: {error}")
+        return Cell(name, tables.without_places(f"FAILS, {type(error).__name__}: {error}", folder))
     return Cell(name, bundle=bundle)
 
 
 def rows(cells: list[Cell], shape: tuple[int, ...], rounds: int) -> Iterator[tables.Row]:
+    """Of what was made; timed, if there are rounds."""
     x = {"x": examples(shape, 1, seed=3)}
     made = {cell.name: cell.bundle for cell in cells if cell.bundle is not None}
-    run_here = {name: bundle for name, bundle in made.items() if bundle.manifest.parity is not None}
+    run_here = {name: bundle for name, bundle in made.items() if bundle.manifest.parity is not None and rounds}
     with contextlib.ExitStack() as stack:
         engines = {
             name: stack.enter_context(Engine(bundle.folder, backend=target_of(name[0]).backend_here()))
             for name, bundle in run_here.items()
         }
-        times = interleaved({name: partial(_outputs, engine, x) for name, engine in engines.items()}, rounds)
+        runs = {name: partial(_outputs, engine, x) for name, engine in engines.items()}
+        times = interleaved(runs, rounds) if runs else {}
     for name, bundle in made.items():
         parity, size = bundle.manifest.parity, sum(each.bytes for each in bundle.manifest.files.values())
-        yield [*name, "yes", _where(parity), _error(parity), size / 1e6, tables.spread(times[name]) if parity else None]
+        timed = tables.spread(times[name]) if name in times else None
+        yield [*name, "yes", _where(parity), _error(parity), size / 1e6, timed]
 
 
 def _outputs(engine: Engine, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -143,18 +150,22 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS, metavar="PRECISION")
     parser.add_argument("--rounds", type=int, default=9)
     options, report = tables.begin(parser)
-    columns = {"target": "", "precision": "", "converts": "", "runs here": "", "error": ".1e", "MB": ".2f", "ms": ".2f"}
     for key in options.models:
         make, shape = MODELS[key]
         torch.manual_seed(0)
         model, cells = make().eval(), []
         with tempfile.TemporaryDirectory() as folder:
-            for target in options.targets:
-                for precision in options.precisions:
-                    say(f"{key}: {target}, {precision}")
-                    cells.append(exported(model, shape, (target, precision), Path(folder)))
-            refused = [f"- {' '.join(cell.name)}: {cell.why_not}" for cell in cells if cell.why_not]
-            report.show(key, columns, rows(cells, shape, options.rounds), "\n".join(["Not made:", "", *refused]))
+            for name in itertools.product(options.targets, options.precisions):
+                started = time.perf_counter()
+                cells.append(exported(model, shape, name, Path(folder)))
+                say(f"{key}: {', '.join(name)}: {time.perf_counter() - started:.0f} s")
+                report.keep(key, COLUMNS, rows(cells, shape, 0), _note(cells))
+            report.show(key, COLUMNS, rows(cells, shape, options.rounds), _note(cells))
+
+
+def _note(cells: list[Cell]) -> str:
+    refused = [f"- {' '.join(cell.name)}: {cell.why_not}" for cell in cells if cell.why_not]
+    return "\n".join(["Not made:", "", *refused]) if refused else ""
 
 
 if __name__ == "__main__":

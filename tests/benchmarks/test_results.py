@@ -89,8 +89,12 @@ import tables
 options, report = tables.begin(tables.parser("", threads=2))
 times = [4.0, 1.0, 2.0, 3.0, 5.0]
 rows = [["a|b", tables.spread(times), 0.5], ["alone", tables.spread([1.234567]), None]]
+report.keep("Two rows", {"": ""}, rows[:1])
 report.show("Two rows", {"": "", "ms": ".1f", "share": ".0%"}, iter(rows), note="a note")
 report.show("Nothing", {}, [], note="not measured")
+report.keep("Unfinished", {"": ""}, [["one"]])
+place = tables.ROOT / "made"
+report.keep("Unfinished", {"": ""}, [["one"], [tables.without_places(f"{place}/a.py, {sys.prefix}/b, c/d", place)]])
 """
 SHOWN = r"""**Two rows**, rounds: 1 to 5
 
@@ -126,9 +130,10 @@ def test_what_is_kept(record: tuple[str, Any]) -> None:
     kept = record[1]
     assert kept["threads"] == 3
     assert kept["versions"].keys() >= {"python", "torch", "onnxruntime", "openvino"}
-    first, second = kept["tables"]
+    first, second, unfinished = kept["tables"]
     assert first["rows"] == [
         ["a|b", {"median": 3.0, "quartiles": [2.0, 4.0], "rounds": 5}, 0.5],
         ["alone", {"median": 1.23457, "quartiles": [1.23457, 1.23457], "rounds": 1}, None],
     ]
     assert second["note"] == "not measured"
+    assert unfinished["rows"] == [["one"], ["a.py, b, c/d"]]
