@@ -31,8 +31,8 @@ INT8 = Int8(("MatMul", "Gemm", "Conv"), around="float16")
 
 # Those that NVIDIA's list for the ONNX parser of TensorRT 10.1 marks as supported (github.com/onnx/onnx-tensorrt,
 # docs/operators.md of branch 10.1-GA): the newest list that is not newer than OLDEST_TENSORRT. Later parsers have all
-# of them, and LATER: by docs/Changelog.md there, the list for 10.15, and CHANGELOG.md of github.com/NVIDIA/TensorRT
-# up to 11.1.
+# of them, and LATER: by docs/Changelog.md there, the list for 10.15, and the releases of github.com/NVIDIA/TensorRT up
+# to 11.5: after Swish, these add DFT (11.2) and opset 25 (11.5) alone; files of ours are of opset 20.
 OPERATORS = frozenset(
     """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast CastLike Ceil
