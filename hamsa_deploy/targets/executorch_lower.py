@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,6 +37,7 @@ MOVES = {
     aten.cat.default, aten.stack.default, aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default,
     aten.contiguous.default, aten.clone.default, aten.flip.default,
 }  # fmt: skip
+SMALLEST_SCALE = torch.finfo(torch.float32).tiny * 2**24
 CHECKS = {aten._assert_tensor_metadata.default}
 
 
@@ -55,16 +57,26 @@ def int8_program(order: Order) -> ExportedProgram:
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
     )
+    from torchao.quantization.pt2e import PerChannelMinMaxObserver
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     module = _module(order)
-    if not module.graph.find_nodes(op="call_function", target=aten.linear.default):
+    if not any(map(_is_layer, module.graph.nodes)):
         raise ValueError("it has no linear layers, and nothing else becomes int8")
     how = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
-    prepared = prepare_pt2e(module, XNNPACKQuantizer().set_operator_type(aten.linear.default, how))
+    # Its own smallest scale, 2^-12, would make 0 of weights below 1.2e-4, and leave few levels to those of wide layers.
+    ranges = PerChannelMinMaxObserver.with_args(eps=SMALLEST_SCALE)
+    how = replace(how, weight=replace(how.weight, observer_or_fake_quant_ctr=ranges))
+    quantiser = XNNPACKQuantizer().set_operator_type(aten.linear.default, how).set_filter_function(_is_layer)
+    prepared = prepare_pt2e(module, quantiser)
     with torch.no_grad():
         prepared(*_zeros(order))  # ranges of weights are taken then
     return _captured(convert_pt2e(prepared), order)
+
+
+def _is_layer(node: fx.Node) -> bool:
+    """A product with weights: what is computed has no range before it runs."""
+    return node.target == aten.linear.default and isinstance(node.args[1], fx.Node) and node.args[1].op == "get_attr"
 
 
 def fp16_program(order: Order) -> ExportedProgram:
@@ -155,13 +167,10 @@ def _attribute(module: Any, target: str) -> torch.Tensor:
 
 
 def _module(order: Order) -> fx.GraphModule:
-    """A copy: the same program is lowered in float32 afterwards, and a module shares its tensors. Functional, so that
-    nothing is written into what a cast has copied."""
+    """A copy: the same program is lowered in float32 afterwards, and a module shares its tensors. Real programs write
+    into nothing, so that what a cast copies is never written into either."""
     assert order.program is not None
-    program = copy.deepcopy(order.program)
-    if any(getattr(getattr(node.target, "_schema", None), "is_mutable", False) for node in program.graph.nodes):
-        program = program.run_decompositions({})
-    module = program.module(check_guards=False)
+    module = copy.deepcopy(order.program).module(check_guards=False)
     assert isinstance(module, fx.GraphModule)
     return module
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from hamsa_deploy.targets.executorch_lower import fp16_program
+from hamsa_deploy import to_real
+from hamsa_deploy.targets.executorch_lower import fp16_program, int8_program
 from hamsa_deploy.targets.record import Order
 from hamsa_runtime.manifest import InputSpec
 
@@ -19,11 +21,15 @@ Shape = tuple[int | str, ...]
 
 def order_of(model: nn.Module, *shapes: Shape, float32: Sequence[str] = ()) -> Order:
     """Of inputs x, y, ..., whose batch is free where it is called so."""
-    inputs = tuple(InputSpec(name, "float32", shape) for name, shape in zip("xyz", shapes, strict=False))
+    inputs = tuple(InputSpec(name, "float32", shape) for name, shape in zip("xy", shapes, strict=False))
     zeros = tuple(torch.zeros([2 if size == "batch" else int(size) for size in shape]) for shape in shapes)
     free = tuple({0: Dim("batch")} if shape[0] == "batch" else {} for shape in shapes)
-    program = torch.export.export(model.eval(), zeros, dynamic_shapes=free)
+    program = to_real(model.eval(), zeros, dynamic_shapes=free, target="executorch")
     return Order("fp16", program=program, inputs=inputs, float32=frozenset(float32))
+
+
+NEEDS = "executorch is not installed: pip install 'hamsa-deploy[executorch]'"
+needs_executorch = pytest.mark.skipif(importlib.util.find_spec("executorch") is None, reason=NEEDS)
 
 
 def types_of(program: ExportedProgram) -> dict[str, torch.dtype]:
@@ -127,3 +133,25 @@ def test_it_computes_the_same_at_any_batch(model: nn.Module, shapes: list[Shape]
         ]
         found, expected = typed(*given), model(*given)
         torch.testing.assert_close(found, expected, atol=1e-2, rtol=0)
+
+
+@needs_executorch
+@pytest.mark.filterwarnings("ignore")
+def test_weights_of_any_size_have_all_levels_of_int8() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Linear(64, 8, bias=False), torch.randn(5, 64)
+    with torch.no_grad():
+        model.weight *= 10.0 ** -torch.arange(8.0)[:, None]
+    found, expected = int8_program(order_of(model, ("batch", 64))).module()(x), model(x)
+    assert ((found - expected).abs().amax(0) / expected.abs().amax(0)).max() < 0.02
+
+
+@needs_executorch
+@pytest.mark.filterwarnings("ignore")
+def test_products_with_what_is_computed_are_no_layers() -> None:
+    class Computed(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return nn.functional.linear(x, y * 2)
+
+    with pytest.raises(ValueError, match="no linear layers"):
+        int8_program(order_of(Computed(), ("batch", 8), (4, 8)))
