@@ -134,8 +134,8 @@ def begin(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Report]:
 
 def without_places(text: str, *folders: Path) -> str:
     """A text, as of an error, without this machine's folders, and others: files are said from there."""
-    here = (ROOT, tempfile.gettempdir(), sys.prefix, Path.home(), *sys.path, *folders)
-    places = [place for place in map(Path, here) if place.is_absolute()]
+    named = [Path(each) for each in (tempfile.gettempdir(), sys.prefix, *sys.path)]
+    places = [place for place in (ROOT, Path.home(), *named, *folders) if place.is_absolute()]
     roots = {str(each) for place in places for each in (place, place.resolve())}
     for root in sorted(roots, key=len, reverse=True):
         text = text.replace(root + os.sep, "")
