@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+import onnxruntime
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -60,6 +61,21 @@ def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
 def nano(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Nano:
     """Bundles of hamsa_nano that all tests share: `nano("openvino", "int8")`."""
     return Nano(tmp_path_factory.getbasetemp(), worker_id)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As above for ONNX Runtime, which reads no variable: after each run, its threads spin for some milliseconds."""
+    made = onnxruntime.SessionOptions
+
+    def options() -> onnxruntime.SessionOptions:
+        options = made()
+        options.intra_op_num_threads = 1
+        return options
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime, "SessionOptions", options)
+        yield
 
 
 @functools.cache

@@ -78,9 +78,10 @@ def _translated(program: ExportedProgram, inputs: Sequence[str], outputs: Sequen
         _translations_read_once(),
         _types_by_known_values(),
         _exact_patterns() as is_exact,
+        _traced_where_needed(program, opset) as ready,
     ):
         exported = torch.onnx.export(
-            _traced_where_needed(program, opset),
+            ready,
             dynamo=True,
             opset_version=opset,
             input_names=list(inputs),
@@ -93,15 +94,35 @@ def _translated(program: ExportedProgram, inputs: Sequence[str], outputs: Sequen
     return exported.model
 
 
-def _traced_where_needed(program: ExportedProgram, opset: int) -> ExportedProgram:
+@contextlib.contextmanager
+def _traced_where_needed(program: ExportedProgram, opset: int) -> Iterator[ExportedProgram]:
     """The exporter has a program traced once more, for operators that it can translate in parts only: two thirds of its
-    time, and few programs have such operators. Where its register is another one, it takes its time."""
+    time, and few programs have such operators. Listing how all of PyTorch's operators are taken apart, for that, is
+    most of its time for a small one. Where its register is another one, it takes its time."""
     if _register() is None or _not_translated(program, opset):
-        return program
+        yield program
+        return
     ready = copy.copy(program)
     ready._graph_module = _copied(program.graph_module)  # the exporter writes into it
     ready.run_decompositions = lambda table=None: ready
-    return ready
+    with _no_decompositions_listed():
+        yield ready
+
+
+@contextlib.contextmanager
+def _no_decompositions_listed() -> Iterator[None]:
+    try:
+        from torch.onnx._internal.exporter import _decomp
+
+        listed = _decomp.create_onnx_friendly_decomposition_table
+    except (ImportError, AttributeError):
+        yield
+        return
+    _decomp.create_onnx_friendly_decomposition_table = lambda *_: {}
+    try:
+        yield
+    finally:
+        _decomp.create_onnx_friendly_decomposition_table = listed
 
 
 def _not_translated(program: ExportedProgram, opset: int) -> set[Any]:

@@ -14,6 +14,7 @@ import torch
 from onnxscript._internal import ast_utils
 from onnxscript.rewriter._matcher import SimplePatternMatcher
 from torch.export import ExportedProgram
+from torch.onnx._internal.exporter import _decomp
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 from torch.onnx._internal.fx.passes.type_promotion import _TypePromotionInterpreter
 from torch.onnx.errors import OnnxExporterError
@@ -44,19 +45,26 @@ def test_the_exporters_translations_are_read_once_and_it_is_left_as_it_was(
 def test_only_what_has_no_translation_of_its_own_is_traced_once_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: torch.nn.Module, times: int
 ) -> None:
-    """And the program stays as it was."""
+    """Nor is it listed, for others, how operators are taken apart. And the program stays as it was."""
     traced: list[None] = []
-    again = ExportedProgram.run_decompositions
+    listed: list[None] = []
+    again, table_of = ExportedProgram.run_decompositions, _decomp.create_onnx_friendly_decomposition_table
 
     def noted(self: ExportedProgram, table: Any = None) -> ExportedProgram:
         traced.append(None)
         return again(self, table)
 
+    def noted_table(registered: Any) -> Any:
+        listed.append(None)
+        return table_of(registered)
+
     program = to_real(model.eval(), (torch.randn(2, 3),))
     before = str(program.graph)
     monkeypatch.setattr(ExportedProgram, "run_decompositions", noted)
+    monkeypatch.setattr(_decomp, "create_onnx_friendly_decomposition_table", noted_table)
     onnx_from_program(program, tmp_path / "model.onnx", inputs=["x"], outputs=["y"])
-    assert (len(traced), str(program.graph)) == (times, before)
+    assert (len(traced), len(listed), str(program.graph)) == (times, times, before)
+    assert _decomp.create_onnx_friendly_decomposition_table is noted_table
     x = torch.randn(2, 3)
     found = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"x": x.numpy()})[0]
     np.testing.assert_allclose(found, model(x).detach(), rtol=1e-5, atol=1e-6)
