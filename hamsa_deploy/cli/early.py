@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hamsa_deploy.cli.files import import_from_here, read_labels
 from hamsa_deploy.cli.images import knows_its_images, preprocessing_said
 from hamsa_deploy.inputs.calibration_set import check_images_of
 from hamsa_deploy.inputs.files import read_images
-from hamsa_deploy.models.catalogue import BUILT_IN, check_name, check_weights, not_found
+from hamsa_deploy.models.catalogue import BUILT_IN, check_name, check_options, check_weights, not_found
 from hamsa_runtime.errors import InputError, MissingError
 from hamsa_runtime.file_checks import check_received
 from hamsa_runtime.folders import is_folder, is_there
@@ -20,14 +21,17 @@ from hamsa_runtime.vocabulary import HUBS, is_of_hub
 COLOUR = 3
 
 
-def check_model(name: str) -> None:
-    """Whether a model can have this name, and what it names is here; nothing is imported.
+def check_model(name: str, config: Mapping[str, Any] | None = None) -> None:
+    """Whether a model can have this name and, if it is built in, these options, and what it names is here; nothing is
+    imported.
 
     Raises:
         InputError: no such model, or no such module.
         MissingError: the library of a hub is not installed.
     """
     check_name(name)
+    if name in BUILT_IN:
+        check_options(name, config or {})
     first, _, rest = name.partition(":")
     if is_of_hub(name):
         if find_spec(HUBS[first]) is None:

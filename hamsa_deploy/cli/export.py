@@ -176,7 +176,7 @@ def check_names(options: Any) -> None:
     if not options.sweep and options.precision is not None:
         check_precision(target, options.precision)
     if options.onnx is None:
-        check_model(options.model)
+        check_model(options.model, dict(options.set))
         if not knows_its_images(options):
             preprocessing_said(options)
     check_files(options)

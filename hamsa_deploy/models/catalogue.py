@@ -5,7 +5,8 @@ Imports no PyTorch: commands look names up here before they wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,22 @@ OTHERS = {
     "timm:NAME": "any image model of timm, with its weights, pixels and labels: timm:resnet18.a1_in1k",
     "hf:ID": "an image classifier or encoder of transformers, likewise: hf:google/vit-base-patch16-224",
     "package.module:factory": "a model of your own: what builds it, in a module that can be imported from here",
+}
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+# What annotations of the classes stand for, whether a value is it, and how it is written.
+KINDS: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    "int": ("a whole number", _is_whole, "N"),
+    "bool": ("True or False", lambda value: type(value) is bool, "True"),
+    "Sequence[int]": (
+        "whole numbers with commas between them",
+        lambda value: isinstance(value, (list, tuple)) and all(map(_is_whole, value)),
+        "N,N",
+    ),
 }
 
 
@@ -130,6 +147,40 @@ def check_trusted(model: Model, trusted: str | None) -> None:
             expected="its name from you: a bundle must not choose what runs here",
             fix=f"--model {model.reference}, in the folder that holds it, if you trust it",
         )
+
+
+def options_of(family: str) -> dict[str, str]:
+    """The arguments of an architecture's class, with their annotations, from its file: importing it takes PyTorch."""
+    module = ast.parse(Path(__file__).with_name(f"{family.lower()}.py").read_text(encoding="utf-8"))
+    [kind] = [each for each in module.body if isinstance(each, ast.ClassDef) and each.name == family]
+    [build] = [each for each in kind.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+    arguments = (*build.args.args[1:], *build.args.kwonlyargs)
+    return {each.arg: ast.unparse(each.annotation) for each in arguments if each.annotation is not None}
+
+
+def check_options(name: str, config: Mapping[str, Any]) -> None:
+    """Raise InputError unless a built-in model has these options, and they such values."""
+    known = options_of(BUILT_IN[name].family)
+    check_known(name, config, list(known))
+    for key, value in config.items():
+        kinds = [kind for kind in known[key].split(" | ") if kind in KINDS]
+        if kinds and not any(KINDS[kind][1](value) for kind in kinds):
+            raise InputError(
+                f"{name}: {key}={value!r}",
+                expected=", or ".join(KINDS[kind][0] for kind in kinds),
+                fix=" or ".join(f"--set {key}={KINDS[kind][2]}" for kind in kinds),
+            )
+
+
+def check_known(name: str, config: Iterable[str], known: Sequence[str]) -> None:
+    """Raise InputError for an option that a model does not have."""
+    for key in config:
+        if key not in known:
+            raise InputError(
+                f"{name} has no option {key!r}",
+                expected=f"one of {', '.join(known)}" if known else "no options",
+                fix=nearest(key, known),
+            )
 
 
 def not_found(name: str, why: object, fix: str = "") -> InputError:

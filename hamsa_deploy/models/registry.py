@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hamsa_deploy.models.catalogue import BUILT_IN, check_name, not_found
+from hamsa_deploy.models.catalogue import BUILT_IN, check_known, check_name, check_options, not_found
 from hamsa_deploy.models.checkpoint import load_weights
 from hamsa_deploy.models.hamsa import HAMSA
 from hamsa_deploy.models.hubs import HubModel, found_in_hub
@@ -33,22 +33,6 @@ INIT_SEED = 0
 MOST_LISTED = 8
 # Options that change neither what the weights mean nor how many there are: bundled weights still fit.
 WEIGHT_NEUTRAL = frozenset({"features"})
-
-
-def _is_whole(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-# What annotations of the classes stand for, whether a value is it, and how it is written.
-KINDS: dict[str, tuple[str, Callable[[Any], bool], str]] = {
-    "int": ("a whole number", _is_whole, "N"),
-    "bool": ("True or False", lambda value: type(value) is bool, "True"),
-    "Sequence[int]": (
-        "whole numbers with commas between them",
-        lambda value: isinstance(value, (list, tuple)) and all(map(_is_whole, value)),
-        "N,N",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -177,32 +161,12 @@ def bundled_weights(entry: ModelEntry, config: Mapping[str, Any]) -> Path | None
 
 
 def _check_options(name: str, entry: ModelEntry, config: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(entry.factory).parameters.values()
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-        return
-    known = [p.name for p in parameters if p.kind is not inspect.Parameter.POSITIONAL_ONLY]
-    for key in config:
-        if key not in known:
-            raise InputError(
-                f"{name} has no option {key!r}",
-                expected=f"one of {', '.join(known)}" if known else "no options",
-                fix=nearest(key, known),
-            )
     if name in MODELS:
-        for each in parameters:
-            if each.name in config:
-                _check_value(name, each.name, config[each.name], str(each.annotation))
-
-
-def _check_value(name: str, key: str, value: Any, annotation: str) -> None:
-    """By what the class says that it takes."""
-    kinds = [kind for kind in annotation.split(" | ") if kind in KINDS]
-    if kinds and not any(KINDS[kind][1](value) for kind in kinds):
-        raise InputError(
-            f"{name}: {key}={value!r}",
-            expected=", or ".join(KINDS[kind][0] for kind in kinds),
-            fix=" or ".join(f"--set {key}={KINDS[kind][2]}" for kind in kinds),
-        )
+        check_options(name, config)
+        return
+    parameters = inspect.signature(entry.factory).parameters.values()
+    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        check_known(name, config, [p.name for p in parameters if p.kind is not inspect.Parameter.POSITIONAL_ONLY])
 
 
 def _imported_factory(name: str) -> Callable[..., Any]:

@@ -48,7 +48,12 @@ def test_an_installed_package_is_found_by_programs_in_cpp_and_c(build: Path, tmp
     assert {line.split()[0] for line in printed.splitlines()} < {"ant", "bee", "cat", "dog"}
     assert len(printed.splitlines()) == 3
     run(["out/in_c", bundle, SOURCE / "tests/data/signed", SOURCE / "tests/data/signed.pub.pem"], tmp_path)
-    assert "ant" in run([prefix / "bin/hamsa-run", bundle, SOURCE / "tests/data/pixels.npy"], tmp_path)
+    # Options anywhere, as in Python; what is none is no image.
+    called = [prefix / "bin/hamsa-run", bundle, "--top", "4", SOURCE / "tests/data/pixels.npy"]
+    assert "ant" in run(called, tmp_path)
+    assert "ant" in run([*called[:2], called[-1], "--top=4"], tmp_path)
+    with pytest.raises(AssertionError, match="unknown option --topk"):
+        run([*called, "--topk", "3"], tmp_path)
 
 
 def test_public_headers_show_no_other_library() -> None:

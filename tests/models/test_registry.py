@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from hamsa_deploy.models import (
     load_model,
     model_entry,
 )
+from hamsa_deploy.models.catalogue import options_of
+from hamsa_deploy.models.registry import FAMILIES
 from hamsa_runtime.errors import InputError
 
 USER_MODULE = """
@@ -168,3 +171,9 @@ def test_entry_follows_the_configuration() -> None:
     assert square is not None
     assert square.size == (448, 448)
     assert square.mean == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_options_are_known_without_the_class(family: str) -> None:
+    parameters = inspect.signature(FAMILIES[family]).parameters.values()
+    assert options_of(family) == {each.name: str(each.annotation) for each in parameters}

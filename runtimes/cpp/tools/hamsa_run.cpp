@@ -72,18 +72,27 @@ void set(Arguments& arguments, const std::string& option, const std::string& val
 
 Arguments arguments_from(const std::vector<std::string>& words) {
     Arguments arguments;
-    std::size_t i = 0;
-    for (; i < words.size() && words[i].rfind("--", 0) == 0; i += 2) {
-        if (i + 1 == words.size()) {
-            throw hamsa::InputError(words[i] + " has no value");
+    std::vector<std::string> others;
+    bool has_options = true;  // until --, as in the shell
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        if (has_options && words[i] == "--") {
+            has_options = false;
+        } else if (has_options && words[i].rfind("--", 0) == 0) {
+            const std::size_t equals = words[i].find('=');
+            const std::string option = words[i].substr(0, equals);
+            if (equals == std::string::npos && i + 1 == words.size()) {
+                throw hamsa::InputError(option + " has no value");
+            }
+            set(arguments, option, equals == std::string::npos ? words[++i] : words[i].substr(equals + 1));
+        } else {
+            others.push_back(words[i]);
         }
-        set(arguments, words[i], words[i + 1]);
     }
-    if (words.size() < i + 2) {
+    if (others.size() < 2) {
         throw hamsa::InputError("no image", "a bundle and at least one image", "", "hamsa-run --help");
     }
-    arguments.bundle = words[i];
-    arguments.images.assign(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
+    arguments.bundle = others.front();
+    arguments.images.assign(others.begin() + 1, others.end());
     return arguments;
 }
 

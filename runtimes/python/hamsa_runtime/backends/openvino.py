@@ -15,7 +15,7 @@ import re
 import statistics
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -328,9 +328,15 @@ def _names_here(core: openvino.Core, asked: Device) -> tuple[Name, ...]:
                 f"OpenVINO has no device {str(name)!r} here",
                 expected="one of " + ", ".join(available),
                 cause=absent(name.kind) if is_known else "OpenVINO calls none so",
-                fix="" if is_known else nearest(str(name), [*available, *ACCELERATORS]),
+                fix="" if is_known else _way_to(name, available),
             )
     return asked.names or tuple(device_from(each).names[0] for each in available)
+
+
+def _way_to(name: Name, available: Sequence[str]) -> str:
+    if name.kind in ("CUDA", "TENSORRT"):
+        return "for NVIDIA's GPUs a bundle of --to onnx, or of --to tensorrt"
+    return nearest(str(name), [*available, *ACCELERATORS])
 
 
 def _nodes_by_device(core: openvino.Core, model: openvino.Model, device: str) -> Counter[str]:
