@@ -50,6 +50,8 @@ help:
 
 demo: $(PACKAGES)
 	$(BIN)/hamsa-export --to openvino --output out/hamsa_nano-openvino-fp32
+	@echo "Here    . $(BIN)/activate    # once in each shell; then"
+	@echo "        hamsa run out/hamsa_nano-openvino-fp32 photo.jpg"
 
 test: lint js
 	$(BIN)/python -m pytest -n $(WORKERS)

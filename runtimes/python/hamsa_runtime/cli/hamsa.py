@@ -79,7 +79,8 @@ Takes vision models with Fourier transforms and state spaces from PyTorch to the
 commands:
 {commands}
 
-hamsa --version says which versions these are. The names with a hyphen, such as hamsa-export, are the same commands.
+hamsa --version says which versions these are. hamsa-export and other names with a hyphen are the same commands, but for
+hamsa-run, which is that of the runtime in C++.
 """
 
 
