@@ -198,10 +198,10 @@ def _may_be_a_name(path: Path) -> bool:
 
 
 def _neighbour(path: Path) -> str:
-    """A hint naming the recipe beside it that was meant, if one has nearly that name, or that of the package."""
+    """A hint naming another recipe beside it that was meant, if one has nearly that name, or that of the package."""
     if _may_be_a_name(path):
         return nearest(path.name, names())
     try:
-        return nearest(path.name, [each.name for each in path.parent.glob("*.toml")])
+        return nearest(path.name, [each.name for each in path.parent.glob("*.toml") if each.name != path.name])
     except OSError:  # a folder that cannot be listed
         return ""

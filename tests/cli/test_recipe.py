@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,14 @@ def test_a_recipe_that_is_not_there_says_so_and_names_its_neighbour(recipe: Writ
     assert "did you mean 'mein Gerät.toml'?" in err
     assert main(["--recipe", str(path.parent)]) == 2
     assert "Is a directory" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_recipe_is_not_its_own_neighbour(tmp_path: Path, capsys: Captured) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert main(["--recipe", str(tmp_path / "pipe.toml")]) == 2
+    err = capsys.readouterr().err
+    assert "no regular file" in err
+    assert "did you mean" not in err
 
 
 def test_a_recipe_that_is_not_text_says_so(tmp_path: Path, capsys: Captured) -> None:

@@ -54,6 +54,13 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Tensor, ...], str]] = {
     "means of others": (
         lambda x, i: x.scatter_reduce(1, i, x, "mean", include_self=False), (X, INDEX), "scatter_reduce",
     ),
+    "hstack": (lambda x: torch.hstack([x, x + 1]), (X,), "hstack"),
+    "hstack of rows": (lambda x: torch.hstack([x[0], x[1]]), (X,), "hstack"),
+    "vstack": (lambda x: torch.vstack([x, x[0]]), (X,), "vstack"),
+    "dstack": (lambda x: (torch.dstack([x, x + 1]), torch.dstack([x[0], x[1]])), (X,), "dstack"),
+    "dstack of numbers": (lambda x: torch.dstack([x[0, 0], x[1, 1]]), (X,), "dstack"),
+    "column_stack": (lambda x: torch.column_stack([x[:, 0], x]), (X,), "column_stack"),
+    "atleast_2d": (lambda x: torch.cat(torch.atleast_2d(x[0], x[0, 0].expand(8))), (X,), "atleast_2d"),
     "another divisor": (lambda x: F.avg_pool2d(x[None], 2, 1, divisor_override=3), (X,), ""),
 }  # fmt: skip
 

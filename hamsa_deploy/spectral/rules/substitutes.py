@@ -12,6 +12,8 @@ median          number (n - 1) // 2 of those that are sorted, kthvalue number k 
 scatter         the part of the source that is as large as the index: ONNX takes no larger one.
 scatter_reduce, mean     the sum by the count: exported as the sum of something else.
 avg_pool, divisor_override   k / d times the mean of k: exported without it.
+hstack, vstack  cat, of what has its axes by then; dstack, column_stack and atleast_2d of several, too: exported as a
+                loop over a sequence, which OpenVINO and TensorRT have not.
 roll            by a number that follows from a size: (j - n) mod size; exported for numbers that are known.
 """
 
@@ -199,6 +201,45 @@ def rolled(x: Any, shifts: Sequence[Any], dims: Sequence[int] = ()) -> Any:
         order = functions.remainder(functions.arange(size) - shift, functions.full((), size, dtype=torch.int64))
         x = functions.index_select(x, dim, order)
     return x
+
+
+def _with_axes(x: Any, least: int) -> Any:
+    """As atleast_1d, atleast_2d and atleast_3d have it."""
+    for axis in {0: [0] * least, 1: [0, -1][: least - 1], 2: [-1][: least - 2]}.get(x.ndim, []):
+        x = functions.unsqueeze(x, axis)
+    return x
+
+
+def _stacking(least: int, dim: int) -> Callable[[Sequence[Any]], Any]:
+    def stacked(tensors: Sequence[Any]) -> Any:
+        each = [_with_axes(x, least) for x in tensors]
+        return functions.cat(each, dim if each[0].ndim > dim else 0)
+
+    return stacked
+
+
+lowering("hstack")(_stacking(1, 1))
+lowering("vstack")(_stacking(2, 0))
+lowering("dstack")(_stacking(3, 2))
+
+
+@lowering("column_stack")
+def column_stack(tensors: Sequence[Any]) -> Any:
+    """Side by side, each a column or several."""
+    return functions.cat([functions.reshape(x, (-1, 1)) if x.ndim < 2 else x for x in tensors], 1)
+
+
+def _at_least(least: int) -> Callable[[Any], Any]:
+    def at_least(tensors: Any) -> Any:
+        if isinstance(tensors, list | tuple):
+            return [_with_axes(x, least) for x in tensors]
+        return _with_axes(tensors, least)
+
+    return at_least
+
+
+for _least in (1, 2, 3):
+    lowering(f"atleast_{_least}d")(_at_least(_least))
 
 
 def _pooled(pool: Callable[..., Any], axes: int) -> Callable[..., Any]:
