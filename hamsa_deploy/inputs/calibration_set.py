@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from hamsa_deploy.inputs.feeds import calls_of
-from hamsa_deploy.inputs.files import image_paths, kind_of_data, read_data, read_images
+from hamsa_deploy.inputs.files import check_several, image_paths, kind_of_data, read_data, read_images
 from hamsa_deploy.samples import sample_images
 from hamsa_deploy.samples.synthesis import sample_calls
 from hamsa_runtime.batches import Arrays, batch_axes
@@ -150,7 +150,8 @@ def _images_from(source: Any, model_name: str) -> Iterable[Any]:
         return sample_images(model_name)
     if isinstance(source, str | os.PathLike):
         return read_images(Path(source))
-    if isinstance(source, Image.Image | Mapping) or not isinstance(source, Iterable):
+    check_several(source)
+    if isinstance(source, Mapping) or not isinstance(source, Iterable):
         raise _unusable(source, "a folder, an .npz or .npy file, or an iterable of images")
     return source
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 from hamsa_deploy.inputs.npy_files import read_npy, read_npz
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.folders import is_file, is_folder, listed, no_file
+from hamsa_runtime.preprocess import described, is_pixels
 
 Kind = Literal["images", "clips", "arrays"]
 CLIP_SUFFIXES = (".wav", ".flac")
@@ -144,6 +146,20 @@ def read_data(data: Any, kind: Kind) -> Any:
     if not isinstance(data, str | os.PathLike):
         return data
     return {"images": read_images, "clips": read_clips, "arrays": read_arrays}[kind](Path(data))
+
+
+def check_several(data: Any) -> None:
+    """Refuse one image where a list of them is wanted: its rows would be taken for images.
+
+    Raises:
+        InputError: that is what the data are.
+    """
+    if isinstance(data, Image.Image) or is_pixels(data):
+        raise InputError(
+            f"images given as {described(data)}, which is one",
+            expected="a list of images, or a uint8 array (N, H, W, C)",
+            fix="[image]",
+        )
 
 
 def _image_folders(path: Path) -> list[Path]:

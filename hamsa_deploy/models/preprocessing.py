@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.manifest import Preprocessing, preprocessing_from
+from hamsa_runtime.records import document_from
 
 # Of pixels between 0 and 1 the mean is one of them, and the deviation at most 0.5; 1 and 2 leave them, or halve them.
 MOST_MEAN, MOST_STD = 1.0, 2.0
@@ -38,8 +37,7 @@ def check_preprocessing(how: Preprocessing) -> None:
     Raises:
         InputError: what does not fit, and what it would be.
     """
-    said = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(how).items()}
-    preprocessing_from(said, "preprocessing")
+    preprocessing_from(document_from(how), "preprocessing")
     for name, values, most in (("mean", how.mean, MOST_MEAN), ("std", how.std, MOST_STD)):
         if max(values) > most:
             scaled = ", ".join(f"{value / 255:.4g}" for value in values)

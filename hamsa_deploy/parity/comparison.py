@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree
 
 from hamsa_deploy.form.outputs import names_of
 from hamsa_deploy.inputs.feeds import calls_of, is_calls, streams_of
+from hamsa_deploy.inputs.files import check_several
 from hamsa_deploy.onnx_import import OnnxFile, ReferenceSession
 from hamsa_deploy.parity.agreement import Agreement, agreement_of
 from hamsa_deploy.parity.colours import colour_doubt
@@ -312,6 +313,8 @@ def _check_sizes(found: Sequence[Arrays], expected: Sequence[Arrays], reference:
 
 def _in_one_inference(data: Any, manifest: Manifest, classes: Sequence[int] | None) -> tuple[Any, Sequence[int] | None]:
     """As many images as go together, where an output is of all of them."""
+    if manifest.preprocessing is not None:
+        check_several(data)
     if manifest.preprocessing is None or manifest.states or all(map(is_separable, manifest.outputs)):
         return data, classes
     fixed = manifest.inputs[0].shape[0]

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from hamsa_deploy.form.real_model import RealModel
 from hamsa_deploy.form.request import Request
 from hamsa_deploy.inputs.feeds import feeds_of
-from hamsa_deploy.inputs.files import read_data
+from hamsa_deploy.inputs.files import check_several, read_data
 from hamsa_deploy.models.preprocessing import check_preprocessing
 from hamsa_deploy.onnx_import import OnnxFile
 from hamsa_deploy.pipeline.manifest import manifest_of
@@ -41,6 +41,7 @@ def check_request(request: Request) -> None:
         raise InputError("a sample rate for a model of images", expected="one of sample_rate and preprocessing")
     if request.preprocessing is not None:
         check_preprocessing(request.preprocessing)
+        check_several(request.data)
     _check_calibration(request)
     _check_run_time_ranges(request, target)
     _check_fft(request, target)

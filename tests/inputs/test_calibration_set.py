@@ -318,3 +318,9 @@ def test_blocks_for_a_model_with_state_stay_in_order() -> None:
     found = calibration_set(FOLDER / "clips", manifest, limit=20)
     first = load_clip(sorted((FOLDER / "clips").iterdir())[0])
     np.testing.assert_array_equal(np.concatenate([each["x"] for each in found.inputs], axis=1), first[:, :2000])
+
+
+def test_one_image_is_no_series_of_its_rows() -> None:
+    """Nor in the comparison, which `tests/pipeline/test_run.py` tries."""
+    with pytest.raises(InputError, match=r"uint8 array \(32, 48, 3\), which is one"):
+        calibration_set(np.zeros((32, 48, 3), np.uint8), IMAGES)

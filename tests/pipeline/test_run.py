@@ -225,6 +225,7 @@ def test_bad_requests_fail_before_anything_is_written(tmp_path: Path, options: d
         ({"preprocessing": {"mean": (123.675, 116.28, 103.53)}}, r"mean 123\.675(.|\n)*mean 0\.485, 0\.456, 0\.406"),
         ({"preprocessing": {"std": (58.0, 57.0, 57.0)}}, "std 58, 57, 57"),
         ({"preprocessing": {"resize": "area"}}, "resize is 'area'"),
+        ({"data": np.zeros((32, 48, 3), np.uint8)}, r"uint8 array \(32, 48, 3\), which is one(.|\n)*\[image\]"),
         ({"model": nn.Flatten}, r"the class Flatten(.|\n)*Flatten\(\)\.eval\(\)"),
         ({"model": lambda x: x}, "a model given as function"),
         ({"model": "hamsa_nano"}, r"hamsa_deploy\.load_model\('hamsa_nano'\)"),
