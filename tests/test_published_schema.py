@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -48,7 +50,32 @@ def test_golden_bundles_are_valid(name: str) -> None:
     assert manifest_from_json(manifest_from_json(data).to_json()) == manifest_from_json(data)
 
 
+def quick_validator() -> Any:
+    """The same, but for values that it has found right before, by the same part of the schema: thousands of manifests
+    that differ in one value each take a tenth of the time."""
+    right: dict[tuple[str, int], Any] = {}
+
+    def properties(validator: Any, nodes: Mapping[str, Any], instance: Any, schema: Any) -> Iterator[Any]:
+        for name in nodes if validator.is_type(instance, "object") else ():
+            if name in instance:
+                key = json.dumps(instance[name]), id(nodes[name])
+                if key not in right:
+                    errors = [*validator.descend(instance[name], nodes[name], path=name, schema_path=name)]
+                    if not errors:
+                        right[key] = nodes[name]  # which lives as long as its number stands here
+                    yield from errors
+
+    return jsonschema.validators.extend(jsonschema.Draft202012Validator, {"properties": properties})(SCHEMA)
+
+
 def test_a_validator_and_our_readers_take_the_same_manifests() -> None:
+    validator = quick_validator()
     for case in cases():
         if case.kind not in STRICTER:
-            assert VALIDATOR.is_valid(case.document) == case.is_right, str(case)
+            assert validator.is_valid(case.document) == case.is_right, str(case)
+
+
+def test_the_quick_validator_says_what_the_plain_one_does() -> None:
+    validator = quick_validator()
+    for case in cases()[::97]:
+        assert validator.is_valid(case.document) == VALIDATOR.is_valid(case.document), str(case)

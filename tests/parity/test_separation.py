@@ -14,6 +14,8 @@ from hamsa_deploy.services.triton import largest_batch
 from hamsa_runtime import Bundle, Engine
 from hamsa_runtime.errors import InputError
 
+from ..cli.conftest import untried  # noqa: F401  # files that are ours
+
 
 def exported(folder: Path, node: onnx.NodeProto, rank: int, *constants: onnx.TensorProto) -> Bundle:
     """A bundle of one node on x [N, 3, 8], whose output has no known size."""
