@@ -1,11 +1,12 @@
 """Every target in every precision, for several models: what converts, what runs here, the error, the size, the time.
 
-    python benchmarks/targets.py [--models nano filter stft vim] [--targets litert coreml ...] [--rounds 9]
+    python benchmarks/targets.py [--models nano filter stft vim] [--targets litert coreml ...] [--bundles FOLDER]
 
 Each bundle is what `export` publishes once it has compared it with PyTorch: the error is that of the manifest, of the
 output that is worst. Times are of whole calls of the runtime, batch 1, all bundles of a model in turn, at its end; a
-run that is stopped before has kept rows without times. A target whose packages are not installed is said to be
-missing; so is what it refuses, with its reason.
+run that is stopped before has kept rows without times. With --bundles, what was made is kept as well, and why something
+was not: a later run only times it, which takes seconds. A target whose packages are not installed is missing;
+what it refuses is said with its reason.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import hamsa_deploy
 from hamsa_deploy.models import load_model
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
-from hamsa_runtime.bundle import Bundle
+from hamsa_runtime.bundle import Bundle, open_bundle
 from hamsa_runtime.errors import HamsaError
 from hamsa_runtime.manifest import Parity
 from hamsa_runtime.vocabulary import PRECISIONS, TARGETS
@@ -93,21 +94,33 @@ def examples(shape: tuple[int, ...], number: int, seed: int = 0) -> np.ndarray:
 
 
 def exported(model: nn.Module, shape: tuple[int, ...], name: Name, folder: Path) -> Cell:
+    """A bundle in the folder, or a file that says why there is none; from an earlier run, if they are there."""
+    bundle, why_not = folder / "-".join(name), folder / f"{'-'.join(name)}.txt"
+    if why_not.exists():
+        return Cell(name, why_not.read_text("utf-8"))
+    if not bundle.exists() and (reason := _refused(model, shape, name, bundle)):
+        why_not.write_text(reason, "utf-8")
+        return Cell(name, reason)
+    return Cell(name, bundle=open_bundle(bundle))
+
+
+def _refused(model: nn.Module, shape: tuple[int, ...], name: Name, output: Path) -> str:
+    """Export; gives the reason where that fails."""
     target, precision = name
     inputs, data = ("x",), {"x": examples(shape, 4, seed=1)}
     is_calibrated = precision == "int8" and target_of(target).int8 is not None
     calibration = {"x": examples(shape, CALIBRATION, seed=2)} if is_calibrated else None
     try:
         with quietly():
-            bundle = hamsa_deploy.export(
+            hamsa_deploy.export(
                 model, example_inputs=(torch.from_numpy(examples(shape, 2)),), input_names=inputs, to=target,
-                precision=precision, data=data, calibration=calibration, output=folder / f"{target}-{precision}",
+                precision=precision, data=data, calibration=calibration, output=output,
             )  # fmt: skip
     except HamsaError as error:
-        return Cell(name, tables.without_places(f"{error.found}{f' ({error.cause})' if error.cause else ''}", folder))
+        return tables.without_places(f"{error.found}{f' ({error.cause})' if error.cause else ''}", output.parent)
     except Exception as error:  # noqa: BLE001  # a bug of ours is a row of this table, too
-        return Cell(name, tables.without_places(f"FAILS, {type(error).__name__}: {error}", folder))
-    return Cell(name, bundle=bundle)
+        return tables.without_places(f"FAILS, {type(error).__name__}: {error}", output.parent)
+    return ""
 
 
 def rows(cells: list[Cell], shape: tuple[int, ...], rounds: int) -> Iterator[tables.Row]:
@@ -148,19 +161,30 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=usual, choices=MODELS, metavar="MODEL")
     parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS, metavar="TARGET")
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS, metavar="PRECISION")
+    parser.add_argument("--bundles", type=Path, metavar="DIR", help="keep them there, and take those that are there")
     parser.add_argument("--rounds", type=int, default=9)
     options, report = tables.begin(parser)
     for key in options.models:
         make, shape = MODELS[key]
         torch.manual_seed(0)
         model, cells = make().eval(), []
-        with tempfile.TemporaryDirectory() as folder:
+        with _place(options.bundles, key) as folder:
             for name in itertools.product(options.targets, options.precisions):
                 started = time.perf_counter()
-                cells.append(exported(model, shape, name, Path(folder)))
+                cells.append(exported(model, shape, name, folder))
                 say(f"{key}: {', '.join(name)}: {time.perf_counter() - started:.0f} s")
                 report.keep(key, COLUMNS, rows(cells, shape, 0), _note(cells))
             report.show(key, COLUMNS, rows(cells, shape, options.rounds), _note(cells))
+
+
+@contextlib.contextmanager
+def _place(kept: Path | None, key: str) -> Iterator[Path]:
+    if kept is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
+        (kept / key).mkdir(parents=True, exist_ok=True)
+        yield kept / key
 
 
 def _note(cells: list[Cell]) -> str:
