@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,23 @@ from hamsa_runtime.manifest import AchievedTypes, EngineBuild
 from hamsa_runtime.tensorrt.gpu import has_gpu
 from hamsa_runtime.tensorrt.options import BuildOptions
 
-from .conftest import USER_MODULE, Run
+from .conftest import USER_MODULE
 
 # A model that takes a second, for what does not depend on the model.
 SMALL = ["--model", f"{USER_MODULE}:Classifier", "--image-dtype", "uint8", "--input", "1x3x8x8"]
-NO_TENSORRT = "sys.modules['tensorrt'] = None"
 
 
-def test_without_tensorrt_the_bundle_is_whole_and_says_what_comes_next(run_hamsa: Run, workplace: Path) -> None:
-    arguments = [*SMALL, "--to", "tensorrt", "--fp16", "--workspace", "512"]
-    done = run_hamsa("export", *arguments, before=NO_TENSORRT)
-    assert done.code == 0, done.err
-    text = " ".join(done.out.split())
+@pytest.fixture
+def no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+
+
+@pytest.mark.usefixtures("no_tensorrt")
+def test_without_tensorrt_the_bundle_is_whole_and_says_what_comes_next(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMALL, "--to", "tensorrt", "--fp16", "--workspace", "512"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
     assert "not in this bundle: the package tensorrt cannot be imported" in text
     assert "built on the device by the command hamsa-build BUNDLE, or when it is first loaded" in text
     assert "its ONNX file run by ONNX Runtime: no GPU here runs the plan" in text
@@ -49,12 +55,10 @@ def test_without_tensorrt_the_bundle_is_whole_and_says_what_comes_next(run_hamsa
     assert manifest.islands
 
 
-def test_require_plan_exits_4_and_writes_nothing(run_hamsa: Run, workplace: Path) -> None:
-    done = run_hamsa(
-        "export", *SMALL, "--to", "tensorrt", "--require-plan", "-o", "bundle", "--json", before=NO_TENSORRT
-    )
-    assert done.code == 4
-    report = json.loads(done.out)
+@pytest.mark.usefixtures("no_tensorrt")
+def test_require_plan_exits_4_and_writes_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, "--to", "tensorrt", "--require-plan", "-o", "bundle", "--json"]) == 4
+    report = json.loads(capsys.readouterr().out)
     assert "no plan can be built here: the package tensorrt cannot be imported" in report["error"]["found"]
     assert "--require-plan" in report["error"]["fix"]
     assert "pip install" in report["error"]["fix"]

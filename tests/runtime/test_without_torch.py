@@ -36,8 +36,8 @@ def device_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "venv" / "bin" / "python"
     # By the pip that is here, and nothing compiled that is not imported: both take longer than all else.
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile"]
-    install: list[str | Path] = [*pip, f"{source}[openvino,onnxruntime]"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile"]
+    install = [*pip, f"{source}[openvino,onnxruntime]"]
     result = subprocess.run(install, capture_output=True, text=True)
     if result.returncode:
         pytest.skip(f"pip could not install the engines (offline?): {result.stderr.strip()[-300:]}")
