@@ -106,8 +106,9 @@ def _real(request: Request, plans: Plans) -> RealModel:
         outputs=request.output_names,
         complex_inputs=[x.is_complex() for x in tensors],
     )
-    ranges = [None if request.preprocessing else _range_of(x) for x in tensors]
-    return replace(form, inputs=tuple(map(_with_range, form.inputs, ranges)))
+    if request.preprocessing is not None:
+        return form
+    return replace(form, inputs=tuple(map(_with_range, form.inputs, map(_range_of, tensors))))
 
 
 def _with_range(spec: InputSpec, values: tuple[float, float] | None) -> InputSpec:
@@ -115,12 +116,13 @@ def _with_range(spec: InputSpec, values: tuple[float, float] | None) -> InputSpe
 
 
 def _range_of(example: torch.Tensor) -> tuple[float, float] | None:
-    """The smallest and the largest value, where they are finite and not the same."""
+    """The smallest and the largest value, where they are finite and say something."""
     values = viewed_as_real(example.detach())
     if values.dtype == torch.bool or not values.numel():
         return None
     low, high = float(values.min()), float(values.max())
-    return (low, high) if low < high and math.isfinite(low) and math.isfinite(high) else None
+    says_something = low < high if values.is_floating_point() else low < 0 or high > 1
+    return (low, high) if says_something and math.isfinite(low) and math.isfinite(high) else None
 
 
 def _check_batch(inputs: tuple[Any, ...], batch: int) -> None:
@@ -232,11 +234,11 @@ def random_arrays(specs: Sequence[InputSpec], sizes: Mapping[str, int], seed: in
 
 def _random(spec: InputSpec, shape: Sequence[int], generator: torch.Generator) -> np.ndarray:
     dtype: torch.dtype = getattr(torch, spec.dtype)
-    low, high = spec.example_range or (0, 0)
     if not dtype.is_floating_point:
         most = min(torch.iinfo(dtype).max, EXACT) if dtype != torch.bool else 1
-        first, last = (int(np.clip(end, -most, most)) for end in ((low, high) if low < high else (0, 1)))
+        first, last = sorted(int(np.clip(end, -most, most)) for end in spec.example_range or (0, 1))
         return torch.randint(first, last + 1, shape, generator=generator).to(dtype).numpy()
+    low, high = spec.example_range or (0, 0)
     if low >= high or (low < 0 < high and NORMAL[0] <= max(-low, high) <= NORMAL[1]):
         return torch.randn(shape, generator=generator).to(dtype).numpy()
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low

@@ -39,12 +39,13 @@ from hamsa_deploy.parity.verdict import ParityReport
 from hamsa_deploy.precision.records import all_precisions, precision_of
 from hamsa_deploy.scan.cuda import DEVICES
 from hamsa_deploy.spectral.compiler.state import copy_of
+from hamsa_deploy.spectral.provenance import line_of_error
 from hamsa_deploy.spectral.values import viewed_as_real
 from hamsa_deploy.targets import target_of
 from hamsa_runtime import Engine
 from hamsa_runtime.batches import Arrays, is_separable, joined
 from hamsa_runtime.bundle import Bundle, open_bundle
-from hamsa_runtime.errors import InputError, ParityError
+from hamsa_runtime.errors import HamsaError, InputError, ParityError
 from hamsa_runtime.manifest import Manifest, OutputSpec
 from hamsa_runtime.outputs import LOGITS
 from hamsa_runtime.preprocess import inputs_from_images
@@ -94,7 +95,8 @@ def check_parity(
     limits, note = thresholds or THRESHOLDS[narrowest], ""
     if thresholds is None and narrowest != manifest.precision:
         note = f"the limits are those of {narrowest}: the model itself computes in {precision_of(narrowest).words}"
-    name, expected_calls = _run_model(model, data, manifest, _as_it_is)
+    with _own_words(model):
+        name, expected_calls = _run_model(model, data, manifest, _as_it_is)
     give_memory_back()
     with engine_for(bundle, threads, device) as engine:
         found_calls, ran_on = _run_engine(engine, data), engine.describe()
@@ -261,7 +263,25 @@ def separated_outputs(model: nn.Module | OnnxFile, data: Any, manifest: Manifest
     if manifest.states:
         return manifest.outputs
     _, started = _reference(model, _as_it_is, manifest)
-    return separated(started(), calls_of(data, manifest)[0] if is_calls(data, manifest) else data, manifest)
+    with _own_words(model):
+        return separated(started(), calls_of(data, manifest)[0] if is_calls(data, manifest) else data, manifest)
+
+
+@contextlib.contextmanager
+def _own_words(model: nn.Module | OnnxFile) -> Iterator[None]:
+    """Whatever a model says of data that it does not take, as an InputError."""
+    try:
+        yield
+    except HamsaError:
+        raise
+    except Exception as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{type(model).__name__} fails on the inputs of the comparison by itself: {said}{line_of_error(error)}",
+            expected="inputs that the model takes",
+            cause="values that are none for it, such as ids beyond a table, or sizes that do not fit together",
+            fix="other inputs: data= in Python, --data on the command line",
+        ) from error
 
 
 def narrowest_precision(model: nn.Module | OnnxFile, manifest: Manifest) -> str:

@@ -35,6 +35,7 @@ class Root(nn.Module):
         ("int64", (-5.0, 3.0), -5, 3),
         ("uint8", (0.0, 255.0), 0, 255),
         ("int8", (-1e300, 1e300), -127, 127),  # of a manifest that lies
+        ("int32", (5.0, 5.0), 5, 5),
         ("bool", None, 0, 1),
         ("int32", None, 0, 1),
     ],
