@@ -223,7 +223,7 @@ def _planned(request: Request, stages: Stages) -> Manifest:
     nothing takes as long (1.4 and 1.4, side by side); a fixed batch takes half, and proves nothing of others.
     """
     from hamsa_deploy.form.from_request import real_model_of_request
-    from hamsa_deploy.pipeline.checks import check_request
+    from hamsa_deploy.pipeline.checks import check_labels, check_request
     from hamsa_deploy.pipeline.manifest import manifest_of
     from hamsa_deploy.pipeline.trial import try_file
 
@@ -231,6 +231,7 @@ def _planned(request: Request, stages: Stages) -> Manifest:
     try_file(request)
     with stages("real form"):
         form = real_model_of_request(request)
+        check_labels(request, form)
     return manifest_of(request, form)
 
 

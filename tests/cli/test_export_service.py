@@ -74,3 +74,7 @@ def test_a_dry_run_names_the_version_and_writes_nothing(
     assert main(["--model", user_model("Classifier"), *IMAGES, "--to", "triton", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bundle"] == "out/Classifier-triton-fp32/Classifier/1"
     assert not (workplace / "out").exists()
+    (workplace / "three.txt").write_text("a\nb\nc\n")
+    arguments = ["--model", user_model("Classifier"), *IMAGES, "--labels", "three.txt", "--dry-run"]
+    assert main(arguments) == 2
+    assert "3 labels for a model with 5 classes" in capsys.readouterr().err
