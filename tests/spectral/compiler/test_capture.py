@@ -278,7 +278,7 @@ def test_a_model_of_one_input_at_a_time_is_taken_as_that(
     ("model", "inputs", "found"),
     [
         (torch.jit.script(nn.Linear(16, 2)).eval(), (X,), "a TorchScript module"),
-        (nn.Linear, (X,), "a model of the type type"),
+        (nn.Linear, (X,), "a model (of the type type|given as the class Linear)"),
         (nn.Linear(16, 2).eval(), X, "example inputs of the type Tensor"),
         (nn.Linear(16, 2).eval(), {"x": X}, "example inputs of the type dict"),
         (nn.LazyLinear(2).eval(), (X,), "'weight' has no shape yet"),
