@@ -158,7 +158,7 @@ def _spec_text(spec: InputSpec | OutputSpec) -> str:
 def _pixels_text(how: Preprocessing, model: Model) -> str:
     where = "in the graph" if how.normalise == "graph" else "by the runtime"
     assumed = ":" in model.reference and not is_of_hub(model.reference) and how.mean == IMAGENET.mean
-    users = " (ImageNet's)" if assumed else ""
+    users = " (ImageNet's; --mean and --std say others)" if assumed else ""
     colours = "RGB, " if how.channels == 3 else "grey, "
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (how.mean, how.std))
     made = "stretched" if how.fit == "stretch" else "resized"

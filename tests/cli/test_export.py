@@ -169,7 +169,7 @@ def test_imagenet_normalisation_of_a_users_model_is_said(
 ) -> None:
     assert main(["--model", user_model("Classifier"), "--input", "1x3x8x8", "--image-dtype", "uint8",
                  "--dry-run"]) == 0  # fmt: skip
-    assert "ImageNet's, assumed" in " ".join(capsys.readouterr().out.split())
+    assert "ImageNet's; --mean and --std say others" in " ".join(capsys.readouterr().out.split())
 
 
 def test_fixed_batch_and_set_options_reach_the_bundle(workplace: Path, user_model: UserModel) -> None:
@@ -208,10 +208,13 @@ USAGE_ERRORS = {
     "no such weights": (["--weights", "gone.safetensors"], "gone.safetensors: no such file"),
     "misspelt calibration method": (["--calibration-method", "minmax"], "did you mean 'min-max'?"),
     "no such calibration": (["--fp16", "--calibration", "gone"], "gone: no such file"),
-    "calibration without images": (["--fp16", "--calibration", "."], "no images in this folder"),
+    "calibration without images": (["--fp16", "--to", "onnx", "--calibration", "."], "no images in this folder"),
     "calibration of fp32": (["--calibration", "pixels.npy"], "calibration inputs for precision fp32"),
     "method of fp32": (["--calibration-method", "mse"], "calibration method mse for precision fp32"),
-    "method of fp16": (["--fp16", "--calibration-method", "mse"], "calibration method mse for precision fp16"),
+    "method of fp16": (
+        ["--fp16", "--to", "onnx", "--calibration-method", "mse"],
+        "calibration method mse for precision fp16",
+    ),
     "misspelt form of transforms": (["--fft", "nativ"], "did you mean 'native'?"),
     "native transforms for openvino": (["--fft", "native"], "OpenVINO 2026.4 reads the operator DFT wrongly"),
     "tuned native transforms": (["--to", "onnx", "--fft", "native", "--tune"], "tuning with native transforms"),

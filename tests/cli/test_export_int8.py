@@ -60,8 +60,8 @@ def test_a_dry_run_lists_the_stages_of_int8(
         (["--int8", "--max-drop", "200"], "'200' is not a number of percentage points"),
         (["--int8", "--max-drop", "half"], "'half' is not a number of percentage points"),
         (["--int8", "--without", "smoth"], "did you mean 'smooth'?"),
-        (["--fp16", "--max-drop", "1"], "only for int8"),
-        (["--fp16", "--only-where-it-pays"], "only for int8"),
+        (["--fp16", "--to", "onnx", "--max-drop", "1"], "only for int8"),
+        (["--fp16", "--to", "onnx", "--only-where-it-pays"], "only for int8"),
     ],
 )
 def test_options_of_int8_are_checked(
