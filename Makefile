@@ -53,7 +53,9 @@ demo: $(PACKAGES)
 	@echo "Here    . $(BIN)/activate    # once in each shell; then"
 	@echo "        hamsa run out/hamsa_nano-openvino-fp32 photo.jpg"
 
-test: lint js
+# Beside pip and mypy, which keep one core busy, goes what Node.js does.
+test:
+	$(MAKE) -j 2 lint js
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 # A stamp of its own: tests need none of it.

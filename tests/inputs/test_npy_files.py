@@ -7,6 +7,7 @@ import io
 import random
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,33 +53,37 @@ def damaged() -> bytes:
     return bytes(data)
 
 
-LIES: dict[str, tuple[bytes, str]] = {
-    "a size": (npy(shape="(100000, 1000, 1000, 3)"), "300000000000 bytes, and has 2"),
-    "a product that overflows": (npy(shape="(4294967296, 4294967296, 4294967296)"), "and has 2"),
-    "a negative size": (npy(shape="(-1,)"), "has the shape"),
-    "many dimensions": (npy(shape=f"({'1,' * 40})"), "at most 32"),
-    "a size that is no number": (npy(shape="('a',)"), "has the shape"),
-    "more than it says": (npy(shape="(2,)", data=bytes(9)), "2 bytes, and has 9"),
-    "more than it says, in an archive": (npz(npy(shape="(2,)", data=bytes(9))), "2 bytes, and has 9"),
-    "objects": (npy("'|O'"), "no objects"),
-    "records": (npy("[('a', '<i4')]"), "records"),
-    "texts": (npy("'<U1000000000'"), "no objects, texts"),
-    "a type of no size": (npy("'|V0'"), "plain numbers"),
-    "brackets": (npy(text="(" * 5000), "damaged header"),
-    "a header without end": (npy(version=b"\x02\x00", length=2**32 - 1), "has a header of 4294967295 bytes"),
-    "what the compiler would warn about": (npy(text=r"{'descr': '\c', 'shape': 1or 2}"), "damaged header"),
-    "code": (npy(text="__import__('os')"), "damaged header"),
-    "a key more": (npy(text="{'descr': '|u1', 'fortran_order': False, 'shape': (2,), 'a': 1}"), "damaged header"),
-    "another version": (npy(version=b"\x09\x00"), "has version 9"),
-    "nothing": (b"", r"is no \.npy file"),
-    "300 MB in 300 kB": (npz(npy(shape="(300000000,)", data=bytes(300_000_000))), "grows from"),
-    "no array": (npz(name="x.txt"), "is no array"),
-    "another in it": (npz(b"no array"), r"is no \.npy file"),
-    "encrypted": (encrypted(), "is encrypted"),
-    "lzma": (npz(compression=zipfile.ZIP_LZMA), "has the compression 14"),
-    "damaged": (damaged(), "cannot be read"),
-    "cut": (npz()[:-30], "cannot be read"),
-    "many files": (npz(times=1001), "holds 1001 files"),
+# Made when they are read: one takes a second.
+LIES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a size": (lambda: npy(shape="(100000, 1000, 1000, 3)"), "300000000000 bytes, and has 2"),
+    "a product that overflows": (lambda: npy(shape="(4294967296, 4294967296, 4294967296)"), "and has 2"),
+    "a negative size": (lambda: npy(shape="(-1,)"), "has the shape"),
+    "many dimensions": (lambda: npy(shape=f"({'1,' * 40})"), "at most 32"),
+    "a size that is no number": (lambda: npy(shape="('a',)"), "has the shape"),
+    "more than it says": (lambda: npy(shape="(2,)", data=bytes(9)), "2 bytes, and has 9"),
+    "more than it says, in an archive": (lambda: npz(npy(shape="(2,)", data=bytes(9))), "2 bytes, and has 9"),
+    "objects": (lambda: npy("'|O'"), "no objects"),
+    "records": (lambda: npy("[('a', '<i4')]"), "records"),
+    "texts": (lambda: npy("'<U1000000000'"), "no objects, texts"),
+    "a type of no size": (lambda: npy("'|V0'"), "plain numbers"),
+    "brackets": (lambda: npy(text="(" * 5000), "damaged header"),
+    "a header without end": (lambda: npy(version=b"\x02\x00", length=2**32 - 1), "has a header of 4294967295 bytes"),
+    "what the compiler would warn about": (lambda: npy(text=r"{'descr': '\c', 'shape': 1or 2}"), "damaged header"),
+    "code": (lambda: npy(text="__import__('os')"), "damaged header"),
+    "a key more": (
+        lambda: npy(text="{'descr': '|u1', 'fortran_order': False, 'shape': (2,), 'a': 1}"),
+        "damaged header",
+    ),
+    "another version": (lambda: npy(version=b"\x09\x00"), "has version 9"),
+    "nothing": (lambda: b"", r"is no \.npy file"),
+    "300 MB in 300 kB": (lambda: npz(npy(shape="(300000000,)", data=bytes(300_000_000))), "grows from"),
+    "no array": (lambda: npz(name="x.txt"), "is no array"),
+    "another in it": (lambda: npz(b"no array"), r"is no \.npy file"),
+    "encrypted": (lambda: encrypted(), "is encrypted"),
+    "lzma": (lambda: npz(compression=zipfile.ZIP_LZMA), "has the compression 14"),
+    "damaged": (lambda: damaged(), "cannot be read"),
+    "cut": (lambda: npz()[:-30], "cannot be read"),
+    "many files": (lambda: npz(times=1001), "holds 1001 files"),
 }
 
 
@@ -97,7 +102,8 @@ def test_what_numpy_writes_is_read(tmp_path: Path, array: np.ndarray) -> None:
 def test_a_lie_is_refused_before_anything_is_allocated(
     tmp_path: Path, lie: str, recwarn: pytest.WarningsRecorder
 ) -> None:
-    data, found = LIES[lie]
+    make, found = LIES[lie]
+    data = make()
     path = tmp_path / ("a.npz" if data.startswith(b"PK") else "a.npy")
     path.write_bytes(data)
     tracemalloc.start()
