@@ -211,15 +211,11 @@ def check_comparable(name: str, found: np.ndarray, expected: np.ndarray, referen
 
 def _no_values(name: str, expected: np.ndarray, bad: int, reference: str) -> ParityError:
     """Of what the reference itself computes: nothing to do with the export."""
-    kind, cause, more = (
-        "infinite",
-        "a mask of infinities in forward, a division by 0, or a logarithm of 0",
-        NO_INFINITY,
-    )
+    cause, more = "a mask of infinities in forward, a division by 0, or log(0)", NO_INFINITY
     if np.isnan(expected).any():
-        kind, cause, more = "NaN", "a logarithm of negative numbers or 0 / 0, of these inputs; or broken weights", ""
+        cause, more = "a logarithm of negative numbers or 0 / 0, of these inputs; or broken weights", ""
     return ParityError(
-        f"output '{name}': {bad} of {expected.size} values that {reference} computes are {kind}",
+        f"output '{name}': {bad} of {expected.size} values that {reference} computes are NaN or infinite",
         expected="finite values, which can be compared",
         cause=cause,
         fix=f"inputs as the model is used on: data= in Python, --data on the command line{more}",
