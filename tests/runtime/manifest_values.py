@@ -349,12 +349,12 @@ def _at(document: Any, path: Path) -> Any:
     return document
 
 
-def _with(document: dict[str, Any], path: Path, value: Any) -> Any:
-    """A copy with another value in one place."""
+def _with(document: Any, path: Path, value: Any) -> Any:
+    """A copy with another value in one place; all else is shared: whole copies are 500 MB, which take seconds."""
     if not path:
         return copy.deepcopy(value)
-    changed = copy.deepcopy(document)
-    _at(changed, path[:-1])[path[-1]] = copy.deepcopy(value)
+    changed, step = copy.copy(document), path[0]
+    changed[step] = _with(document[step], path[1:], value)
     return changed
 
 
@@ -362,6 +362,7 @@ def _fitted(document: Any, path: Path, is_right: bool) -> Any:
     """With what a right value elsewhere asks of others: that they fit is no rule of the schema."""
     if not is_right or not path:
         return document
+    document = copy.deepcopy(document)
     if path[0] == "inputs":
         document["preprocessing"] = None
         sizes = [size for spec in document["inputs"] for size in spec["shape"]]

@@ -19,9 +19,8 @@ WORDS = {"x-expected": "it"}
 
 
 def test_manifests_are_accepted_exactly_where_they_are_right() -> None:
-    found = [(case, json.loads(case.data)) for case in cases()]
-    assert len(found) > 500
-    assert [str(case) for case, document in found if ACCEPTS(document) != case.is_right] == []
+    assert len(cases()) > 500
+    assert [str(case) for case in cases() if ACCEPTS(json.loads(case.data)) != case.is_right] == []
 
 
 @pytest.mark.parametrize(
