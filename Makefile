@@ -234,15 +234,12 @@ clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
 
-# Python compiles what is imported, a third of 15,000 files; pip would compile all of them, one after the other.
-LAZILY := --disable-pip-version-check --no-compile
-
 $(PACKAGES): pyproject.toml runtimes/python/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, for example: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(LAZILY) -c constraints.txt -e runtimes/python -e .
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e runtimes/python -e .
 	@touch $@
 
 $(INSTALLED): $(PACKAGES)
-	$(BIN)/python -m pip install $(LAZILY) -c constraints.txt -e runtimes/python -e ".[test,bench,int8]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e runtimes/python -e ".[test,bench,int8]"
 	@touch $@
