@@ -205,6 +205,7 @@ def test_what_a_float16_model_keeps_in_float32_stays_there(tmp_path: Path) -> No
         ("openvino", "HETERO:GPU.1,CPU", "finds no GPU, or no driver", ""),
         ("openvino", "MULTI:CPU", "calls none so", ""),
         ("onnx", "TPU", "", "CPU"),
+        ("onnx", "GPU", "", "CUDA or TENSORRT on a GPU of NVIDIA"),
         ("onnx", "Azure", "", ""),
         ("onnx", "cuda:1", "", "pip install onnxruntime-gpu"),
         ("onnx", "HETERO:TENSORRT,CPU", "", "pip install onnxruntime-gpu"),

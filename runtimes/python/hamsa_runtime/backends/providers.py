@@ -115,6 +115,8 @@ PROVIDERS: dict[str, Provider] = {
         parts=("CPU", "GPU", "NPU"),
     ),
 }
+# What OpenVINO calls one; its name is nearest to that of a provider which few want.
+GPUS = "CUDA or TENSORRT on a GPU of NVIDIA, COREML on one of Apple, OPENVINO.GPU on one of Intel"
 
 
 def provider_of(name: Name) -> Provider:
@@ -128,7 +130,7 @@ def provider_of(name: Name) -> Provider:
         raise MissingError(
             f"ONNX Runtime has no device {str(name)!r}",
             expected="one of " + ", ".join(PROVIDERS),
-            fix=nearest(name.kind, PROVIDERS),
+            fix=GPUS if name.kind == "GPU" else nearest(name.kind, PROVIDERS),
         )
     provider = PROVIDERS[name.kind]
     allowed = name.which in provider.parts if provider.parts else bool(provider.which) and name.which.isdecimal()
