@@ -142,3 +142,10 @@ def test_nothing_heavy_is_imported_before_a_mistake_is_found() -> None:
     for words in (["export", "--model", "hamsa_nan"], ["export", "--half"], ["parity", "--opset", "1"], ["models"]):
         done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
         assert done.stdout.splitlines()[-1] == f"{0 if words == ['models'] else 2} set()", words
+
+
+def test_a_comparison_does_without_dynamo() -> None:
+    """It captures nothing; the import takes half of PyTorch's own."""
+    program = "import sys\nimport hamsa_deploy.cli.parity_request\nprint('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "False\n"

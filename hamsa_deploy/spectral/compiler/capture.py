@@ -21,7 +21,6 @@ from typing import Any, NamedTuple, TextIO
 
 import torch
 from torch import nn
-from torch._dynamo.exc import UncapturedHigherOrderOpError, UserError
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 
@@ -293,6 +292,9 @@ class _Way(NamedTuple):
 
 def _other_ways(error: Exception, is_users: bool) -> list[_Way]:
     """What might take what plain tracing did not: Dynamo a condition on a tensor or a scan, assertions one on sizes."""
+    # All of Dynamo comes with its errors, 0.7 s: torch.export has imported it, and who captures nothing goes without.
+    from torch._dynamo.exc import UncapturedHigherOrderOpError, UserError
+
     if isinstance(error, GuardOnDataDependentSymNode | UncapturedHigherOrderOpError):
         return [_Way(strict=True)] if is_users else []
     is_condition = isinstance(error, UserError) and _is_about_sizes(str(error))
@@ -300,6 +302,8 @@ def _other_ways(error: Exception, is_users: bool) -> list[_Way]:
 
 
 def _explained(error: Exception, name: str, dynamic_shapes: Any, guards: list[tuple[str, str]]) -> CaptureError:
+    from torch._dynamo.exc import UserError  # see above
+
     where = line_of_error(error)
     if isinstance(error, GuardOnDataDependentSymNode):
         return CaptureError(
