@@ -18,6 +18,7 @@ from hamsa_deploy.cli.reports import Reports, add_report, planned
 from hamsa_deploy.form.values import one_of, svg_file
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.cli.log_file import check_writable
+from hamsa_runtime.cli.parser import command_words
 from hamsa_runtime.errors import InputError
 from hamsa_runtime.whole_files import scratch_folder
 
@@ -42,7 +43,7 @@ PEERS = ("deit_s", "dft", "eager")
 
 def main(argv: list[str] | None = None, prog: str = "hamsa-bench") -> int:
     """Run the command; returns its exit code."""
-    command = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
+    command = command_words(prog, argv)
     return run(parser(prog), functools.partial(_bench, command=command), argv)
 
 

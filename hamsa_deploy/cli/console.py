@@ -29,6 +29,7 @@ from hamsa_deploy import __version__
 from hamsa_deploy.cli.packages import PACKAGES, missing_package, too_old
 from hamsa_deploy.cli.parser import Parser
 from hamsa_runtime.cli.log_file import LOG, logged
+from hamsa_runtime.cli.parser import command_words
 from hamsa_runtime.errors import HamsaError, MissingError, ParityError, printable
 from hamsa_runtime.interrupts import interruptible
 
@@ -158,9 +159,8 @@ def _libraries_hushed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _logged(options: Any, prog: str, argv: Sequence[str] | None, terminal: Terminal) -> Iterator[None]:
+def _logged(options: Any, words: Sequence[str], terminal: Terminal) -> Iterator[None]:
     """While it lasts, what happens goes to the file of --log-file, too: with --verbose also what libraries say."""
-    words = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
     with logged(options.log_file, words, f"hamsa-deploy {__version__}", [""] if terminal.verbose else []):
         root, shown = logging.getLogger(), logging.StreamHandler()
         if terminal.verbose and options.log_file is not None:
@@ -185,7 +185,7 @@ def run(parser: Parser, command: Command, argv: list[str] | None, *, with_any_ve
     try:
         options = parser.options_from(argv)
         terminal = Terminal(quiet=options.quiet, as_json=options.json, verbose=options.verbose)
-        with _logged(options, parser.prog, argv, terminal):
+        with _logged(options, command_words(parser.prog, argv), terminal):
             return _reporting(lambda: _work(command, options, terminal, with_any_versions), terminal)
     except HamsaError as error:
         return _reported(error, terminal)

@@ -18,6 +18,7 @@ from hamsa_deploy.form.values import amount, points, share, svg_file
 from hamsa_deploy.models.catalogue import check_trusted
 from hamsa_runtime.bundle import open_bundle
 from hamsa_runtime.cli.log_file import check_writable
+from hamsa_runtime.cli.parser import command_words
 from hamsa_runtime.errors import InputError, ParityError
 from hamsa_runtime.file_checks import check_received
 
@@ -41,7 +42,7 @@ STAGES = {
 
 def main(argv: list[str] | None = None, prog: str = "hamsa-parity") -> int:
     """Run the command; returns its exit code: 3 if the bundle fails."""
-    command = [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
+    command = command_words(prog, argv)
     return run(parser(prog), functools.partial(_parity, command=command), argv)
 
 

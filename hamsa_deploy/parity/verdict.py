@@ -18,6 +18,7 @@ BETTER_CONDITIONED = (
     "let the model return what the precision settles, such as real and imaginary parts in place of an angle at its "
     "branch cut; or judge by limits of your own: check_parity(thresholds=), hamsa-parity --max-error"
 )
+NOT_THE_SAME = "the exported model does not compute what the original computes in this precision"
 WORST = 10  # images that a report lists for each output
 
 
@@ -118,16 +119,24 @@ class ParityReport:
             row["class"] = int(found.classes[index])
         return row
 
-    def require(self) -> None:
-        """Raise ParityError if the verdict is negative."""
+    @property
+    def limits(self) -> str:
+        """What the verdict was taken by, in words."""
+        return ", ".join(f"{name} {limit:g}" for name, limit in self.thresholds.as_dict().items())
+
+    def require(self, cause: str = "", fix: str = "") -> None:
+        """Raise ParityError if the verdict is negative.
+
+        Args:
+            cause: where more is known of it than the report tells.
+            fix: likewise.
+        """
         if self.passed:
             return
-        cause = (
-            self.ill_conditioned or "the exported model does not compute what the original computes in this precision"
-        )
+        cause = cause or self.ill_conditioned or NOT_THE_SAME
         raise ParityError(
             "parity failed: " + "; ".join(self.failures),
-            expected=", ".join(f"{k} {v:g}" for k, v in self.thresholds.as_dict().items()),
+            expected=self.limits,
             cause=cause + (f". {self.note}" if self.note else ""),
-            fix=self.way_out,
+            fix=fix or self.way_out,
         )

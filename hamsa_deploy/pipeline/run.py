@@ -176,14 +176,13 @@ def _exported(request: Request, output: Path, progress: Progress) -> Bundle:
 def _require(report: ParityReport, ready: Calibrated | None, max_drop: float | None) -> None:
     """Raise ParityError if the verdict is negative; for int8 with the layers that cost most."""
     if ready is None or report.passed:
-        if report.precision == FLOAT32 and report.failures and not report.ill_conditioned:
-            raise _otherwise(report)
-        report.require()
+        is_translated_wrongly = report.precision == FLOAT32 and report.failures and not report.ill_conditioned
+        report.require(*_otherwise(report) if is_translated_wrongly else ())
         return
     costs = rank_layers(ready.quantisation, ready.measurements)
     raise ParityError(
         "int8 is outside its limits: " + "; ".join(report.failures),
-        expected=", ".join(f"{k} {v:g}" for k, v in report.thresholds.as_dict().items()),
+        expected=report.limits,
         cause="layers that int8 cannot hold, with the signal-to-noise ratio that each alone leaves: "
         + described(ready.quantisation, costs),
         fix=report.way_out
@@ -192,20 +191,15 @@ def _require(report: ParityReport, ready: Calibrated | None, max_drop: float | N
     )
 
 
-def _otherwise(report: ParityReport) -> ParityError:
-    """float32 that differs: neither the precision is to blame nor a checkpoint, but how an operator was translated."""
-    target = target_of(report.target)
-    cause = f"an operator that {target.title}, or the ONNX file, computes otherwise than PyTorch does"
-    fix = f"--to {'openvino' if report.target == 'onnx' else 'onnx'}, another engine; or that operator in other words"
+def _otherwise(report: ParityReport) -> tuple[str, str]:
+    """Cause and way out of float32 that differs: neither the precision nor a checkpoint is to blame, but how an
+    operator was translated."""
     if all(map(is_of_other_sizes, report.failures)):
         cause = "an operator, such as a pooling to a number of places, that is exported for the example's size only"
-        fix = "leave that axis fixed: no dynamic_shapes in Python, no --dynamic on the command line"
-    return ParityError(
-        "parity failed: " + "; ".join(report.failures),
-        expected=", ".join(f"{k} {v:g}" for k, v in report.thresholds.as_dict().items()),
-        cause=cause + (f". {report.note}" if report.note else ""),
-        fix=fix,
-    )
+        return cause, "leave that axis fixed: no dynamic_shapes in Python, no --dynamic on the command line"
+    cause = f"an operator that {target_of(report.target).title}, or the ONNX file, computes otherwise than PyTorch does"
+    other = "openvino" if report.target == "onnx" else "onnx"
+    return cause, f"--to {other}, another engine; or that operator in other words"
 
 
 def _execution(

@@ -58,7 +58,7 @@ def _typed(order: Order) -> ExportedProgram:
         with quietly():
             return {"fp16": fp16_program, "int8": int8_program}[order.precision](order)
     except ImportError as error:
-        raise MissingError(f"the package executorch cannot be imported: {error}", fix=INSTALL) from error
+        raise _missing(error) from error
     except Exception as error:
         raise BuildError(
             f"ExecuTorch's quantiser cannot make this model {order.precision}: {error}",
@@ -80,6 +80,10 @@ def _limit_batch(program: ExportedProgram, inputs: tuple[InputSpec, ...]) -> Non
                 symbols.constrain_symbol_range(size.node.expr, compiler_min=1, compiler_max=LARGEST_BATCH)
 
 
+def _missing(error: ImportError) -> MissingError:
+    return MissingError(f"the package executorch cannot be imported: {error}", fix=INSTALL)
+
+
 def _lowered(program: ExportedProgram) -> bytes:
     """The file's content."""
     try:
@@ -87,7 +91,7 @@ def _lowered(program: ExportedProgram) -> bytes:
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
     except ImportError as error:
-        raise MissingError(f"the package executorch cannot be imported: {error}", fix=INSTALL) from error
+        raise _missing(error) from error
     try:
         with quietly():
             # Its own check of types takes the length of the first tensor of a list for that of the list: behind a split

@@ -277,9 +277,8 @@ class _OfOtherThreads(io.TextIOBase):
         return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(
-            ValueError
-        ):  # closed meanwhile: Python flushes what it drops, and 3.13 says what fails
+        # Closed meanwhile: Python flushes what it drops, and 3.13 says what fails.
+        with contextlib.suppress(ValueError):
             self._stream.flush()
 
 

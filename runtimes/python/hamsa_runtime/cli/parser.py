@@ -68,6 +68,11 @@ class Parser(argparse.ArgumentParser):
         )
 
 
+def command_words(prog: str, argv: Sequence[str] | None) -> list[str]:
+    """A command as it was given; `argv` is None for this process's own arguments."""
+    return [*prog.split(), *(sys.argv[1:] if argv is None else argv)]
+
+
 NOTHING_WRITTEN = "interrupted; nothing was written"
 
 
@@ -107,7 +112,7 @@ def run_command(
     def parsed_and_done() -> int:
         options = parser.options_from(argv)
         path: Path | None = getattr(options, "log_file", None)
-        words = [*parser.prog.split(), *(sys.argv[1:] if argv is None else argv)]
+        words = command_words(parser.prog, argv)
         with (
             logged(path, words, f"hamsa-runtime {__version__}", ["hamsa_runtime"]),
             contextlib.nullcontext() if path is None else printed_to_log(),
