@@ -151,21 +151,28 @@ def _weight_reason(weight: ir.TensorProtocol) -> str:
     magnitudes = np.abs(weight.numpy())
     # Exporters write -Inf into attention masks; float16 has it as well.
     largest = float(magnitudes.max(initial=0.0, where=np.isfinite(magnitudes)))
-    found = f"the weight {weight.name} reaches {largest:.2g}"
-    if largest > LARGEST:
-        return f"overflow: {found}, beyond float16's {LARGEST:.0f}"
-    if 0 < largest < SMALLEST_NORMAL:
-        return f"underflow: {found}, below float16's normal numbers, {SMALLEST_NORMAL:.2g}"
-    return ""
+    return range_reason(f"the weight {weight.name} reaches {largest:.2g}", largest, 1.0)
 
 
 def _value_reason(value: ir.Value, ranges: Ranges, headroom: float) -> str:
     largest = ranges.get(str(value.name), 0.0)  # values of other types have none
-    found = f"{value.name} reaches {largest:.2g} on the calibration data"
-    if not largest * headroom <= LARGEST:  # NaN, too
-        return f"overflow: {found}; {headroom:g} times that is beyond float16's {LARGEST:.0f}"
+    return range_reason(f"{value.name} reaches {largest:.2g} on the calibration data", largest, headroom)
+
+
+def range_reason(found: str, largest: float, headroom: float) -> str:
+    """Why numbers do not fit into float16; empty if they do.
+
+    Args:
+        found: what they are, and how large.
+        largest: their largest magnitude; NaN does not fit.
+        headroom: how many times larger and smaller they may also become.
+    """
+    times = f"; {headroom:g} times that is" if headroom != 1 else ","
+    part = f"; 1/{headroom:g} of that is" if headroom != 1 else ","
+    if not largest * headroom <= LARGEST:
+        return f"overflow: {found}{times} beyond float16's {LARGEST:.0f}"
     if 0 < largest < headroom * SMALLEST_NORMAL:
-        return f"underflow: {found}; 1/{headroom:g} of that is below float16's normal numbers, {SMALLEST_NORMAL:.2g}"
+        return f"underflow: {found}{part} below float16's normal numbers, {SMALLEST_NORMAL:.2g}"
     return ""
 
 

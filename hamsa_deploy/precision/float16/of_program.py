@@ -16,7 +16,7 @@ from torch import fx
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from hamsa_deploy.precision.float16.islands import HEADROOM, LARGEST, SMALLEST_NORMAL
+from hamsa_deploy.precision.float16.islands import HEADROOM, range_reason
 from hamsa_deploy.precision.observers import Ranges
 from hamsa_deploy.spectral.provenance import FLOAT32, module_path
 from hamsa_runtime.batches import Arrays
@@ -98,18 +98,14 @@ def _reason_by_range(node: fx.Node, ranges: Ranges) -> str:
     # Small numbers beside large ones are the epsilons of norms and divisors, which stay in float32 by themselves.
     numbers = (abs(each) for each in node.args if isinstance(each, float) and each and node.target in SUMS_AND_PRODUCTS)
     said = [
-        *(_reason(each.name, ranges.get(each.name, 0.0), 1.0 if each.op == "get_attr" else HEADROOM) for each in taken),
-        *(_reason("a number", each, 1.0) for each in numbers),
+        *(_value_reason(each, ranges.get(each.name, 0.0)) for each in taken),
+        *(range_reason(f"a number reaches {each:.2g}", each, 1.0) for each in numbers),
     ]
     return next(filter(None, said), "")
 
 
-def _reason(name: str, largest: float, headroom: float) -> str:
-    if not largest * headroom <= LARGEST:
-        return f"overflow: {name} reaches {largest:.2g}; {headroom:g} times that is beyond float16's {LARGEST:.0f}"
-    if 0 < largest < headroom * SMALLEST_NORMAL:
-        return f"underflow: {name} reaches {largest:.2g}, too near to float16's smallest, {SMALLEST_NORMAL:.2g}"
-    return ""
+def _value_reason(node: fx.Node, largest: float) -> str:
+    return range_reason(f"{node.name} reaches {largest:.2g}", largest, 1.0 if node.op == "get_attr" else HEADROOM)
 
 
 def _leading_to(node: fx.Node) -> Iterator[fx.Node]:
